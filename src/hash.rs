@@ -1,0 +1,28 @@
+//! The one integer mixer that hashing, sampling and salting share: cheap, deterministic, the same on every machine.
+
+/// Finaliser of SplitMix64 (Steele, Lea and Flood 2014): every input bit flips every output bit with probability near ½.
+#[inline]
+pub const fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+/// Mixes two values; not symmetric.
+#[inline]
+pub const fn mix2(a: u64, b: u64) -> u64 {
+    mix(mix(a) ^ b.rotate_left(32))
+}
+
+/// A text as 64 bits, for ids and map keys within one process (FNV-1a, then [`mix`]).
+pub const fn text(text: &str) -> u64 {
+    let bytes = text.as_bytes();
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut i = 0;
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        i += 1;
+    }
+    mix(hash)
+}

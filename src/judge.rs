@@ -1,0 +1,249 @@
+//! From evidence to verdicts: who is probing, with what confidence, and why.
+//!
+//! This file holds what a verdict *is* (the line of `replay --verdicts`, of the verdict topic and of the API). How one is
+//! reached is in the folder of the same name.
+
+use serde::{Serialize, Serializer};
+
+use crate::event::{EventTime, Provenance};
+
+/// Whom a verdict speaks of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// An address, an account, or an account at an address.
+    Client,
+    /// Several callers whose queries belong together.
+    Campaign,
+    /// All traffic of a model.
+    Model,
+}
+
+/// What a verdict says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize)]
+pub enum Finding {
+    /// Client: nothing against it (again).
+    #[serde(rename = "benign")]
+    Benign,
+    /// Client: evidence, but not enough.
+    #[serde(rename = "suspicious")]
+    Suspicious,
+    /// Model: nothing is happening.
+    #[serde(rename = "stable")]
+    Stable,
+    /// Model: the world changed.
+    #[serde(rename = "drift")]
+    Drift,
+    /// Somebody queries systematically.
+    #[serde(rename = "probing")]
+    Probing,
+    /// Model: both at once.
+    #[serde(rename = "drift+probing")]
+    DriftAndProbing,
+}
+
+impl Finding {
+    /// The word in verdict lines and metric labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Benign => "benign",
+            Self::Suspicious => "suspicious",
+            Self::Stable => "stable",
+            Self::Drift => "drift",
+            Self::Probing => "probing",
+            Self::DriftAndProbing => "drift+probing",
+        }
+    }
+}
+
+/// The shape of the probing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Regular steps or exhaustive products.
+    Grid,
+    /// One feature moved between extremes, then bisected, all others equal.
+    LineSearch,
+    /// Walks along the decision boundary.
+    Boundary,
+    /// Small clouds round one point.
+    NearDuplicate,
+    /// Inputs drawn from a distribution that is not the world's.
+    Random,
+    /// Jacobian augmentation or active learning for a substitute model.
+    Substitute,
+    /// Was this row in the training data?
+    Membership,
+    /// Sheer number.
+    Volume,
+    /// Evidence without a recognised shape.
+    Unknown,
+}
+
+impl Family {
+    /// Every family, for metrics that must be present at zero.
+    pub const ALL: [Self; 9] = [
+        Self::Grid,
+        Self::LineSearch,
+        Self::Boundary,
+        Self::NearDuplicate,
+        Self::Random,
+        Self::Substitute,
+        Self::Membership,
+        Self::Volume,
+        Self::Unknown,
+    ];
+
+    /// The word in verdict lines and metric labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Grid => "grid",
+            Self::LineSearch => "line_search",
+            Self::Boundary => "boundary",
+            Self::NearDuplicate => "near_duplicate",
+            Self::Random => "random",
+            Self::Substitute => "substitute",
+            Self::Membership => "membership",
+            Self::Volume => "volume",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// MITRE ATLAS techniques (5.6) that this shape of probing serves.
+    pub const fn techniques(self) -> &'static [&'static str] {
+        match self {
+            // Systematic coverage and substitute training extract the model.
+            Self::Grid | Self::Random | Self::Substitute => &["AML.T0024.002"],
+            // Line searches both extract (path finding) and evade (boundary search).
+            Self::LineSearch => &["AML.T0024.002", "AML.T0043.001"],
+            Self::Boundary | Self::NearDuplicate => &["AML.T0043.001"],
+            Self::Membership => &["AML.T0024.000"],
+            Self::Volume => &["AML.T0034.000"],
+            Self::Unknown => &["AML.T0040"],
+        }
+    }
+
+    /// OWASP Machine Learning Security Top 10 (2023) entry.
+    pub const fn owasp(self) -> &'static str {
+        match self {
+            Self::Grid | Self::Random | Self::Substitute | Self::Volume | Self::Unknown => "ML05",
+            Self::LineSearch | Self::Boundary | Self::NearDuplicate => "ML01",
+            Self::Membership => "ML04",
+        }
+    }
+}
+
+/// One statistic's contribution to a verdict.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct SignalValue {
+    /// Name of the statistic, as in the documentation.
+    pub name: &'static str,
+    /// What was measured.
+    #[serde(serialize_with = "rounded")]
+    pub value: f64,
+    /// What honest traffic shows.
+    #[serde(serialize_with = "rounded")]
+    pub reference: f64,
+    /// Natural logarithm of the evidence against honest traffic; verdict lines list the heaviest first.
+    #[serde(serialize_with = "rounded")]
+    pub evidence: f64,
+}
+
+/// Drift of one feature.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct FeatureDrift {
+    /// Feature name; `prediction` for the model's answers.
+    pub name: String,
+    /// Population stability index of the window.
+    #[serde(serialize_with = "rounded")]
+    pub psi: f64,
+    /// The value that this window exceeds by chance with the configured probability.
+    #[serde(serialize_with = "rounded")]
+    pub critical: f64,
+    /// The index when the suspects' queries are left out.
+    #[serde(serialize_with = "rounded")]
+    pub psi_without_suspects: f64,
+}
+
+/// A query that led to a verdict.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct QueryRef {
+    /// When it was asked.
+    pub at: At,
+    /// Request id; left out if the log has none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
+    /// Where it lies in the log.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+}
+
+/// An event time that prints as RFC 3339.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct At(pub EventTime);
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// One change of mind, as a JSON line. Fields that do not apply are left out.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Verdict {
+    /// Event time of the query (or window end) that tipped the balance.
+    pub at: At,
+    /// Whom it speaks of.
+    pub scope: Scope,
+    /// Model name.
+    pub model: String,
+    /// Client scope: the address, if the verdict speaks of an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ip: Option<String>,
+    /// Client scope: the account, if the verdict speaks of an account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// What it says.
+    pub verdict: Finding,
+    /// Shape of the probing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// MITRE ATLAS techniques.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub technique: &'static [&'static str],
+    /// OWASP ML Top 10 entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owasp: Option<&'static str>,
+    /// Confidence, 0 to 1: one less the stated bound on the probability of this evidence from honest traffic.
+    #[serde(serialize_with = "rounded")]
+    pub confidence: f64,
+    /// Case that groups the verdicts of one incident; a function of content, so a replay repeats it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
+    /// Queries of this client (campaign, model) up to the verdict.
+    pub queries_seen: u64,
+    /// Request id (or log position) of the first query that counts as evidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_query: Option<String>,
+    /// Event time of that query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<At>,
+    /// Campaign scope: the addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+    /// Model scope: the features that drifted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<FeatureDrift>,
+    /// Why, heaviest first.
+    pub signals: Vec<SignalValue>,
+    /// The queries that led here, oldest first, bounded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<QueryRef>,
+}
+
+/// Four significant decimals: more would claim a precision that statistics of a window do not have, and differ in the last
+/// bits between machines.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((value * 1e4).round() / 1e4)
+}

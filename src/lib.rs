@@ -1,0 +1,14 @@
+//! Tripline tells an honest change of the world from somebody probing your model.
+//!
+//! The straight line, six stages, one file each:
+//!
+//! source → decode → window → signal → judge → sink
+//!
+//! [`engine`] strings the middle together; [`event`] is what flows, [`reference`](mod@reference) is what it is compared with.
+//! Everything but `source`, `sink`, `app`, `runtime` and `cli` is pure: no clock, no I/O, no randomness of its own.
+
+pub mod engine;
+pub mod event;
+pub mod hash;
+pub mod judge;
+pub mod reference;

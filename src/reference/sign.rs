@@ -1,0 +1,1 @@
+//! Signs and verifies reference profiles with Ed25519.
