@@ -12,3 +12,10 @@ pub mod event;
 pub mod hash;
 pub mod judge;
 pub mod reference;
+
+#[cfg(feature = "runtime")]
+pub mod cli;
+#[cfg(feature = "runtime")]
+pub mod clock;
+#[cfg(feature = "runtime")]
+pub mod sink;

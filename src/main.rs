@@ -1,2 +1,24 @@
-//! Arguments in, exit code out.
-fn main() {}
+//! Arguments in, exit code out. Everything else is in the library.
+
+use clap::Parser as _;
+use tripline::cli::{Cli, dispatch};
+
+fn main() -> std::process::ExitCode {
+    // clap ends wrong usage with 2; the documented code is 64.
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 64 } else { 0 };
+            // A closed terminal is no reason to fail differently.
+            let _ = error.print();
+            return std::process::ExitCode::from(code);
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("tripline: {failure}");
+            std::process::ExitCode::from(failure.exit as u8)
+        }
+    }
+}

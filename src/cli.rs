@@ -1,0 +1,84 @@
+//! The commands: one file each under `cli/`, nothing but arguments, wiring and words here.
+
+pub mod check;
+pub mod demo;
+pub mod fit;
+pub mod reference;
+pub mod replay;
+pub mod run;
+pub mod simulate;
+
+use clap::{Parser, Subcommand};
+
+/// How a command ends; the numbers are those of sysexits.h, so that scripts can tell the cases apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Wrong arguments or configuration.
+    Usage = 64,
+    /// More unreadable data than `--max-rejects` allows.
+    Data = 65,
+    /// An input file that does not exist.
+    NoInput = 66,
+    /// A fault of the program itself.
+    Internal = 70,
+    /// Reading or writing failed.
+    Io = 74,
+}
+
+/// Why a command failed: the exit code and what to tell the person.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Exit code.
+    pub exit: Exit,
+    /// What, where, and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of a kind.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+}
+
+/// Tells an honest change of the world from somebody probing your model.
+#[derive(Debug, Parser)]
+#[command(name = "tripline", version, about, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Learn a reference profile from training rows.
+    Fit(fit::Args),
+    /// Verify, show or sign a reference profile.
+    Reference(reference::Args),
+    /// Judge a log file in event time; the same engine as `run`, and the same bytes every time.
+    Replay(replay::Args),
+    /// The service: Kafka in; metrics, verdicts and alerts out.
+    Run(run::Args),
+    /// Find every fault of a configuration file.
+    Check(check::Args),
+    /// Everything on one machine: embedded broker, simulated callers, a drift, an attack, a live page.
+    Demo(demo::Args),
+    /// Simulate the callers of a model, to a file or a topic.
+    Simulate(simulate::Args),
+}
+
+/// Runs the command of the arguments.
+pub fn dispatch(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Fit(args) => fit::run(args),
+        Command::Reference(args) => reference::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Simulate(args) => simulate::run(args),
+    }
+}
