@@ -1,0 +1,75 @@
+# What a person or CI does with Tripline. `make` alone lists it.
+#
+# Everything that is downloaded or built lies outside the checkout, in TRIPLINE_CACHE: a clean clone costs one build of
+# Tripline itself, not of the world. One cargo profile (release) is used everywhere, so the dependencies are built once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TRIPLINE_CACHE ?= $(HOME)/.cache/tripline
+CARGO_TARGET_DIR ?= $(TRIPLINE_CACHE)/target
+KAFKA_VERSION := $(shell sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/kafka/pom.xml)
+TRIPLINE_KAFKA_LIB ?= $(TRIPLINE_CACHE)/kafka-$(KAFKA_VERSION)/lib
+export TRIPLINE_CACHE CARGO_TARGET_DIR TRIPLINE_KAFKA_LIB
+
+CARGO := cargo
+PROFILE := --release --locked
+TRIPLINE := $(CARGO_TARGET_DIR)/release/tripline
+# Recorded traffic with truth, where it is at hand.
+TRACES ?= ../shared/traces
+
+.PHONY: help setup setup-build build demo test check check-format check-links check-deny check-docs check-lint check-core bench evaluate cuts
+
+help: ## list what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+setup: ## install what building and testing need and this machine lacks
+	@scripts/setup.sh
+
+setup-build:
+	@scripts/setup.sh --build-only
+
+build: setup-build ## build the program
+	$(CARGO) build $(PROFILE) --bin tripline
+	@echo "built $(TRIPLINE)"
+
+demo: setup-build ## see an attack told from a drift, on this machine alone (http://127.0.0.1:8080; Ctrl-C ends it)
+	@$(CARGO) build $(PROFILE) --bin tripline
+	@exec $(TRIPLINE) demo $(DEMO_ARGS)
+
+test: setup ## every test, with a real Kafka, Prometheus and Alertmanager on free loopback ports
+	$(CARGO) test $(PROFILE) --doc
+	$(CARGO) test $(PROFILE) --lib --bins --tests
+
+check: setup check-format check-links check-deny check-docs check-lint check-core test ## everything CI asks for, cheap to dear
+
+check-format:
+	$(CARGO) fmt --check
+
+check-links:
+	python3 scripts/check_links.py
+
+check-deny:
+	@scripts/cargo_deny.sh
+
+check-docs: setup-build
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(PROFILE) --no-deps --lib --document-private-items
+
+check-lint: setup-build
+	$(CARGO) clippy $(PROFILE) --all-targets -- -D warnings
+	$(CARGO) clippy $(PROFILE) --no-default-features --lib -- -D warnings
+
+check-core: setup-build # the pure core builds and passes without Kafka, HTTP, files or clock
+	$(CARGO) test $(PROFILE) --no-default-features --lib
+
+bench: setup-build ## measure the hot paths
+	$(CARGO) bench --locked --benches
+
+evaluate: setup-build ## score the recorded traffic in TRACES (fit, replay, compare with the truth)
+	@[ -x "$(TRACES)/evaluate" ] || { echo "make: no recorded traffic at $(TRACES); set TRACES=DIR"; exit 1; }
+	$(CARGO) build $(PROFILE) --bin tripline
+	$(TRACES)/evaluate $(TRIPLINE) $(or $(OUT),out)
+
+cuts: setup ## make tests/data anew from the recorded traffic in TRACES
+	python3 scripts/cut_traces.py "$(TRACES)" tests/data

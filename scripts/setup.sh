@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what building and testing need and this machine lacks; does nothing, quickly, when all is there.
+#
+# What it looks for: Debian packages (compiler, linker, headers, Prometheus, Alertmanager, Java, Maven) and the jars of the
+# Apache Kafka named in tests/kafka/pom.xml, which go to the cache outside the checkout. Packages are installed only when
+# missing, so a prepared machine needs neither root nor a network.
+#
+# Usage: scripts/setup.sh [--build-only]     --build-only leaves out what only the tests need
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cache=${TRIPLINE_CACHE:-$HOME/.cache/tripline}
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# Package, and a command or file that shows it is there whatever way it came to the machine.
+build_needs=(
+    "build-essential g++"
+    "make make"
+    "cmake cmake"                                        # librdkafka is built from the crate's own source
+    "pkg-config pkg-config"
+    "mold mold"                                          # the linker named in .cargo/config.toml
+    "libssl-dev /usr/include/openssl/ssl.h"              # TLS to Kafka
+    "zlib1g-dev /usr/include/zlib.h"
+    "libzstd-dev /usr/include/zstd.h"
+    "libcurl4-openssl-dev curl/curl.h"                   # librdkafka's build asks for curl's headers even with curl off
+)
+test_needs=(
+    "default-jre-headless java"                          # Apache Kafka 4 needs Java 17
+    "maven mvn"
+    "prometheus promtool"
+    "prometheus-alertmanager prometheus-alertmanager"
+    "zstd zstd"
+    "python3 python3"                                    # checks the documents' links, scores recorded traffic
+)
+
+present() {
+    case $1 in
+        /*) [ -e "$1" ] ;;
+        # Headers that Debian keeps in a folder named after the machine's architecture.
+        */*) [ -e "/usr/include/$1" ] || compgen -G "/usr/include/*/$1" >/dev/null ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+install_packages() {
+    local missing=("$@") sudo=()
+    command -v apt-get >/dev/null \
+        || fail "this machine lacks what these Debian packages hold, and has no apt-get: ${missing[*]}; install their like and run again"
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "missing packages: ${missing[*]}; run as root: apt-get install ${missing[*]}"
+        sudo=(sudo)
+    fi
+    say "installing Debian packages: ${missing[*]}"
+    # Prometheus and Alertmanager come with services that start at once. The tests start their own on free ports, so nothing
+    # is to be running afterwards that was not before; a policy of the administrator's own is left as it is.
+    local policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
+        "${sudo[@]}" chmod 755 "$policy"
+        # shellcheck disable=SC2064  # the values of now are meant
+        trap "${sudo[*]} rm -f $policy" EXIT
+    fi
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
+    # Not at the next boot either. Only what was installed a moment ago is touched.
+    local package
+    for package in "${missing[@]}"; do
+        case $package in
+            prometheus | prometheus-alertmanager)
+                [ ! -d /run/systemd/system ] || "${sudo[@]}" systemctl disable --quiet "$package" || true ;;
+        esac
+    done
+}
+
+command -v cargo >/dev/null || fail "no Rust toolchain; install Rust 1.85 or newer (rustup.rs), then run again"
+
+needs=("${build_needs[@]}")
+[ "${1:-}" = --build-only ] || needs+=("${test_needs[@]}")
+missing=()
+for need in "${needs[@]}"; do
+    read -r package probe <<<"$need"
+    present "$probe" || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then install_packages "${missing[@]}"; fi
+[ "${1:-}" != --build-only ] || exit 0
+
+# Apache Kafka's jars. The folder appears under its name only when it is complete.
+version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/kafka/pom.xml)
+lib=${TRIPLINE_KAFKA_LIB:-$cache/kafka-$version/lib}
+if ! compgen -G "$lib/kafka_2.13-*.jar" >/dev/null; then
+    say "fetching Apache Kafka $version with Maven into $lib"
+    mkdir -p "$(dirname "$lib")"
+    fresh=$(mktemp -d "$(dirname "$lib")/fetch.XXXXXX")
+    mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$fresh" </dev/null \
+        || { rm -rf "$fresh"; fail "Maven could not fetch Apache Kafka $version; is a Maven repository reachable from here?"; }
+    rm -rf "$lib"
+    mv "$fresh" "$lib"
+fi
