@@ -14,6 +14,8 @@ pub mod judge;
 pub mod reference;
 
 #[cfg(feature = "runtime")]
+pub mod api;
+#[cfg(feature = "runtime")]
 pub mod cli;
 #[cfg(feature = "runtime")]
 pub mod clock;
