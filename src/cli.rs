@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod fit;
+pub mod output;
 pub mod reference;
 pub mod replay;
 pub mod run;

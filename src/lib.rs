@@ -21,3 +21,5 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "runtime")]
 pub mod sink;
+#[cfg(feature = "runtime")]
+pub mod table;

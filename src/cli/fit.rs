@@ -1,12 +1,204 @@
-//! `tripline fit`.
+//! `tripline fit`: training rows in, a reference profile out, and a table that says what was understood.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Exit, Failure};
+use crate::reference::{FitError, FitOptions, Kind, PredictionKind, Reference, fit};
+use crate::table::{self, Fault, Loaded, ReadOptions, TableError};
+
+const EXAMPLES: &str = "\
+Examples:
+  tripline fit train.csv --model adult --prediction score
+      learn from CSV; writes models/adult/reference.json
+  tripline fit train.parquet --model adult --drop customer_id --kind zip=categorical -o adult.json
+      leave a column out, and say that a column of numbers holds names
+  zcat events.jsonl.gz | tripline fit - --model adult -o adult.json
+      learn from a log of events (DESIGN: {\"features\":{..},\"prediction\":..}) of a calm time
+
+The file may be CSV, JSON lines or Parquet; CSV and JSON lines also packed as .gz or .zst.";
 
 /// Arguments of `tripline fit`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Training rows: CSV, JSON lines or Parquet; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    input: PathBuf,
+    /// Model name, as in the events.
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// Column that holds the model's answer: a score, a label, or probabilities by class.
+    #[arg(long, value_name = "COLUMN", default_value = "prediction")]
+    prediction: String,
+    /// Where to write the profile [default: models/NAME/reference.json].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Leave a column out (repeatable): row numbers, ids, the true label.
+    #[arg(long, value_name = "COLUMN")]
+    drop: Vec<String>,
+    /// Say what a column holds (repeatable): continuous, discrete, boolean or categorical.
+    #[arg(long, value_name = "COLUMN=KIND", value_parser = parse_kind)]
+    kind: Vec<(String, Kind)>,
+    /// A text that means "no value", besides the empty one (repeatable), such as NaN or ?.
+    #[arg(long, value_name = "TEXT")]
+    missing: Vec<String>,
+    /// Say what the answers are: score, label or probabilities.
+    #[arg(long, value_name = "KIND", value_parser = parse_prediction_kind)]
+    prediction_kind: Option<PredictionKind>,
+    /// Score at which the decision changes [default: 0.5 if all scores lie in 0 to 1].
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    threshold: Option<f64>,
+    /// Rows kept in the profile as a sample. More rows compare finer, and make a larger file.
+    #[arg(long, value_name = "ROWS", default_value_t = FitOptions::default().sample_rows, value_parser = parse_sample_rows)]
+    sample_rows: usize,
+    /// Rows read into memory at most; of a longer file a uniform sample is taken.
+    #[arg(long, value_name = "ROWS", default_value_t = table::DEFAULT_MAX_ROWS, value_parser = parse_max_rows)]
+    max_rows: usize,
+}
+
+/// Fewest and most rows of the sample: below, nothing can be compared; above, no statistic gains and every start is slower.
+const SAMPLE_ROWS: std::ops::RangeInclusive<usize> = 100..=200_000;
+
+fn parse_kind(text: &str) -> Result<(String, Kind), String> {
+    let (column, kind) = text.rsplit_once('=').ok_or("write COLUMN=KIND, such as zip=categorical")?;
+    let kind = match kind {
+        "continuous" => Kind::Continuous,
+        "discrete" => Kind::Discrete,
+        "boolean" => Kind::Boolean,
+        "categorical" => Kind::Categorical,
+        _ => return Err(format!("'{kind}' is none of continuous, discrete, boolean, categorical")),
+    };
+    Ok((column.to_owned(), kind))
+}
+
+fn parse_prediction_kind(text: &str) -> Result<PredictionKind, String> {
+    match text {
+        "score" => Ok(PredictionKind::Score),
+        "label" => Ok(PredictionKind::Label),
+        "probabilities" => Ok(PredictionKind::Probabilities),
+        _ => Err(format!("'{text}' is none of score, label, probabilities")),
+    }
+}
+
+fn parse_sample_rows(text: &str) -> Result<usize, String> {
+    let range = format!("write a number of rows from {} to {}", SAMPLE_ROWS.start(), SAMPLE_ROWS.end());
+    text.parse().ok().filter(|n| SAMPLE_ROWS.contains(n)).ok_or(range)
+}
+
+fn parse_max_rows(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n >= 100).ok_or_else(|| "write a number of rows, 100 or more".to_owned())
+}
 
 /// Runs `tripline fit`.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::new(Exit::Internal, "not written yet"))
+///
+/// # Errors
+/// Usage (64) for columns that are not there, data (65) for a table that cannot be learned from, 66 for a missing file,
+/// 74 if reading or writing fails.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let output = output_path(&args)?;
+    let loaded = load(&args)?;
+    let options = FitOptions {
+        model: args.model.clone(),
+        kinds: args.kind.clone(),
+        prediction_kind: args.prediction_kind,
+        threshold: args.threshold,
+        sample_rows: args.sample_rows,
+    };
+    let reference = fit(&loaded.table, &options).map_err(|e| explain(&e, &args.input, &loaded))?;
+    let bytes = reference.to_json().map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
+    super::output::write_atomically(&output, &bytes)?;
+    report(&reference, &loaded, &args, &output, bytes.len());
+    Ok(())
+}
+
+fn output_path(args: &Args) -> Result<PathBuf, Failure> {
+    if args.model.is_empty() {
+        return Err(Failure::new(Exit::Usage, "the model's name is empty; give the name that the events have, --model NAME"));
+    }
+    if let Some(output) = &args.output {
+        return Ok(output.clone());
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !args.model.chars().all(plain) || args.model.starts_with('.') {
+        let message = format!("'{}' cannot be a folder's name; say where to write the profile with -o FILE", args.model);
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    Ok(Path::new("models").join(&args.model).join("reference.json"))
+}
+
+fn load(args: &Args) -> Result<Loaded, Failure> {
+    if args.drop.contains(&args.prediction) {
+        let message = format!("column '{}' is the prediction and cannot be left out", args.prediction);
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let options = ReadOptions {
+        prediction: args.prediction.clone(),
+        drop: args.drop.clone(),
+        verbatim: args.kind.iter().filter(|(_, kind)| *kind == Kind::Categorical).map(|(name, _)| name.clone()).collect(),
+        missing: args.missing.clone(),
+        model: Some(args.model.clone()),
+        max_rows: args.max_rows,
+    };
+    let bar = progress_bar(&args.input);
+    let loaded = table::read(&args.input, &options, &|bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    loaded.map_err(|e| Failure::new(exit_of(&e), e.to_string()))
+}
+
+/// A bar by bytes, on a terminal only.
+fn progress_bar(input: &Path) -> ProgressBar {
+    use std::io::IsTerminal as _;
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let size = std::fs::metadata(input).ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
+    let (bar, look) = match size {
+        Some(size) => (ProgressBar::new(size), "reading {wide_bar} {bytes}/{total_bytes} {eta}"),
+        None => (ProgressBar::new_spinner(), "reading {spinner} {bytes}"),
+    };
+    // A template that does not parse leaves the default look.
+    if let Ok(style) = ProgressStyle::with_template(look) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn exit_of(error: &TableError) -> Exit {
+    match error.fault {
+        Fault::NotFound => Exit::NoInput,
+        Fault::Io(_) => Exit::Io,
+        Fault::NoPrediction { .. } | Fault::NothingToDrop { .. } | Fault::NoSuchModel { .. } | Fault::Unsupported(_) => Exit::Usage,
+        _ => Exit::Data,
+    }
+}
+
+/// A fault of the fit, with the line of the file in place of the row of the table.
+fn explain(error: &FitError, input: &Path, loaded: &Loaded) -> Failure {
+    let exit = match error {
+        FitError::UnknownColumn { .. } => Exit::Usage,
+        _ => Exit::Data,
+    };
+    let line = match error {
+        FitError::WrongKind { row, .. } => loaded.lines.get(row.saturating_sub(1)),
+        _ => None,
+    };
+    let file = table::open::display_name(input);
+    match line {
+        Some(line) => Failure::new(exit, format!("{file}, line {line}: {error}")),
+        None => Failure::new(exit, format!("{file}: {error}")),
+    }
+}
+
+fn report(reference: &Reference, loaded: &Loaded, args: &Args, output: &Path, bytes: usize) {
+    println!(
+        "model '{}': {} rows of {} ({}) -> {} ({} kB)",
+        reference.model,
+        reference.rows,
+        table::open::display_name(&args.input),
+        loaded.format,
+        output.display(),
+        bytes.div_ceil(1000)
+    );
 }

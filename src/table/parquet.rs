@@ -1,0 +1,136 @@
+//! Apache Parquet through its record interface, which needs no Arrow and takes one row at a time.
+//!
+//! Columns that are left out are not even decoded. A 32-bit float becomes the number that its shortest decimal spelling
+//! means (0.1 stays 0.1), because that is what logs of the same value say.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ::parquet::file::reader::{FileReader as _, SerializedFileReader};
+use ::parquet::record::{Field, MapAccessor as _, Row};
+use ::parquet::schema::types::Type;
+
+use super::build::{Answer, Builder, Role};
+use super::{Fault, TableError};
+use crate::reference::Raw;
+
+/// Reads every row into the builder.
+///
+/// # Errors
+/// [`Fault`]s with row and column. Damage in the file that makes the Parquet library give up in a panic is an error too.
+pub fn read(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), TableError> {
+    // The builder is thrown away with the error, so that what a panic left half done is never seen.
+    catch_unwind(AssertUnwindSafe(|| read_rows(file, progress, builder)))
+        .unwrap_or_else(|_| Err(Fault::Parquet("the file is damaged".into()).into()))
+}
+
+fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), TableError> {
+    let bytes = file.metadata().map_err(Fault::Io)?.len();
+    let broken = |e: ::parquet::errors::ParquetError| Fault::Parquet(e.to_string());
+    let reader = SerializedFileReader::new(file).map_err(broken)?;
+    let metadata = reader.metadata().file_metadata();
+    let rows = u64::try_from(metadata.num_rows()).unwrap_or(0).max(1);
+    let root = metadata.schema();
+    let mut wanted = Vec::new();
+    let mut names = rustc_hash::FxHashSet::default();
+    for field in root.get_fields() {
+        if !names.insert(field.name()) {
+            return Err(TableError { column: Some(field.name().to_owned()), ..Fault::DuplicateColumn.into() });
+        }
+        if builder.role(field.name())? != Role::Dropped {
+            wanted.push(Arc::clone(field));
+        }
+    }
+    builder.check_columns()?;
+    let projection = Type::group_type_builder(root.name()).with_fields(wanted).build().map_err(broken)?;
+    let mut cells = Vec::new();
+    let mut told = 0;
+    for (row, line) in reader.get_row_iter(Some(projection)).map_err(broken)?.zip(1_u64..) {
+        let row = row.map_err(|e| broken(e).at(line))?;
+        let answer = read_row(line, row, &mut cells, builder)?;
+        builder.push(line, &mut cells, answer)?;
+        // The library reads ahead by row group; by rows the bar moves evenly.
+        let passed = u64::try_from(u128::from(bytes) * u128::from(line.min(rows)) / u128::from(rows)).unwrap_or(bytes);
+        progress(passed - told);
+        told = passed;
+    }
+    Ok(())
+}
+
+fn read_row(line: u64, row: Row, cells: &mut Vec<(usize, Raw)>, builder: &mut Builder<'_>) -> Result<Answer, TableError> {
+    let mut answer = Answer::Scalar(Raw::Missing);
+    for (name, field) in row.into_columns() {
+        let fault = |fault: Fault| fault.at_column(line, &name);
+        match builder.role(&name)? {
+            Role::Dropped => (),
+            Role::Feature(at) => cells.push((at, scalar(field, builder).map_err(fault)?)),
+            Role::Prediction => answer = prediction(field, builder).map_err(fault)?,
+        }
+    }
+    Ok(answer)
+}
+
+fn scalar(field: Field, builder: &Builder<'_>) -> Result<Raw, Fault> {
+    #[expect(clippy::cast_precision_loss, reason = "integers beyond 2^53 are ids; as features they are numbers like others")]
+    let number = match field {
+        Field::Null => return Ok(Raw::Missing),
+        Field::Bool(flag) => return Ok(Raw::Boolean(flag)),
+        Field::Str(text) => return builder.text(&text),
+        Field::Bytes(bytes) => return builder.text(std::str::from_utf8(bytes.data()).map_err(|_| Fault::NotUtf8)?),
+        Field::Byte(n) => f64::from(n),
+        Field::Short(n) => f64::from(n),
+        Field::Int(n) => f64::from(n),
+        Field::Long(n) => n as f64,
+        Field::UByte(n) => f64::from(n),
+        Field::UShort(n) => f64::from(n),
+        Field::UInt(n) => f64::from(n),
+        Field::ULong(n) => n as f64,
+        Field::Double(n) => n,
+        Field::Float(n) => shortest(n),
+        Field::Float16(n) => shortest(n.to_f32()),
+        decimal @ Field::Decimal(_) => {
+            let text = decimal.to_string();
+            text.parse().map_err(|_| Fault::NotFinite(text))?
+        }
+        Field::Group(_) => return Err(Fault::Nested("a structure")),
+        Field::ListInternal(_) => return Err(Fault::Nested("a list")),
+        Field::MapInternal(_) => return Err(Fault::Nested("a map")),
+        Field::Date(_) | Field::TimeMillis(_) | Field::TimeMicros(_) | Field::TimestampMillis(_) | Field::TimestampMicros(_) => {
+            return Err(Fault::Nested("a date or time"));
+        }
+    };
+    builder.number(number)
+}
+
+/// The number that the shortest decimal spelling of a 32-bit float means.
+fn shortest(narrow: f32) -> f64 {
+    narrow.to_string().parse().unwrap_or(f64::from(narrow))
+}
+
+/// The answer: a scalar, or probabilities as a structure (a field a class) or a map.
+fn prediction(field: Field, builder: &Builder<'_>) -> Result<Answer, Fault> {
+    let classes: Vec<(String, Field)> = match field {
+        Field::Group(row) => row.into_columns(),
+        Field::MapInternal(map) => {
+            let (keys, values) = (map.get_keys(), map.get_values());
+            let mut classes = Vec::with_capacity(map.len());
+            for i in 0..map.len() {
+                let class = keys.get_string(i).cloned().map_err(|e| Fault::Parquet(e.to_string()))?;
+                let probability = values.get_double(i).or_else(|_| values.get_float(i).map(shortest));
+                classes.push((class, probability.map(Field::Double).unwrap_or(Field::Null)));
+            }
+            classes
+        }
+        other => return scalar(other, builder).map(Answer::Scalar),
+    };
+    let mut answer = Vec::with_capacity(classes.len());
+    for (class, field) in classes {
+        match scalar(field, builder)? {
+            Raw::Number(p) if (0.0..=1.0).contains(&p) => answer.push((class, p)),
+            Raw::Number(p) => return Err(Fault::BadProbability { class, value: p.to_string() }),
+            _ => return Err(Fault::BadProbability { class, value: "something else".into() }),
+        }
+    }
+    Ok(if answer.is_empty() { Answer::Scalar(Raw::Missing) } else { Answer::Classes(answer) })
+}
