@@ -15,7 +15,7 @@ Examples:
   tripline fit train.parquet --model adult --drop customer_id --kind zip=categorical -o adult.json
       leave a column out, and say that a column of numbers holds names
   zcat events.jsonl.gz | tripline fit - --model adult -o adult.json
-      learn from a log of events (DESIGN: {\"features\":{..},\"prediction\":..}) of a calm time
+      learn from a log of events ({\"features\":{..},\"prediction\":..}) of a calm time
 
 The file may be CSV, JSON lines or Parquet; CSV and JSON lines also packed as .gz or .zst.";
 
