@@ -7,11 +7,13 @@
 //! [`engine`] strings the middle together; [`event`] is what flows, [`reference`](mod@reference) is what it is compared with.
 //! Everything but `source`, `sink`, `app`, `runtime` and `cli` is pure: no clock, no I/O, no randomness of its own.
 
+pub mod decode;
 pub mod engine;
 pub mod event;
 pub mod hash;
 pub mod judge;
 pub mod reference;
+pub mod source;
 
 #[cfg(feature = "runtime")]
 pub mod api;
@@ -19,6 +21,10 @@ pub mod api;
 pub mod cli;
 #[cfg(feature = "runtime")]
 pub mod clock;
+#[cfg(feature = "runtime")]
+pub mod replay;
+#[cfg(feature = "runtime")]
+pub mod report;
 #[cfg(feature = "runtime")]
 pub mod sink;
 #[cfg(feature = "runtime")]

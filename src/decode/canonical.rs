@@ -1,0 +1,250 @@
+//! The canonical layout, read in one pass.
+//!
+//! Fields are written to the first query of the message as they come. Features and answers need the model's schema: if the
+//! model's name stands before them, as it does in nearly every log, they are bound while they are parsed; if it stands behind
+//! them, their text is kept by reference and parsed at the end.
+//!
+//! A batch call is `features` (or `instances`) as an array of rows with `prediction` (or `predictions`) as an array of as many
+//! answers.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::features::{FeaturesSeed, duplicate};
+use super::fields::{self, AnswersSeed, Field, Token, refuse};
+use super::{Batch, Models, Reason, Rejection, Scratch, excerpt};
+
+/// The names of the canonical layout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Name {
+    Timestamp,
+    RequestId,
+    Model,
+    ModelVersion,
+    SourceIp,
+    ClientId,
+    Features,
+    Prediction,
+    LatencyMs,
+    Label,
+    Unknown,
+}
+
+/// What is left to do when the object has been read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Late<'de> {
+    seen: u32,
+    model: Option<usize>,
+    batch: bool,
+    features: Option<&'de RawValue>,
+    prediction: Option<&'de RawValue>,
+}
+
+/// Reads the object; the first query of the message is at `start`.
+struct Event<'a> {
+    start: usize,
+    models: &'a mut Models,
+    scratch: &'a mut Scratch,
+    batch: &'a mut Batch,
+}
+
+/// Reads one message into new queries at the end of `batch`.
+pub(super) fn read(text: &str, models: &mut Models, scratch: &mut Scratch, batch: &mut Batch) -> Result<(), Rejection> {
+    let start = batch.len();
+    batch.push();
+    scratch.answers.clear();
+    scratch.unknown.clear();
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let outcome = Event { start, models, scratch, batch }.deserialize(&mut parser).and_then(|late| parser.end().map(|()| late));
+    let mut late = outcome.map_err(|error| said(scratch, &error, text))?;
+    let has = |name: Name| late.seen & name.bit() != 0;
+    for (name, field) in [(Name::Timestamp, "timestamp"), (Name::Model, "model"), (Name::Features, "features")] {
+        if !has(name) {
+            return Err(Rejection::new(Reason::MissingField, format_args!("there is no '{field}'")));
+        }
+    }
+    let Some(at) = late.model else {
+        return Err(Rejection::new(Reason::MissingField, "there is no 'model'"));
+    };
+    let Scratch { fault, row, answers, .. } = scratch;
+    let model = &mut models.all[at];
+    if let Some(raw) = late.features {
+        let seed = FeaturesSeed { model, scratch: row, fault, batch };
+        let outcome = seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
+        late.batch = outcome.map_err(|error| fault.take().unwrap_or_else(|| Rejection::from_json(&error, raw.get())))?;
+    }
+    if let Some(raw) = late.prediction {
+        let outcome = AnswersSeed { model, answers, fault }.deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
+        outcome.map_err(|error| fault.take().unwrap_or_else(|| Rejection::from_json(&error, raw.get())))?;
+    }
+    let rows = batch.len() - start;
+    answers.give(model, rows, late.batch, |row, answer| batch.queries[start + row].prediction = answer)?;
+    batch.share(start);
+    Ok(())
+}
+
+/// The fault that stopped the parser: ours if there is one, else the parser's.
+fn said(scratch: &mut Scratch, error: &serde_json::Error, text: &str) -> Rejection {
+    scratch.fault.take().unwrap_or_else(|| Rejection::from_json(error, text))
+}
+
+// === impl Name ===
+
+impl Name {
+    fn of(text: &str) -> Self {
+        match text {
+            "timestamp" => Self::Timestamp,
+            "request_id" => Self::RequestId,
+            "model" => Self::Model,
+            "model_version" => Self::ModelVersion,
+            "source_ip" => Self::SourceIp,
+            "client_id" => Self::ClientId,
+            "features" | "instances" => Self::Features,
+            "prediction" | "predictions" => Self::Prediction,
+            "latency_ms" => Self::LatencyMs,
+            "label" => Self::Label,
+            _ => Self::Unknown,
+        }
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+// === impl Event ===
+
+impl Event<'_> {
+    /// Reads the value of a known field.
+    fn value<'de, A: MapAccess<'de>>(&mut self, name: Name, late: &mut Late<'de>, map: &mut A) -> Result<(), A::Error> {
+        let Scratch { fault, row, answers, .. } = &mut *self.scratch;
+        let query = &mut self.batch.queries[self.start];
+        match name {
+            Name::Timestamp => {
+                query.time =
+                    map.next_value_seed(Field { name: "timestamp", nested: Reason::BadTimestamp, fault, read: fields::time })?;
+            }
+            Name::SourceIp => {
+                query.address =
+                    map.next_value_seed(Field { name: "source_ip", nested: Reason::BadAddress, fault, read: fields::address })?;
+            }
+            Name::LatencyMs => {
+                query.latency_ms = map.next_value_seed(plain("latency_ms", fault, |token| fields::number(token, "latency_ms")))?
+            }
+            Name::Model => {
+                let into = &mut query.model;
+                map.next_value_seed(plain("model", fault, |token| fields::text(token, "model", into)))?;
+                let Some(at) = self.models.find(&query.model) else {
+                    return Err(refuse(fault, unknown_model(&query.model)));
+                };
+                late.model = Some(at);
+            }
+            Name::RequestId => {
+                let into = &mut query.request_id;
+                map.next_value_seed(plain("request_id", fault, |token| fields::text(token, "request_id", into)))?;
+            }
+            Name::ModelVersion => {
+                let into = &mut query.model_version;
+                map.next_value_seed(plain("model_version", fault, |token| fields::text(token, "model_version", into)))?;
+            }
+            Name::ClientId => {
+                let into = &mut query.account;
+                map.next_value_seed(plain("client_id", fault, |token| fields::text(token, "client_id", into)))?;
+            }
+            Name::Label => {
+                let into = &mut query.label;
+                map.next_value_seed(plain("label", fault, |token| fields::text(token, "label", into)))?;
+            }
+            Name::Features => match late.model {
+                Some(at) => {
+                    let seed = FeaturesSeed { model: &mut self.models.all[at], scratch: row, fault, batch: self.batch };
+                    late.batch = map.next_value_seed(seed)?;
+                }
+                None => late.features = Some(map.next_value()?),
+            },
+            Name::Prediction => match late.model {
+                Some(at) => map.next_value_seed(AnswersSeed { model: &self.models.all[at], answers, fault })?,
+                None => late.prediction = Some(map.next_value()?),
+            },
+            Name::Unknown => {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A field whose wrong kind is a `bad_field`.
+fn plain<'a, T, F>(name: &'a str, fault: &'a mut Option<Rejection>, read: F) -> Field<'a, F>
+where
+    F: FnOnce(Token<'_>) -> Result<T, Rejection>,
+{
+    Field { name, nested: Reason::BadField, fault, read }
+}
+
+/// The rejection of a model without a reference.
+pub(super) fn unknown_model(name: &str) -> Rejection {
+    Rejection::new(Reason::UnknownModel, format_args!("there is no reference for the model '{}'", excerpt(name).escape_debug()))
+}
+
+impl<'de> DeserializeSeed<'de> for Event<'_> {
+    type Value = Late<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Late<'de>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Event<'_> {
+    type Value = Late<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Late<'de>, A::Error> {
+        let mut late = Late::default();
+        while let Some(name) = map.next_key_seed(NameSeed { seen: &mut late.seen, scratch: self.scratch })? {
+            self.value(name, &mut late, &mut map)?;
+        }
+        Ok(late)
+    }
+}
+
+// === impl NameSeed ===
+
+/// Reads a name and refuses the second of a kind.
+struct NameSeed<'a> {
+    seen: &'a mut u32,
+    scratch: &'a mut Scratch,
+}
+
+impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed<'_> {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Name, E> {
+        let name = Name::of(text);
+        let Scratch { fault, unknown, .. } = self.scratch;
+        if name == Name::Unknown {
+            unknown.insert(text).map_err(|rejection| refuse(fault, rejection))?;
+        } else if *self.seen & name.bit() != 0 {
+            return Err(refuse(fault, duplicate(text)));
+        }
+        *self.seen |= name.bit();
+        Ok(name)
+    }
+}

@@ -1,0 +1,582 @@
+//! Single values of an event: times, addresses, ids, numbers, answers. What a value may look like is decided here, once, for
+//! the streaming reader and for the mapped one.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::features::{Model, Names};
+use super::{MAX_ROWS, MAX_TEXT_BYTES, MAX_UNKNOWN_NAMES, Reason, Rejection, excerpt};
+use crate::event::{Address, EventTime, Prediction, TimeError};
+use crate::reference::{PredictionKind, Scalar};
+
+/// A JSON scalar with its integers exact: a 64-bit account number would lose its last digits in a float.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Token<'a> {
+    Null,
+    Boolean(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(&'a str),
+}
+
+/// Reads one scalar with `read`; objects and arrays are refused for `nested`.
+pub(super) struct Field<'a, F> {
+    pub name: &'a str,
+    pub nested: Reason,
+    pub fault: &'a mut Option<Rejection>,
+    pub read: F,
+}
+
+/// Answers of one message, before it is known whether they belong to one row or to many.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    shape: Shape,
+    one: Prediction,
+    many: Vec<Given>,
+    classes: Classes,
+}
+
+/// An element of an array of answers.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Given {
+    /// A bare number: a row's answer or one class's probability, depending on how many rows there are.
+    Number(f64),
+    Bound(Prediction),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Shape {
+    #[default]
+    Absent,
+    One,
+    Many,
+}
+
+/// One object of class → probability, in kept buffers.
+#[derive(Debug, Default)]
+struct Classes {
+    text: String,
+    spans: Vec<(usize, usize, f64)>,
+    names: Names,
+    numbers: Vec<f64>,
+}
+
+/// Reads `prediction`: a scalar, an object of class → probability, or an array.
+pub(super) struct AnswersSeed<'a> {
+    pub model: &'a Model,
+    pub answers: &'a mut Answers,
+    pub fault: &'a mut Option<Rejection>,
+}
+
+struct AnswerSeed<'a> {
+    model: &'a Model,
+    classes: &'a mut Classes,
+    fault: &'a mut Option<Rejection>,
+}
+
+/// Records why a message is refused and stops the parser. What the parser itself would say is not used.
+pub(super) fn refuse<E: de::Error>(fault: &mut Option<Rejection>, rejection: Rejection) -> E {
+    *fault = Some(rejection);
+    E::custom("refused")
+}
+
+/// The scalar half of a [`Visitor`]: every kind of scalar goes to the method `token`.
+macro_rules! scalars_to_token {
+    () => {
+        fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
+            self.token($crate::decode::fields::Token::Boolean(value))
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Self::Value, E> {
+            self.token($crate::decode::fields::Token::Signed(value))
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Self::Value, E> {
+            self.token($crate::decode::fields::Token::Unsigned(value))
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
+            self.token($crate::decode::fields::Token::Float(value))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Self::Value, E> {
+            self.token($crate::decode::fields::Token::Text(value))
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+            self.token($crate::decode::fields::Token::Null)
+        }
+    };
+}
+pub(super) use scalars_to_token;
+
+/// Event time: RFC 3339 or an epoch number.
+pub(super) fn time(token: Token<'_>) -> Result<EventTime, Rejection> {
+    let parsed = match token {
+        Token::Null => return Err(Rejection::new(Reason::MissingField, "timestamp is null")),
+        Token::Text(text) => rfc3339_in_utc(text).map_or_else(|| EventTime::parse(text), Ok),
+        Token::Boolean(_) => Err(TimeError::Syntax),
+        number => number.number().map_or(Err(TimeError::Syntax), EventTime::from_epoch),
+    };
+    parsed.map_err(|error| {
+        let reason = match error {
+            TimeError::Syntax => Reason::BadTimestamp,
+            TimeError::Range => Reason::TimestampOutOfRange,
+        };
+        Rejection::new(reason, format_args!("timestamp {token} is {error}"))
+    })
+}
+
+/// The one form nearly every log uses, `2026-03-02T09:15:00.123Z`, read by position. `None` for anything else, however
+/// slightly different: the general parser decides about that.
+fn rfc3339_in_utc(text: &str) -> Option<EventTime> {
+    let bytes = text.as_bytes();
+    let (&[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1], rest) =
+        bytes.split_first_chunk()?
+    else {
+        return None;
+    };
+    let two = |a: u8, b: u8| (a.is_ascii_digit() && b.is_ascii_digit()).then(|| i64::from(a - b'0') * 10 + i64::from(b - b'0'));
+    let fraction = match rest {
+        b"Z" => b"".as_slice(),
+        [b'.', digits @ .., b'Z'] if (1..=6).contains(&digits.len()) => digits,
+        _ => return None,
+    };
+    let mut micros = 0;
+    for place in 0..6 {
+        let digit = fraction.get(place).copied().unwrap_or(b'0');
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        micros = micros * 10 + i64::from(digit - b'0');
+    }
+    let (year, month, day) = (two(y0, y1)? * 100 + two(y2, y3)?, two(m0, m1)?, two(d0, d1)?);
+    let (hour, minute, second) = (two(h0, h1)?, two(i0, i1)?, two(s0, s1)?);
+    // The 29th to 31st, leap seconds and years outside the accepted ones are left to the general parser.
+    if !(2000..2100).contains(&year)
+        || !(1..=12).contains(&month)
+        || !(1..=28).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
+        return None;
+    }
+    // Days since 1970 by Hinnant's civil-calendar arithmetic: years begin in March, so that the leap day is the last.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    Some(EventTime::from_micros(((days * 24 + hour) * 3600 + minute * 60 + second) * 1_000_000 + micros))
+}
+
+/// The caller's address; `null` is unknown.
+pub(super) fn address(token: Token<'_>) -> Result<Address, Rejection> {
+    match token {
+        Token::Null => Ok(Address::Unknown),
+        Token::Text(text) => Address::parse(text).ok_or_else(|| {
+            let hint = if text.contains(',') { "; log the one address that you trust, not a list" } else { "" };
+            Rejection::new(Reason::BadAddress, format_args!("source_ip {token} is neither an address nor 'unknown'{hint}"))
+        }),
+        _ => Err(Rejection::new(Reason::BadAddress, format_args!("source_ip {token} is not text"))),
+    }
+}
+
+/// An id or name, into a kept buffer; numbers are ids too, `null` is none.
+pub(super) fn text(token: Token<'_>, name: &str, into: &mut String) -> Result<(), Rejection> {
+    use fmt::Write as _;
+    into.clear();
+    match token {
+        Token::Null => return Ok(()),
+        Token::Text(text) if text.len() > MAX_TEXT_BYTES => {
+            return Err(Rejection::new(
+                Reason::BadField,
+                format_args!("{name} is {} bytes long; {MAX_TEXT_BYTES} are allowed", text.len()),
+            ));
+        }
+        Token::Text(text) => {
+            into.push_str(text);
+            return Ok(());
+        }
+        Token::Boolean(flag) => write!(into, "{flag}"),
+        Token::Signed(number) => write!(into, "{number}"),
+        Token::Unsigned(number) => write!(into, "{number}"),
+        Token::Float(number) => write!(into, "{number}"),
+    }
+    .map_err(|_| Rejection::new(Reason::BadField, format_args!("{name} cannot be written as text")))
+}
+
+/// A number, or text that holds one; `null` is none.
+pub(super) fn number(token: Token<'_>, name: &str) -> Result<Option<f64>, Rejection> {
+    match token {
+        Token::Null => Ok(None),
+        _ => {
+            token.number().map(Some).ok_or_else(|| Rejection::new(Reason::BadField, format_args!("{name} {token} is not a number")))
+        }
+    }
+}
+
+/// One scalar answer.
+fn answer(model: &Model, token: Token<'_>) -> Result<Prediction, Rejection> {
+    let bound = model.schema().bind_prediction(token.scalar());
+    if bound == Prediction::Missing && token != Token::Null {
+        let message = format_args!("prediction {token} is not a number, as the reference of '{}' says it is", model.name());
+        return Err(Rejection::new(Reason::BadPrediction, message));
+    }
+    Ok(bound)
+}
+
+/// A row's probabilities in the order of the reference's classes.
+fn answer_in_class_order(model: &Model, numbers: impl ExactSizeIterator<Item = f64> + Clone) -> Result<Prediction, Rejection> {
+    let classes = model.classes();
+    if numbers.len() != classes.len() {
+        let message =
+            format_args!("{} numbers as the answer to one row, where the reference has {} classes", numbers.len(), classes.len());
+        return Err(Rejection::new(Reason::BadPrediction, message));
+    }
+    numbers.clone().try_for_each(|number| probability(number).map(drop))?;
+    Ok(model.schema().bind_probabilities(classes.iter().map(|class| &**class).zip(numbers)))
+}
+
+/// An object of class → probability, collected in `classes`.
+fn answer_by_class(model: &Model, classes: &Classes) -> Result<Prediction, Rejection> {
+    if model.schema().prediction_kind() == PredictionKind::Score {
+        let message = format_args!("probabilities by class, where the reference of '{}' has one number", model.name());
+        return Err(Rejection::new(Reason::BadPrediction, message));
+    }
+    Ok(model.schema().bind_probabilities(classes.spans.iter().map(|&(start, end, number)| (&classes.text[start..end], number))))
+}
+
+fn probability(number: f64) -> Result<f64, Rejection> {
+    // Rounding in the log may leave a hair outside.
+    if (-1e-6..=1.0 + 1e-6).contains(&number) {
+        Ok(number)
+    } else {
+        Err(Rejection::new(Reason::BadPrediction, format_args!("probability {number} is outside 0 to 1")))
+    }
+}
+
+// === impl Token ===
+
+impl<'a> Token<'a> {
+    /// The value as the schema takes it.
+    #[expect(clippy::cast_precision_loss, reason = "feature values are floats from here on, as in the model itself")]
+    pub(super) fn scalar(self) -> Scalar<'a> {
+        match self {
+            Self::Null => Scalar::Null,
+            Self::Boolean(flag) => Scalar::Boolean(flag),
+            Self::Signed(number) => Scalar::Number(number as f64),
+            Self::Unsigned(number) => Scalar::Number(number as f64),
+            Self::Float(number) => Scalar::Number(number),
+            Self::Text(text) => Scalar::Text(text),
+        }
+    }
+
+    /// The value as a finite number, also from text.
+    pub(super) fn number(self) -> Option<f64> {
+        match self.scalar() {
+            Scalar::Number(number) => Some(number),
+            Scalar::Text(text) => text.trim().parse().ok(),
+            Scalar::Null | Scalar::Boolean(_) => None,
+        }
+        .filter(|number: &f64| number.is_finite())
+    }
+}
+
+impl fmt::Display for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Boolean(flag) => flag.fmt(f),
+            Self::Signed(number) => number.fmt(f),
+            Self::Unsigned(number) => number.fmt(f),
+            Self::Float(number) => number.fmt(f),
+            Self::Text(text) => write!(f, "'{}'", excerpt(text).escape_debug()),
+        }
+    }
+}
+
+// === impl Field ===
+
+impl<'a, T, F: FnOnce(Token<'_>) -> Result<T, Rejection>> Field<'a, F> {
+    fn token<E: de::Error>(self, token: Token<'_>) -> Result<T, E> {
+        (self.read)(token).map_err(|rejection| refuse(self.fault, rejection))
+    }
+
+    fn nested<E: de::Error>(self, what: &str) -> Result<T, E> {
+        let message = format_args!("{} is {what}, where one value belongs", excerpt(self.name).escape_debug());
+        Err(refuse(self.fault, Rejection::new(self.nested, message)))
+    }
+}
+
+impl<'de, T, F: FnOnce(Token<'_>) -> Result<T, Rejection>> DeserializeSeed<'de> for Field<'_, F> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, T, F: FnOnce(Token<'_>) -> Result<T, Rejection>> Visitor<'de> for Field<'_, F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a single value")
+    }
+
+    scalars_to_token!();
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<T, A::Error> {
+        self.nested("an array")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<T, A::Error> {
+        self.nested("an object")
+    }
+}
+
+// === impl Answers ===
+
+impl Answers {
+    /// Forgets the previous message's.
+    pub(super) fn clear(&mut self) {
+        self.shape = Shape::Absent;
+        self.one = Prediction::Missing;
+        self.many.clear();
+    }
+
+    /// Hands the answers out to `rows` rows; `batch` says whether the message called them many even if there is just one.
+    pub(super) fn give(
+        &self,
+        model: &Model,
+        rows: usize,
+        batch: bool,
+        mut to: impl FnMut(usize, Prediction),
+    ) -> Result<(), Rejection> {
+        let fault = |message: fmt::Arguments<'_>| Err(Rejection::new(Reason::BadPrediction, message));
+        match self.shape {
+            Shape::Absent => Ok(()),
+            Shape::One if batch => fault(format_args!("one prediction for a batch of {rows} rows; give an array of as many")),
+            Shape::One => {
+                to(0, self.one);
+                Ok(())
+            }
+            Shape::Many if !batch && self.many.len() > 1 => {
+                if self.many.iter().any(|given| matches!(given, Given::Bound(_))) {
+                    return fault(format_args!("{} predictions for one row", self.many.len()));
+                }
+                to(0, answer_in_class_order(model, self.many.iter().map(|given| given.number()))?);
+                Ok(())
+            }
+            Shape::Many if self.many.len() != rows => fault(format_args!("{} predictions for {rows} rows", self.many.len())),
+            Shape::Many => self.many.iter().enumerate().try_for_each(|(row, given)| {
+                to(row, given.bind(model)?);
+                Ok(())
+            }),
+        }
+    }
+}
+
+impl Given {
+    fn number(self) -> f64 {
+        match self {
+            Self::Number(number) => number,
+            Self::Bound(_) => f64::NAN,
+        }
+    }
+
+    fn bind(self, model: &Model) -> Result<Prediction, Rejection> {
+        match self {
+            Self::Number(number) => answer(model, Token::Float(number)),
+            Self::Bound(bound) => Ok(bound),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for AnswersSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl AnswersSeed<'_> {
+    fn token<E: de::Error>(self, token: Token<'_>) -> Result<(), E> {
+        self.answers.one = answer(self.model, token).map_err(|rejection| refuse(self.fault, rejection))?;
+        self.answers.shape = Shape::One;
+        Ok(())
+    }
+}
+
+impl<'de> Visitor<'de> for AnswersSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an answer")
+    }
+
+    scalars_to_token!();
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let Self { model, answers, fault } = self;
+        answers.one = AnswerSeed { model, classes: &mut answers.classes, fault: &mut *fault }
+            .visit_map(map)?
+            .bind(model)
+            .map_err(|rejection| refuse(fault, rejection))?;
+        answers.shape = Shape::One;
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Self { model, answers, fault } = self;
+        answers.shape = Shape::Many;
+        while let Some(given) = seq.next_element_seed(AnswerSeed { model, classes: &mut answers.classes, fault: &mut *fault })? {
+            if answers.many.len() == MAX_ROWS {
+                return Err(refuse(fault, Rejection::new(Reason::TooLarge, format_args!("more than {MAX_ROWS} predictions"))));
+            }
+            answers.many.push(given);
+        }
+        Ok(())
+    }
+}
+
+// === impl AnswerSeed ===
+
+impl AnswerSeed<'_> {
+    fn token<E: de::Error>(self, token: Token<'_>) -> Result<Given, E> {
+        match token {
+            Token::Signed(_) | Token::Unsigned(_) | Token::Float(_) => Ok(Given::Number(token.number().unwrap_or(f64::NAN))),
+            _ => answer(self.model, token).map(Given::Bound).map_err(|rejection| refuse(self.fault, rejection)),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for AnswerSeed<'_> {
+    type Value = Given;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Given, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnswerSeed<'_> {
+    type Value = Given;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an answer")
+    }
+
+    scalars_to_token!();
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given, A::Error> {
+        let Self { model, classes, fault } = self;
+        classes.clear();
+        while map.next_key_seed(ClassSeed { classes, fault })?.is_some() {
+            let name = "the probability of a class";
+            let read = |token: Token<'_>| {
+                token.number().map_or_else(
+                    || Err(Rejection::new(Reason::BadPrediction, format_args!("probability {token} is not a number"))),
+                    probability,
+                )
+            };
+            let number = map.next_value_seed(Field { name, nested: Reason::BadPrediction, fault, read })?;
+            if let Some(span) = classes.spans.last_mut() {
+                span.2 = number;
+            }
+        }
+        answer_by_class(model, classes).map(Given::Bound).map_err(|rejection| refuse(fault, rejection))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Given, A::Error> {
+        let Self { model, classes, fault } = self;
+        classes.numbers.clear();
+        let read = |token: Token<'_>| {
+            token.number().ok_or_else(|| Rejection::new(Reason::BadPrediction, format_args!("probability {token} is not a number")))
+        };
+        let name = "the probability of a class";
+        while let Some(number) = seq.next_element_seed(Field { name, nested: Reason::BadPrediction, fault, read })? {
+            if classes.numbers.len() == MAX_UNKNOWN_NAMES {
+                return Err(refuse(fault, Rejection::new(Reason::TooLarge, "more classes than any model has")));
+            }
+            classes.numbers.push(number);
+        }
+        let bound = match classes.numbers[..] {
+            // A model with one output wraps it: [[0.83]].
+            [number] => Ok(Given::Number(number)),
+            _ => answer_in_class_order(model, classes.numbers.iter().copied()).map(Given::Bound),
+        };
+        bound.map_err(|rejection| refuse(fault, rejection))
+    }
+}
+
+// === impl Classes ===
+
+/// Takes a class name into [`Classes`].
+struct ClassSeed<'a> {
+    classes: &'a mut Classes,
+    fault: &'a mut Option<Rejection>,
+}
+
+impl Classes {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.spans.clear();
+        self.names.clear();
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ClassSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for ClassSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a class name")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<(), E> {
+        self.classes.names.insert(name).map_err(|rejection| refuse(self.fault, rejection))?;
+        let start = self.classes.text.len();
+        self.classes.text.push_str(name);
+        self.classes.spans.push((start, self.classes.text.len(), 0.0));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_and_the_general_way_read_the_same_time() {
+        for text in ["2026-03-02T09:15:00.123Z", "2000-02-28T23:59:59Z", "2099-12-01T00:00:00.123456Z", "2024-03-01T12:00:00.5Z"] {
+            assert_eq!(rfc3339_in_utc(text), EventTime::parse(text).ok(), "{text}");
+            assert!(rfc3339_in_utc(text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_slightly_different_goes_the_general_way() {
+        for text in [
+            "2026-02-29T00:00:00Z",
+            "2026-13-02T09:15:00Z",
+            "2026-03-02T24:15:00Z",
+            "2026-03-02 09:15:00Z",
+            "2026-03-02T09:15:00+01:00",
+            "2026-03-02T09:15:00.Z",
+            "2026-03-02T09:15:00.1x3Z",
+            "1999-03-02T09:15:00Z",
+            "+026-03-02T09:15:00Z",
+            "",
+        ] {
+            assert_eq!(rfc3339_in_utc(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Log files and standard input, one record a line: plain, gzip or zstd.
+//!
+//! The format is told by the first bytes, not by the name, so that a renamed file and a pipe work alike; several compressed
+//! members one behind the other (as log rotation appends them) are one stream. A line may be as long as the decoder takes
+//! plus one byte: the rest is skipped without being held, and the decoder sees by the extra byte that it was too long.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Record, Source};
+use crate::event::Provenance;
+
+/// Read buffer: large enough that system calls and decompressor calls do not show, small enough for the second-level cache.
+const BUFFER: usize = 256 * 1024;
+/// The name that stands for standard input.
+pub const STDIN: &str = "-";
+/// What editors on Windows put before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Why a file could not be read (on).
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// There is no such file.
+    #[error("{path}: there is no such file; check the name, or use - for standard input")]
+    Missing {
+        /// The file as given.
+        path: String,
+    },
+    /// It exists and cannot be opened.
+    #[error("{path}: cannot be opened: {error}")]
+    Open {
+        /// The file as given.
+        path: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Reading broke off: a damaged or cut compressed file, or a failing disk.
+    #[error("{path}: reading broke off after {lines} lines: {what}")]
+    Broken {
+        /// The file as given.
+        path: String,
+        /// Lines read before.
+        lines: u64,
+        /// What is wrong, with a remedy where there is one.
+        what: String,
+    },
+}
+
+/// How a file is packed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Packing {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// Lines of a file.
+pub struct FileSource {
+    path: String,
+    reader: Box<dyn BufRead + Send>,
+    packing: Packing,
+    line: Vec<u8>,
+    limit: usize,
+    lines: u64,
+    failed: bool,
+    consumed: Arc<AtomicU64>,
+    size: Option<u64>,
+}
+
+/// Counts what passes, for progress bars.
+struct Counted<R> {
+    inner: R,
+    consumed: Arc<AtomicU64>,
+}
+
+// === impl FileSource ===
+
+impl FileSource {
+    /// Opens `path`, or standard input for [`STDIN`]. `max_line` is the longest line, in bytes, that the decoder takes.
+    pub fn open(path: &Path, max_line: usize) -> Result<Self, FileError> {
+        let name = path.display().to_string();
+        let refuse = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => FileError::Missing { path: name.clone() },
+            _ => FileError::Open { path: name.clone(), error },
+        };
+        if name == STDIN {
+            return Self::from_reader("standard input", io::stdin(), None, max_line);
+        }
+        let file = File::open(path).map_err(refuse)?;
+        let about = file.metadata().map_err(refuse)?;
+        if about.is_dir() {
+            return Err(refuse(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name a file in it")));
+        }
+        // A pipe or device has no size worth showing.
+        let size = about.is_file().then_some(about.len());
+        Self::from_reader(&name, file, size, max_line)
+    }
+
+    /// Lines of any reader; `size` is how many bytes it will give, if known.
+    pub fn from_reader(
+        name: &str,
+        reader: impl Read + Send + 'static,
+        size: Option<u64>,
+        max_line: usize,
+    ) -> Result<Self, FileError> {
+        let consumed = Arc::new(AtomicU64::new(0));
+        let mut packed = BufReader::with_capacity(BUFFER, Counted { inner: reader, consumed: Arc::clone(&consumed) });
+        let refuse = |error| FileError::Open { path: name.to_owned(), error };
+        let packing = Packing::of(packed.fill_buf().map_err(refuse)?);
+        let reader: Box<dyn BufRead + Send> = match packing {
+            Packing::Plain => Box::new(packed),
+            Packing::Gzip => Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(packed))),
+            Packing::Zstd => {
+                Box::new(BufReader::with_capacity(BUFFER, zstd::stream::read::Decoder::with_buffer(packed).map_err(refuse)?))
+            }
+        };
+        let (path, line) = (name.to_owned(), Vec::new());
+        Ok(Self { path, reader, packing, line, limit: max_line.saturating_add(1), lines: 0, failed: false, consumed, size })
+    }
+
+    /// Size of the (packed) file in bytes, if known.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Counter of (packed) bytes read so far; may be watched from another thread.
+    pub fn consumed(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.consumed)
+    }
+
+    /// Name for messages.
+    pub fn name(&self) -> &str {
+        &self.path
+    }
+
+    /// Reads one line into `self.line`, without its ending; false at the end of the file.
+    fn read_line(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        let limit = u64::try_from(self.limit).unwrap_or(u64::MAX);
+        if (&mut self.reader).take(limit).read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(false);
+        }
+        if self.line.last() == Some(&b'\n') {
+            self.line.pop();
+            if self.line.last() == Some(&b'\r') {
+                self.line.pop();
+            }
+        } else if self.line.len() == self.limit {
+            self.reader.skip_until(b'\n')?;
+        }
+        Ok(true)
+    }
+
+    fn broken(&self, error: &io::Error) -> FileError {
+        let what = match (self.packing, error.kind()) {
+            (Packing::Gzip | Packing::Zstd, io::ErrorKind::UnexpectedEof) => {
+                "the compressed file ends in the middle; it was cut off, fetch it again".to_owned()
+            }
+            (Packing::Gzip, _) => format!("the gzip data is damaged ({error}); fetch the file again"),
+            (Packing::Zstd, _) => format!("the zstd data is damaged ({error}); fetch the file again"),
+            (Packing::Plain, _) => error.to_string(),
+        };
+        FileError::Broken { path: self.path.clone(), lines: self.lines, what }
+    }
+}
+
+impl Source for FileSource {
+    type Error = FileError;
+
+    /// The next line that is not blank. Its offset is the zero-based number of the line, blank ones counted.
+    fn next(&mut self) -> Result<Option<Record<'_>>, FileError> {
+        if self.failed {
+            return Ok(None);
+        }
+        loop {
+            match self.read_line() {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => {
+                    self.failed = true;
+                    return Err(self.broken(&error));
+                }
+            }
+            let offset = i64::try_from(self.lines).unwrap_or(i64::MAX);
+            self.lines += 1;
+            if offset == 0 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
+            if !self.line.trim_ascii().is_empty() {
+                let provenance = Provenance { partition: 0, offset, row: 0 };
+                return Ok(Some(Record { topic: &self.path, payload: &self.line, provenance, ..Record::default() }));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for FileSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileSource").field("path", &self.path).field("packing", &self.packing).field("lines", &self.lines).finish()
+    }
+}
+
+// === impl Packing ===
+
+impl Packing {
+    /// By the first bytes: RFC 1952 for gzip; RFC 8878 for zstd, whose stream may also begin with a skippable frame.
+    fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+}
+
+// === impl Counted ===
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.consumed.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn lines(bytes: Vec<u8>, max_line: usize) -> Result<Vec<(i64, Vec<u8>)>, FileError> {
+        let mut source = FileSource::from_reader("test", io::Cursor::new(bytes), None, max_line)?;
+        let mut all = Vec::new();
+        while let Some(record) = source.next()? {
+            all.push((record.provenance.offset, record.payload.to_vec()));
+        }
+        Ok(all)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        zstd::encode_all(bytes, 1).unwrap()
+    }
+
+    #[test]
+    fn packing_does_not_change_the_lines() {
+        let text = b"one\r\n\n  \ntwo\nthree";
+        let expected = vec![(0, b"one".to_vec()), (3, b"two".to_vec()), (4, b"three".to_vec())];
+        for packed in [text.to_vec(), gzip(text), zstd(text)] {
+            assert_eq!(lines(packed, 100).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn members_one_behind_the_other_are_one_stream() {
+        for pack in [gzip as fn(&[u8]) -> Vec<u8>, zstd] {
+            let joined = [pack(b"one\ntw"), pack(b"o\nthree\n")].concat();
+            let texts: Vec<_> = lines(joined, 100).unwrap().into_iter().map(|(_, line)| line).collect();
+            assert_eq!(texts, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_one_byte_behind_the_limit_and_the_next_line_is_whole() {
+        let text = [vec![b'x'; 10_000_000], b"\nnext\n".to_vec()].concat();
+        let all = lines(text, 1000).unwrap();
+        assert_eq!(all[0].1.len(), 1001);
+        assert_eq!(all[1], (1, b"next".to_vec()));
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_limit_passes_whole() {
+        let all = lines(b"12345\n12345\n".to_vec(), 5).unwrap();
+        assert_eq!(all, [(0, b"12345".to_vec()), (1, b"12345".to_vec())]);
+    }
+
+    #[test]
+    fn a_cut_archive_says_how_far_it_was_read() {
+        let text: Vec<u8> = (0..200_000_u64).flat_map(|i| format!("{}\n", crate::hash::mix(i)).into_bytes()).collect();
+        for mut packed in [gzip(&text), zstd(&text)] {
+            packed.truncate(packed.len() / 2);
+            let error = lines(packed, 100).unwrap_err();
+            let FileError::Broken { lines, ref what, .. } = error else { panic!("{error}") };
+            assert!(lines > 1000 && lines < 200_000, "{lines}");
+            assert!(what.contains("cut off"), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_archive_is_named_as_such() {
+        let text: Vec<u8> = (0..100_000_u64).flat_map(|i| format!("{}\n", crate::hash::mix(i)).into_bytes()).collect();
+        let mut packed = zstd(&text);
+        let middle = packed.len() / 2;
+        for byte in &mut packed[middle..middle + 64] {
+            *byte ^= 0x5a;
+        }
+        assert!(lines(packed, 100).unwrap_err().to_string().contains("zstd data is damaged"));
+    }
+
+    #[test]
+    fn a_missing_file_is_told_from_an_unreadable_one() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(FileSource::open(&dir.path().join("none"), 10), Err(FileError::Missing { .. })));
+        assert!(matches!(FileSource::open(dir.path(), 10), Err(FileError::Open { .. })));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        assert_eq!(lines(b"\xef\xbb\xbf{}\n".to_vec(), 10).unwrap(), [(0, b"{}".to_vec())]);
+    }
+
+    #[test]
+    fn an_empty_file_has_no_lines() {
+        assert_eq!(lines(Vec::new(), 10).unwrap(), []);
+    }
+}
