@@ -1,0 +1,26 @@
+//! What every command owes a person at a terminal: help with examples, a message for each mistake, documented exit codes.
+
+use super::support::program;
+
+const COMMANDS: [&str; 7] = ["fit", "reference", "replay", "run", "check", "demo", "simulate"];
+
+#[test]
+fn help_lists_every_command() {
+    let help = program::run(&["--help"]);
+    help.must_succeed();
+    for command in COMMANDS {
+        assert!(help.out.contains(&format!("  {command}")), "{command} is not in:\n{}", help.out);
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_64_and_says_what_is_right() {
+    program::run(&[]).must_fail(64, &["Usage"]);
+    program::run(&["frobnicate"]).must_fail(64, &["frobnicate", "Usage"]);
+    program::run(&["fit", "--no-such-option"]).must_fail(64, &["--no-such-option"]);
+}
+
+#[test]
+fn a_missing_input_ends_with_66_and_names_the_file() {
+    program::run(&["fit", "/nowhere/training.csv", "--model", "m"]).must_fail(66, &["/nowhere/training.csv"]);
+}
