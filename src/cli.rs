@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod demo;
+pub mod describe;
 pub mod fit;
+pub mod keys;
 pub mod output;
 pub mod reference;
 pub mod replay;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Failure};
-use crate::reference::{FitError, FitOptions, Kind, PredictionKind, Reference, fit};
+use super::{Exit, Failure, describe};
+use crate::reference::{Feature, FitError, FitOptions, Kind, PredictionKind, Reference, fit, sign};
+use crate::table::open::Packing;
 use crate::table::{self, Fault, Loaded, ReadOptions, TableError};
 
 const EXAMPLES: &str = "\
@@ -53,6 +54,9 @@ pub struct Args {
     /// Rows kept in the profile as a sample. More rows compare finer, and make a larger file.
     #[arg(long, value_name = "ROWS", default_value_t = FitOptions::default().sample_rows, value_parser = parse_sample_rows)]
     sample_rows: usize,
+    /// Sign the profile with this private key (PEM), as `tripline reference sign` does.
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
     /// Rows read into memory at most; of a longer file a uniform sample is taken.
     #[arg(long, value_name = "ROWS", default_value_t = table::DEFAULT_MAX_ROWS, value_parser = parse_max_rows)]
     max_rows: usize,
@@ -98,6 +102,8 @@ fn parse_max_rows(text: &str) -> Result<usize, String> {
 /// 74 if reading or writing fails.
 pub fn run(args: Args) -> Result<(), Failure> {
     let output = output_path(&args)?;
+    // Before the long work: a wrong key should not cost the reading.
+    let key = args.sign_key.as_deref().map(super::keys::signing_key).transpose()?;
     let loaded = load(&args)?;
     let options = FitOptions {
         model: args.model.clone(),
@@ -106,11 +112,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
         threshold: args.threshold,
         sample_rows: args.sample_rows,
     };
-    let reference = fit(&loaded.table, &options).map_err(|e| explain(&e, &args.input, &loaded))?;
+    let mut reference = fit(&loaded.table, &options).map_err(|e| explain(&e, &args.input, &loaded))?;
+    if let Some(key) = &key {
+        sign::sign(&mut reference, key);
+    }
     let bytes = reference.to_json().map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
     super::output::write_atomically(&output, &bytes)?;
-    report(&reference, &loaded, &args, &output, bytes.len());
-    Ok(())
+    super::output::print(&report(&reference, &loaded, &args, &output, bytes.len()))
 }
 
 fn output_path(args: &Args) -> Result<PathBuf, Failure> {
@@ -180,25 +188,68 @@ fn explain(error: &FitError, input: &Path, loaded: &Loaded) -> Failure {
         FitError::UnknownColumn { .. } => Exit::Usage,
         _ => Exit::Data,
     };
-    let line = match error {
-        FitError::WrongKind { row, .. } => loaded.lines.get(row.saturating_sub(1)),
+    let row = match error {
+        FitError::WrongKind { row, .. } | FitError::Mixed { row, .. } | FitError::WrongAnswer { row, .. } => Some(*row),
         _ => None,
     };
     let file = table::open::display_name(input);
-    match line {
+    match row.and_then(|row| loaded.lines.get(row.saturating_sub(1))) {
         Some(line) => Failure::new(exit, format!("{file}, line {line}: {error}")),
         None => Failure::new(exit, format!("{file}: {error}")),
     }
 }
 
-fn report(reference: &Reference, loaded: &Loaded, args: &Args, output: &Path, bytes: usize) {
-    println!(
-        "model '{}': {} rows of {} ({}) -> {} ({} kB)",
-        reference.model,
-        reference.rows,
-        table::open::display_name(&args.input),
-        loaded.format,
-        output.display(),
-        bytes.div_ceil(1000)
-    );
+fn report(reference: &Reference, loaded: &Loaded, args: &Args, output: &Path, bytes: usize) -> String {
+    use std::fmt::Write as _;
+    let mut text = describe::text(reference);
+    let packing = if loaded.packing == Packing::Plain { String::new() } else { format!(", {}", loaded.packing) };
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "\nread     {} ({}{packing})", table::open::display_name(&args.input), loaded.format);
+    let _ = writeln!(text, "written  {} ({} kB)", output.display(), bytes.div_ceil(1000));
+    for note in notes(reference, loaded) {
+        let _ = writeln!(text, "note     {note}");
+    }
+    text
+}
+
+/// What a person should know about the table, though it is no fault.
+fn notes(reference: &Reference, loaded: &Loaded) -> Vec<String> {
+    let mut notes = Vec::new();
+    if loaded.rows_read > loaded.rows_kept() as u64 {
+        notes.push(format!(
+            "the file has {} rows; learned from a uniform sample of {} (bounded by --max-rows and by {} cells)",
+            loaded.rows_read,
+            loaded.rows_kept(),
+            table::MAX_CELLS
+        ));
+    }
+    if loaded.other_models > 0 {
+        notes.push(format!("{} events of other models were left out", loaded.other_models));
+    }
+    let silent = reference.prediction.counts.last().copied().unwrap_or(0);
+    if silent > 0 {
+        notes.push(format!("{silent} rows have no prediction"));
+    }
+    for feature in &reference.features {
+        let present: u64 = feature.counts.iter().take(feature.bins()).sum();
+        if feature.bins() == 1 {
+            notes.push(format!("'{}' has the same value in every row; it says nothing until it changes", feature.name));
+        } else if feature.kind == Kind::Categorical && feature.values.len() as u64 * 2 > present {
+            notes.push(format!("'{0}' has a text of its own in most rows; if it is an id, --drop {0}", feature.name));
+        } else if looks_like_row_number(feature, present) {
+            notes.push(format!("'{0}' counts the rows; if it is a row number, --drop {0}", feature.name));
+        }
+    }
+    notes
+}
+
+/// Whole numbers from 0 or 1 up to about the number of rows, evenly spread: what a saved row index looks like.
+fn looks_like_row_number(feature: &Feature, present: u64) -> bool {
+    let rows = present as f64;
+    let even = feature.counts.iter().take(feature.bins()).all(|&n| (n as f64 * feature.bins() as f64 - rows).abs() <= 0.02 * rows);
+    feature.kind == Kind::Continuous
+        && feature.decimals == 0
+        && (0.0..=1.0).contains(&feature.min)
+        && (feature.max - feature.min - rows).abs() <= 1.0
+        && even
 }

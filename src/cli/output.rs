@@ -1,4 +1,4 @@
-//! Writing result files: all of a file or nothing of it.
+//! Writing results: all of a file or nothing of it, and text to standard output.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -24,4 +24,37 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let _ = std::fs::remove_file(&temporary);
         failed("cannot write", e)
     })
+}
+
+/// Writes text to standard output. A reader that has gone away (`| head`) is no failure.
+///
+/// # Errors
+/// 74 if the output cannot be written for another reason.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Io, format!("cannot write to standard output: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes.
+///
+/// # Errors
+/// 66 if there is no such file, 65 if it is longer, 74 if it cannot be read.
+pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    use std::io::Read as _;
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => Failure::new(Exit::NoInput, format!("{}: there is no such file", path.display())),
+        _ => Failure::new(Exit::Io, format!("{}: cannot be read: {e}", path.display())),
+    };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(failed)?.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        let message = format!("{}: the file is longer than {limit} bytes, which none of its kind is", path.display());
+        return Err(Failure::new(Exit::Data, message));
+    }
+    Ok(bytes)
 }

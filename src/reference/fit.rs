@@ -4,7 +4,12 @@
 //! features get a bin per value), values outside the training range that a histogram drops (so the outer bins are open and
 //! below/above have codes of their own), and single values that hold a large share (so such an *atom* gets a bin of its own).
 
-use super::{Feature, Kind, Pair, PredictionKind, PredictionProfile, Reference, SCHEMA_VERSION, Schema, code};
+mod pairs;
+mod prediction;
+
+pub use pairs::{coarse_codes, coarse_map};
+
+use super::{Feature, Kind, PredictionKind, Reference, SCHEMA_VERSION, Schema};
 use crate::event::Cell;
 use crate::reference::schema::Scalar;
 
@@ -12,14 +17,6 @@ use crate::reference::schema::Scalar;
 const QUANTILE_BINS: usize = 10;
 /// A number with at most this many distinct values is discrete. 24 keeps hours of a day, ages in bands and small counts exact.
 const DISCRETE_LIMIT: usize = 24;
-/// Categories that keep a coarse code of their own before the rest share one: with 12 the joint table of a pair stays under
-/// 200 cells, so that a few thousand rows fill it.
-const COARSE_LIMIT: usize = 12;
-/// Pairs kept per feature: three neighbours per feature carry nearly all of the dependence of a tree-shaped dependence graph
-/// (Chow and Liu 1968 need one), at a cost linear in the number of features.
-const PAIRS_PER_FEATURE: usize = 3;
-/// Mutual information in nats below which a pair says nothing that a row could break.
-const MIN_INFORMATION: f64 = 0.003;
 
 /// One value of a training table.
 #[derive(Clone, PartialEq, Debug)]
@@ -120,7 +117,66 @@ pub enum FitError {
         /// Name of the column.
         column: String,
     },
+    /// Almost all values are numbers, and a few are not: more likely a slip than a category.
+    #[error(
+        "row {row}, column '{column}': '{value}' is not a finite number, and {numbers} other values of the column are; \
+         correct it, say --missing '{value}' if it means no value, or --kind {column}=categorical"
+    )]
+    Mixed {
+        /// One-based data row.
+        row: usize,
+        /// Name of the column.
+        column: String,
+        /// The value.
+        value: String,
+        /// How many values are numbers.
+        numbers: u64,
+    },
+    /// So many different texts that they name rows rather than kinds of rows.
+    #[error(
+        "column '{column}' holds {distinct} different texts, more than {MAX_CATEGORIES}; if it is an id, leave it out with --drop {column}"
+    )]
+    TooManyCategories {
+        /// Name of the column.
+        column: String,
+        /// Different texts.
+        distinct: usize,
+    },
+    /// Not one answer of the model.
+    #[error("the prediction is empty in every row")]
+    NoAnswers,
+    /// An answer that does not have the form that was declared or that the others have.
+    #[error("row {row}: the prediction '{value}' is not {wanted}")]
+    WrongAnswer {
+        /// One-based data row.
+        row: usize,
+        /// The answer.
+        value: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// More classes than a label has.
+    #[error(
+        "the prediction has {distinct} different texts, more than {MAX_CLASSES} classes; \
+         if it is a number with a few slips, --prediction-kind score finds them"
+    )]
+    TooManyClasses {
+        /// Different texts.
+        distinct: usize,
+    },
+    /// Declared forms or limits that do not go together.
+    #[error("{0}")]
+    Options(&'static str),
 }
+
+/// Most categories of a feature: airports, postal areas and product groups stay below, customer numbers do not.
+const MAX_CATEGORIES: usize = 20_000;
+/// Most classes of a label; the best known image models have 1,000.
+const MAX_CLASSES: usize = 10_000;
+/// Share of texts among numbers up to which they are slips rather than a category like room `12b`: one in a hundred.
+const SLIP_SHARE: f64 = 0.01;
+/// How programs write "no number" into text files, in lower case; among numbers such a word is never a category.
+const NO_NUMBER: [&str; 12] = ["nan", "-nan", "na", "n/a", "null", "none", "nil", "?", "inf", "-inf", "infinity", "-infinity"];
 
 /// Fewest rows from which deciles and their critical values mean anything: ten a bin.
 const MIN_ROWS: usize = 100;
@@ -139,6 +195,9 @@ pub fn fit(table: &Table, options: &FitOptions) -> Result<Reference, FitError> {
             return Err(FitError::DuplicateColumn { column: column.name.clone() });
         }
     }
+    if options.threshold.is_some_and(|t| !t.is_finite()) {
+        return Err(FitError::Options("the threshold is not a finite number"));
+    }
     for (name, kind) in &options.kinds {
         if !table.features.iter().any(|c| c.name == *name) {
             return Err(FitError::UnknownColumn { column: name.clone(), kind: kind_name(*kind) });
@@ -149,7 +208,7 @@ pub fn fit(table: &Table, options: &FitOptions) -> Result<Reference, FitError> {
         let forced = options.kinds.iter().find(|(name, _)| *name == column.name).map(|(_, kind)| *kind);
         features.push(fit_feature(column, forced)?);
     }
-    let prediction = fit_prediction(table, options);
+    let prediction = prediction::fit_prediction(table, options)?;
     let mut reference = Reference {
         schema: SCHEMA_VERSION,
         model: options.model.clone(),
@@ -163,7 +222,7 @@ pub fn fit(table: &Table, options: &FitOptions) -> Result<Reference, FitError> {
         signature: None,
     };
     take_sample(&mut reference, table, rows, options.sample_rows);
-    reference.pairs = fit_pairs(&reference.features, &reference.sample);
+    reference.pairs = pairs::fit_pairs(&reference.features, &reference.sample);
     reference.digest = reference.content_digest();
     Ok(reference)
 }
@@ -251,6 +310,9 @@ fn fit_feature(column: &Column, forced: Option<Kind>) -> Result<Feature, FitErro
             kind: kind_name(kind),
         });
     }
+    if forced.is_none() && kind == Kind::Categorical {
+        refuse_slips(column)?;
+    }
     let mut feature = Feature {
         name: column.name.clone(),
         kind,
@@ -268,6 +330,9 @@ fn fit_feature(column: &Column, forced: Option<Kind>) -> Result<Feature, FitErro
         let mut values: Vec<String> = column.cells.iter().filter(|c| **c != Raw::Missing).map(raw_text).collect();
         values.sort_unstable();
         values.dedup();
+        if values.len() > MAX_CATEGORIES {
+            return Err(FitError::TooManyCategories { column: column.name.clone(), distinct: values.len() });
+        }
         feature.values = values;
     } else {
         let total: u64 = numbers.iter().map(|(_, count)| count).sum();
@@ -295,6 +360,29 @@ fn fit_feature(column: &Column, forced: Option<Kind>) -> Result<Feature, FitErro
     }
     feature.counts = counts;
     Ok(feature)
+}
+
+/// Refuses a column of numbers that a few slips (or words for "no number") would turn into a category of numbers.
+fn refuse_slips(column: &Column) -> Result<(), FitError> {
+    let (mut numbers, mut words, mut others) = (0_u64, 0_u64, 0_u64);
+    let mut first = None;
+    for (i, raw) in column.cells.iter().enumerate().filter(|(_, raw)| **raw != Raw::Missing) {
+        match raw_number(raw) {
+            Some(_) if !is_boolean_word(raw) => numbers += 1,
+            _ => {
+                let word = NO_NUMBER.contains(&raw_text(raw).trim().to_ascii_lowercase().as_str());
+                *if word { &mut words } else { &mut others } += 1;
+                first = first.or(Some((i, raw)));
+            }
+        }
+    }
+    let few = others as f64 <= SLIP_SHARE * numbers as f64;
+    match first {
+        Some((i, raw)) if few && numbers > words => {
+            Err(FitError::Mixed { row: i + 1, column: column.name.clone(), value: raw_text(raw), numbers })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Decimals with which a number is written, 0 to 6.
@@ -349,56 +437,6 @@ fn continuous_edges(tally: &[(f64, u64)]) -> Vec<f64> {
     edges
 }
 
-fn fit_prediction(table: &Table, options: &FitOptions) -> PredictionProfile {
-    if !table.probabilities.is_empty() {
-        let mut classes: Vec<String> = table.probabilities.iter().flatten().map(|(name, _)| name.clone()).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        let tops =
-            table.probabilities.iter().map(|row| row.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| name.as_str()));
-        let counts = class_counts(&classes, tops);
-        return PredictionProfile {
-            kind: PredictionKind::Probabilities,
-            classes,
-            edges: Vec::new(),
-            counts,
-            threshold: options.threshold,
-        };
-    }
-    let numbers = tally(table.predictions.iter().filter_map(raw_number).collect());
-    let present = table.predictions.iter().filter(|p| **p != Raw::Missing);
-    let numeric = present.clone().all(|p| raw_number(p).is_some() && !is_boolean_word(p));
-    // Few whole numbers are classes; everything else that is a number is a score.
-    let whole = numbers.len() <= DISCRETE_LIMIT && numbers.iter().all(|(v, _)| decimals(*v) == 0);
-    let kind = options.prediction_kind.unwrap_or(if numeric && !whole { PredictionKind::Score } else { PredictionKind::Label });
-    if kind == PredictionKind::Score {
-        let edges = continuous_edges(&numbers);
-        let mut counts = vec![0; edges.len() + 2];
-        for raw in &table.predictions {
-            let bin = raw_number(raw).map_or(edges.len() + 1, |v| edges.partition_point(|&edge| edge < v));
-            counts[bin] += 1;
-        }
-        let within_unit = numbers.iter().all(|(v, _)| (0.0..=1.0).contains(v));
-        let threshold = options.threshold.or(within_unit.then_some(0.5));
-        return PredictionProfile { kind, classes: Vec::new(), edges, counts, threshold };
-    }
-    let texts: Vec<String> = table.predictions.iter().map(raw_text).collect();
-    let mut classes: Vec<String> = texts.iter().filter(|t| !t.is_empty()).cloned().collect();
-    classes.sort_unstable();
-    classes.dedup();
-    let counts = class_counts(&classes, texts.iter().map(|t| Some(t.as_str()).filter(|t| !t.is_empty())));
-    PredictionProfile { kind: PredictionKind::Label, classes, edges: Vec::new(), counts, threshold: None }
-}
-
-fn class_counts<'a>(classes: &[String], answers: impl Iterator<Item = Option<&'a str>>) -> Vec<u64> {
-    let mut counts = vec![0; classes.len() + 1];
-    for answer in answers {
-        let index = answer.and_then(|a| classes.binary_search_by(|c| c.as_str().cmp(a)).ok());
-        counts[index.unwrap_or(classes.len())] += 1;
-    }
-    counts
-}
-
 /// Picks rows by the order of a fixed hash of their number: uniform, and the same on every machine.
 fn take_sample(reference: &mut Reference, table: &Table, rows: usize, limit: usize) {
     let mut order: Vec<usize> = (0..rows).collect();
@@ -425,79 +463,10 @@ fn scalar(raw: &Raw) -> Scalar<'_> {
     }
 }
 
-/// Coarse code of each code of a feature: few enough that joint tables fill up.
-///
-/// Numbers keep their bins, with everything outside the range in the outer ones; of many categories the most frequent keep
-/// their own code and the others share one. Missing and unseen come last.
-pub fn coarse_map(feature: &Feature) -> Vec<usize> {
-    let own = feature.bins();
-    let mut map: Vec<usize> = (0..own).collect();
-    let mut codes = own;
-    if feature.kind != Kind::Continuous && own > COARSE_LIMIT {
-        let mut by_count: Vec<usize> = (0..own).collect();
-        by_count.sort_by_key(|&i| (std::cmp::Reverse(feature.counts.get(i).copied().unwrap_or(0)), i));
-        by_count.truncate(COARSE_LIMIT - 1);
-        by_count.sort_unstable();
-        map = (0..own).map(|i| by_count.binary_search(&i).unwrap_or(COARSE_LIMIT - 1)).collect();
-        codes = COARSE_LIMIT;
-    }
-    map.resize(own + code::EXTRA, codes + 1);
-    map[own + code::MISSING] = codes;
-    if feature.kind == Kind::Continuous {
-        map[own + code::BELOW] = 0;
-        map[own + code::ABOVE] = codes - 1;
-    }
-    map
-}
-
-/// Number of coarse codes of a feature.
-pub fn coarse_codes(feature: &Feature) -> usize {
-    coarse_map(feature).iter().max().map_or(0, |m| m + 1)
-}
-
-/// The pairs of features that depend on each other most, with their joint counts.
-fn fit_pairs(features: &[Feature], sample: &[Vec<Cell>]) -> Vec<Pair> {
-    let maps: Vec<Vec<usize>> = features.iter().map(coarse_map).collect();
-    let sizes: Vec<usize> = features.iter().map(coarse_codes).collect();
-    let columns: Vec<Vec<usize>> =
-        features.iter().enumerate().map(|(j, f)| sample.iter().map(|row| maps[j][f.code(row[j])]).collect()).collect();
-    let mut pairs = Vec::new();
-    for a in 0..features.len() {
-        for b in a + 1..features.len() {
-            let mut counts = vec![0_u32; sizes[a] * sizes[b]];
-            for (&x, &y) in columns[a].iter().zip(&columns[b]) {
-                counts[x * sizes[b] + y] += 1;
-            }
-            let information = mutual_information(&counts, sizes[b], sample.len());
-            if information > MIN_INFORMATION {
-                pairs.push(Pair { a, b, information, counts });
-            }
-        }
-    }
-    pairs.sort_by(|p, q| q.information.total_cmp(&p.information).then((p.a, p.b).cmp(&(q.a, q.b))));
-    pairs.truncate(PAIRS_PER_FEATURE * features.len());
-    pairs
-}
-
-fn mutual_information(counts: &[u32], width: usize, rows: usize) -> f64 {
-    let total = rows as f64;
-    let height = counts.len() / width;
-    let row_sums: Vec<f64> = (0..height).map(|x| counts[x * width..(x + 1) * width].iter().map(|&n| f64::from(n)).sum()).collect();
-    let column_sums: Vec<f64> = (0..width).map(|y| (0..height).map(|x| f64::from(counts[x * width + y])).sum()).collect();
-    let mut information = 0.0;
-    for (i, &n) in counts.iter().enumerate() {
-        if n > 0 {
-            let n = f64::from(n);
-            information += n / total * (n * total / (row_sums[i / width] * column_sums[i % width])).ln();
-        }
-    }
-    let occupied = |sums: &[f64]| sums.iter().filter(|&&s| s > 0.0).count().saturating_sub(1).max(1) as f64;
-    information - occupied(&row_sums) * occupied(&column_sums) / (2.0 * total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::code;
 
     fn column(name: &str, cells: impl IntoIterator<Item = Raw>) -> Column {
         Column { name: name.into(), cells: cells.into_iter().collect() }

@@ -37,13 +37,12 @@ pub struct Schema {
 impl Schema {
     /// Prepares the look-ups of a reference.
     pub fn new(reference: &Reference) -> Self {
-        let index = |values: &[String]| values.iter().enumerate().map(|(i, v)| (v.as_str().into(), i)).collect();
         Self {
             names: reference.features.iter().enumerate().map(|(i, f)| (f.name.as_str().into(), i)).collect(),
             kinds: reference.features.iter().map(|f| f.kind).collect(),
-            categories: reference.features.iter().map(|f| index(&f.values)).collect(),
+            categories: reference.features.iter().map(|f| category_index(&f.values)).collect(),
             prediction: reference.prediction.kind,
-            classes: index(&reference.prediction.classes),
+            classes: category_index(&reference.prediction.classes),
         }
     }
 
@@ -112,6 +111,22 @@ impl Schema {
     }
 }
 
+/// Categories by spelling, and by the other spellings that a log may have of the same value: training files write `1.0` and
+/// `True` where JSON has the number 1 and `true`. A spelling that is itself a category keeps its own meaning.
+fn category_index(values: &[String]) -> FxHashMap<Box<str>, usize> {
+    let mut index: FxHashMap<Box<str>, usize> = values.iter().enumerate().map(|(i, v)| (v.as_str().into(), i)).collect();
+    for (i, value) in values.iter().enumerate() {
+        let other = match value.parse::<f64>() {
+            Ok(number) if number.is_finite() => Some(number.to_string()),
+            _ => Some(value.to_ascii_lowercase()).filter(|word| word == "true" || word == "false"),
+        };
+        if let Some(other) = other {
+            index.entry(other.into()).or_insert(i);
+        }
+    }
+    index
+}
+
 fn number_from_text(text: &str) -> Cell {
     match text.trim() {
         "" => Cell::MISSING,
@@ -125,6 +140,8 @@ fn bind_category(known: &FxHashMap<Box<str>, usize>, value: Scalar<'_>) -> Cell 
     let find = |text: &str| known.get(text).map_or_else(|| Cell::unseen(text), |&i| Cell::category(i));
     match value {
         Scalar::Null => Cell::MISSING,
+        // As in a training file, where an empty field is no value.
+        Scalar::Text(text) if text.trim().is_empty() => Cell::MISSING,
         Scalar::Text(text) => find(text),
         Scalar::Boolean(flag) => find(if flag { "true" } else { "false" }),
         // Rust prints the shortest form that reads back, which is how category codes are written in training files.
@@ -142,6 +159,18 @@ mod tests {
         assert_eq!(bind_category(&known, Scalar::Text("Private")), Cell::category(0));
         assert_eq!(bind_category(&known, Scalar::Text("x")), bind_category(&known, Scalar::Text("x")));
         assert_ne!(bind_category(&known, Scalar::Text("x")), bind_category(&known, Scalar::Text("y")));
+    }
+
+    #[test]
+    fn a_category_written_as_a_number_is_found_in_every_spelling() {
+        let known = category_index(&["007".into(), "1.0".into(), "True".into(), "x".into()]);
+        assert_eq!(bind_category(&known, Scalar::Number(1.0)), Cell::category(1));
+        assert_eq!(bind_category(&known, Scalar::Text("1.0")), Cell::category(1));
+        assert_eq!(bind_category(&known, Scalar::Number(7.0)), Cell::category(0));
+        assert_eq!(bind_category(&known, Scalar::Boolean(true)), Cell::category(2));
+        assert!(bind_category(&known, Scalar::Text("")).is_missing());
+        let own = category_index(&["1".into(), "1.0".into()]);
+        assert_eq!(bind_category(&own, Scalar::Number(1.0)), Cell::category(0));
     }
 
     #[test]

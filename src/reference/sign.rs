@@ -1,1 +1,144 @@
-//! Signs and verifies reference profiles with Ed25519.
+//! Signs and verifies reference profiles with Ed25519 (RFC 8032).
+//!
+//! A profile decides who is called an attacker, so whoever can change it can blind the detector. The signature covers the
+//! canonical content (everything but digest and signature), computed anew from what was read: neither the digest in the file
+//! nor the public key in the file is believed. The key in the file only says which trusted key to try.
+//!
+//! Keys are PEM files as `openssl genpkey -algorithm ed25519` (PKCS#8) and `openssl pkey -pubout` make them. This file is
+//! pure: reading keys from disk or environment is the caller's part, and no private key is ever put into a message. Signing
+//! takes constant time in the key (`ed25519-dalek`); what verification compares is public.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use sha2::Digest as _;
+
+use super::{Reference, ReferenceError, Signature};
+
+/// The only algorithm there is.
+const ALGORITHM: &str = "ed25519";
+
+/// Why a key could not be used. The messages never hold a part of the key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum KeyError {
+    /// No PEM block in the text.
+    #[error("no PEM key in it; `openssl genpkey -algorithm ed25519` makes one")]
+    NotPem,
+    /// The private key is protected by a passphrase.
+    #[error("the private key is encrypted; decrypt it with `openssl pkey`, and keep the result out of reach of others")]
+    Encrypted,
+    /// A public key where a private one is needed.
+    #[error("this is a public key; signing needs the private one")]
+    PublicForPrivate,
+    /// A private key where a public one is enough, and better.
+    #[error("this is a private key; verifying needs the public one only (`openssl pkey -in KEY.pem -pubout`)")]
+    PrivateForPublic,
+    /// A PEM block of another kind, or a damaged one.
+    #[error("not an Ed25519 key; other kinds of keys are not supported (`openssl genpkey -algorithm ed25519` makes one)")]
+    NotEd25519,
+}
+
+/// Reads a private key (PKCS#8 PEM).
+///
+/// # Errors
+/// [`KeyError`], for anything but one unencrypted Ed25519 private key.
+pub fn signing_key(pem: &str) -> Result<SigningKey, KeyError> {
+    if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
+        return Err(KeyError::Encrypted);
+    }
+    if pem.contains("BEGIN PUBLIC KEY") && !pem.contains("PRIVATE KEY") {
+        return Err(KeyError::PublicForPrivate);
+    }
+    let block = blocks(pem).next().ok_or(KeyError::NotPem)?;
+    SigningKey::from_pkcs8_pem(block).map_err(|_| KeyError::NotEd25519)
+}
+
+/// Reads one or more public keys (SubjectPublicKeyInfo PEM), as a file of trusted keys holds them.
+///
+/// # Errors
+/// [`KeyError`], for anything but Ed25519 public keys.
+pub fn verifying_keys(pem: &str) -> Result<Vec<VerifyingKey>, KeyError> {
+    if pem.contains("PRIVATE KEY") {
+        return Err(KeyError::PrivateForPublic);
+    }
+    let keys: Result<Vec<_>, _> =
+        blocks(pem).map(|block| VerifyingKey::from_public_key_pem(block).map_err(|_| KeyError::NotEd25519)).collect();
+    keys.and_then(|keys| if keys.is_empty() { Err(KeyError::NotPem) } else { Ok(keys) })
+}
+
+/// The PEM blocks of a text, whatever stands around them.
+fn blocks(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let start = rest.find("-----BEGIN ")?;
+        let from = &rest[start..];
+        let end = from.find("-----END ")?;
+        // The end line's own dashes: five more after the label.
+        let close = end + "-----END ".len() + from[end + "-----END ".len()..].find("-----")? + "-----".len();
+        rest = &from[close..];
+        Some(&from[..close])
+    })
+}
+
+/// How people and messages name a key: SHA-256 of its 32 bytes, as `SHA256:` and unpadded base64, like OpenSSH does.
+pub fn fingerprint(key: &VerifyingKey) -> String {
+    let hash = sha2::Sha256::digest(key.as_bytes());
+    format!("SHA256:{}", base64::engine::general_purpose::STANDARD_NO_PAD.encode(hash))
+}
+
+/// Signs a profile in place; a signature that it had is replaced. The digest is brought up to date.
+pub fn sign(reference: &mut Reference, key: &SigningKey) {
+    let content = reference.canonical_content();
+    reference.digest = reference.content_digest();
+    reference.signature = Some(Signature {
+        algorithm: ALGORITHM.into(),
+        public_key: BASE64.encode(key.verifying_key().as_bytes()),
+        value: BASE64.encode(key.sign(&content).to_bytes()),
+    });
+}
+
+/// Checks the signature of a profile against the key in the file: the content is what that key's owner signed, whoever that
+/// is. `None` if there is no signature.
+///
+/// # Errors
+/// If there is a signature and it is malformed or does not match the content.
+pub fn signer(reference: &Reference) -> Result<Option<VerifyingKey>, ReferenceError> {
+    let fault = |what: String| ReferenceError::Signature { model: reference.model.clone(), what };
+    let Some(signature) = &reference.signature else { return Ok(None) };
+    if signature.algorithm != ALGORITHM {
+        return Err(fault(format!("its signature is of kind '{}'; only {ALGORITHM} is known", signature.algorithm)));
+    }
+    let key = BASE64.decode(&signature.public_key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let key = key.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
+    let key = key.ok_or_else(|| fault("the public key of its signature is malformed; sign it again".into()))?;
+    let value = BASE64.decode(&signature.value).ok().and_then(|bytes| ed25519_dalek::Signature::from_slice(&bytes).ok());
+    let value = value.ok_or_else(|| fault("its signature is malformed; sign it again".into()))?;
+    // Strict: refuses keys and signatures that several contents could share.
+    key.verify_strict(&reference.canonical_content(), &value)
+        .map_err(|_| fault("its signature does not match its content; restore it, or check it and sign it again".into()))?;
+    Ok(Some(key))
+}
+
+/// Checks that one of the trusted keys signed a profile, and says which.
+///
+/// # Errors
+/// If there is no signature, it does not match the content, or its key is not trusted.
+pub fn verify(reference: &Reference, trusted: &[VerifyingKey]) -> Result<VerifyingKey, ReferenceError> {
+    let fault = |what: String| ReferenceError::Signature { model: reference.model.clone(), what };
+    let key = signer(reference)?
+        .ok_or_else(|| fault("it is not signed, and a signature is required; sign it with `tripline reference sign`".into()))?;
+    if trusted.contains(&key) {
+        Ok(key)
+    } else {
+        Err(fault(format!("it is signed by the key {}, which is not a trusted one", fingerprint(&key))))
+    }
+}
+
+/// Refuses a profile that none of the trusted keys signed: what `require_signature` in the configuration means.
+///
+/// # Errors
+/// As [`verify`]; with no trusted keys at all every profile is refused.
+pub fn require_signature(reference: &Reference, trusted: &[VerifyingKey]) -> Result<(), ReferenceError> {
+    verify(reference, trusted).map(|_| ())
+}

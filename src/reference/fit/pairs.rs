@@ -1,0 +1,86 @@
+//! Pairwise dependence: which features belong together, so that a row can be told from a row of independent draws.
+//!
+//! Mutual information of coarse codes, less the bias of its plug-in estimate (Miller 1955). Coarse, because a joint table must
+//! fill up from a sample of a few thousand rows.
+
+use crate::event::Cell;
+use crate::reference::{Feature, Kind, Pair, code};
+
+/// Categories that keep a coarse code of their own before the rest share one: with 12 the joint table of a pair stays under
+/// 200 cells, so that a few thousand rows fill it.
+const COARSE_LIMIT: usize = 12;
+/// Pairs kept per feature: three neighbours per feature carry nearly all of the dependence of a tree-shaped dependence graph
+/// (Chow and Liu 1968 need one), at a cost linear in the number of features.
+const PAIRS_PER_FEATURE: usize = 3;
+/// Mutual information in nats below which a pair says nothing that a row could break.
+const MIN_INFORMATION: f64 = 0.003;
+
+/// Coarse code of each code of a feature: few enough that joint tables fill up.
+///
+/// Numbers keep their bins, with everything outside the range in the outer ones; of many categories the most frequent keep
+/// their own code and the others share one. Missing and unseen come last.
+pub fn coarse_map(feature: &Feature) -> Vec<usize> {
+    let own = feature.bins();
+    let mut map: Vec<usize> = (0..own).collect();
+    let mut codes = own;
+    if feature.kind != Kind::Continuous && own > COARSE_LIMIT {
+        let mut by_count: Vec<usize> = (0..own).collect();
+        by_count.sort_by_key(|&i| (std::cmp::Reverse(feature.counts.get(i).copied().unwrap_or(0)), i));
+        by_count.truncate(COARSE_LIMIT - 1);
+        by_count.sort_unstable();
+        map = (0..own).map(|i| by_count.binary_search(&i).unwrap_or(COARSE_LIMIT - 1)).collect();
+        codes = COARSE_LIMIT;
+    }
+    map.resize(own + code::EXTRA, codes + 1);
+    map[own + code::MISSING] = codes;
+    if feature.kind == Kind::Continuous {
+        map[own + code::BELOW] = 0;
+        map[own + code::ABOVE] = codes - 1;
+    }
+    map
+}
+
+/// Number of coarse codes of a feature.
+pub fn coarse_codes(feature: &Feature) -> usize {
+    coarse_map(feature).iter().max().map_or(0, |m| m + 1)
+}
+
+/// The pairs of features that depend on each other most, with their joint counts.
+pub(super) fn fit_pairs(features: &[Feature], sample: &[Vec<Cell>]) -> Vec<Pair> {
+    let maps: Vec<Vec<usize>> = features.iter().map(coarse_map).collect();
+    let sizes: Vec<usize> = features.iter().map(coarse_codes).collect();
+    let columns: Vec<Vec<usize>> =
+        features.iter().enumerate().map(|(j, f)| sample.iter().map(|row| maps[j][f.code(row[j])]).collect()).collect();
+    let mut pairs = Vec::new();
+    for a in 0..features.len() {
+        for b in a + 1..features.len() {
+            let mut counts = vec![0_u32; sizes[a] * sizes[b]];
+            for (&x, &y) in columns[a].iter().zip(&columns[b]) {
+                counts[x * sizes[b] + y] += 1;
+            }
+            let information = mutual_information(&counts, sizes[b], sample.len());
+            if information > MIN_INFORMATION {
+                pairs.push(Pair { a, b, information, counts });
+            }
+        }
+    }
+    pairs.sort_by(|p, q| q.information.total_cmp(&p.information).then((p.a, p.b).cmp(&(q.a, q.b))));
+    pairs.truncate(PAIRS_PER_FEATURE * features.len());
+    pairs
+}
+
+fn mutual_information(counts: &[u32], width: usize, rows: usize) -> f64 {
+    let total = rows as f64;
+    let height = counts.len() / width;
+    let row_sums: Vec<f64> = (0..height).map(|x| counts[x * width..(x + 1) * width].iter().map(|&n| f64::from(n)).sum()).collect();
+    let column_sums: Vec<f64> = (0..width).map(|y| (0..height).map(|x| f64::from(counts[x * width + y])).sum()).collect();
+    let mut information = 0.0;
+    for (i, &n) in counts.iter().enumerate() {
+        if n > 0 {
+            let n = f64::from(n);
+            information += n / total * (n * total / (row_sums[i / width] * column_sums[i % width])).ln();
+        }
+    }
+    let occupied = |sums: &[f64]| sums.iter().filter(|&&s| s > 0.0).count().saturating_sub(1).max(1) as f64;
+    information - occupied(&row_sums) * occupied(&column_sums) / (2.0 * total)
+}
