@@ -96,6 +96,15 @@ impl<'a> Builder<'a> {
         self.feature(name)
     }
 
+    /// Whether a name is to be left out, and notes that it came.
+    pub fn drops(&mut self, name: &str) -> bool {
+        let drops = self.options.drop.iter().any(|d| d == name);
+        if drops {
+            self.roles.insert(name.into(), Role::Dropped);
+        }
+        drops
+    }
+
     /// Notes that the prediction's column is there, in layouts where it lies apart from the features.
     pub fn found_prediction(&mut self) {
         self.saw_prediction_column = true;
@@ -112,7 +121,7 @@ impl<'a> Builder<'a> {
         if self.roles.len() >= MAX_COLUMNS {
             return Err(Fault::TooManyColumns);
         }
-        let role = if self.options.drop.iter().any(|d| d == name) {
+        let role = if self.drops(name) {
             Role::Dropped
         } else {
             // A column that appears late brings a cell for every earlier row.

@@ -1,7 +1,7 @@
 //! JSON lines: flat objects (every key a column), or canonical events whose `features` hold the columns.
 //!
-//! The first line decides which of the two it is, and the rest must follow. Features given as an array of numbers are named
-//! `f0`, `f1`, … by position. An answer may be a number, a text, or an object of class → probability.
+//! The first line decides which of the two it is, and the rest must follow. Objects within features are flattened with dots
+//! (`customer.age`), as decoding does it; features given as an array are named `f0`, `f1`, … by position. An answer may be a number, a text, or an object of class → probability.
 
 use std::fmt;
 use std::io::{BufRead, Read};
@@ -140,15 +140,14 @@ impl Row {
     fn flat(&mut self, line: u64, fields: Vec<(String, Json)>, builder: &mut Builder<'_>) -> Result<Option<Answer>, TableError> {
         let mut found = None;
         for (name, value) in fields {
-            match builder.role(&name).map_err(|f| f.at_column(line, &name))? {
-                Role::Dropped => (),
-                Role::Prediction => {
-                    let given = answer(value).map_err(|f| f.at_column(line, &name))?;
-                    if found.replace(given).is_some() {
-                        return Err(Fault::DuplicateColumn.at_column(line, &name));
-                    }
+            if name == builder.options().prediction {
+                builder.found_prediction();
+                let given = answer(value).map_err(|f| f.at_column(line, &name))?;
+                if found.replace(given).is_some() {
+                    return Err(Fault::DuplicateColumn.at_column(line, &name));
                 }
-                Role::Feature(at) => self.fill(line, at, &name, value, builder)?,
+            } else {
+                self.feature(line, &name, value, builder)?;
             }
         }
         Ok(Some(found.unwrap_or(Answer::Scalar(Raw::Missing))))
@@ -189,6 +188,16 @@ impl Row {
     }
 
     fn feature(&mut self, line: u64, name: &str, value: Json, builder: &mut Builder<'_>) -> Result<(), TableError> {
+        if let Json::Object(parts) = value {
+            // What is left out is left out with all of its parts.
+            if builder.drops(name) {
+                return Ok(());
+            }
+            for (part, value) in parts {
+                self.feature(line, &format!("{name}.{part}"), value, builder)?;
+            }
+            return Ok(());
+        }
         match builder.feature(name).map_err(|f| f.at_column(line, name))? {
             Role::Feature(at) => self.fill(line, at, name, value, builder),
             _ => Ok(()),

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ::parquet::file::reader::{FileReader as _, SerializedFileReader};
-use ::parquet::record::{Field, MapAccessor as _, Row};
+use ::parquet::record::{Field, Row};
 use ::parquet::schema::types::Type;
 
 use super::build::{Answer, Builder, Role};
@@ -113,14 +113,11 @@ fn prediction(field: Field, builder: &Builder<'_>) -> Result<Answer, Fault> {
     let classes: Vec<(String, Field)> = match field {
         Field::Group(row) => row.into_columns(),
         Field::MapInternal(map) => {
-            let (keys, values) = (map.get_keys(), map.get_values());
-            let mut classes = Vec::with_capacity(map.len());
-            for i in 0..map.len() {
-                let class = keys.get_string(i).cloned().map_err(|e| Fault::Parquet(e.to_string()))?;
-                let probability = values.get_double(i).or_else(|_| values.get_float(i).map(shortest));
-                classes.push((class, probability.map(Field::Double).unwrap_or(Field::Null)));
-            }
-            classes
+            let class = |key: &Field| match key {
+                Field::Str(text) => text.clone(),
+                other => other.to_string(),
+            };
+            map.entries().iter().map(|(key, value)| (class(key), value.clone())).collect()
         }
         other => return scalar(other, builder).map(Answer::Scalar),
     };
