@@ -26,6 +26,8 @@ pub mod replay;
 #[cfg(feature = "runtime")]
 pub mod report;
 #[cfg(feature = "runtime")]
+pub mod simulate;
+#[cfg(feature = "runtime")]
 pub mod sink;
 #[cfg(feature = "runtime")]
 pub mod table;

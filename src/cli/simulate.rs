@@ -1,12 +1,301 @@
-//! `tripline simulate`.
+//! `tripline simulate`: traffic of a simulated world, to a file, a topic, or a folder of scenarios.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::{Exit, Failure};
+use crate::event::EventTime;
+use crate::reference::Reference;
+use crate::simulate::attack::AttackSpec;
+use crate::simulate::callers::Mix;
+use crate::simulate::drift::DriftSpec;
+use crate::simulate::victim::VictimKind;
+use crate::simulate::{Settings, SimulateError, Simulation, line, matrix};
+
+/// zstd level of written logs: the default is fast and close to the best for JSON lines.
+const ZSTD_LEVEL: i32 = 3;
+/// How long a full producer queue is waited for before trying again.
+const QUEUE_WAIT: Duration = Duration::from_millis(50);
+/// How long the broker may take for the last messages.
+const FLUSH_WAIT: Duration = Duration::from_secs(30);
 
 /// Arguments of `tripline simulate`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "Examples:
+  # A day of honest traffic, with every look-alike of an attack
+  tripline simulate --reference models/adult/reference.json --out day.jsonl.zst
+
+  # A grid scan from 100 addresses inside a drift, with the truth to score verdicts by
+  tripline simulate --reference models/adult/reference.json --out mixed.jsonl.zst --truth truth.json \\
+      --attack grid:queries=800,ips=100,pace=jitter,start=14 --drift gradual:start=8
+
+  # Straight into a topic
+  tripline simulate --reference models/adult/reference.json --topic predictions --brokers localhost:9092
+
+  # Every drift, every attack in several deliveries, in folders like those of the recorded traces
+  tripline simulate --reference models/adult/reference.json --matrix scenarios/
+
+Attacks: grid, one_at_a_time, line_search, hopskipjump, boundary, zoo, simba, square, uniform, tempest, jacobian,
+  equation, tree_path, active, membership, natural
+Keys of an attack: queries=N  ips=N  subnet=scatter|same24  account=per_ip|shared|none  start=HOUR
+  pace=fast|slow|jitter  rate=PER_MINUTE  cover=SHARE  nat=no|yes  precision=schema|full
+Drifts: gradual, unit, missing, seasonal, rollout, concept
+Keys of a drift: start=HOUR  span=HOURS  strength=S  features=A+B  factor=F")]
+pub struct Args {
+    /// Reference profile of the model whose callers are simulated.
+    #[arg(long, value_name = "FILE")]
+    pub reference: PathBuf,
+    /// Write events to this file; .zst compresses, - is standard output.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["topic", "matrix"])]
+    pub out: Option<PathBuf>,
+    /// Send events to this topic.
+    #[arg(long, requires = "brokers", conflicts_with = "matrix")]
+    pub topic: Option<String>,
+    /// Brokers of the topic, host:port separated by commas.
+    #[arg(long, value_name = "LIST")]
+    pub brokers: Option<String>,
+    /// Write a matrix of scenarios into this folder, one folder each.
+    #[arg(long, value_name = "DIR")]
+    pub matrix: Option<PathBuf>,
+    /// With --matrix: every attack in every delivery and 30,000 client-days of calm, instead of a quick selection.
+    #[arg(long, requires = "matrix")]
+    pub full: bool,
+    /// With --matrix: only scenarios whose name contains this.
+    #[arg(long, requires = "matrix", value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Seed: the same seed and settings give the same bytes.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Hours of event time.
+    #[arg(long, default_value_t = 24.0)]
+    pub hours: f64,
+    /// First instant, RFC 3339.
+    #[arg(long, default_value = "2026-03-02T00:00:00Z", value_name = "TIME")]
+    pub start: String,
+    /// Ordinary clients.
+    #[arg(long, default_value_t = 400)]
+    pub clients: usize,
+    /// Median queries of an ordinary client per day.
+    #[arg(long, default_value_t = 20.0)]
+    pub volume: f64,
+    /// How much clients differ from each other, 0 to 1.
+    #[arg(long, default_value_t = 0.4)]
+    pub heterogeneity: f64,
+    /// Leave out the honest callers that look like attackers.
+    #[arg(long)]
+    pub no_look_alikes: bool,
+    /// Model that answers: boosted or tree; a tree by default if an attack is tree_path.
+    #[arg(long, value_parser = ["boosted", "tree"])]
+    pub victim: Option<String>,
+    /// An attack, FAMILY[:key=value,...]; may be repeated.
+    #[arg(long, value_name = "SPEC")]
+    pub attack: Vec<String>,
+    /// A drift, KIND[:key=value,...]; may be repeated.
+    #[arg(long, value_name = "SPEC")]
+    pub drift: Vec<String>,
+    /// Write what was really done to this file.
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
+    /// Write the attacks' line numbers to this file.
+    #[arg(long, value_name = "FILE")]
+    pub attack_events: Option<PathBuf>,
+    /// Write the profile's sample rows with the victim's answers to this file, to fit another reference.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+}
+
+impl From<SimulateError> for Failure {
+    fn from(error: SimulateError) -> Self {
+        Self::new(Exit::Usage, error.to_string())
+    }
+}
 
 /// Runs `tripline simulate`.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::new(Exit::Internal, "not written yet"))
+pub fn run(args: Args) -> Result<(), Failure> {
+    let reference = Arc::new(load(&args.reference)?);
+    if let Some(folder) = &args.matrix {
+        return run_matrix(&args, reference, folder);
+    }
+    let settings = settings(&args)?;
+    let mut simulation = Simulation::new(reference, &settings)?;
+    if let Some(path) = &args.baseline {
+        write_baseline(&simulation, path)?;
+    }
+    match (&args.out, &args.topic) {
+        (Some(path), _) => to_file(&mut simulation, path, progress(&settings))?,
+        (None, Some(topic)) => {
+            to_topic(&mut simulation, topic, args.brokers.as_deref().unwrap_or_default(), progress(&settings))?;
+        }
+        (None, None) => {
+            return Err(Failure::new(Exit::Usage, "where to? give --out FILE, --topic TOPIC --brokers LIST, or --matrix DIR"));
+        }
+    }
+    write_truth(&simulation, args.truth.as_deref(), args.attack_events.as_deref())?;
+    let truth = simulation.truth();
+    eprintln!(
+        "{} events, {} of them from {} attack(s), {} honest addresses; expected verdict on the model: {}",
+        truth.n_events,
+        truth.n_attack_queries,
+        truth.attacks.len(),
+        truth.n_benign_ips,
+        truth.expected_model_verdict
+    );
+    Ok(())
+}
+
+/// Reads a profile, with the exit codes of every command.
+fn load(path: &Path) -> Result<Reference, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NoInput } else { Exit::Io };
+        Failure::new(exit, format!("reference profile {}: {error}", path.display()))
+    })?;
+    Reference::from_json(&bytes).map_err(|error| Failure::new(Exit::Data, format!("{}: {error}", path.display())))
+}
+
+fn settings(args: &Args) -> Result<Settings, Failure> {
+    let start = EventTime::parse(&args.start).map_err(|e| Failure::new(Exit::Usage, format!("--start {}: {e}", args.start)))?;
+    if !(0.0..=1.0).contains(&args.heterogeneity) {
+        return Err(Failure::new(Exit::Usage, "--heterogeneity must lie between 0 and 1"));
+    }
+    if !(args.volume > 0.0 && args.volume <= 1e4) {
+        return Err(Failure::new(Exit::Usage, "--volume must be above 0 and at most 10000 queries a day"));
+    }
+    let name = args.out.as_ref().and_then(|p| p.file_name()).map_or("simulated".into(), |n| n.to_string_lossy().into_owned());
+    Ok(Settings {
+        scenario: name.split('.').next().unwrap_or("simulated").to_string(),
+        seed: args.seed,
+        start,
+        hours: args.hours,
+        clients: args.clients,
+        volume: args.volume,
+        heterogeneity: args.heterogeneity,
+        mix: if args.no_look_alikes { Mix::none() } else { Mix::default() },
+        victim: args.victim.as_deref().map(|v| if v == "tree" { VictimKind::Tree } else { VictimKind::Boosted }),
+        attacks: args.attack.iter().map(|t| AttackSpec::parse(t)).collect::<Result<_, _>>()?,
+        drifts: args.drift.iter().map(|t| DriftSpec::parse(t)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn run_matrix(args: &Args, reference: Arc<Reference>, folder: &Path) -> Result<(), Failure> {
+    let list = matrix::scenarios(args.full, args.seed, args.clients)?;
+    for settings in list.iter().filter(|s| args.only.as_ref().is_none_or(|text| s.scenario.contains(text))) {
+        let dir = folder.join(&settings.scenario);
+        std::fs::create_dir_all(&dir).map_err(|e| io(&dir, &e))?;
+        let mut simulation = Simulation::new(Arc::clone(&reference), settings)?;
+        write_baseline(&simulation, &dir.join("baseline.csv.zst"))?;
+        to_file(&mut simulation, &dir.join("events.jsonl.zst"), progress(settings))?;
+        write_truth(&simulation, Some(&dir.join("truth.json")), Some(&dir.join("attack_events.csv.zst")))?;
+        let truth = simulation.truth();
+        eprintln!(
+            "{:32} {:>8} events, {:>6} of attacks, {}",
+            settings.scenario, truth.n_events, truth.n_attack_queries, truth.expected_model_verdict
+        );
+    }
+    Ok(())
+}
+
+fn io(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Io, format!("{}: {error}", path.display()))
+}
+
+/// A bar over event time; hidden unless standard error is a terminal.
+fn progress(settings: &Settings) -> ProgressBar {
+    let bar = ProgressBar::new((settings.hours * 60.0) as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent:>3}% of {msg}  {elapsed} elapsed, {eta} to go") {
+        bar.set_style(style);
+    }
+    bar.set_message(format!("{} hours", settings.hours));
+    bar
+}
+
+/// A file that compresses if its name says so, or standard output.
+fn create(path: &Path) -> Result<Box<dyn Write>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufWriter::new(std::io::stdout().lock())));
+    }
+    let file = File::create(path).map_err(|e| io(path, &e))?;
+    if path.extension().is_some_and(|e| e == "zst") {
+        let encoder = zstd::Encoder::new(file, ZSTD_LEVEL).map_err(|e| io(path, &e))?;
+        return Ok(Box::new(BufWriter::new(encoder.auto_finish())));
+    }
+    Ok(Box::new(BufWriter::new(file)))
+}
+
+fn to_file(simulation: &mut Simulation, path: &Path, bar: ProgressBar) -> Result<(), Failure> {
+    let mut out = create(path)?;
+    let reference = Arc::clone(&simulation.world().reference);
+    let (start, mut text) = (simulation.world().start, String::new());
+    for event in simulation.by_ref() {
+        text.clear();
+        line::write_event(&mut text, &event, &reference);
+        text.push('\n');
+        out.write_all(text.as_bytes()).map_err(|e| io(path, &e))?;
+        if event.line % 1024 == 0 {
+            bar.set_position((event.at.seconds_since(start) / 60.0) as u64);
+        }
+    }
+    bar.finish_and_clear();
+    out.flush().map_err(|e| io(path, &e))
+}
+
+fn to_topic(simulation: &mut Simulation, topic: &str, brokers: &str, bar: ProgressBar) -> Result<(), Failure> {
+    let kafka = |error: rdkafka::error::KafkaError| Failure::new(Exit::Io, format!("brokers {brokers}, topic {topic}: {error}"));
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("compression.type", "zstd")
+        .set("linger.ms", "20")
+        .create()
+        .map_err(kafka)?;
+    // Without this a wrong address would only show after the queue is full.
+    producer.client().fetch_metadata(Some(topic), Duration::from_secs(10)).map_err(kafka)?;
+    let reference = Arc::clone(&simulation.world().reference);
+    let (start, mut text) = (simulation.world().start, String::new());
+    for event in simulation.by_ref() {
+        text.clear();
+        line::write_event(&mut text, &event, &reference);
+        // One caller's events keep their order within a partition.
+        let key = event.address.to_string();
+        let mut record = BaseRecord::to(topic).key(&key).payload(&text).timestamp(event.at.micros() / 1000);
+        while let Err((error, back)) = producer.send(record) {
+            if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
+                return Err(kafka(error));
+            }
+            producer.poll(QUEUE_WAIT);
+            record = back;
+        }
+        if event.line % 1024 == 0 {
+            producer.poll(Duration::ZERO);
+            bar.set_position((event.at.seconds_since(start) / 60.0) as u64);
+        }
+    }
+    bar.finish_and_clear();
+    producer.flush(FLUSH_WAIT).map_err(kafka)
+}
+
+fn write_baseline(simulation: &Simulation, path: &Path) -> Result<(), Failure> {
+    let world = simulation.world();
+    write_all(path, &line::baseline(&world.reference, &world.rows, &world.victim))
+}
+
+fn write_truth(simulation: &Simulation, truth: Option<&Path>, events: Option<&Path>) -> Result<(), Failure> {
+    if let Some(path) = truth {
+        let text = serde_json::to_string_pretty(simulation.truth()).map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
+        write_all(path, &(text + "\n"))?;
+    }
+    if let Some(path) = events {
+        write_all(path, &simulation.truth().attack_events())?;
+    }
+    Ok(())
+}
+
+fn write_all(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut out = create(path)?;
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| io(path, &e))
 }

@@ -1,0 +1,109 @@
+//! Small changes of one row in many directions: score-based evasion.
+//!
+//! * ZOO (Chen et al., AISec 2017): symmetric differences h per coordinate estimate the gradient, then a step along it.
+//! * SimBA (Guo et al., ICML 2019): ±ε on one random coordinate at a time, kept when the score moves the right way.
+//! * Square attack (Andriushchenko et al., ECCV 2020): a random block of features pushed to ±ε, kept when it helps.
+
+use super::{Cell, Oracle};
+use rand::Rng as _;
+
+/// Difference of ZOO in spreads: small against the model's steps, large against the log's decimals.
+const DIFFERENCE: f64 = 0.05;
+/// Step of SimBA in spreads.
+const EPSILON: f64 = 0.15;
+/// Radius of the square attack in spreads.
+const RADIUS: f64 = 0.3;
+
+/// ZOO.
+pub fn zoo(oracle: &mut Oracle<'_>) -> Option<()> {
+    let movable = oracle.movable();
+    if movable.is_empty() {
+        return super::one_at_a_time::run(oracle);
+    }
+    loop {
+        let mut here = start(oracle, &movable);
+        let sign = towards(oracle, &here)?;
+        for _ in 0..6 {
+            let mut gradient = Vec::with_capacity(movable.len());
+            for &j in &movable {
+                let mut pair = [0.0; 2];
+                for (slot, side) in pair.iter_mut().zip([1.0, -1.0]) {
+                    let mut row = here.clone();
+                    row[j] = oracle.clamp(j, here[j].value() + side * DIFFERENCE * oracle.rows.spread(j));
+                    *slot = oracle.ask(&row)?.number();
+                }
+                gradient.push(sign * (pair[0] - pair[1]));
+            }
+            here = oracle.moved(&here, &movable, &super::unit(&gradient), 0.3);
+        }
+    }
+}
+
+/// SimBA.
+pub fn simba(oracle: &mut Oracle<'_>) -> Option<()> {
+    let movable = oracle.movable();
+    if movable.is_empty() {
+        return super::one_at_a_time::run(oracle);
+    }
+    loop {
+        let mut here = start(oracle, &movable);
+        let sign = towards(oracle, &here)?;
+        let mut best = sign * oracle.ask(&here)?.number();
+        for _ in 0..20 * movable.len() {
+            let j = movable[oracle.rng.random_range(0..movable.len())];
+            for side in [1.0, -1.0] {
+                let mut row = here.clone();
+                row[j] = oracle.clamp(j, here[j].value() + side * EPSILON * oracle.rows.spread(j));
+                let score = sign * oracle.ask(&row)?.number();
+                if score > best {
+                    (here, best) = (row, score);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The square attack on a row of features.
+pub fn square(oracle: &mut Oracle<'_>) -> Option<()> {
+    let movable = oracle.movable();
+    if movable.is_empty() {
+        return super::one_at_a_time::run(oracle);
+    }
+    loop {
+        let origin = start(oracle, &movable);
+        let sign = towards(oracle, &origin)?;
+        let mut here = origin.clone();
+        let mut best = sign * oracle.ask(&here)?.number();
+        for round in 0..150 {
+            // The block shrinks as the attack goes on.
+            let block = (movable.len() / (1 + round / 30)).max(1);
+            let from = oracle.rng.random_range(0..movable.len());
+            let side = if oracle.rng.random::<bool>() { 1.0 } else { -1.0 };
+            let mut row = here.clone();
+            for &j in movable.iter().cycle().skip(from).take(block) {
+                row[j] = oracle.clamp(j, origin[j].value() + side * RADIUS * oracle.rows.spread(j));
+            }
+            let score = sign * oracle.ask(&row)?.number();
+            if score > best {
+                (here, best) = (row, score);
+            }
+        }
+    }
+}
+
+fn start(oracle: &mut Oracle<'_>, movable: &[usize]) -> Vec<Cell> {
+    let mut row = oracle.real();
+    for &j in movable {
+        if !row[j].value().is_finite() {
+            row[j] = Cell::number(oracle.rows.quantile(j, 0.5));
+        }
+    }
+    row
+}
+
+/// Which way the score has to go to leave the row's class.
+fn towards(oracle: &mut Oracle<'_>, row: &[Cell]) -> Option<f64> {
+    let answer = oracle.ask(row)?;
+    Some(if oracle.class(&answer) == 0 { 1.0 } else { -1.0 })
+}

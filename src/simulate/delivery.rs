@@ -1,0 +1,171 @@
+//! How an attack reaches the service: from which addresses, as whom, when, and between how much cover.
+//!
+//! The queries were recorded beforehand ([`super::attack`]); delivery only gives them times and senders. Slow deliveries spread
+//! over what is left of the scenario, so that an attacker's rate drowns among the honest ones.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::attack::{Accounts, AttackSpec, Family, Oracle, Pace};
+use super::callers::{self, Caller, Place, Step, What, after, exponential, normal, public_address};
+use super::spec::fault;
+use super::truth::{Campaign, Truth};
+use super::{Mark, Settings, SimulateError, World};
+use crate::event::{Cell, EventTime};
+use crate::hash::mix2;
+use crate::judge::At;
+
+/// Queries per minute of a fast attack: what a plain script with one connection reaches against a 100 ms service.
+const FAST_PER_MINUTE: f64 = 300.0;
+/// A slow attack ends this share of the remaining time before the scenario does, so that all of it is delivered.
+const SLACK: f64 = 0.05;
+
+/// An attack on its way.
+pub struct Delivery {
+    rng: ChaCha8Rng,
+    campaign: usize,
+    rows: VecDeque<Vec<Cell>>,
+    senders: Vec<(IpAddr, Option<Arc<str>>)>,
+    turn: usize,
+    place: Place,
+    pace: Pace,
+    gap: f64,
+    cover: f64,
+    now: EventTime,
+    sent: u64,
+}
+
+/// Runs the attack against the victim and sets out its delivery.
+pub fn deliver(
+    spec: &AttackSpec,
+    campaign: usize,
+    settings: &Settings,
+    world: &mut World,
+    truth: &mut Truth,
+) -> Result<Delivery, SimulateError> {
+    let seed = mix2(settings.seed, 0xa77a_c000 + campaign as u64);
+    let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 1));
+    let start = after(world.start, spec.start * 3600.0);
+    let remaining = world.end.seconds_since(start);
+    if remaining <= 0.0 {
+        let what = format!("starts at hour {}, but the scenario ends after {} hours", spec.start, settings.hours);
+        return Err(fault(spec.family.name(), what));
+    }
+    let rows: VecDeque<Vec<Cell>> = Oracle::record(spec, &world.victim, &world.rows, seed).into();
+    let total = rows.len() as f64 / (1.0 - spec.cover);
+    let gap = match (spec.rate > 0.0, spec.pace) {
+        (true, _) => 60.0 / spec.rate,
+        (false, Pace::Fast) => 60.0 / FAST_PER_MINUTE,
+        (false, Pace::Slow | Pace::Jitter) => remaining * (1.0 - SLACK) / total.max(1.0),
+    };
+    let senders = senders(spec, &mut rng, truth)?;
+    truth.campaign(Campaign {
+        id: campaign,
+        name: spec.family.name(),
+        family: spec.family.purpose(),
+        delivery: spec.delivery(),
+        // Realistic rows are use as far as anybody can tell, and so is what hides among as much honest cover.
+        ambiguous: spec.family == Family::Natural,
+        start: At(start),
+        end: At(start),
+        n_queries: 0,
+        n_cover: 0,
+        ips: Default::default(),
+        clients: Default::default(),
+    });
+    Ok(Delivery {
+        place: Place::random(&mut rng, world, settings.heterogeneity, settings.volume),
+        rng,
+        campaign,
+        rows,
+        senders,
+        turn: 0,
+        pace: spec.pace,
+        gap,
+        cover: spec.cover,
+        now: start,
+        sent: 0,
+    })
+}
+
+fn senders(spec: &AttackSpec, rng: &mut ChaCha8Rng, truth: &Truth) -> Result<Vec<(IpAddr, Option<Arc<str>>)>, SimulateError> {
+    if spec.nat {
+        let Some(address) = truth.a_nat() else {
+            return Err(fault(spec.family.name(), "nat=yes needs a NAT, but the look-alikes were turned off".into()));
+        };
+        return Ok(vec![(address, Some(callers::account(rng)))]);
+    }
+    let shared = callers::account(rng);
+    let mut subnet = subnet(rng);
+    let mut hosts: Vec<u8> = Vec::new();
+    Ok((0..spec.addresses)
+        .map(|_| {
+            let address = if spec.same_subnet {
+                if hosts.is_empty() {
+                    // More than one /24 holds: the next one.
+                    subnet = subnet.wrapping_add(256);
+                    hosts = (1..=254).step_by(2).collect();
+                }
+                let host = hosts.swap_remove(rng.random_range(0..hosts.len()));
+                IpAddr::V4(Ipv4Addr::from_bits(subnet | u32::from(host)))
+            } else {
+                odd(public_address(rng))
+            };
+            let account = match spec.accounts {
+                Accounts::PerAddress => Some(callers::account(rng)),
+                Accounts::Shared => Some(Arc::clone(&shared)),
+                Accounts::None => None,
+            };
+            (address, account)
+        })
+        .collect())
+}
+
+fn subnet(rng: &mut ChaCha8Rng) -> u32 {
+    0x6440_0000 | (rng.random::<u32>() & 0x3F_FF00)
+}
+
+/// Attackers' IPv4 addresses are odd, honest ones even; see [`public_address`].
+fn odd(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() | 1)),
+        IpAddr::V6(_) => address,
+    }
+}
+
+impl Caller for Delivery {
+    fn next(&mut self, world: &World) -> Option<Step> {
+        let cover = !self.rows.is_empty() && self.rng.random::<f64>() < self.cover;
+        let row = if cover { world.draw(&mut self.rng, &mut self.place, self.now) } else { self.rows.pop_front()? };
+        let (address, account) = match self.senders.len() {
+            1 => self.senders[0].clone(),
+            // In turn with a random start, as a pool of proxies is used: nobody stands out by volume.
+            n => {
+                self.turn += 1 + usize::from(self.rng.random::<f64>() < 0.2);
+                self.senders[self.turn % n].clone()
+            }
+        };
+        self.sent += 1;
+        let step = Step {
+            at: self.now,
+            address,
+            account,
+            what: What::Row(row),
+            drawn_at: self.now,
+            draw: mix2(self.campaign as u64 ^ 0xc0fe, self.sent),
+            mark: Some(Mark { campaign: self.campaign, cover }),
+        };
+        let noise = match self.pace {
+            Pace::Fast => (0.4 * normal(&mut self.rng)).exp(),
+            // A timer: regular to a few percent.
+            Pace::Slow => (0.03 * normal(&mut self.rng)).exp(),
+            Pace::Jitter => exponential(&mut self.rng),
+        };
+        self.now = after(self.now, self.gap * noise);
+        Some(step)
+    }
+}

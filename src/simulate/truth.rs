@@ -1,0 +1,217 @@
+//! What was really done in a simulation: the file that a score compares verdicts with.
+//!
+//! The format is that of the recorded traces' `truth.json`, so one scorer serves both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::{Event, Settings, World};
+use crate::event::EventTime;
+use crate::judge::At;
+
+/// One attack as it was delivered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Campaign {
+    /// Number within the scenario.
+    pub id: usize,
+    /// Attack.
+    pub name: &'static str,
+    /// What it is for: extraction, evasion or membership.
+    pub family: &'static str,
+    /// How it was delivered.
+    pub delivery: String,
+    /// Whether it cannot be told from use with certainty.
+    pub ambiguous: bool,
+    /// First query.
+    pub start: At,
+    /// Last query.
+    pub end: At,
+    /// The attack's own queries.
+    pub n_queries: u64,
+    /// Cover queries between them.
+    pub n_cover: u64,
+    /// Addresses used.
+    pub ips: BTreeSet<String>,
+    /// Accounts used.
+    pub clients: BTreeSet<String>,
+}
+
+/// A drift as it happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrueDrift {
+    /// Kind.
+    pub kind: &'static str,
+    /// When it began.
+    pub start: At,
+    /// Features that it touches.
+    pub features: Vec<String>,
+}
+
+/// Everything that is true of a scenario.
+#[derive(Clone, Debug, Serialize)]
+pub struct Truth {
+    /// Name.
+    pub scenario: String,
+    /// Model name.
+    pub model: String,
+    /// Seed.
+    pub seed: u64,
+    /// Addresses used by attackers alone.
+    pub malicious_ips: BTreeSet<String>,
+    /// Accounts of attackers.
+    pub malicious_clients: BTreeSet<String>,
+    /// Addresses that attackers share with honest callers.
+    pub shared_ips: BTreeSet<String>,
+    /// Look-alikes by address.
+    pub benign_hard_negatives: BTreeMap<String, &'static str>,
+    /// Attacks.
+    pub attacks: Vec<Campaign>,
+    /// The first drift.
+    pub drift: Option<TrueDrift>,
+    /// Every drift.
+    pub drifts: Vec<TrueDrift>,
+    /// Events.
+    pub n_events: u64,
+    /// Events of attacks, cover included.
+    pub n_attack_queries: u64,
+    /// Honest addresses that sent something.
+    pub n_benign_ips: usize,
+    /// First event.
+    pub first_timestamp: At,
+    /// Last event.
+    pub last_timestamp: At,
+    /// Length.
+    pub hours: f64,
+    /// What a model verdict should say.
+    pub expected_model_verdict: &'static str,
+    #[serde(skip)]
+    benign: BTreeSet<IpAddr>,
+    #[serde(skip)]
+    nats: Vec<IpAddr>,
+    /// The lines of `attack_events.csv`, without the header.
+    #[serde(skip)]
+    attack_lines: String,
+}
+
+// === impl Truth ===
+
+impl Truth {
+    /// Starts from what is known before the first event.
+    pub fn new(settings: &Settings, world: &World) -> Self {
+        let drifts: Vec<TrueDrift> = world
+            .drifts
+            .iter()
+            .map(|d| TrueDrift { kind: d.kind().name(), start: At(d.start), features: d.features(&world.rows) })
+            .collect();
+        // A drift that begins after the end never happened.
+        let drifts: Vec<TrueDrift> = drifts.into_iter().filter(|d| d.start.0 < world.end).collect();
+        let expected = match (drifts.is_empty(), settings.attacks.is_empty()) {
+            (true, true) => "stable",
+            (false, true) => "drift",
+            (true, false) => "probing",
+            (false, false) => "drift+probing",
+        };
+        Self {
+            scenario: settings.scenario.clone(),
+            model: world.reference.model.clone(),
+            seed: settings.seed,
+            malicious_ips: BTreeSet::new(),
+            malicious_clients: BTreeSet::new(),
+            shared_ips: BTreeSet::new(),
+            benign_hard_negatives: BTreeMap::new(),
+            attacks: Vec::new(),
+            drift: drifts.first().cloned(),
+            drifts,
+            n_events: 0,
+            n_attack_queries: 0,
+            n_benign_ips: 0,
+            first_timestamp: At(world.start),
+            last_timestamp: At(world.start),
+            hours: settings.hours,
+            expected_model_verdict: expected,
+            benign: BTreeSet::new(),
+            nats: Vec::new(),
+            attack_lines: String::new(),
+        }
+    }
+
+    /// Notes a look-alike.
+    pub fn look_alike(&mut self, address: IpAddr, kind: &'static str) {
+        self.benign_hard_negatives.insert(address.to_string(), kind);
+    }
+
+    /// Notes the address of a NAT, behind which an attacker may hide.
+    pub fn nat(&mut self, address: IpAddr) {
+        self.nats.push(address);
+    }
+
+    /// An address with hundreds of honest users, if there is one.
+    pub fn a_nat(&self) -> Option<IpAddr> {
+        self.nats.first().copied()
+    }
+
+    /// Notes an attack before it runs.
+    pub fn campaign(&mut self, campaign: Campaign) {
+        self.attacks.push(campaign);
+    }
+
+    /// Notes an event.
+    pub fn note(&mut self, event: &Event) {
+        if self.n_events == 0 {
+            self.first_timestamp = At(event.at);
+        }
+        self.n_events += 1;
+        self.last_timestamp = At(event.at);
+        let Some(mark) = event.mark else {
+            if self.benign.insert(event.address) {
+                self.n_benign_ips += 1;
+            }
+            return;
+        };
+        self.n_attack_queries += 1;
+        let address = event.address.to_string();
+        let account = event.account.as_deref().unwrap_or("");
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            self.attack_lines,
+            "{},{},{},{},{address},{account}",
+            event.line,
+            mark.campaign,
+            u8::from(mark.cover),
+            event.at
+        );
+        let shared = self.nats.contains(&event.address);
+        if shared {
+            self.shared_ips.insert(address.clone());
+        } else {
+            self.malicious_ips.insert(address.clone());
+        }
+        if !account.is_empty() {
+            self.malicious_clients.insert(account.to_string());
+        }
+        if let Some(campaign) = self.attacks.get_mut(mark.campaign) {
+            if campaign.n_queries + campaign.n_cover == 0 {
+                campaign.start = At(event.at);
+            }
+            campaign.end = At(event.at);
+            *(if mark.cover { &mut campaign.n_cover } else { &mut campaign.n_queries }) += 1;
+            campaign.ips.insert(address);
+            if !account.is_empty() {
+                campaign.clients.insert(account.to_string());
+            }
+        }
+    }
+
+    /// `attack_events.csv`: line numbers of the attacks' events.
+    pub fn attack_events(&self) -> String {
+        format!("line,campaign,cover,timestamp,source_ip,client_id\n{}", self.attack_lines)
+    }
+
+    /// The instant from which a model verdict is expected to differ from stable.
+    pub fn onset(&self) -> Option<EventTime> {
+        self.attacks.iter().map(|a| a.start.0).chain(self.drifts.iter().map(|d| d.start.0)).min()
+    }
+}
