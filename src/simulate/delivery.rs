@@ -24,12 +24,15 @@ const FAST_PER_MINUTE: f64 = 300.0;
 /// A slow attack ends this share of the remaining time before the scenario does, so that all of it is delivered.
 const SLACK: f64 = 0.05;
 
+/// An address and the account that it uses.
+type Sender = (IpAddr, Option<Arc<str>>);
+
 /// An attack on its way.
 pub struct Delivery {
     rng: ChaCha8Rng,
     campaign: usize,
     rows: VecDeque<Vec<Cell>>,
-    senders: Vec<(IpAddr, Option<Arc<str>>)>,
+    senders: Vec<Sender>,
     turn: usize,
     place: Place,
     pace: Pace,
@@ -92,7 +95,7 @@ pub fn deliver(
     })
 }
 
-fn senders(spec: &AttackSpec, rng: &mut ChaCha8Rng, truth: &Truth) -> Result<Vec<(IpAddr, Option<Arc<str>>)>, SimulateError> {
+fn senders(spec: &AttackSpec, rng: &mut ChaCha8Rng, truth: &Truth) -> Result<Vec<Sender>, SimulateError> {
     if spec.nat {
         let Some(address) = truth.a_nat() else {
             return Err(fault(spec.family.name(), "nat=yes needs a NAT, but the look-alikes were turned off".into()));

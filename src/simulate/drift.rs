@@ -134,7 +134,7 @@ impl Drift {
             features = choose(spec.kind, rows, salt);
         }
         let needs_numbers = matches!(spec.kind, DriftKind::Gradual | DriftKind::Unit | DriftKind::Rollout);
-        if needs_numbers && features.iter().any(|&j| !rows.features[j].is_numeric()) || (needs_numbers && features.is_empty()) {
+        if needs_numbers && (features.is_empty() || features.iter().any(|&j| !rows.features[j].is_numeric())) {
             return Err(fault(spec.kind.name(), "needs a feature that holds numbers".into()));
         }
         let start = EventTime::from_micros(start.micros() + (spec.start * 3.6e9) as i64);
