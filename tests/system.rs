@@ -7,8 +7,11 @@
 #![cfg(feature = "runtime")]
 
 // The inline module gives its files the folder `tests/system/`.
+#[cfg(test)]
 mod system {
     mod bad_input;
     mod commands;
+    mod observability;
     mod support;
+    mod telemetry;
 }

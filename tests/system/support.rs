@@ -1,4 +1,8 @@
 //! What the subjects share: the built program as a child process, and the committed recordings.
 
+pub mod alertmanager;
+pub mod daemon;
+pub mod dashboard;
 pub mod data;
 pub mod program;
+pub mod prometheus;
