@@ -6,7 +6,13 @@
 //! touch the world are behind the `runtime` feature.
 
 #[cfg(feature = "runtime")]
+pub mod feed;
+#[cfg(feature = "runtime")]
 pub mod file;
+#[cfg(feature = "runtime")]
+pub mod kafka;
+#[cfg(feature = "runtime")]
+pub mod memory;
 
 use crate::event::Provenance;
 

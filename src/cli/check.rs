@@ -1,12 +1,99 @@
-//! `tripline check`.
+//! `tripline check`: every fault of a configuration file at once, with its line and what to do.
+//!
+//! It goes from cheap to dear: the file itself, then the files it names, then (with `--connect`) the cluster. A later step is
+//! tried even when an earlier one found something, as far as that makes sense, so that one run tells everything.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Exit, Failure};
+use crate::app;
+use crate::config::{Config, ConfigError};
+use crate::decode::Decoder;
+use crate::engine::Engine;
+use crate::source::kafka::connect;
+use crate::source::kafka::context::Context;
+
+const EXAMPLES: &str = "\
+Examples:
+  tripline check tripline.toml
+      every fault of the file, and of the reference profiles it names
+  tripline check --connect tripline.toml
+      also asks the brokers: are they there, are the credentials right, do the topics exist
+  tripline check --example > tripline.toml
+      a commented file to begin with
+
+Exit codes: 0 sound; 64 faults; 66 a missing file or topic; 74 the cluster cannot be reached.";
 
 /// Arguments of `tripline check`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Configuration file.
+    #[arg(value_name = "FILE", default_value = "tripline.toml")]
+    file: PathBuf,
+    /// Also ask the Kafka cluster.
+    #[arg(long)]
+    connect: bool,
+    /// Print a commented configuration with every default, and check nothing.
+    #[arg(long)]
+    example: bool,
+}
+
+/// Longest wait for the cluster: a person waits for this command.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `tripline check`.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::new(Exit::Internal, "not written yet"))
+///
+/// # Errors
+/// 64 with every fault; 66 for a missing file or topic; 74 for a cluster that does not answer.
+pub fn run(args: Args) -> Result<(), Failure> {
+    if args.example {
+        print!("{}", crate::config::EXAMPLE);
+        return Ok(());
+    }
+    let config = match Config::load(&args.file) {
+        Err(ConfigError::Faults { path, faults }) => {
+            let error = ConfigError::Faults { path, faults };
+            return Err(Failure::new(Exit::Usage, error.to_string()));
+        }
+        Err(_) => super::run::load(&args.file)?,
+        Ok(config) => config,
+    };
+    println!("{}: no faults", args.file.display());
+    let mut failures = Vec::new();
+    match models(&config) {
+        Ok(names) => println!("reference profiles: {}", names.join(", ")),
+        Err(failure) => failures.push(failure),
+    }
+    if args.connect {
+        match connect(&config) {
+            Ok(()) => println!("Kafka at {}: answers, and knows {}", config.source.kafka.brokers, topics(&config)),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let Some(first) = failures.first() else { return Ok(()) };
+    let exit = first.exit;
+    Err(Failure::new(exit, failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+fn topics(config: &Config) -> String {
+    config.source.kafka.topics.join(", ")
+}
+
+fn models(config: &Config) -> Result<Vec<String>, Failure> {
+    let references = app::references(config)?;
+    let names = references.iter().map(|reference| reference.model.clone()).collect();
+    let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
+    Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error))?;
+    Engine::new(config.engine.clone(), references).map_err(|error| usage(&error))?;
+    Ok(names)
+}
+
+fn connect(config: &Config) -> Result<(), Failure> {
+    let kafka = &config.source.kafka;
+    let client = connect::consumer_config(kafka, &config.directory)?;
+    let consumer = connect::create(&client, Context::default())?;
+    let patience = kafka.connect_timeout.0.min(PATIENCE);
+    Ok(connect::first_contact::<Context>(&consumer, &kafka.brokers, &kafka.topics, patience, &|| false)?)
 }

@@ -1,0 +1,256 @@
+//! The composition root of the service: configuration in, a running loop out, and an orderly end.
+//!
+//! Order of the start: references and signatures, outputs, the operations endpoint, and the source last, so that nothing is
+//! consumed that could not be delivered. Order of the end, on SIGTERM or Ctrl-C: not ready → stop polling → finish what was
+//! read → deliver → commit → leave the group → close the endpoint. Each part is bounded, and a second signal ends at once.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use prometheus::Registry;
+
+use crate::api::Server;
+use crate::api::health::{Phase, Readiness};
+use crate::cli::{Exit, Failure};
+use crate::clock;
+use crate::config::Config;
+use crate::decode::Decoder;
+use crate::reference::Reference;
+use crate::reference::sign;
+use crate::runtime::lanes::Now;
+use crate::runtime::shards::Shards;
+use crate::runtime::{Counts, Runtime, RuntimeError, Sinks, Watcher};
+use crate::sink::dead_letter::{DeadLetterFile, Discard};
+use crate::sink::jsonl::JsonLines;
+use crate::sink::kafka::{self as kafka_sink, DeadLetterTopic, VerdictTopic};
+use crate::sink::metrics::Metrics;
+use crate::sink::{DeadLetterSink, SinkError, VerdictSink};
+use crate::source::feed::{FeedError, FeedFault};
+use crate::source::kafka::{Kafka, connect};
+
+/// Asked to stop, by a signal or by whoever started the service. Clones speak of the same service.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+// === impl Stop ===
+
+impl Stop {
+    /// Asks for an orderly end.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody has asked.
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// From now on SIGTERM and Ctrl-C ask; a second one ends the process at once.
+    async fn listen(self) {
+        while let Some(name) = signal().await {
+            if self.asked() {
+                tracing::warn!(name, "a second signal: ending at once, without committing");
+                // 128 + SIGINT, as a shell reports it.
+                std::process::exit(130);
+            }
+            tracing::info!(name, "stopping: finishing what was read");
+            self.ask();
+        }
+    }
+}
+
+/// Waits for the next signal to stop; `None` if signals cannot be had.
+async fn signal() -> Option<&'static str> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).ok()?;
+        tokio::select! {
+            _ = terminate.recv() => Some("SIGTERM"),
+            pressed = tokio::signal::ctrl_c() => pressed.ok().map(|()| "Ctrl-C"),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.ok().map(|()| "Ctrl-C")
+}
+
+// === impl From for Failure ===
+
+impl From<FeedError> for Failure {
+    fn from(error: FeedError) -> Self {
+        let exit = match error.fault {
+            FeedFault::Configuration => Exit::Usage,
+            FeedFault::Missing => Exit::NoInput,
+            FeedFault::Unreachable => Exit::Io,
+        };
+        Self::new(exit, error.message)
+    }
+}
+
+impl From<SinkError> for Failure {
+    fn from(error: SinkError) -> Self {
+        Self::new(Exit::Io, error.0)
+    }
+}
+
+impl From<RuntimeError> for Failure {
+    fn from(error: RuntimeError) -> Self {
+        match error {
+            RuntimeError::Feed(error) => error.into(),
+            RuntimeError::Sink(error) => error.into(),
+        }
+    }
+}
+
+/// Loads the reference profiles of a configuration and checks their signatures if that is required.
+///
+/// # Errors
+/// A missing file (66); a profile that is damaged, of another version, or not signed by a trusted key (64).
+pub fn references(config: &Config) -> Result<Vec<Arc<Reference>>, Failure> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| {
+            let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NoInput } else { Exit::Io };
+            Failure::new(exit, format!("cannot read {}: {error}; correct its path in the configuration", path.display()))
+        })
+    };
+    let mut keys = Vec::new();
+    for path in &config.reference.trusted_keys {
+        let path = config.path(path);
+        let found = sign::verifying_keys(&String::from_utf8_lossy(&read(&path)?));
+        keys.extend(found.map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))?);
+    }
+    let mut references = Vec::new();
+    for model in &config.models {
+        let path = config.path(&model.reference);
+        let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {error}", path.display()));
+        let reference = Reference::from_json(&read(&path)?).map_err(|error| usage(&error))?;
+        if config.reference.require_signature {
+            sign::require_signature(&reference, &keys).map_err(|error| usage(&error))?;
+        }
+        references.push(Arc::new(reference));
+    }
+    Ok(references)
+}
+
+/// Runs the service until `stop` is asked for or a signal comes.
+///
+/// # Errors
+/// What no retry can mend, with the documented exit code.
+pub fn run(config: &Config, stop: &Stop, watchers: Vec<Box<dyn Watcher>>) -> Result<Counts, Failure> {
+    let references = references(config)?;
+    let registry = Registry::new();
+    let internal = |error: &dyn std::fmt::Display| Failure::new(Exit::Internal, error.to_string());
+    let metrics = Metrics::register(&registry).map_err(|error| internal(&error))?;
+    for reference in &references {
+        metrics.know_model(reference).map_err(|error| internal(&error))?;
+    }
+    let readiness = Readiness::default();
+    // The endpoint and the signals are all that is asynchronous; one thread carries them beside the loop.
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let tokio = tokio.map_err(|error| internal(&error))?;
+    let server = tokio.block_on(Server::bind(config.server.metrics, metrics.clone(), readiness.clone()));
+    let server = server.map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+    tracing::info!("metrics at http://{}/metrics, health at /livez and /readyz", server.address());
+    let (closed, close) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio.spawn(server.serve(async move {
+        // Sent, or dropped on an error: both mean the end.
+        let _ = close.await;
+    }));
+    tokio.spawn(stop.clone().listen());
+    let outcome = consume(config, references, &metrics, &readiness, stop, watchers);
+    readiness.set(Phase::Stopping);
+    // The receiver is gone only if the endpoint broke by itself.
+    let _ = closed.send(());
+    if let Ok(Ok(Err(error))) = tokio.block_on(async { tokio::time::timeout(Duration::from_secs(5), serving).await }) {
+        tracing::warn!("{error}");
+    }
+    tokio.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+fn consume(
+    config: &Config,
+    references: Vec<Arc<Reference>>,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    stop: &Stop,
+    watchers: Vec<Box<dyn Watcher>>,
+) -> Result<Counts, Failure> {
+    let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
+    let decoder = || Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error));
+    let decoders = (0..config.runtime.decoders()).map(|_| decoder()).collect::<Result<Vec<_>, _>>()?;
+    let lateness = Duration::from_secs(config.engine.allowed_lateness_seconds.into());
+    let shards = Shards::new(config.runtime.engine_shards, &config.engine, references).map_err(|error| usage(&error))?;
+    readiness.set(Phase::Connecting);
+    tracing::info!(brokers = config.source.kafka.brokers, topics = ?config.source.kafka.topics, "connecting to Kafka");
+    let feed = Kafka::join(&config.source.kafka, &config.directory, &|| stop.asked())?;
+    if stop.asked() {
+        return Ok(Counts::default());
+    }
+    let sinks = sinks(config, metrics, readiness, watchers)?;
+    let mut runtime = Runtime::new(feed, config.runtime.clone(), decoders, shards, lateness, sinks);
+    let start = clock::instant();
+    let mut now = || Now { wall: clock::now(), since_start: clock::instant().duration_since(start) };
+    while !stop.asked() {
+        if let Err(error) = runtime.step(now()) {
+            match &error {
+                // What was judged and delivered before is still worth committing; the first error is the one to tell.
+                RuntimeError::Feed(_) => {
+                    if let Err(second) = runtime.finish(&mut now) {
+                        tracing::debug!("{second}");
+                    }
+                }
+                // A delivery is missing, so nothing more may be committed.
+                RuntimeError::Sink(_) => runtime.abandon(),
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(runtime.finish(&mut now)?)
+}
+
+/// Opens the outputs that the configuration names.
+fn sinks(config: &Config, metrics: &Metrics, readiness: &Readiness, watchers: Vec<Box<dyn Watcher>>) -> Result<Sinks, Failure> {
+    let sink = &config.sink;
+    let mut verdicts: Vec<Box<dyn VerdictSink>> = Vec::new();
+    if let Some(path) = &sink.verdicts.file {
+        verdicts.push(Box::new(JsonLines::append(&config.path(path))?));
+    }
+    let topics = output_topics(config);
+    let producer = if topics.is_empty() {
+        None
+    } else {
+        let client = connect::producer_config(&config.source.kafka, &sink.kafka_options, &config.directory)?;
+        kafka_sink::ensure_topics(&client, &topics)?;
+        Some(kafka_sink::Kafka::new(&client, metrics.clone())?)
+    };
+    if let Some(producer) = producer.as_ref().filter(|_| !sink.verdicts.topic.is_empty()) {
+        verdicts.push(Box::new(VerdictTopic::new(producer.clone(), sink.verdicts.topic.clone(), metrics)));
+    }
+    let dead_letters: Box<dyn DeadLetterSink> = match (&sink.dead_letters.file, producer) {
+        (Some(path), _) => Box::new(DeadLetterFile::append(&config.path(path))?),
+        (None, Some(producer)) if !sink.dead_letters.topic.is_empty() => {
+            Box::new(DeadLetterTopic::new(producer, sink.dead_letters.topic.clone(), metrics))
+        }
+        _ => Box::new(Discard),
+    };
+    Ok(Sinks { verdicts, dead_letters, watchers, metrics: metrics.clone(), readiness: readiness.clone() })
+}
+
+/// Topics that the configuration writes to.
+pub fn output_topics(config: &Config) -> BTreeSet<String> {
+    let mut topics = BTreeSet::new();
+    if !config.sink.verdicts.topic.is_empty() {
+        topics.insert(config.sink.verdicts.topic.clone());
+    }
+    if config.sink.dead_letters.file.is_none() && !config.sink.dead_letters.topic.is_empty() {
+        // Topics given by a pattern are known only when their first record fails; brokers then make the dead-letter topic, or
+        // refuse it with a message.
+        let named = config.source.kafka.topics.iter().filter(|topic| !topic.starts_with('^'));
+        topics.extend(named.map(|topic| DeadLetterTopic::name_of(&config.sink.dead_letters.topic, topic)));
+    }
+    topics
+}

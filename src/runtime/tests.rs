@@ -1,0 +1,285 @@
+//! The loop, stepped by hand over a feed in memory: what is counted, delivered and committed at every point.
+
+use std::sync::{Arc, Mutex};
+
+use prometheus::Registry;
+
+use super::*;
+use crate::decode::DecodeConfig;
+use crate::engine::EngineConfig;
+use crate::event::EventTime;
+use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+use crate::sink::DeadLetter;
+use crate::source::feed::FeedFault;
+use crate::source::memory::Memory;
+
+/// What a test sees of the dead letters, and whether deliveries get through.
+#[derive(Clone, Debug, Default)]
+struct Letters(Arc<Mutex<(Vec<(i64, &'static str)>, bool)>>);
+
+impl DeadLetterSink for Letters {
+    fn bury(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
+        assert!(letter.payload.is_some(), "the original goes with it");
+        self.0.lock().unwrap().0.push((letter.offset, letter.reason));
+        Ok(())
+    }
+
+    fn flush(&mut self, _limit: Duration) -> Result<Flushed, SinkError> {
+        Ok(if self.0.lock().unwrap().1 { Flushed::Pending } else { Flushed::Done })
+    }
+}
+
+fn model(name: &str) -> Arc<Reference> {
+    #[expect(clippy::cast_precision_loss, reason = "small test numbers")]
+    let column = |name: &str, modulus: usize| Column {
+        name: name.into(),
+        cells: (0..300).map(|i| Raw::Number((i % modulus) as f64)).collect(),
+    };
+    let table =
+        Table { features: vec![column("x", 97), column("y", 31)], predictions: column("p", 2).cells, probabilities: Vec::new() };
+    Arc::new(fit(&table, &FitOptions { model: name.into(), ..FitOptions::default() }).unwrap())
+}
+
+struct Bench {
+    memory: Memory,
+    letters: Letters,
+    metrics: Metrics,
+    runtime: Runtime<Memory>,
+    clock: Duration,
+}
+
+const T0: i64 = 1_772_442_900;
+
+impl Bench {
+    fn new(config: RuntimeConfig) -> Self {
+        let references = vec![model("m"), model("n")];
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        for reference in &references {
+            metrics.know_model(reference).unwrap();
+        }
+        let (memory, letters) = (Memory::default(), Letters::default());
+        let sinks = Sinks {
+            verdicts: Vec::new(),
+            dead_letters: Box::new(letters.clone()),
+            watchers: Vec::new(),
+            metrics: metrics.clone(),
+            readiness: Readiness::default(),
+        };
+        let decoders = (0..3).map(|_| Decoder::new(&references, DecodeConfig::default()).unwrap()).collect();
+        let shards = Shards::new(config.engine_shards, &EngineConfig::default(), references).unwrap();
+        let runtime = Runtime::new(memory.clone(), config, decoders, shards, Duration::from_secs(60), sinks);
+        Self { memory, letters, metrics, runtime, clock: Duration::ZERO }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: EventTime::from_micros((T0 + 1_000_000) * 1_000_000), since_start: self.clock }
+    }
+
+    /// One turn, a second after the last.
+    fn turn(&mut self) -> Result<(), RuntimeError> {
+        self.clock += Duration::from_secs(1);
+        self.runtime.step(self.now())
+    }
+
+    fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            self.turn().unwrap();
+        }
+    }
+
+    fn event(&self, partition: &Partition, model: &str, seconds: i64) {
+        let x = seconds % 90;
+        let text = format!(
+            r#"{{"timestamp":{},"model":"{model}","source_ip":"10.0.0.{}","features":{{"x":{x},"y":3}},"prediction":1}}"#,
+            T0 + seconds,
+            seconds % 7
+        );
+        self.memory.append(partition, text.as_bytes());
+    }
+
+    fn finish(self) -> Counts {
+        let now = self.now();
+        self.runtime.finish(&mut || now).unwrap()
+    }
+}
+
+fn partition(number: i32) -> Partition {
+    Partition::new("t", number)
+}
+
+fn config() -> RuntimeConfig {
+    RuntimeConfig { batch_records: 16, buffer_records: 1_024, ..RuntimeConfig::default() }
+}
+
+#[test]
+fn everything_produced_is_accepted_late_or_rejected_and_then_committed() {
+    let mut bench = Bench::new(config());
+    let p = partition(0);
+    bench.memory.assign(std::slice::from_ref(&p));
+    for second in 0..100 {
+        bench.event(&p, "m", second);
+    }
+    bench.memory.append(&p, b"\xff\xfe");
+    bench.memory.append(&p, b"{\"timestamp\":");
+    bench.event(&p, "nobody", 100);
+    bench.turns(20);
+    let counts = bench.runtime.counts();
+    assert_eq!((counts.accepted + counts.late, counts.rejected), (100, 3));
+    assert_eq!(bench.letters.0.lock().unwrap().0, [(100, "not_utf8"), (101, "truncated"), (102, "unknown_model")]);
+    assert_eq!(bench.memory.committed(&p), 103);
+    let text = bench.metrics.render(None).unwrap();
+    assert!(text.contains(r#"tripline_rejected_total{reason="not_utf8"} 1"#), "{text}");
+    assert!(text.contains(r#"tripline_consumer_lag_records{partition="0",topic="t"} 0"#), "{text}");
+    assert_eq!(bench.runtime.blocks.in_use(), 0, "every block is used again");
+}
+
+#[test]
+fn nothing_is_committed_before_it_is_delivered() {
+    let mut bench = Bench::new(config());
+    let p = partition(0);
+    bench.memory.assign(std::slice::from_ref(&p));
+    bench.memory.append(&p, b"garbage");
+    bench.letters.0.lock().unwrap().1 = true;
+    bench.turns(20);
+    assert_eq!(bench.letters.0.lock().unwrap().0.len(), 1, "it was handed over");
+    assert_eq!(bench.memory.committed(&p), 0, "and not delivered");
+    bench.letters.0.lock().unwrap().1 = false;
+    bench.turns(6);
+    assert_eq!(bench.memory.committed(&p), 1);
+}
+
+#[test]
+fn a_revocation_commits_what_was_judged_and_nothing_is_counted_twice_or_lost() {
+    let mut bench = Bench::new(config());
+    let (p, q) = (partition(0), partition(1));
+    bench.memory.assign(&[p.clone(), q.clone()]);
+    for second in 0..200 {
+        bench.event(&p, "m", second);
+        bench.event(&q, "m", second);
+    }
+    // The feed hands out the first partition whole before it begins the second.
+    bench.turns(6);
+    bench.memory.revoke(std::slice::from_ref(&q), false);
+    bench.turn().unwrap();
+    assert_eq!(bench.memory.releases(), 1);
+    let text = bench.metrics.render(None).unwrap();
+    assert!(!text.contains(r#"consumer_lag_records{partition="1""#), "the lag of a lost partition vanishes");
+    let handed_over = bench.memory.committed(&q);
+    assert!(handed_over > 0 && handed_over < 200, "{handed_over}");
+    bench.turns(40);
+    let counts = bench.runtime.counts();
+    assert_eq!(counts.accepted + counts.late, 200 + u64::try_from(handed_over).unwrap());
+    bench.memory.assign(std::slice::from_ref(&q));
+    bench.turns(40);
+    let counts = bench.runtime.counts();
+    assert_eq!(counts.accepted + counts.late, 400, "it goes on exactly where it stopped");
+}
+
+#[test]
+fn a_lost_partition_is_not_committed() {
+    let mut bench = Bench::new(RuntimeConfig { commit_interval: crate::config::Period::seconds(300), ..config() });
+    let p = partition(0);
+    bench.memory.assign(std::slice::from_ref(&p));
+    bench.turn().unwrap();
+    bench.event(&p, "m", 0);
+    bench.turns(2);
+    bench.memory.revoke(std::slice::from_ref(&p), true);
+    bench.turn().unwrap();
+    assert_eq!((bench.memory.committed(&p), bench.memory.releases()), (0, 1));
+}
+
+#[test]
+fn a_partition_that_catches_up_makes_no_other_late() {
+    let mut bench = Bench::new(config());
+    let (p, q) = (partition(0), partition(1));
+    bench.memory.assign(&[p.clone(), q.clone()]);
+    // Five hours in each; the feed hands out the first partition before it touches the second.
+    for minute in 0..300 {
+        bench.event(&p, "m", minute * 60);
+    }
+    for minute in 0..300 {
+        bench.event(&q, "m", minute * 60);
+    }
+    bench.turns(60);
+    let counts = bench.runtime.counts();
+    assert_eq!((counts.accepted, counts.late), (600, 0));
+}
+
+#[test]
+fn shards_and_threads_change_nothing_in_the_counts() {
+    let run = |engine_shards, batch_records| {
+        let mut bench = Bench::new(RuntimeConfig { engine_shards, batch_records, buffer_records: 65_536, ..config() });
+        let p = partition(0);
+        bench.memory.assign(std::slice::from_ref(&p));
+        for second in 0..2_000 {
+            bench.event(&p, if second % 3 == 0 { "n" } else { "m" }, second);
+        }
+        bench.turns(200);
+        assert_eq!(bench.memory.committed(&p), 2_000);
+        bench.finish()
+    };
+    assert_eq!(run(1, 2_048), run(2, 512));
+    assert_eq!(run(1, 2_048), run(2, 16));
+}
+
+#[test]
+fn a_broker_that_refuses_commits_for_a_while_stops_nothing() {
+    let mut bench = Bench::new(config());
+    let p = partition(0);
+    bench.memory.assign(std::slice::from_ref(&p));
+    bench.event(&p, "m", 0);
+    bench.memory.fail_commits(Some(FeedError::new(FeedFault::Unreachable, "the coordinator is away")));
+    bench.turns(12);
+    assert_eq!((bench.runtime.counts().accepted, bench.memory.committed(&p)), (1, 0));
+    bench.memory.fail_commits(None);
+    bench.turns(6);
+    assert_eq!(bench.memory.committed(&p), 1);
+}
+
+#[test]
+fn the_orderly_end_judges_delivers_commits_and_leaves() {
+    let mut bench = Bench::new(RuntimeConfig { commit_interval: crate::config::Period::seconds(300), ..config() });
+    let p = partition(0);
+    bench.memory.assign(std::slice::from_ref(&p));
+    for second in 0..10 {
+        bench.event(&p, "m", second);
+    }
+    bench.turns(1);
+    let memory = bench.memory.clone();
+    let readiness = bench.runtime.desk.sinks.readiness.clone();
+    assert!(readiness.is_ready());
+    assert_eq!(bench.finish().accepted, 10);
+    assert_eq!(memory.committed(&p), 10);
+    assert!(memory.closed() && !readiness.is_ready());
+}
+
+#[test]
+fn idle_time_moves_on_a_little_and_then_waits() {
+    let mut bench = Bench::new(config());
+    let p = partition(0);
+    bench.memory.assign(std::slice::from_ref(&p));
+    bench.turns(30);
+    assert_eq!(bench.runtime.desk.tick(&config(), bench.now()), None, "before the first event there is no event time");
+    bench.event(&p, "m", 0);
+    bench.turn().unwrap();
+    let last = EventTime::from_micros(T0 * 1_000_000);
+    let mut moved = last;
+    for _ in 0..1_000 {
+        bench.clock += Duration::from_secs(1);
+        let now = bench.now();
+        moved = bench.runtime.desk.tick(&config(), now).unwrap_or(moved);
+    }
+    assert!((moved.seconds_since(last) - 300.0).abs() < 0.5, "idle_advance is the limit: {moved}");
+    bench.event(&p, "m", 400);
+    bench.turn().unwrap();
+    assert_eq!(bench.runtime.counts().late, 0, "a log that resumes is not late");
+}
+
+#[test]
+fn an_empty_topic_is_ready_and_idle() {
+    let mut bench = Bench::new(config());
+    bench.memory.assign(&[partition(0)]);
+    bench.turns(30);
+    assert!(bench.runtime.desk.sinks.readiness.is_ready());
+    assert_eq!(bench.finish(), Counts::default());
+}

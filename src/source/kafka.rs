@@ -1,0 +1,312 @@
+//! A Kafka consumer group as a [`Feed`].
+//!
+//! Any option of librdkafka passes through ([`connect`] has the shipped defaults). Messages are taken in batches; rebalances
+//! become events that the runtime answers when it is ready ([`context`]); positions are committed only when told to. Ends of
+//! partitions, and so the lag, come from librdkafka's statistics: they ride on the fetches and cost no request of their own.
+
+pub mod connect;
+pub mod context;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::feed::{Commit, End, Event, Feed, FeedError, FeedFault, Messages, OwnedHeader, Partition};
+use crate::config::KafkaConfig;
+use connect::{explain, fault_of};
+use context::{Change, Context, Statistics, answer};
+
+/// A block is closed beyond this many bytes, however few messages it holds, so that memory follows bytes and not counts.
+const BLOCK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Members of a group, reading.
+pub struct Kafka {
+    /// `None` once closed.
+    consumer: Option<Arc<BaseConsumer<Context>>>,
+    brokers: String,
+    events: VecDeque<Event>,
+    /// Revocation that waits for the runtime.
+    revoked: Option<TopicPartitionList>,
+    assigned: BTreeMap<(String, i32), Partition>,
+    reachable: bool,
+}
+
+// === impl Kafka ===
+
+impl Kafka {
+    /// Joins the group: makes the first contact, checks that the topics exist, and subscribes. `stop` ends the waiting.
+    ///
+    /// # Errors
+    /// What no retry can mend, or silence for the configured time; the message says what, where and what to do.
+    pub fn join(config: &KafkaConfig, directory: &Path, stop: &dyn Fn() -> bool) -> Result<Self, FeedError> {
+        let client = connect::consumer_config(config, directory)?;
+        let consumer: BaseConsumer<Context> = connect::create(&client, Context::default())?;
+        connect::first_contact(&consumer, &config.brokers, &config.topics, config.connect_timeout.0, stop)?;
+        let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).map_err(|error| {
+            FeedError::new(
+                FeedFault::Configuration,
+                format!("cannot subscribe to {topics:?}: {error}; correct source.kafka.topics"),
+            )
+        })?;
+        Ok(Self {
+            consumer: Some(Arc::new(consumer)),
+            brokers: config.brokers.clone(),
+            events: VecDeque::new(),
+            revoked: None,
+            assigned: BTreeMap::new(),
+            reachable: true,
+        })
+    }
+
+    /// Looks at what librdkafka told on the side.
+    fn look(&mut self) -> Result<(), FeedError> {
+        let Some(consumer) = self.consumer.clone() else { return Ok(()) };
+        let notes = consumer.context().take();
+        if let Some(error) = notes.refused_commit {
+            tracing::warn!(%error, "a commit was refused; the positions are committed again with the next one");
+        }
+        for change in notes.changes {
+            match change {
+                Change::Assign(list) => {
+                    answer(&consumer, &list, true);
+                    let partitions = partitions(&list);
+                    for partition in &partitions {
+                        self.assigned.insert((partition.topic.to_string(), partition.number), partition.clone());
+                    }
+                    self.events.push_back(Event::Assigned(partitions));
+                }
+                Change::Revoke(list, lost) => {
+                    let partitions = partitions(&list);
+                    self.revoked = Some(list);
+                    self.events.push_back(Event::Revoked { partitions, lost });
+                }
+            }
+        }
+        for (code, said) in notes.complaints {
+            self.complaint(code, &said)?;
+        }
+        if let Some(statistics) = notes.statistics {
+            self.statistics(&statistics);
+        }
+        Ok(())
+    }
+
+    fn complaint(&mut self, code: RDKafkaErrorCode, said: &str) -> Result<(), FeedError> {
+        if let Some(fault) = fault_of(code) {
+            return Err(FeedError::new(fault, explain(fault, &self.brokers, said)));
+        }
+        if code == RDKafkaErrorCode::AllBrokersDown && self.reachable {
+            self.reachable = false;
+            self.events.push_back(Event::Unreachable(explain(FeedFault::Unreachable, &self.brokers, said)));
+        }
+        tracing::debug!(?code, said, "Kafka complains; librdkafka retries");
+        Ok(())
+    }
+
+    fn statistics(&mut self, statistics: &Statistics) {
+        if !self.reachable && statistics.brokers.values().any(|broker| broker.state == "UP") {
+            self.reachable = true;
+            self.events.push_back(Event::Reachable);
+        }
+        let mut ends = Vec::new();
+        for ((topic, number), partition) in &self.assigned {
+            let state = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(&number.to_string()));
+            // The high end is unknown (negative) until the first answer to a fetch.
+            let Some(state) = state.filter(|state| state.hi_offset >= 0) else { continue };
+            let start = if state.committed_offset >= 0 { state.committed_offset } else { state.lo_offset.max(0) };
+            let drained = state.fetchq_cnt == 0 && state.next_offset >= state.hi_offset;
+            ends.push(End { partition: partition.clone(), high: state.hi_offset, start, drained });
+        }
+        self.events.push_back(Event::Ends(ends));
+    }
+
+    fn partition(&self, topic: &str, number: i32) -> Partition {
+        // The key is only needed for the rare message of a partition that is not ours any more.
+        self.assigned
+            .range((topic.to_owned(), number)..)
+            .next()
+            .filter(|((known, n), _)| known == topic && *n == number)
+            .map_or_else(|| Partition::new(topic, number), |(_, partition)| partition.clone())
+    }
+
+    fn list(positions: &[(Partition, i64)]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, position) in positions {
+            // Refused only for offsets below zero, which positions never are.
+            let _ = list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(*position));
+        }
+        list
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
+    list.elements().iter().map(|element| Partition::new(element.topic(), element.partition())).collect()
+}
+
+fn plain_list(partitions: &[Partition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.number);
+    }
+    list
+}
+
+/// Copies the headers. The binding panics on a header name that is no UTF-8, and anybody who may write to the topic can write
+/// one; a message that stops every member for ever must not exist, so the panic ends here.
+fn copy_headers<H: Headers>(headers: &H) -> Vec<OwnedHeader> {
+    let copy = |index: usize| {
+        let header = catch_unwind(AssertUnwindSafe(|| {
+            headers.try_get(index).map(|header| (Box::from(header.key), header.value.map(Box::from)))
+        }));
+        header.unwrap_or_else(|_| Some((Box::from("(header name is no UTF-8)"), None)))
+    };
+    (0..headers.count()).filter_map(copy).collect()
+}
+
+fn push(into: &mut Messages, partition: Partition, message: &BorrowedMessage<'_>) {
+    let headers = message.headers().map(copy_headers).unwrap_or_default();
+    into.push(partition, message.offset(), message.key(), message.payload(), headers);
+}
+
+impl Feed for Kafka {
+    fn poll(&mut self, into: &mut Messages, limit: usize, wait: Duration) -> Result<(), FeedError> {
+        let Some(consumer) = self.consumer.clone() else { return Ok(()) };
+        let mut wait = wait;
+        let mut last: Option<Partition> = None;
+        // While a revocation waits, nothing more is taken.
+        while self.revoked.is_none() && into.len() < limit && into.bytes() < BLOCK_BYTES {
+            match consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    // Messages come in runs of one partition.
+                    let same = last.take().filter(|last| last.number == message.partition() && *last.topic == *message.topic());
+                    let partition = same.unwrap_or_else(|| self.partition(message.topic(), message.partition()));
+                    last = Some(partition.clone());
+                    push(into, partition, &message);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                // The complaint behind it has been noted with its reason.
+                Some(Err(error)) => {
+                    self.look()?;
+                    if let Some(code) = error.rdkafka_error_code() {
+                        self.complaint(code, &error.to_string())?;
+                    }
+                    break;
+                }
+                None => {
+                    if consumer.context().has_news() {
+                        self.look()?;
+                    }
+                    break;
+                }
+            }
+            if consumer.context().has_news() {
+                self.look()?;
+            }
+            // Only the first message is waited for.
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn release(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            self.assigned.remove(&(partition.topic.to_string(), partition.number));
+        }
+        if let (Some(consumer), Some(list)) = (&self.consumer, self.revoked.take()) {
+            answer(consumer, &list, false);
+        }
+    }
+
+    fn commit(&mut self, positions: &[(Partition, i64)], how: Commit) -> Result<(), FeedError> {
+        let Some(consumer) = self.consumer.clone() else { return Ok(()) };
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let list = Self::list(positions);
+        let outcome = match how {
+            Commit::Soon => consumer.commit(&list, CommitMode::Async),
+            // librdkafka waits for a coordinator without a limit of its own that we could set, so the limit is put around it.
+            Commit::Now(limit) => within(limit, move || consumer.commit(&list, CommitMode::Sync))
+                .unwrap_or(Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut))),
+        };
+        outcome.or_else(|error| match error {
+            KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset) => Ok(()),
+            error => Err(FeedError::new(FeedFault::Unreachable, format!("the positions could not be committed: {error}"))),
+        })
+    }
+
+    fn pause(&mut self, partitions: &[Partition]) {
+        if let Some(Err(error)) = self.consumer.as_ref().map(|consumer| consumer.pause(&plain_list(partitions))) {
+            tracing::debug!(%error, "a partition could not be paused");
+        }
+    }
+
+    fn resume(&mut self, partitions: &[Partition]) {
+        if let Some(Err(error)) = self.consumer.as_ref().map(|consumer| consumer.resume(&plain_list(partitions))) {
+            tracing::debug!(%error, "a partition could not be resumed");
+        }
+    }
+
+    fn close(&mut self, limit: Duration) {
+        if let Some(consumer) = self.consumer.take() {
+            consumer.context().close();
+            // A revocation that nobody answers would keep the group waiting for us.
+            if let Some(list) = self.revoked.take() {
+                answer(&consumer, &list, false);
+            }
+            // Leaving the group is part of dropping the consumer.
+            if within(limit, move || drop(consumer)).is_none() {
+                tracing::warn!("the group could not be left in time; its other members take over after the session timeout");
+            }
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own and waits at most `limit` for it; `None` if it took longer (it is left behind).
+fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, wait) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        // Nobody waits any more after the limit.
+        let _ = done.send(work());
+    });
+    wait.recv_timeout(limit).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Header;
+
+    use super::*;
+
+    struct Hostile;
+
+    impl Headers for Hostile {
+        fn count(&self) -> usize {
+            2
+        }
+
+        fn try_get(&self, index: usize) -> Option<Header<'_, &[u8]>> {
+            assert!(index != 0, "as the binding does for a name that is no UTF-8");
+            Some(Header { key: "fine", value: Some(b"x".as_slice()) })
+        }
+    }
+
+    #[test]
+    fn a_header_that_makes_the_binding_panic_stops_nothing() {
+        let headers = copy_headers(&Hostile);
+        assert_eq!(headers.len(), 2);
+        assert_eq!(headers[1].0.as_ref(), "fine");
+    }
+}
