@@ -63,8 +63,10 @@ check-lint: setup-build
 check-core: setup-build # the pure core builds and passes without Kafka, HTTP, files or clock
 	$(CARGO) test $(PROFILE) --no-default-features --lib
 
-bench: setup-build ## measure the hot paths
+bench: setup-build ## measure the hot paths, and a replay of a million events
 	$(CARGO) bench --locked --benches
+	$(CARGO) build $(PROFILE) --bin tripline
+	python3 scripts/measure_replay.py $(TRIPLINE)
 
 evaluate: setup-build ## score the recorded traffic in TRACES (fit, replay, compare with the truth)
 	@[ -x "$(TRACES)/evaluate" ] || { echo "make: no recorded traffic at $(TRACES); set TRACES=DIR"; exit 1; }
