@@ -1,0 +1,135 @@
+//! What is known of one client, and the verdict lines that speak of it.
+//!
+//! A client is an account at an address, the finest level that logs know. Whom a verdict names is decided when it is given: the
+//! address, if it only ever showed one account (or none); otherwise the account at that address, so that an attacker behind a
+//! NAT does not condemn the NAT.
+
+use std::collections::VecDeque;
+
+use super::distribution::ClientDistribution;
+use super::structure::ClientStructure;
+use super::{At, Family, QueryRef};
+use crate::event::{Address, EventTime, Query};
+use crate::signal::entropy::Histograms;
+use crate::signal::gap::Gap;
+use crate::signal::rate::Rate;
+
+
+/// Queries kept as evidence per client: enough to show a person the pattern.
+const TRAIL: usize = 12;
+
+/// An account at an address.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Key {
+    /// The address.
+    pub address: Address,
+    /// Hash of the account's name; 0 for none.
+    pub account: u64,
+}
+
+/// That a client was flagged.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Flag {
+    /// When.
+    pub at: EventTime,
+    /// Shape of the probing.
+    pub family: Family,
+    /// Case id.
+    pub case: String,
+}
+
+/// State of one client.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The address.
+    pub address: Address,
+    /// Account name; empty for none.
+    pub account: Box<str>,
+    /// First query.
+    pub first: EventTime,
+    /// Newest query.
+    pub last: EventTime,
+    /// Queries so far.
+    pub queries: u64,
+    /// Query rate.
+    pub rate: Rate,
+    /// Gaps between queries.
+    pub gap: Gap,
+    /// Feature values, from the eighth query on.
+    pub values: Histograms,
+    /// Distribution evidence.
+    pub distribution: ClientDistribution,
+    /// Structure evidence.
+    pub structure: ClientStructure,
+    /// Rows new to the model: the information budget spent.
+    pub distinct: u64,
+    /// Whether it was said to be suspicious.
+    pub suspicious: bool,
+    /// Whether it is flagged.
+    pub flag: Option<Flag>,
+    /// Queries that count as evidence, oldest first; the very first is kept.
+    pub trail: VecDeque<QueryRef>,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// A client with its first query.
+    pub fn new(query: &Query) -> Self {
+        Self {
+            address: query.address,
+            account: query.account.as_str().into(),
+            first: query.time,
+            last: query.time,
+            queries: 0,
+            rate: Rate::default(),
+            gap: Gap::default(),
+            values: Histograms::default(),
+            distribution: ClientDistribution::default(),
+            structure: ClientStructure::default(),
+            distinct: 0,
+            suspicious: false,
+            flag: None,
+            trail: VecDeque::new(),
+        }
+    }
+
+    /// Whether it is flagged as probing.
+    pub fn is_flagged(&self) -> bool {
+        self.flag.is_some()
+    }
+
+    /// Keeps a query as evidence: the first for ever, of the others the newest.
+    pub fn keep(&mut self, query: &Query) {
+        if self.trail.back().is_some_and(|q| q.provenance == query.provenance) {
+            return;
+        }
+        if self.trail.len() >= TRAIL {
+            self.trail.remove(1);
+        }
+        self.trail.push_back(QueryRef { at: At(query.time), request_id: query.request_id.clone(), provenance: query.provenance });
+    }
+
+    /// Bytes held, the struct included.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of::<Key>() + self.values.bytes() + self.distribution.bytes() + self.structure.bytes() + self.trail.capacity() * size_of::<QueryRef>()
+    }
+}
+
+/// Whom a verdict names: (address, account).
+pub fn blame(client: &Client, accounts_at_address: u32) -> (Option<String>, Option<String>) {
+    let account = (!client.account.is_empty()).then(|| client.account.to_string());
+    match client.address {
+        Address::Unknown => (None, account),
+        Address::Ip(ip) if accounts_at_address <= 1 => (Some(ip.to_string()), None),
+        Address::Ip(ip) => (Some(ip.to_string()), account),
+    }
+}
+
+/// Case of a client's verdicts: a function of the model and of its first evidence, so that a replay repeats it.
+pub fn case_id(model: &str, salt: u64, first: &QueryRef) -> String {
+    use crate::hash::{mix2, text};
+    let place = mix2(first.provenance.offset as u64, u64::from(first.provenance.row) << 32 | u64::from(first.provenance.partition as u32));
+    format!("c-{:012x}", mix2(mix2(text(model), salt), mix2(first.at.0.micros() as u64, place)) & 0xffff_ffff_ffff)
+}
+

@@ -1,0 +1,322 @@
+//! Is the world changing? Tests of feature and prediction distributions against the reference, robust against who is asking.
+//!
+//! * One vote per new row and at most eight per client and window: a health check, a batch job or a retry storm cannot move it.
+//! * Clients that are flagged or suspicious are left out, and newcomers during an active campaign: what is left is the world. The
+//!   index with everybody in it is reported beside, so that "how much of the drift are the suspects" is a number.
+//! * A feature drifts when its index passes a critical value for the window's effective size *and* a floor on effect size, in
+//!   evaluations that span an hour. The level per look is chosen so that 64 features, two windows and a day of looks together
+//!   alarm by chance about once in a thousand.
+//! * Besides the features, the prediction is tested, and its residual against an additive model of the reference, which sees a
+//!   changed concept under unchanged inputs.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{EventTime, Prediction};
+use crate::judge::FeatureDrift;
+use crate::reference::{PredictionKind, Reference};
+use crate::signal::additive::Additive;
+use crate::signal::density::Coder;
+use crate::signal::psi::{Clusters, Test, critical};
+use crate::window::clients::SlotRef;
+
+/// Sliding windows of the test, in seconds: two hours to be quick, six to see what is slow.
+const WINDOWS: [i64; 2] = [2 * 3600, 6 * 3600];
+/// Seconds between evaluations.
+pub const STEP: i64 = 15 * 60;
+/// Evaluations in a row that must agree: they span an hour, longer than it takes to notice a campaign.
+const PERSISTENCE: u32 = 5;
+/// Votes of one client per window.
+const VOTES_EACH: u32 = 8;
+/// Level of one look at one feature: 1e-3 over 64 features, two windows and about 80 independent looks.
+const LEVEL: f64 = 1e-7;
+/// Smallest excess of the index over its expectation that matters to anybody; a tenth of it is invisible in a picture.
+const EFFECT: f64 = 0.04;
+/// Fewest votes on which a window is judged.
+const MIN_VOTES: usize = 100;
+/// Votes kept: bounds memory at high rates, where six hours hold more than any test needs.
+const MAX_VOTES: usize = 65_536;
+/// Repeats of rows whose answers changed, and clients that saw it, which mean that the model itself changed.
+const CHANGED_ANSWERS: (usize, usize) = (8, 4);
+/// Rows whose answers are remembered.
+const ANSWERS: usize = 65_536;
+/// Difference of scores that is a different answer.
+const SAME_ANSWER: f64 = 0.01;
+
+/// A vote's codes, kept until it leaves the longest window.
+#[derive(Clone, Debug)]
+struct Vote {
+    at: EventTime,
+    client: SlotRef,
+}
+
+/// Drift test of one model.
+#[derive(Clone, Debug)]
+pub struct Drift {
+    names: Vec<String>,
+    sizes: Vec<usize>,
+    reference: Vec<Vec<f64>>,
+    prediction: PredictionBins,
+    additive: Additive,
+    residual_edges: Vec<f64>,
+    votes: VecDeque<Vote>,
+    codes: VecDeque<u8>,
+    persistent: Vec<u32>,
+    latest: Vec<Option<Test>>,
+    latest_all: Vec<Option<Test>>,
+    answers: FxHashMap<u64, (f64, bool)>,
+    answer_order: VecDeque<u64>,
+    repeats: VecDeque<(EventTime, bool, SlotRef)>,
+    concept: bool,
+}
+
+/// Bins of the model's answers.
+#[derive(Clone, Debug)]
+struct PredictionBins {
+    kind: PredictionKind,
+    edges: Vec<f64>,
+    bins: usize,
+}
+
+/// What an evaluation found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Finding {
+    /// Features (by position; the prediction and its residual come behind them) that drifted for long enough.
+    pub drifted: Vec<usize>,
+    /// Whether anything is above its critical value without having lasted.
+    pub pending: bool,
+    /// Whether answers to repeated rows changed.
+    pub concept: bool,
+}
+
+// === impl PredictionBins ===
+
+impl PredictionBins {
+    fn bin(&self, prediction: Prediction) -> usize {
+        let value = match (self.kind, prediction) {
+            (PredictionKind::Score, Prediction::Score(score)) => return self.edges.partition_point(|&e| e < score),
+            (_, other) => other.cell().value(),
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "class indices are small; all else is the last bin")]
+        if self.kind != PredictionKind::Score && value >= 0.0 && value < (self.bins - 1) as f64 { value as usize } else { self.bins - 1 }
+    }
+}
+
+// === impl Drift ===
+
+impl Drift {
+    /// A test against a reference.
+    pub fn new(reference: &Reference, coder: &Coder) -> Self {
+        let additive = Additive::new(reference, coder);
+        let profile = &reference.prediction;
+        let bins = profile.counts.len();
+        let prediction = PredictionBins { kind: profile.kind, edges: profile.edges.clone(), bins };
+        let mut counts: Vec<Vec<f64>> = Vec::new();
+        for (j, feature) in reference.features.iter().enumerate() {
+            let mut coarse = vec![0.0; coder.sizes()[j]];
+            let map = crate::reference::fit::coarse_map(feature);
+            feature.counts.iter().zip(&map).for_each(|(&n, &c)| coarse[c] += n as f64);
+            counts.push(coarse);
+        }
+        counts.push(profile.counts.iter().map(|&n| n as f64).collect());
+        let (residual_edges, residual_counts) = additive.residual_bins();
+        counts.push(residual_counts);
+        let mut names: Vec<String> = reference.features.iter().map(|f| f.name.clone()).collect();
+        names.extend(["prediction".to_owned(), "prediction_given_features".to_owned()]);
+        let columns = names.len();
+        Self {
+            names,
+            sizes: counts.iter().map(Vec::len).collect(),
+            reference: counts,
+            prediction,
+            additive,
+            residual_edges,
+            votes: VecDeque::new(),
+            codes: VecDeque::new(),
+            persistent: vec![0; columns],
+            latest: vec![None; columns],
+            latest_all: vec![None; columns],
+            answers: FxHashMap::default(),
+            answer_order: VecDeque::new(),
+            repeats: VecDeque::new(),
+            concept: false,
+        }
+    }
+
+    /// Takes a row that voted.
+    pub fn vote(&mut self, at: EventTime, client: SlotRef, coarse: &[u8], prediction: Prediction) {
+        let width = self.names.len();
+        if self.votes.len() >= MAX_VOTES {
+            self.votes.pop_front();
+            self.codes.drain(..width);
+        }
+        self.votes.push_back(Vote { at, client });
+        self.codes.extend(coarse);
+        let small = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+        self.codes.push_back(small(self.prediction.bin(prediction)));
+        let residual = match prediction {
+            Prediction::Missing => self.residual_edges.len() + 1,
+            other => {
+                let residual = other.cell().value() - self.additive.predict(coarse);
+                if residual.is_finite() { self.residual_edges.partition_point(|&e| e < residual) } else { self.residual_edges.len() + 1 }
+            }
+        };
+        self.codes.push_back(small(residual));
+    }
+
+    /// Notes the answer to a row, voting or not: the same row must get the same answer while the model stays the same.
+    pub fn answer(&mut self, at: EventTime, client: SlotRef, row: u64, prediction: Prediction) {
+        let value = prediction.cell().value();
+        if value.is_nan() {
+            return;
+        }
+        match self.answers.get_mut(&row) {
+            None => {
+                if self.answer_order.len() >= ANSWERS
+                    && let Some(old) = self.answer_order.pop_front()
+                {
+                    self.answers.remove(&old);
+                }
+                self.answers.insert(row, (value, false));
+                self.answer_order.push_back(row);
+            }
+            Some((known, changed)) => {
+                let differs = (value - *known).abs() > SAME_ANSWER;
+                if differs || *changed {
+                    self.repeats.push_back((at, differs, client));
+                }
+                *changed = differs;
+                *known = value;
+                while self.repeats.len() > 4096 {
+                    self.repeats.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Evaluates the windows that end at `now`; `suspect` tells which clients are left out.
+    pub fn evaluate(&mut self, now: EventTime, suspect: impl Fn(SlotRef) -> bool) -> Finding {
+        let longest = now.plus_seconds(-WINDOWS[1]);
+        let width = self.names.len();
+        while self.votes.front().is_some_and(|v| v.at <= longest) {
+            self.votes.pop_front();
+            self.codes.drain(..width);
+        }
+        self.codes.make_contiguous();
+        let mut hits = vec![false; width];
+        self.latest.iter_mut().chain(&mut self.latest_all).for_each(|t| *t = None);
+        for seconds in WINDOWS {
+            let since = now.plus_seconds(-seconds);
+            let Some(clean) = self.window(since, &suspect) else { continue };
+            let everybody = self.window(since, |_| false);
+            for (column, test) in clean.into_iter().enumerate() {
+                let Some(test) = test else { continue };
+                hits[column] |= exceeds(&test);
+                // Report the window in which the feature stands out most.
+                if self.latest[column].is_none_or(|t| test.psi - self.critical_of(&test, column) > t.psi - self.critical_of(&t, column)) {
+                    self.latest[column] = Some(test);
+                    self.latest_all[column] = everybody.as_ref().and_then(|all| all[column]);
+                }
+            }
+        }
+        for (count, hit) in self.persistent.iter_mut().zip(&hits) {
+            *count = if *hit { *count + 1 } else { 0 };
+        }
+        while self.repeats.front().is_some_and(|r| r.0 <= longest) {
+            self.repeats.pop_front();
+        }
+        let changed: Vec<SlotRef> = self.repeats.iter().filter(|r| r.1 && !suspect(r.2)).map(|r| r.2).collect();
+        let clients: std::collections::BTreeSet<SlotRef> = changed.iter().copied().collect();
+        self.concept = changed.len() >= CHANGED_ANSWERS.0 && clients.len() >= CHANGED_ANSWERS.1;
+        Finding {
+            drifted: (0..width).filter(|&c| self.persistent[c] >= PERSISTENCE).collect(),
+            pending: self.persistent.iter().any(|&p| p > 0),
+            concept: self.concept,
+        }
+    }
+
+    /// Tests of every column over the votes since an instant, at most [`VOTES_EACH`] of a client, the newest.
+    fn window(&self, since: EventTime, skip: impl Fn(SlotRef) -> bool) -> Option<Vec<Option<Test>>> {
+        let width = self.names.len();
+        let (codes, _) = self.codes.as_slices();
+        let mut by_client: FxHashMap<SlotRef, (u32, u32)> = FxHashMap::default();
+        let mut order: Vec<Vec<u32>> = Vec::new();
+        let mut kept = 0;
+        for (i, vote) in self.votes.iter().enumerate().rev() {
+            if vote.at <= since {
+                break;
+            }
+            let entry = by_client.entry(vote.client).or_insert_with(|| {
+                let at = if skip(vote.client) { u32::MAX } else { order.len() as u32 };
+                if at != u32::MAX {
+                    order.push(Vec::new());
+                }
+                (at, 0)
+            });
+            if entry.0 != u32::MAX && entry.1 < VOTES_EACH {
+                entry.1 += 1;
+                order[entry.0 as usize].push(i as u32);
+                kept += 1;
+            }
+        }
+        if kept < MIN_VOTES {
+            return None;
+        }
+        let mut clusters = Clusters::default();
+        let column = |column: usize| {
+            clusters.clear(self.sizes[column]);
+            for votes in &order {
+                clusters.next_client();
+                votes.iter().for_each(|&v| clusters.add(usize::from(codes[v as usize * width + column])));
+            }
+            clusters.test(&self.reference[column])
+        };
+        Some((0..width).map(column).collect())
+    }
+
+    fn critical_of(&self, test: &Test, column: usize) -> f64 {
+        let m: f64 = self.reference[column].iter().sum();
+        critical(LEVEL, test.freedom, test.effective, m).max(test.expected + EFFECT)
+    }
+
+    /// Current figures of the columns for which `keep` says so.
+    fn figures(&self, columns: impl Iterator<Item = usize>) -> Vec<FeatureDrift> {
+        columns
+            .map(|c| {
+                let without = self.latest[c];
+                let all = self.latest_all[c].or(without);
+                FeatureDrift {
+                    name: self.names[c].clone(),
+                    psi: all.map_or(0.0, |t| t.psi),
+                    critical: without.or(all).map_or(0.0, |t| self.critical_of(&t, c)),
+                    psi_without_suspects: without.map_or(0.0, |t| t.psi),
+                }
+            })
+            .collect()
+    }
+
+    /// Figures of every feature, in schema order.
+    pub fn features(&self) -> Vec<FeatureDrift> {
+        self.figures(0..self.names.len() - 2)
+    }
+
+    /// Figures of the prediction.
+    pub fn prediction(&self) -> Option<FeatureDrift> {
+        self.figures(std::iter::once(self.names.len() - 2)).pop()
+    }
+
+    /// Figures of the columns of a finding.
+    pub fn of(&self, finding: &Finding) -> Vec<FeatureDrift> {
+        self.figures(finding.drifted.iter().copied())
+    }
+
+    /// Number of features (without prediction and residual).
+    pub fn width(&self) -> usize {
+        self.names.len() - 2
+    }
+}
+
+fn exceeds(test: &Test) -> bool {
+    test.p <= LEVEL && test.psi - test.expected >= EFFECT
+}

@@ -1,0 +1,25 @@
+//! The statistics, one a file, each with its source. They measure; what it means is [`crate::judge`]'s business.
+//!
+//! | file | what it measures | sees |
+//! |---|---|---|
+//! | [`rate`] | queries per hour against own past and peers | volume |
+//! | [`gap`] | time between queries | machines |
+//! | [`entropy`] | spread of feature values | uniform probing, line searches |
+//! | [`psi`] | drift of a distribution, with a critical value | a changing world |
+//! | [`additive`] | what the features explain of the answers | a changed model |
+//! | [`density`] | density and dependence of a row | inputs from no natural source |
+//! | [`dependency`] | broken functional dependencies | varied columns |
+//! | [`similarity`] | how improbably alike two rows are | searches |
+//! | [`neighbours`] | which rows to compare | – |
+//! | [`edits`] | whether a person or a machine edits | searches |
+
+pub mod additive;
+pub mod density;
+pub mod dependency;
+pub mod edits;
+pub mod entropy;
+pub mod gap;
+pub mod neighbours;
+pub mod psi;
+pub mod rate;
+pub mod similarity;

@@ -1,0 +1,119 @@
+//! An additive model of the reference's answers: one weight per coarse code, fitted by ridge regression.
+//!
+//! It is no substitute for the model; it explains enough of the answers from the features for the *residual* to stand still
+//! while the inputs drift, and to move when the model's own behaviour changes. Fitted on every other row of the sample; the
+//! rows in between give the residual's distribution. The normal equations are solved by conjugate gradients (Hestenes and
+//! Stiefel 1952) on the one-hot rows without ever forming a matrix.
+
+use ndarray::Array1;
+
+use crate::event::Cell;
+use crate::reference::Reference;
+use crate::signal::density::{Coder, Codes};
+
+/// Ridge penalty in rows: a code seen three times is believed half.
+const RIDGE: f64 = 3.0;
+/// Iterations; the problem is well conditioned by the ridge, and residual bins need two digits.
+const ITERATIONS: usize = 60;
+/// Residual bins.
+const BINS: usize = 10;
+
+/// The fitted model.
+#[derive(Clone, Debug)]
+pub struct Additive {
+    mean: f64,
+    offsets: Vec<usize>,
+    weights: Array1<f64>,
+    residuals: Vec<f64>,
+}
+
+// === impl Additive ===
+
+impl Additive {
+    /// Fits the sample of a reference.
+    pub fn new(reference: &Reference, coder: &Coder) -> Self {
+        let mut offsets = vec![0];
+        for size in coder.sizes() {
+            offsets.push(offsets.last().copied().unwrap_or(0) + size);
+        }
+        let width = offsets.pop().unwrap_or(0);
+        let mut codes = Codes::default();
+        let mut rows: Vec<(Vec<u32>, f64)> = Vec::new();
+        for (row, answer) in reference.sample.iter().zip(&reference.sample_predictions) {
+            let answer: Cell = *answer;
+            if !answer.value().is_finite() {
+                continue;
+            }
+            coder.encode(row, &mut codes);
+            let hot = codes.coarse.iter().zip(&offsets).map(|(&c, &o)| (o + usize::from(c)) as u32).collect();
+            rows.push((hot, answer.value()));
+        }
+        let mut model = Self { mean: 0.0, offsets, weights: Array1::zeros(width), residuals: Vec::new() };
+        let learn: Vec<&(Vec<u32>, f64)> = rows.iter().step_by(2).collect();
+        if learn.is_empty() {
+            return model;
+        }
+        model.mean = learn.iter().map(|r| r.1).sum::<f64>() / learn.len() as f64;
+        model.weights = solve(&learn, model.mean, width);
+        let mut residuals: Vec<f64> = rows.iter().skip(1).step_by(2).map(|(hot, y)| y - model.sum(hot)).collect();
+        residuals.sort_by(f64::total_cmp);
+        model.residuals = residuals;
+        model
+    }
+
+    fn sum(&self, hot: &[u32]) -> f64 {
+        self.mean + hot.iter().map(|&i| self.weights[i as usize]).sum::<f64>()
+    }
+
+    /// Expected answer to a row of coarse codes.
+    pub fn predict(&self, coarse: &[u8]) -> f64 {
+        self.mean + coarse.iter().zip(&self.offsets).map(|(&c, &o)| self.weights[o + usize::from(c)]).sum::<f64>()
+    }
+
+    /// Decile edges of the residual, and how many held-out rows fall into each bin (with one more bin for what has no residual).
+    pub fn residual_bins(&self) -> (Vec<f64>, Vec<f64>) {
+        let n = self.residuals.len();
+        if n == 0 {
+            return (Vec::new(), vec![0.0; 2]);
+        }
+        let mut edges: Vec<f64> = (1..BINS).map(|i| self.residuals[(i * n / BINS).min(n - 1)]).collect();
+        edges.dedup();
+        let mut counts = vec![0.0; edges.len() + 2];
+        for r in &self.residuals {
+            counts[edges.partition_point(|e| e < r)] += 1.0;
+        }
+        (edges, counts)
+    }
+}
+
+/// Solves (XᵀX + λI) w = Xᵀ(y − mean).
+fn solve(rows: &[&(Vec<u32>, f64)], mean: f64, width: usize) -> Array1<f64> {
+    let apply = |v: &Array1<f64>| {
+        let mut out = v * RIDGE;
+        for (hot, _) in rows {
+            let dot: f64 = hot.iter().map(|&i| v[i as usize]).sum();
+            hot.iter().for_each(|&i| out[i as usize] += dot);
+        }
+        out
+    };
+    let mut weights = Array1::zeros(width);
+    let mut residual = Array1::zeros(width);
+    for (hot, y) in rows {
+        hot.iter().for_each(|&i| residual[i as usize] += y - mean);
+    }
+    let mut direction: Array1<f64> = residual.clone();
+    let mut norm = residual.dot(&residual);
+    for _ in 0..ITERATIONS {
+        if norm < 1e-12 {
+            break;
+        }
+        let applied = apply(&direction);
+        let step = norm / direction.dot(&applied).max(f64::MIN_POSITIVE);
+        weights.scaled_add(step, &direction);
+        residual.scaled_add(-step, &applied);
+        let next = residual.dot(&residual);
+        direction = &residual + &(direction * (next / norm));
+        norm = next;
+    }
+    weights
+}
