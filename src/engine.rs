@@ -9,7 +9,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EventTime, Query};
-use crate::judge::{Family, FeatureDrift, Finding, Verdict};
+use rustc_hash::FxHashMap;
+
+use crate::judge::model::ModelJudge;
+use crate::judge::{FeatureDrift, Finding, Verdict};
 use crate::reference::Reference;
 
 /// Settings of the core; every bound on memory and on false alarms is here.
@@ -123,38 +126,74 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
-    references: Vec<Arc<Reference>>,
+    /// One judge per model, in order of name.
+    judges: Vec<ModelJudge>,
+    by_name: FxHashMap<String, usize>,
 }
 
 // === impl Engine ===
 
 impl Engine {
     /// An engine for the models of `references`.
-    pub fn new(config: EngineConfig, references: Vec<Arc<Reference>>) -> Result<Self, EngineError> {
-        Ok(Self { config, references })
+    pub fn new(config: EngineConfig, mut references: Vec<Arc<Reference>>) -> Result<Self, EngineError> {
+        config.check()?;
+        references.sort_by(|a, b| a.model.cmp(&b.model));
+        if let Some(pair) = references.windows(2).find(|pair| pair[0].model == pair[1].model) {
+            return Err(EngineError::DuplicateModel(pair[0].model.clone()));
+        }
+        let judges: Vec<ModelJudge> = references.into_iter().map(|r| ModelJudge::new(r, &config)).collect();
+        let by_name = judges.iter().enumerate().map(|(i, j)| (j.name().to_owned(), i)).collect();
+        Ok(Self { config, judges, by_name })
     }
 
     /// Takes one input and writes what follows from it to `out`.
     pub fn step(&mut self, input: Input<'_>, out: &mut Outbox) {
         out.gap_seconds = None;
-        if let Input::Query(query) = input {
-            let known = self.references.iter().any(|r| r.model == query.model);
-            out.disposition = if known { Disposition::Accepted } else { Disposition::UnknownModel };
+        match input {
+            Input::Query(query) => match self.by_name.get(query.model.as_str()) {
+                None => out.disposition = Disposition::UnknownModel,
+                Some(&at) => (out.disposition, out.gap_seconds) = self.judges[at].query(query, &mut out.verdicts),
+            },
+            Input::Tick(at) => self.judges.iter_mut().for_each(|judge| judge.tick(at, &mut out.verdicts)),
+            Input::End => {}
         }
     }
 
     /// State of every model, in order of name.
     pub fn status(&self) -> Vec<ModelStatus> {
-        Vec::new()
+        self.judges.iter().map(ModelJudge::status).collect()
+    }
+
+    /// Memory by model: (name, clients, bytes of clients, rows of history, bytes of history).
+    pub fn memory(&self) -> Vec<(String, usize, usize, usize, usize)> {
+        self.judges
+            .iter()
+            .map(|j| {
+                let (c, cb, r, rb) = j.memory();
+                (j.name().to_owned(), c, cb, r, rb)
+            })
+            .collect()
     }
 
     /// The settings in force.
     pub fn config(&self) -> &EngineConfig {
         &self.config
     }
+}
 
-    /// Feature names of a family of statistics shown in verdicts; kept for pages that explain them.
-    pub fn families() -> [Family; 9] {
-        Family::ALL
+impl EngineConfig {
+    /// Checks ranges; the first fault is returned.
+    pub fn check(&self) -> Result<(), EngineError> {
+        let fault = |setting, what: &str| Err(EngineError::Setting { setting, what: what.to_owned() });
+        if !(self.alarms_per_client_day > 1e-9 && self.alarms_per_client_day <= 0.1) {
+            return fault("alarms_per_client_day", "must lie above 0.000000001 and at most 0.1");
+        }
+        if self.max_clients == 0 || self.max_clients > 50_000_000 {
+            return fault("max_clients", "must lie between 1 and 50000000");
+        }
+        if self.max_history < 1024 || self.max_history > 1 << 30 {
+            return fault("max_history", "must lie between 1024 and 1073741824");
+        }
+        Ok(())
     }
 }

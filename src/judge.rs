@@ -3,6 +3,14 @@
 //! This file holds what a verdict *is* (the line of `replay --verdicts`, of the verdict topic and of the API). How one is
 //! reached is in the folder of the same name.
 
+pub mod campaign;
+pub mod client;
+pub mod distribution;
+pub mod drift;
+pub mod evidence;
+pub mod model;
+pub mod structure;
+
 use serde::{Serialize, Serializer};
 
 use crate::event::{EventTime, Provenance};
@@ -246,4 +254,13 @@ pub struct Verdict {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 1e4).round() / 1e4)
+}
+
+/// Family of a client that distribution evidence alone accuses: broken dependence is random input; rows that are merely rare
+/// but hang together are a substitute's training set.
+fn density_family(client: Option<&client::Client>) -> Family {
+    let Some(client) = client else { return Family::Unknown };
+    let detector = &client.distribution.detector;
+    let dependence = detector.of(0).max(detector.of(1));
+    if dependence >= detector.of(2) { Family::Random } else { Family::Substitute }
 }

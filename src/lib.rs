@@ -13,7 +13,9 @@ pub mod event;
 pub mod hash;
 pub mod judge;
 pub mod reference;
+pub mod signal;
 pub mod source;
+pub mod window;
 
 #[cfg(feature = "runtime")]
 pub mod api;

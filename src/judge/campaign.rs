@@ -163,7 +163,8 @@ impl Components {
         let addresses = std::mem::take(&mut gone.addresses);
         let members = std::mem::take(&mut gone.members);
         gone.forward = Some(into);
-        let (rows, evidence, flagged, first, since, surprising) = (gone.rows, gone.evidence, gone.flagged, gone.first_row, gone.since, gone.surprising);
+        let (rows, evidence, flagged, first, since, surprising) =
+            (gone.rows, gone.evidence, gone.flagged, gone.first_row, gone.since, gone.surprising);
         if let Some(left) = self.table.get_mut(into) {
             left.rows += rows;
             left.evidence = left.evidence.max(evidence);

@@ -14,7 +14,6 @@ use crate::signal::entropy::Histograms;
 use crate::signal::gap::Gap;
 use crate::signal::rate::Rate;
 
-
 /// Queries kept as evidence per client: enough to show a person the pattern.
 const TRAIL: usize = 12;
 
@@ -112,7 +111,12 @@ impl Client {
 
     /// Bytes held, the struct included.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of::<Key>() + self.values.bytes() + self.distribution.bytes() + self.structure.bytes() + self.trail.capacity() * size_of::<QueryRef>()
+        size_of::<Self>()
+            + size_of::<Key>()
+            + self.values.bytes()
+            + self.distribution.bytes()
+            + self.structure.bytes()
+            + self.trail.capacity() * size_of::<QueryRef>()
     }
 }
 
@@ -129,7 +133,7 @@ pub fn blame(client: &Client, accounts_at_address: u32) -> (Option<String>, Opti
 /// Case of a client's verdicts: a function of the model and of its first evidence, so that a replay repeats it.
 pub fn case_id(model: &str, salt: u64, first: &QueryRef) -> String {
     use crate::hash::{mix2, text};
-    let place = mix2(first.provenance.offset as u64, u64::from(first.provenance.row) << 32 | u64::from(first.provenance.partition as u32));
+    let place =
+        mix2(first.provenance.offset as u64, u64::from(first.provenance.row) << 32 | u64::from(first.provenance.partition as u32));
     format!("c-{:012x}", mix2(mix2(text(model), salt), mix2(first.at.0.micros() as u64, place)) & 0xffff_ffff_ffff)
 }
-

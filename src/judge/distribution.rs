@@ -136,7 +136,10 @@ impl ClientDistribution {
         }
         // One byte a code is enough to tell neighbours: equal bytes of unequal codes are rare and only cost a vote.
         let byte = |c: u16| (c ^ (c >> 8)) as u8;
-        let near = self.recent.chunks_exact(width.max(1)).any(|row| row.iter().zip(&codes.fine).filter(|(a, b)| **a != byte(**b)).count() <= 1);
+        let near = self
+            .recent
+            .chunks_exact(width.max(1))
+            .any(|row| row.iter().zip(&codes.fine).filter(|(a, b)| **a != byte(**b)).count() <= 1);
         if near {
             return false;
         }
@@ -154,6 +157,11 @@ impl ClientDistribution {
             self.recent_next = (self.recent_next + 1) % RECENT_VOTES;
         }
         true
+    }
+
+    /// Share of votes with p ≤ [`CUTS`]\[2\] for a statistic, 0 to 1.
+    pub fn exceedance(&self, statistic: usize) -> f64 {
+        f64::from(self.exceeded[statistic][2]) / f64::from(self.votes.max(1))
     }
 
     /// Bytes held beyond the struct itself.
@@ -235,7 +243,15 @@ impl Population {
     }
 
     /// A row of a client. `calm_drift` says whether the model's own drift test is quiet.
-    pub fn vote(&mut self, clients: &mut Table<super::client::Key, super::client::Client>, voter: Voter, codes: &Codes, cells: impl FnOnce() -> Cells, now: EventTime, drift_pending: bool) -> Outcome {
+    pub fn vote(
+        &mut self,
+        clients: &mut Table<super::client::Key, super::client::Client>,
+        voter: Voter,
+        codes: &Codes,
+        cells: impl FnOnce() -> Cells,
+        now: EventTime,
+        drift_pending: bool,
+    ) -> Outcome {
         let start = *self.start.get_or_insert(now);
         let Some(client) = clients.get_mut(voter.at) else { return Outcome::NoVote };
         if !client.distribution.may_vote(codes) {
@@ -284,7 +300,11 @@ impl Population {
         }
         let Some(client) = clients.get_mut(voter.at) else { return Outcome::Counted };
         let state = &mut client.distribution;
-        if total < threshold && votes > POOL_VOTES && (!newcomer || now.seconds_since(voter.first) >= 1800.0) && usize::from(state.peer_votes) < PEERS_EACH {
+        if total < threshold
+            && votes > POOL_VOTES
+            && (!newcomer || now.seconds_since(voter.first) >= 1800.0)
+            && usize::from(state.peer_votes) < PEERS_EACH
+        {
             state.peer_votes += 1;
             self.peers.push_back((voter.at, cells));
             self.stale = true;
@@ -314,11 +334,19 @@ impl Population {
 
     /// Whether an accusation must wait: several clients with a clean past became odd within hours, which is how a drift or a
     /// partial roll-out begins. It waits while the drift test is undecided, at most an hour.
-    fn hold(&mut self, clients: &mut Table<super::client::Key, super::client::Client>, at: SlotRef, now: EventTime, calm: bool, drift_pending: bool) -> bool {
+    fn hold(
+        &mut self,
+        clients: &mut Table<super::client::Key, super::client::Client>,
+        at: SlotRef,
+        now: EventTime,
+        calm: bool,
+        drift_pending: bool,
+    ) -> bool {
         while self.shifted.front().is_some_and(|(t, _)| now.seconds_since(*t) > 6.0 * 3600.0) {
             self.shifted.pop_front();
         }
-        let others = self.shifted.iter().filter(|(_, other)| *other != at && clients.get(*other).is_some_and(|c| !c.is_flagged())).count();
+        let others =
+            self.shifted.iter().filter(|(_, other)| *other != at && clients.get(*other).is_some_and(|c| !c.is_flagged())).count();
         let Some(client) = clients.get_mut(at) else { return false };
         let state = &mut client.distribution;
         if others >= 3 && (state.clean >= CLEAN_PAST || !calm || others >= 8) {
@@ -395,8 +423,11 @@ impl Population {
     fn end_warm_up(&mut self, clients: &Table<super::client::Key, super::client::Client>) {
         self.warm = true;
         self.stale = true;
-        let known: Vec<(f64, &[[u16; CUTS.len()]; STATISTICS])> =
-            clients.iter().filter(|(_, _, c)| c.distribution.votes >= 5 && !c.is_flagged()).map(|(_, _, c)| (f64::from(c.distribution.votes), &c.distribution.exceeded)).collect();
+        let known: Vec<(f64, &[[u16; CUTS.len()]; STATISTICS])> = clients
+            .iter()
+            .filter(|(_, _, c)| c.distribution.votes >= 5 && !c.is_flagged())
+            .map(|(_, _, c)| (f64::from(c.distribution.votes), &c.distribution.exceeded))
+            .collect();
         if known.len() < 20 {
             return;
         }
@@ -409,7 +440,8 @@ impl Population {
                 let between = spread - mean * (1.0 - mean) * clients / votes;
                 let rho = (between / (mean * (1.0 - mean)).max(1e-9) * clients / (clients + 50.0)).clamp(1e-4, 0.5);
                 let concentration = 1.0 / rho - 1.0;
-                let upper = Beta::new(mean * concentration + 1e-3, ((1.0 - mean) * concentration).max(1e-3)).map_or(0.0, |b| b.inverse_cdf(0.99));
+                let upper = Beta::new(mean * concentration + 1e-3, ((1.0 - mean) * concentration).max(1e-3))
+                    .map_or(0.0, |b| b.inverse_cdf(0.99));
                 let bound = &mut self.heterogeneity[statistic][cut];
                 *bound = bound.max(upper.min(HETEROGENEITY_CAP[cut]));
                 let pool = &mut self.pool_bounds[statistic][cut];

@@ -98,8 +98,16 @@ impl PredictionBins {
             (PredictionKind::Score, Prediction::Score(score)) => return self.edges.partition_point(|&e| e < score),
             (_, other) => other.cell().value(),
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "class indices are small; all else is the last bin")]
-        if self.kind != PredictionKind::Score && value >= 0.0 && value < (self.bins - 1) as f64 { value as usize } else { self.bins - 1 }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "class indices are small; all else is the last bin"
+        )]
+        if self.kind != PredictionKind::Score && value >= 0.0 && value < (self.bins - 1) as f64 {
+            value as usize
+        } else {
+            self.bins - 1
+        }
     }
 }
 
@@ -159,7 +167,11 @@ impl Drift {
             Prediction::Missing => self.residual_edges.len() + 1,
             other => {
                 let residual = other.cell().value() - self.additive.predict(coarse);
-                if residual.is_finite() { self.residual_edges.partition_point(|&e| e < residual) } else { self.residual_edges.len() + 1 }
+                if residual.is_finite() {
+                    self.residual_edges.partition_point(|&e| e < residual)
+                } else {
+                    self.residual_edges.len() + 1
+                }
             }
         };
         self.codes.push_back(small(residual));
@@ -214,7 +226,9 @@ impl Drift {
                 let Some(test) = test else { continue };
                 hits[column] |= exceeds(&test);
                 // Report the window in which the feature stands out most.
-                if self.latest[column].is_none_or(|t| test.psi - self.critical_of(&test, column) > t.psi - self.critical_of(&t, column)) {
+                if self.latest[column]
+                    .is_none_or(|t| test.psi - self.critical_of(&test, column) > t.psi - self.critical_of(&t, column))
+                {
                     self.latest[column] = Some(test);
                     self.latest_all[column] = everybody.as_ref().and_then(|all| all[column]);
                 }

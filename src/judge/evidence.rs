@@ -117,7 +117,16 @@ mod tests {
         let factors = Factors::new(&[BOUND; STATISTICS], CLIENT_BETS);
         let expectation = |q: [f64; 4], bet: usize| {
             let mut below = 0.0;
-            q.iter().copied().chain([1.0]).enumerate().map(|(c, u)| { let m = u - below; below = u; m * f64::from(factors.0[0][bet][c]) }).sum::<f64>()
+            q.iter()
+                .copied()
+                .chain([1.0])
+                .enumerate()
+                .map(|(c, u)| {
+                    let m = u - below;
+                    below = u;
+                    m * f64::from(factors.0[0][bet][c])
+                })
+                .sum::<f64>()
         };
         for bet in 0..BETS {
             assert!((expectation(BOUND, bet) - 1.0).abs() < 1e-6);

@@ -10,7 +10,7 @@
 
 use super::campaign::Components;
 use super::client::{Client, Key};
-use crate::event::{Cell, EventTime, Query};
+use crate::event::{Cell, Query};
 use crate::hash;
 use crate::judge::Family;
 use crate::reference::{Feature, Reference};
@@ -232,8 +232,20 @@ impl Structure {
         (self.history.len(), self.history.bytes() + self.index.bytes())
     }
 
+    /// Hash of the row of the last step.
+    pub fn row_hash(&self) -> u64 {
+        self.hashes.whole
+    }
+
     /// Takes one row of a client; writes what follows to `out`.
-    pub fn step(&mut self, query: &Query, at: SlotRef, sender: (u64, u64), clients: &mut Table<Key, Client>, out: &mut Vec<Accusation>) -> Option<RowId> {
+    pub fn step(
+        &mut self,
+        query: &Query,
+        at: SlotRef,
+        sender: (u64, u64),
+        clients: &mut Table<Key, Client>,
+        out: &mut Vec<Accusation>,
+    ) -> Option<RowId> {
         self.hasher.hash(&query.row, &mut self.hashes);
         if let Some(same) = self.same_row(&query.row) {
             self.repeated(same, at, clients, out);
@@ -263,9 +275,16 @@ impl Structure {
         let any_p = best_any.map_or(0.0, |c| (c.log_p + (MULTIPLICITY * component_rows).ln()).min(0.0));
         let any_link = best_any.is_some_and(|c| {
             reference_log_p > c.log_p
-                && (c.log_p + (MULTIPLICITY * rows_in_memory).ln() < LINKED || (component_rows >= 2.0 && c.log_p + (MULTIPLICITY * component_rows).ln() < GROWS))
+                && (c.log_p + (MULTIPLICITY * rows_in_memory).ln() < LINKED
+                    || (component_rows >= 2.0 && c.log_p + (MULTIPLICITY * component_rows).ln() < GROWS))
         });
-        let target = if own_link { best_own } else if any_link { best_any } else { None };
+        let target = if own_link {
+            best_own
+        } else if any_link {
+            best_any
+        } else {
+            None
+        };
         if let Some(target) = target {
             let other = if own_link && any_link { best_any } else { None };
             self.extend(Link { row, target, other, at, sender, own_p, own_link, any_p, own_rows }, query, clients, out);
@@ -340,7 +359,8 @@ impl Structure {
         for &row in &self.candidates {
             let comparison = self.similarity.compare(&query.row, self.history.row(row));
             let meta = self.history.meta(row);
-            let own = meta.client == (at.slot, at.generation) || (sender.1 != 0 && meta.account == sender.1) || repeated.contains(&row);
+            let own =
+                meta.client == (at.slot, at.generation) || (sender.1 != 0 && meta.account == sender.1) || repeated.contains(&row);
             let log_p = self.similarity.log_p(comparison, self.drift_shift);
             self.near.push(Candidate { row, comparison, log_p, own });
             if comparison.changed == 0 {
@@ -372,7 +392,14 @@ impl Structure {
         }
         let row = self.history.push(
             &query.row,
-            RowMeta { client: (at.slot, at.generation), address: sender.0, account: sender.1, component: (0, 0), time: query.time, provenance: query.provenance },
+            RowMeta {
+                client: (at.slot, at.generation),
+                address: sender.0,
+                account: sender.1,
+                component: (0, 0),
+                time: query.time,
+                provenance: query.provenance,
+            },
         );
         self.hashes.note(&mut self.index, row as u32);
         row
@@ -423,18 +450,23 @@ impl Structure {
         let linked_at = LINKED - (MULTIPLICITY * link.own_rows).ln();
         let component_feature = self.components.get(component).and_then(|c| last_feature(&c.process));
         let parent = self.most_human(component, component_feature, linked_at, false).unwrap_or(link.target);
-        let step = self.step_from(parent, query);
+        let step = step_from(&self.features, &self.hashes, &self.history, parent, query);
         let habits_all = self.components.get_mut(component).map_or(0.0, |c| c.process.step(step));
         let mut habits_own = 0.0;
         if link.own_link {
             let own_feature = clients.get_mut(link.at).and_then(|c| last_feature(c.structure.trail(component)));
             let parent = self.most_human(component, own_feature, linked_at, true).unwrap_or(link.target);
-            let step = self.step_from(parent, query);
+            let step = step_from(&self.features, &self.hashes, &self.history, parent, query);
             if let Some(client) = clients.get_mut(link.at) {
                 habits_own = client.structure.trail(component).step(step);
             }
         }
-        let own_here = self.near.iter().any(|c| c.own && c.log_p <= linked_at && self.component_of(c.row) == Some(component) && (self.history.meta(c.row).address == address || repeats(clients, link.at, c.row)));
+        let own_here = self.near.iter().any(|c| {
+            c.own
+                && c.log_p <= linked_at
+                && self.component_of(c.row) == Some(component)
+                && (self.history.meta(c.row).address == address || repeats(clients, link.at, c.row))
+        });
         let Some(state) = self.components.get_mut(component) else { return };
         state.rows += 1;
         let moved = if own_here { 0.0 } else { address_evidence(state, address, link.sender.1) };
@@ -458,7 +490,13 @@ impl Structure {
             own.habits = own.habits.max(0.0) + habits_own.min(STEP_CAP);
             own.peak = own.peak.max(own.closeness);
             let own_family = own.trail(component).family();
-            let accuse = |grounds, evidence| Accusation { client: link.at, grounds, family: own_family, evidence, component: Some(component) };
+            let accuse = |grounds, evidence| Accusation {
+                client: link.at,
+                grounds,
+                family: own_family,
+                evidence,
+                component: Some(component),
+            };
             if own.closeness > CLOSENESS && own.habits > HABITS {
                 out.push(accuse(Grounds::Search, own.closeness.max(own.habits)));
                 if state.rows >= 4 && f64::from(member.rows) + 1.0 >= 0.6 * f64::from(state.rows) {
@@ -471,11 +509,23 @@ impl Structure {
         if state.flagged.is_none() && state.evidence > CAMPAIGN && state.addresses.len() >= CAMPAIGN_ADDRESSES {
             state.flagged = Some(query.time);
             for (client, member) in state.members.iter().filter(|(_, m)| m.share > MEMBER) {
-                out.push(Accusation { client: *client, grounds: Grounds::Campaign, family, evidence: member.share, component: Some(component) });
+                out.push(Accusation {
+                    client: *client,
+                    grounds: Grounds::Campaign,
+                    family,
+                    evidence: member.share,
+                    component: Some(component),
+                });
             }
         }
         if state.flagged.is_some() && member.share > MEMBER {
-            out.push(Accusation { client: link.at, grounds: Grounds::Campaign, family, evidence: member.share, component: Some(component) });
+            out.push(Accusation {
+                client: link.at,
+                grounds: Grounds::Campaign,
+                family,
+                evidence: member.share,
+                component: Some(component),
+            });
         }
     }
 
@@ -499,19 +549,6 @@ impl Structure {
             }
         }
         chosen
-    }
-
-    fn step_from<'a>(&'a self, parent: Candidate, query: &Query) -> Step<'a> {
-        let j = usize::from(parent.comparison.feature);
-        Step {
-            changed: parent.comparison.changed,
-            feature: parent.comparison.feature,
-            from: self.history.row(parent.row)[j],
-            to: query.row[j],
-            line: self.hashes.whole ^ self.hashes.tokens[j],
-            profile: &self.features[j],
-            width: self.features.len(),
-        }
     }
 
     /// Functional dependencies: broken by this client, kept by its peers?
@@ -547,8 +584,16 @@ impl Structure {
         state.broken = state.broken.max(0.0) + likelihood.ln().clamp(-3.0, STEP_CAP);
         if state.broken <= 0.0 {
             state.pending = None;
-        } else if state.broken > CLOSENESS && state.pending.is_some_and(|(peers, breaking)| peers >= 20 && f64::from(breaking) <= 0.6 * f64::from(peers)) {
-            out.push(Accusation { client: at, grounds: Grounds::BrokenDependency, family: Family::Random, evidence: state.broken, component: None });
+        } else if state.broken > CLOSENESS
+            && state.pending.is_some_and(|(peers, breaking)| peers >= 20 && f64::from(breaking) <= 0.6 * f64::from(peers))
+        {
+            out.push(Accusation {
+                client: at,
+                grounds: Grounds::BrokenDependency,
+                family: Family::Random,
+                evidence: state.broken,
+                component: None,
+            });
             state.pending = None;
         }
         if self.recent_checks.len() < 200 {
@@ -596,7 +641,7 @@ impl Structure {
                     self.likenesses[(self.likenesses_seen % LIKENESSES as u64) as usize] = g;
                 }
                 self.likenesses_seen += 1;
-                if self.likenesses_seen.is_multiple_of(128) && self.likenesses.len() >= 1024 {
+                if self.likenesses_seen % 128 == 0 && self.likenesses.len() >= 1024 {
                     let mut sorted = self.likenesses.clone();
                     let at95 = (sorted.len() as f64 * 0.95) as usize;
                     let (_, g95, _) = sorted.select_nth_unstable_by(at95, f32::total_cmp);
@@ -639,6 +684,19 @@ struct Link {
     own_link: bool,
     any_p: f64,
     own_rows: f64,
+}
+
+fn step_from<'a>(features: &'a [Feature], hashes: &RowHashes, history: &History, parent: Candidate, query: &Query) -> Step<'a> {
+    let j = usize::from(parent.comparison.feature);
+    Step {
+        changed: parent.comparison.changed,
+        feature: parent.comparison.feature,
+        from: history.row(parent.row)[j],
+        to: query.row[j],
+        line: hashes.whole ^ hashes.tokens[j],
+        profile: &features[j],
+        width: features.len(),
+    }
 }
 
 /// Whether a row is one of others' that this client repeated.

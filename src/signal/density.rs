@@ -124,13 +124,14 @@ impl Density {
             .iter()
             .map(|f| (f.counts.iter().map(|&c| c as f64).collect::<Vec<_>>(), f.counts.iter().sum::<u64>() as f64))
             .collect();
-        let rarity = marginal_counts
-            .iter()
-            .enumerate()
-            .map(|(j, (counts, total))| {
-                if is_masked(j) { Vec::new() } else { counts.iter().map(|&c| rarity(c, 0.0, counts, *total) as f32).collect() }
-            })
-            .collect();
+        let rarity =
+            marginal_counts
+                .iter()
+                .enumerate()
+                .map(|(j, (counts, total))| {
+                    if is_masked(j) { Vec::new() } else { counts.iter().map(|&c| rarity(c, 0.0, counts, *total) as f32).collect() }
+                })
+                .collect();
         let mut density = Self { pairs, rarity, marginal_counts, scores: Default::default(), combined: Vec::new() };
         density.calibrate(reference, coder);
         density
@@ -219,9 +220,8 @@ impl PairTable {
         let rows: Vec<f64> = (0..height).map(|x| (0..width).map(|y| at(x, y)).sum()).collect();
         let columns: Vec<f64> = (0..width).map(|y| (0..height).map(|x| at(x, y)).sum()).collect();
         let total = rows.iter().sum::<f64>().max(1.0);
-        let joint: Vec<(f32, f32)> = (0..counts.len())
-            .map(|i| (counts[i] as f32, (rows[i / width] * columns[i % width] / total) as f32))
-            .collect();
+        let joint: Vec<(f32, f32)> =
+            (0..counts.len()).map(|i| (counts[i] as f32, (rows[i / width] * columns[i % width] / total) as f32)).collect();
         let lift = joint.iter().map(|&(n, e)| log_lift(f64::from(n), f64::from(e))).collect();
         Self { a, b, width, joint, lift }
     }

@@ -102,9 +102,13 @@ fn learn_one(reference: &Reference, from: usize, to: usize, learn: &[Vec<Cell>],
         entry.0 += 1;
         entry.2 |= differs(entry.1, row[to], tolerance);
     }
-    let image: FxHashMap<u64, Cell> =
-        seen.into_iter().filter(|(_, (count, to, broken))| *count >= SUPPORT && !broken && !to.is_missing()).map(|(from, (_, to, _))| (from, to)).collect();
-    let known: Vec<bool> = test.iter().filter_map(|row| image.get(&row[from].bits()).map(|to_cell| differs(*to_cell, row[to], tolerance))).collect();
+    let image: FxHashMap<u64, Cell> = seen
+        .into_iter()
+        .filter(|(_, (count, to, broken))| *count >= SUPPORT && !broken && !to.is_missing())
+        .map(|(from, (_, to, _))| (from, to))
+        .collect();
+    let known: Vec<bool> =
+        test.iter().filter_map(|row| image.get(&row[from].bits()).map(|to_cell| differs(*to_cell, row[to], tolerance))).collect();
     let violated = known.iter().filter(|broken| **broken).count() as f64;
     let holds = known.len() >= MIN_TESTED && (violated + 3.0) / known.len() as f64 <= MAX_VIOLATED;
     holds.then_some(Dependency { from, to, tolerance, image })

@@ -129,7 +129,11 @@ impl EditProcess {
             self.bisection_sum = 0.0;
         }
         if let Some(last) = self.last_feature {
-            evidence += if last == step.feature { learn(&mut self.stays, &mut self.switches, 1.0) } else { learn(&mut self.switches, &mut self.stays, SWITCH) };
+            evidence += if last == step.feature {
+                learn(&mut self.stays, &mut self.switches, 1.0)
+            } else {
+                learn(&mut self.switches, &mut self.stays, SWITCH)
+            };
         }
         self.last_feature = Some(step.feature);
         let line = mix(step.line ^ u64::from(step.feature));
@@ -143,7 +147,9 @@ impl EditProcess {
         }
         let number = step.profile.is_numeric() && step.to.value().is_finite();
         let (values, midpoint) = if number { self.numbers(step) } else { (self.categories(step), 0.0) };
-        evidence + capped(&mut self.line_sum, values.clamp(-1.0, 2.3), LINE_CAP) + capped(&mut self.bisection_sum, midpoint.max(-1.0), BISECTION_CAP)
+        evidence
+            + capped(&mut self.line_sum, values.clamp(-1.0, 2.3), LINE_CAP)
+            + capped(&mut self.bisection_sum, midpoint.max(-1.0), BISECTION_CAP)
     }
 
     fn breadth(&mut self, changed: u16, width: usize) -> f64 {
@@ -180,7 +186,7 @@ impl EditProcess {
         let mut values = 0.0;
         let mut midpoint = 0.0;
         #[expect(clippy::float_cmp, reason = "exactly the end of the range, and exactly a value tried before, is what is asked")]
-        let (extreme, fresh) = (value == profile.min || value == profile.max, !self.visited.iter().any(|&v| v == value));
+        let (extreme, fresh) = (value == profile.min || value == profile.max, !self.visited.contains(&value));
         if fresh && self.visited.len() <= 3 {
             values += if extreme { (0.3 / EXTREME).ln() } else { (0.7 / (1.0 - EXTREME)).ln() };
             self.tally.extremes += u32::from(extreme);

@@ -97,7 +97,11 @@ impl Likeness {
         }
         let last = self.categories.len() - 1;
         let value = a.value();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small non-negative indices; all else is the last")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "small non-negative indices; all else is the last"
+        )]
         let index = if value >= 0.0 { (value as usize).min(last) } else { last };
         self.categories[index]
     }
@@ -261,14 +265,26 @@ fn one_feature_rates(rows: &[Vec<Cell>], width: usize) -> Vec<f64> {
     let pairs = (rows.len() as f64 * (rows.len() as f64 - 1.0) / 2.0).max(1.0);
     let mut counts = vec![0.0_f64; width];
     let mut tokens = vec![0; width];
-    let hashes: Vec<(u64, Vec<u64>)> = rows.iter().map(|row| { let whole = row_tokens(row, 0, &mut tokens); (whole, tokens.clone()) }).collect();
+    let hashes: Vec<(u64, Vec<u64>)> = rows
+        .iter()
+        .map(|row| {
+            let whole = row_tokens(row, 0, &mut tokens);
+            (whole, tokens.clone())
+        })
+        .collect();
     for (j, count) in counts.iter_mut().enumerate() {
         // Rows that agree but for feature j, by their value there: unequal pairs are all pairs less the equal ones.
         let mut groups: FxHashMap<u64, FxHashMap<u64, u64>> = FxHashMap::default();
         for (whole, tokens) in &hashes {
             *groups.entry(whole ^ tokens[j]).or_default().entry(tokens[j]).or_default() += 1;
         }
-        let twice: u64 = groups.values().map(|g| { let n: u64 = g.values().sum(); n * n - g.values().map(|c| c * c).sum::<u64>() }).sum();
+        let twice: u64 = groups
+            .values()
+            .map(|g| {
+                let n: u64 = g.values().sum();
+                n * n - g.values().map(|c| c * c).sum::<u64>()
+            })
+            .sum();
         *count = twice as f64 / 2.0;
     }
     counts.iter().map(|&n| ((n + 2.0 * n.sqrt() + 3.0) / pairs).min(1.0).ln()).collect()

@@ -43,7 +43,14 @@ const NONE: u32 = u32::MAX;
 impl<K: Hash + Eq + Clone, V> Table<K, V> {
     /// An empty table for at most `limit` clients (at least one).
     pub fn new(limit: usize) -> Self {
-        Self { index: FxHashMap::default(), slots: Vec::new(), oldest: NONE, newest: NONE, limit: limit.clamp(1, NONE as usize - 1), evicted: 0 }
+        Self {
+            index: FxHashMap::default(),
+            slots: Vec::new(),
+            oldest: NONE,
+            newest: NONE,
+            limit: limit.clamp(1, NONE as usize - 1),
+            evicted: 0,
+        }
     }
 
     /// The client's slot, made with `fresh` if it is new; it is now the most recently used. A third part of the result is the
