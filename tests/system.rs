@@ -11,7 +11,9 @@
 mod system {
     mod bad_input;
     mod commands;
+    mod documents;
     mod observability;
+    mod replay;
     mod support;
     mod telemetry;
 }

@@ -273,6 +273,7 @@ fn an_unsorted_log_is_read_whole() {
     let replayed = Replayed::new(&lines, &[]);
     replayed.ended.must_succeed();
     assert_eq!(replayed.accepted + replayed.late, 5_000, "{}", replayed.ended.out);
+    assert!(replayed.late > 0, "a log in reverse has late events:\n{}", replayed.ended.out);
 }
 
 #[test]
