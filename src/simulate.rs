@@ -318,3 +318,6 @@ impl std::fmt::Debug for Simulation {
         f.debug_struct("Simulation").field("callers", &self.callers.len()).field("emitted", &self.emitted).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,7 +151,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Reads a profile, with the exit codes of every command.
-fn load(path: &Path) -> Result<Reference, Failure> {
+///
+/// # Errors
+/// A missing file (66), an unreadable one (74), or a profile that is damaged or of another version (65).
+pub fn load(path: &Path) -> Result<Reference, Failure> {
     let bytes = std::fs::read(path).map_err(|error| {
         let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NoInput } else { Exit::Io };
         Failure::new(exit, format!("reference profile {}: {error}", path.display()))

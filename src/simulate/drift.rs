@@ -43,6 +43,18 @@ impl DriftKind {
             Self::Concept => "concept",
         }
     }
+
+    /// What happens, in words that go before the features' names.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Gradual => "slow change of",
+            Self::Unit => "new unit of",
+            Self::Missing => "more and more missing values of",
+            Self::Seasonal => "another season, seen in",
+            Self::Rollout => "a tenth of the clients changes the unit of",
+            Self::Concept => "the same questions get other answers",
+        }
+    }
 }
 
 /// A drift as asked for.
@@ -79,8 +91,8 @@ impl DriftSpec {
             span: spec.number("span", if slow { 8.0 } else { 0.0 }, 0.0, 9000.0)?,
             strength: spec.number("strength", 1.0, 0.01, 10.0)?,
             features: spec.text("features").map(|t| t.split('+').map(str::to_string).collect()).unwrap_or_default(),
-            // Miles to kilometres.
-            factor: spec.number("factor", 1.609, -1e6, 1e6)?,
+            // Miles to kilometres for everybody; a tenth of the clients has to go from centimetres to millimetres to be seen at all.
+            factor: spec.number("factor", if kind == DriftKind::Rollout { 10.0 } else { 1.609 }, -1e6, 1e6)?,
         };
         spec.finish()?;
         Ok(parsed)
