@@ -229,7 +229,9 @@ impl WhatIf {
     fn edit(&mut self, world: &World, mut step: Step, fields: &[usize]) -> Step {
         step.at = after(step.at, 0.6 + 1.6 * exponential(&mut self.rng));
         if let What::Row(row) = &mut step.what {
-            for &j in fields {
+            // One field at a time, now and then two.
+            for _ in 0..1 + usize::from(fields.len() > 1 && self.rng.random::<f64>() < 0.25) {
+                let j = fields[self.rng.random_range(0..fields.len())];
                 row[j] = moved(&mut self.rng, &world.rows, j, row[j]);
             }
         }
@@ -241,6 +243,8 @@ impl WhatIf {
 fn moved(rng: &mut ChaCha8Rng, rows: &Rows, j: usize, cell: Cell) -> Cell {
     let feature = &rows.features[j];
     match feature.kind {
+        // People try what they know: mostly common values, sometimes anything on the list.
+        Kind::Categorical if rng.random::<f64>() < 0.75 => rows.sample[rng.random_range(0..rows.len())][j],
         Kind::Categorical => Cell::category(rng.random_range(0..feature.values.len().max(1))),
         Kind::Boolean => Cell::number(if cell.value() > 0.5 { 0.0 } else { 1.0 }),
         Kind::Discrete => Cell::number(feature.support[rng.random_range(0..feature.support.len())]),
