@@ -47,6 +47,9 @@ const GROWS: f64 = -6.907_755_278_982_137;
 const COMPONENT_RATE: f64 = 0.002;
 /// Evidence at which a component is a campaign.
 const CAMPAIGN: f64 = 18.0;
+/// −ln of the expected number of coincidental components per filling of the history, each row being a possible start: one
+/// in a hundred.
+const COINCIDENCE: f64 = 4.605_170_185_988_091;
 /// A member's own share at which he is named.
 const MEMBER: f64 = 7.0;
 /// Distinct addresses of a campaign.
@@ -108,6 +111,20 @@ pub enum Grounds {
     BrokenDependency,
 }
 
+/// How often does a live row, rather than a reference row, turn out to be the nearest to a new one?
+///
+/// If new rows, the N live rows and the M reference rows are draws from one world, every one of them is equally likely to be
+/// the nearest, whatever the local density: the live rows win with probability N/(N + M). That calibrates coincidence *locally*
+/// where a tail of global likeness does not, and what is measured of it gives the effective M when the world has drifted away
+/// from the reference.
+#[derive(Clone, Debug)]
+struct Races {
+    reference: f64,
+    recent: std::collections::VecDeque<(SlotRef, bool)>,
+    won: u32,
+    effective: f64,
+}
+
 /// One candidate neighbour.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -145,6 +162,7 @@ pub struct Structure {
     recent_checks: Vec<(SlotRef, bool)>,
     recent_next: usize,
     pending: Vec<SlotRef>,
+    races: Races,
 }
 
 // === impl ClientStructure ===
@@ -224,6 +242,7 @@ impl Structure {
             recent_checks: Vec::new(),
             recent_next: 0,
             pending: Vec::new(),
+            races: Races::new(reference.sample.len()),
         }
     }
 
@@ -272,12 +291,20 @@ impl Structure {
         let own_link = own_p < LINKED;
         let component_rows =
             best_any.and_then(|c| self.component_of(c.row)).and_then(|c| self.components.get(c)).map_or(1.0, |c| f64::from(c.rows));
-        let any_p = best_any.map_or(0.0, |c| (c.log_p + (MULTIPLICITY * component_rows).ln()).min(0.0));
+        let any_p = best_any.map_or(0.0, |c| {
+            let everywhere = c.log_p + (MULTIPLICITY * component_rows).ln();
+            let here = self.races.local_log_p(c.log_p, reference_log_p, component_rows);
+            everywhere.max(here).min(0.0)
+        });
         let any_link = best_any.is_some_and(|c| {
             reference_log_p > c.log_p
                 && (c.log_p + (MULTIPLICITY * rows_in_memory).ln() < LINKED
                     || (component_rows >= 2.0 && c.log_p + (MULTIPLICITY * component_rows).ln() < GROWS))
         });
+        let crossed = best_any.is_some_and(|c| reference_log_p > c.log_p && self.history.meta(c.row).address != sender.0);
+        if !own_link && best_any.is_some() {
+            self.races.note(at, crossed, rows_in_memory);
+        }
         let target = if own_link {
             best_own
         } else if any_link {
@@ -287,7 +314,7 @@ impl Structure {
         };
         if let Some(target) = target {
             let other = if own_link && any_link { best_any } else { None };
-            self.extend(Link { row, target, other, at, sender, own_p, own_link, any_p, own_rows }, query, clients, out);
+            self.extend(Link { row, target, other, at, sender, own_p, own_link, any_p, own_rows, crossed }, query, clients, out);
         } else {
             state.closeness = (state.closeness + (1.0 - LINK_RATE).ln()).max(0.0);
             self.sample_likeness(row, at, clients);
@@ -472,7 +499,7 @@ impl Structure {
         let moved = if own_here { 0.0 } else { address_evidence(state, address, link.sender.1) };
         state.last_sender = link.sender;
         state.sent_from(address);
-        if link.any_p < 0.0 {
+        if link.crossed {
             state.surprising += 1;
         }
         let closeness = if link.own_link { LINK_RATE.ln() - link.own_p } else { -99.0 };
@@ -506,7 +533,12 @@ impl Structure {
                 out.push(accuse(Grounds::EditBudget, own.closeness));
             }
         }
-        if state.flagged.is_none() && state.evidence > CAMPAIGN && state.addresses.len() >= CAMPAIGN_ADDRESSES {
+        let together = self.races.together(state.surprising, link.row - state.first_row);
+        if state.flagged.is_none()
+            && state.evidence > CAMPAIGN
+            && state.addresses.len() >= CAMPAIGN_ADDRESSES
+            && together > (self.history.len() as f64 + 1.0).ln() + COINCIDENCE
+        {
             state.flagged = Some(query.time);
             for (client, member) in state.members.iter().filter(|(_, m)| m.share > MEMBER) {
                 out.push(Accusation {
@@ -673,6 +705,55 @@ impl Structure {
     }
 }
 
+/// Races kept, and of one client among them: enough that a client or a small campaign cannot move the estimate far.
+const RACES: usize = 512;
+const RACES_EACH: usize = 8;
+/// Races before the estimate is believed.
+const MIN_RACES: usize = 64;
+
+// === impl Races ===
+
+impl Races {
+    fn new(reference: usize) -> Self {
+        let reference = reference.max(1) as f64;
+        Self { reference, recent: std::collections::VecDeque::with_capacity(RACES + 1), won: 0, effective: reference }
+    }
+
+    /// Notes a race of a row that is no part of its sender's own trail, against `live` rows.
+    fn note(&mut self, at: SlotRef, won: bool, live: f64) {
+        if self.recent.iter().filter(|(client, _)| *client == at).count() >= RACES_EACH {
+            return;
+        }
+        self.recent.push_back((at, won));
+        self.won += u32::from(won);
+        if self.recent.len() > RACES
+            && let Some((_, old)) = self.recent.pop_front()
+        {
+            self.won -= u32::from(old);
+        }
+        if self.recent.len() >= MIN_RACES {
+            let n = self.recent.len() as f64;
+            let share = f64::from(self.won) / n;
+            // Two standard errors to the side of coincidence.
+            let upper = (share + 2.0 * (share * (1.0 - share) / n).sqrt() + 1.0 / n).min(1.0 - 1.0 / n);
+            self.effective = (live * (1.0 - upper) / upper).clamp(1.0, self.reference);
+        }
+    }
+
+    /// ln P(one of `rows` given rows is this near by coincidence), from how near the nearest reference row is: the mass around
+    /// a row within the distance of its nearest of M neighbours is about 1/M, and shrinks with likeness as the global tail does.
+    fn local_log_p(&self, link: f64, reference: f64, rows: f64) -> f64 {
+        (rows / self.effective).ln() + link - reference.min(0.0)
+    }
+
+    /// Evidence of `links` races won within `rows` rows of traffic against their being coincidence: each is won with
+    /// probability N/(N + M), N counting only the rows since the component began.
+    fn together(&self, links: u32, rows: u64) -> f64 {
+        let n = rows.max(1) as f64;
+        f64::from(links) * ((n + self.effective) / n).ln()
+    }
+}
+
 /// A link of a new row.
 struct Link {
     row: RowId,
@@ -684,6 +765,8 @@ struct Link {
     own_link: bool,
     any_p: f64,
     own_rows: f64,
+    /// Whether the nearest row is somebody else's and nearer than any reference row.
+    crossed: bool,
 }
 
 fn step_from<'a>(features: &'a [Feature], hashes: &RowHashes, history: &History, parent: Candidate, query: &Query) -> Step<'a> {
