@@ -12,6 +12,7 @@ mod system {
     mod bad_input;
     mod commands;
     mod documents;
+    mod kafka;
     mod observability;
     mod replay;
     mod support;

@@ -4,5 +4,7 @@ pub mod alertmanager;
 pub mod daemon;
 pub mod dashboard;
 pub mod data;
+pub mod kafka;
 pub mod program;
 pub mod prometheus;
+pub mod service;

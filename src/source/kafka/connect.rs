@@ -40,8 +40,10 @@ const SHARED_PREFIXES: [&str; 10] =
 const TRY: Duration = Duration::from_secs(3);
 /// A topic that was just created is not known to every broker at once; an unknown topic is believed after this long.
 const TOPIC_PATIENCE: Duration = Duration::from_secs(3);
-/// Rest between tries.
-const REST: Duration = Duration::from_millis(250);
+/// Looks at the event queue between two tries, and how long each may take. A look yields one event, and log lines come between
+/// the complaints, so one look would miss why a connection failed.
+const LOOKS: u32 = 25;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Settings of a consumer: Tripline's defaults below the user's options.
 ///
@@ -144,7 +146,9 @@ where
     while !stop() {
         // A bad password fails the connection and not the request, so complaints are looked at as well.
         let answer = names_or_cluster(consumer, topics);
-        drop(consumer.poll(Duration::ZERO));
+        for _ in 0..if answer.as_ref().is_ok_and(Vec::is_empty) { 0 } else { LOOKS } {
+            drop(consumer.poll(LOOK));
+        }
         let complaint = consumer.context().latest();
         match answer {
             Ok(unknown) if unknown.is_empty() => return Ok(()),
@@ -166,7 +170,6 @@ where
                 }
             }
         }
-        std::thread::sleep(REST);
     }
     Ok(())
 }

@@ -1,0 +1,269 @@
+//! The service on a real Apache Kafka: everything produced is counted once, whoever joins and leaves; what cannot be used is kept
+//! with its reason; what cannot work is said in one sentence.
+
+use std::path::Path;
+
+use super::support::data::{Cut, text};
+use super::support::kafka::{Broker, USER, header};
+use super::support::program;
+use super::support::service::{Counts, Service};
+use rdkafka::message::Message as _;
+
+const CUT: Cut = Cut("10_hopskipjump_fast");
+
+/// A configuration of the service; `more` goes to the end.
+fn config(broker: &str, topic: &str, reference: &Path, more: &str) -> String {
+    format!(
+        "[source.kafka]\nbrokers = \"{broker}\"\ntopics = [\"{topic}\"]\ngroup = \"{topic}\"\nconnect_timeout = \"2s\"\n\
+         [[models]]\nreference = \"{}\"\n\
+         [runtime]\ncommit_interval = \"500ms\"\nstatus_interval = \"500ms\"\nidle_after = \"2s\"\n{more}",
+        reference.display()
+    )
+}
+
+/// The lines with the partition that their caller's address gives.
+fn keyed(lines: &[String]) -> impl Iterator<Item = (usize, &[u8])> {
+    lines.iter().map(|line| {
+        let address = line.split(r#""source_ip":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        (address.bytes().map(usize::from).sum(), line.as_bytes())
+    })
+}
+
+/// Waits until so much went through the services together and nothing is left in the topic.
+fn wait_until_seen(services: &mut [&mut Service], produced: u64) {
+    let (first, others) = services.split_first_mut().unwrap();
+    first.wait_for(&format!("{produced} events"), |first| {
+        let seen = first.seen() + others.iter().map(|other| other.seen()).sum::<f64>();
+        #[expect(clippy::cast_precision_loss, reason = "counts of a test")]
+        (seen >= produced as f64).then_some(())
+    });
+    for service in services {
+        service.wait_for("no lag", |service| service.metric("tripline_consumer_lag_records", "").filter(|lag| *lag < 0.5));
+    }
+}
+
+#[test]
+fn what_was_produced_is_accepted_late_or_rejected_and_kept_with_its_reason() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let topic = broker.topic("bad", 3);
+    let reference = CUT.fit(folder.path());
+    let lines = CUT.lines();
+    let mut produced = broker.produce(&topic, 3, keyed(&lines));
+    let mut service = Service::start(folder.path(), "one", &config(&broker.address, &topic, &reference, "")).ready();
+    wait_until_seen(&mut [&mut service], produced);
+
+    // Long after its time, and with everything that can be wrong.
+    let late: Vec<String> = lines[..50].to_vec();
+    let unknown = lines[0].replace(r#""model":"adult""#, r#""model":"nobody""#);
+    let future = lines[0].replace("2026-", "2088-");
+    let huge = lines[0].replace(r#""model""#, &format!(r#""pad":"{}","model""#, "x".repeat(10_000_000)));
+    let bad: [(&[u8], &str); 6] = [
+        (b"\xff\xfe garbage", "not_utf8"),
+        (b"{\"timestamp\":", "truncated"),
+        (b"", "truncated"),
+        (unknown.as_bytes(), "unknown_model"),
+        (future.as_bytes(), "from_the_future"),
+        (huge.as_bytes(), "too_large"),
+    ];
+    produced += broker.produce(&topic, 3, late.iter().map(|line| (0, line.as_bytes())));
+    produced += broker.produce(&topic, 3, bad.iter().map(|(payload, _)| (1, *payload)));
+    wait_until_seen(&mut [&mut service], produced);
+    let rejected: Vec<f64> =
+        bad.iter().map(|(_, reason)| service.metric("tripline_rejected_total", &format!("\"{reason}\"")).unwrap()).collect();
+    let counts = service.stop();
+    assert_eq!(counts.sum(), produced);
+    assert_eq!((counts.late, counts.rejected), (50, 6), "{counts:?}");
+    assert!(rejected.iter().all(|count| *count > 0.5), "{rejected:?}");
+    for (position, end) in broker.committed(&topic, &topic) {
+        assert_eq!(position, end, "everything is committed");
+    }
+
+    let letters = broker.read(&format!("{topic}.dlq"));
+    assert_eq!(letters.len(), bad.len());
+    for (payload, reason) in bad {
+        let letter = letters.iter().find(|letter| letter.payload().unwrap_or_default() == payload).expect(reason);
+        assert_eq!(header(letter, "__tripline.errors.reason"), reason);
+        assert_eq!(header(letter, "__tripline.errors.topic"), topic);
+        assert_eq!(header(letter, "__tripline.errors.partition"), "1");
+        assert!(!header(letter, "__tripline.errors.offset").is_empty() && !header(letter, "__tripline.errors.message").is_empty());
+        assert_eq!(letter.key(), Some(b"1".as_slice()), "the original key");
+    }
+}
+
+#[test]
+fn a_second_instance_joins_and_leaves_and_everything_is_counted_once() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let topic = broker.topic("members", 4);
+    let reference = CUT.fit(folder.path());
+    let lines = CUT.lines();
+    let config = config(&broker.address, &topic, &reference, "");
+    let mut produced = 0;
+    let quarter = lines.len() / 4;
+    let parts: Vec<&[String]> = lines.chunks(quarter + 1).collect();
+
+    let mut first = Service::start(folder.path(), "first", &config).ready();
+    produced += broker.produce(&topic, 4, keyed(parts[0]));
+    // The second comes while the first is at work.
+    let mut second = Service::start(folder.path(), "second", &config);
+    produced += broker.produce(&topic, 4, keyed(parts[1]));
+    second.wait_for("its share", |second| second.metric("tripline_consumer_lag_records", ""));
+    produced += broker.produce(&topic, 4, keyed(parts[2]));
+    wait_until_seen(&mut [&mut first, &mut second], produced);
+    // And leaves while there is more to do.
+    produced += broker.produce(&topic, 4, keyed(parts[3]));
+    let left: Counts = second.stop();
+    assert!(left.sum() > 0, "the second had a share of the work");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "counts of a test")]
+    first.wait_for("the rest", |first| (first.seen() as u64 + left.sum() >= produced).then_some(()));
+    first.wait_for("all partitions and no lag", |first| {
+        let (_, text) = first.get("/metrics")?;
+        let lags = text.lines().filter(|line| line.starts_with("tripline_consumer_lag_records{"));
+        let lags: Vec<&str> = lags.map(|line| line.rsplit(' ').next().unwrap_or_default()).collect();
+        (lags == ["0"; 4]).then_some(())
+    });
+    let stayed = first.stop();
+    assert_eq!(stayed.sum() + left.sum(), produced, "{stayed:?} {left:?}");
+    assert_eq!(stayed.rejected + left.rejected, 0);
+    for (position, end) in broker.committed(&topic, &topic) {
+        assert_eq!(position, end, "everything is committed");
+    }
+}
+
+#[test]
+fn after_a_kill_nothing_is_lost() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let topic = broker.topic("killed", 2);
+    let reference = CUT.fit(folder.path());
+    let lines = CUT.lines();
+    // A short session, so that the group notices the death soon.
+    let config = config(&broker.address, &topic, &reference, "[source.kafka.options]\n\"session.timeout.ms\" = 6000\n");
+    let produced = broker.produce(&topic, 2, keyed(&lines));
+    let mut first = Service::start(folder.path(), "first", &config).ready();
+    first.wait_for("some work", |first| (first.seen() > 100.0).then_some(()));
+    first.signal("-KILL");
+    assert_eq!(first.ended(), None, "killed");
+    let before: i64 = broker.committed(&topic, &topic).iter().map(|(position, _)| (*position).max(0)).sum();
+    let mut second = Service::start(folder.path(), "second", &config);
+    second.wait_for("the rest", |second| second.metric("tripline_consumer_lag_records", "").filter(|lag| *lag < 0.5));
+    let counts = second.stop();
+    // The second begins where the first had committed, not before and not behind.
+    assert_eq!(i64::try_from(counts.sum()).unwrap(), i64::try_from(produced).unwrap() - before);
+}
+
+#[test]
+fn an_empty_topic_is_ready_without_lag_and_ends_in_order() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let topic = broker.topic("empty", 2);
+    let reference = CUT.fit(folder.path());
+    let mut service = Service::start(folder.path(), "one", &config(&broker.address, &topic, &reference, "")).ready();
+    service.wait_for("no lag", |service| service.metric("tripline_consumer_lag_records", "").filter(|lag| *lag < 0.5));
+    assert_eq!(service.stop(), Counts::default());
+}
+
+#[test]
+fn verdicts_go_to_the_topic_and_to_the_file() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let (topic, verdicts) = (broker.topic("verdicts-of", 1), broker.topic("verdicts", 1));
+    let reference = CUT.fit(folder.path());
+    let more = format!("[sink.verdicts]\ntopic = \"{verdicts}\"\nfile = \"verdicts.jsonl\"\n");
+    let produced = broker.produce(&topic, 1, keyed(&CUT.lines()));
+    let mut service = Service::start(folder.path(), "one", &config(&broker.address, &topic, &reference, &more)).ready();
+    wait_until_seen(&mut [&mut service], produced);
+    let counts = service.stop();
+    let lines = std::fs::read_to_string(folder.path().join("verdicts.jsonl")).unwrap();
+    let messages = broker.read(&verdicts);
+    assert_eq!(u64::try_from(messages.len()).unwrap(), counts.verdicts);
+    let sent: Vec<&str> = messages.iter().map(|message| std::str::from_utf8(message.payload().unwrap()).unwrap()).collect();
+    assert_eq!(sent, lines.lines().collect::<Vec<_>>());
+    assert!(counts.verdicts > 0, "the attack in the recording is found");
+    for message in &messages {
+        let verdict: serde_json::Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
+        let key = verdict.get("case").unwrap_or(&verdict["model"]).as_str().unwrap();
+        assert_eq!(message.key(), Some(key.as_bytes()));
+    }
+}
+
+#[test]
+fn wrong_credentials_are_said_and_right_ones_from_a_file_work() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let topic = broker.topic("guarded", 1);
+    let reference = CUT.fit(folder.path());
+    let secret = folder.path().join("password");
+    let options = format!(
+        "[source.kafka.options]\n\"security.protocol\" = \"SASL_PLAINTEXT\"\n\"sasl.mechanism\" = \"PLAIN\"\n\
+         \"sasl.username\" = \"{}\"\n\"sasl.password\" = \"${{file:password}}\"\n",
+        USER.0
+    );
+    let file = folder.path().join("guarded.toml");
+    std::fs::write(&file, config(&broker.guarded, &topic, &reference, &options)).unwrap();
+    std::fs::write(&secret, "open barley\n").unwrap();
+    for arguments in [["run", "--config", text(&file)], ["check", "--connect", text(&file)]] {
+        let ended = program::run(&arguments);
+        ended.must_fail(64, &["refuses this client", "credentials", &broker.guarded]);
+        assert!(!ended.err.contains("barley") && !ended.out.contains("barley"), "a secret was shown");
+    }
+    std::fs::write(&secret, USER.1).unwrap();
+    program::run(&["check", "--connect", text(&file)]).must_succeed();
+    let produced = broker.produce(&topic, 1, keyed(&CUT.lines()[..10]));
+    let mut service = Service::start(folder.path(), "one", &std::fs::read_to_string(&file).unwrap()).ready();
+    wait_until_seen(&mut [&mut service], produced);
+    assert_eq!(service.stop().sum(), produced);
+}
+
+#[test]
+fn a_missing_topic_is_said() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let reference = CUT.fit(folder.path());
+    let file = folder.path().join("missing.toml");
+    std::fs::write(&file, config(&broker.address, "no-such-topic", &reference, "[server]\nmetrics = \"127.0.0.1:0\"\n")).unwrap();
+    program::run(&["run", "--config", text(&file)]).must_fail(66, &["'no-such-topic' does not exist", &broker.address]);
+    program::run(&["check", "--connect", text(&file)]).must_fail(66, &["'no-such-topic' does not exist"]);
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let reference = CUT.fit(folder.path());
+    let nobody = format!("127.0.0.1:{}", super::support::daemon::free_port());
+    let file = folder.path().join("nobody.toml");
+    std::fs::write(&file, config(&nobody, "predictions", &reference, "[server]\nmetrics = \"127.0.0.1:0\"\n")).unwrap();
+    program::run(&["run", "--config", text(&file)]).must_fail(74, &["cannot be reached", &nobody, "source.kafka.brokers"]);
+    program::run(&["check", "--connect", text(&file)]).must_fail(74, &["cannot be reached", &nobody]);
+}
+
+#[test]
+fn check_tells_every_fault_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("faulty.toml");
+    std::fs::write(
+        &file,
+        "[source.kafka]\nbroker = \"b:9092\"\ntopics = []\n[source.kafka.options]\n\"sasl.password\" = \"x\"\n[runtime]\nidle_after = \"10\"\n",
+    )
+    .unwrap();
+    let ended = program::run(&["check", text(&file)]);
+    ended.must_fail(64, &["line 2", "did you mean 'brokers'?", "line 3", "line 5", "a secret must not stand", "line 7", "models"]);
+    program::run(&["run", "--config", text(&file)]).must_fail(64, &["did you mean 'brokers'?"]);
+    program::run(&["check", "/nowhere/tripline.toml"]).must_fail(66, &["/nowhere/tripline.toml"]);
+    program::run(&["check", "--example"]).must_succeed();
+}
+
+#[test]
+fn a_wrong_librdkafka_option_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let reference = CUT.fit(folder.path());
+    let file = folder.path().join("option.toml");
+    let options = "[source.kafka.options]\n\"fetch.wait.max.msec\" = 5\n";
+    std::fs::write(&file, config("127.0.0.1:9", "t", &reference, options)).unwrap();
+    program::run(&["check", "--connect", text(&file)]).must_fail(64, &["fetch.wait.max.msec", "source.kafka.options"]);
+}
+
+#[test]
+fn a_reference_that_is_missing_or_damaged_is_said_before_anything_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("reference.toml");
+    let missing = folder.path().join("missing.json");
+    std::fs::write(&file, config("127.0.0.1:9", "t", &missing, "")).unwrap();
+    program::run(&["run", "--config", text(&file)]).must_fail(66, &["missing.json"]);
+    std::fs::write(&missing, "{\"schema\":99}").unwrap();
+    program::run(&["check", text(&file)]).must_fail(64, &["missing.json", "99"]);
+}
