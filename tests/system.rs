@@ -12,6 +12,7 @@ mod system {
     mod bad_input;
     mod commands;
     mod documents;
+    mod end_to_end;
     mod kafka;
     mod observability;
     mod replay;

@@ -151,15 +151,7 @@ fn every_expression_of_the_dashboard_returns_data() {
         evicted += 1;
         metrics.publish(&[ModelStatus { evicted_clients: evicted, ..state("adult", Finding::Probing, 0.3, 0.01) }], Some(now));
     };
-    let dashboard = dashboard::dashboard();
-    let panels = dashboard["panels"].as_array().unwrap();
-    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
-    let mut expressions: Vec<String> = targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect();
-    expressions.push(dashboard["annotations"]["list"][0]["expr"].as_str().unwrap().to_owned());
-    assert!(expressions.len() > 20);
-    for expression in expressions {
-        let asked = expression.replace("$model", "adult").replace("$__rate_interval", "15s");
-        assert!(!asked.contains('$'), "an unknown variable in {asked}");
+    for asked in dashboard::expressions("adult", "15s") {
         line.prometheus.query(&asked).unwrap_or_else(|fault| panic!("{asked}: {fault}"));
         line.prometheus.wait_for(&asked, |samples| {
             feed();

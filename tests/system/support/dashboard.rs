@@ -366,6 +366,22 @@ pub fn dashboard() -> Value {
     })
 }
 
+/// Every question that the dashboard asks of Prometheus, for one model and over one time.
+pub fn expressions(model: &str, interval: &str) -> Vec<String> {
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
+    let asked = targets.chain(dashboard["annotations"]["list"].as_array().cloned().unwrap_or_default());
+    let filled =
+        asked.map(|target| target["expr"].as_str().unwrap().replace("$model", model).replace("$__rate_interval", interval));
+    let expressions: Vec<String> = filled.collect();
+    assert!(expressions.len() > 20);
+    for expression in &expressions {
+        assert!(!expression.contains('$'), "an unknown variable in {expression}");
+    }
+    expressions
+}
+
 /// The committed form: readable in a diff, with a line end.
 pub fn file() -> String {
     format!("{:#}\n", dashboard())
