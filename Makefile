@@ -53,8 +53,8 @@ check-links:
 check-deny:
 	@scripts/cargo_deny.sh
 
-check-docs: setup-build
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(PROFILE) --no-deps --lib --document-private-items
+check-docs: setup-build # private items are documented too, so links to them are links that work
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc $(PROFILE) --no-deps --lib --document-private-items
 
 check-lint: setup-build
 	$(CARGO) clippy $(PROFILE) --all-targets -- -D warnings

@@ -73,7 +73,7 @@ install_packages() {
     done
 }
 
-command -v cargo >/dev/null || fail "no Rust toolchain; install Rust 1.85 or newer (rustup.rs), then run again"
+command -v cargo >/dev/null || fail "no Rust toolchain; install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer (rustup.rs), then run again"
 
 needs=("${build_needs[@]}")
 [ "${1:-}" = --build-only ] || needs+=("${test_needs[@]}")

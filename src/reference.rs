@@ -5,7 +5,7 @@
 //! (−∞, ∞) with separate codes for missing and unseen, per-bin counts, pairwise dependence of coarse bins, the prediction's
 //! histogram, and a bounded sample of rows.
 //!
-//! * [`fit`] learns a profile from a [`Table`].
+//! * [`fit`](mod@fit) learns a profile from a [`Table`].
 //! * [`schema`] binds the values of an event to [`Cell`]s in schema order.
 //! * [`sign`] signs and verifies a profile with Ed25519.
 

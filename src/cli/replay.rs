@@ -43,7 +43,7 @@ pub struct Args {
     /// Reference profile of a model, as `tripline fit` makes it (repeatable: one a model).
     #[arg(long, value_name = "FILE", required = true)]
     reference: Vec<PathBuf>,
-    /// Configuration; its sections [engine] and [decode] apply.
+    /// Configuration; its sections engine and decode apply.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Write every verdict as a JSON line.

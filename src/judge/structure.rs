@@ -673,7 +673,7 @@ impl Structure {
                     self.likenesses[(self.likenesses_seen % LIKENESSES as u64) as usize] = g;
                 }
                 self.likenesses_seen += 1;
-                if self.likenesses_seen % 128 == 0 && self.likenesses.len() >= 1024 {
+                if self.likenesses_seen.is_multiple_of(128) && self.likenesses.len() >= 1024 {
                     let mut sorted = self.likenesses.clone();
                     let at95 = (sorted.len() as f64 * 0.95) as usize;
                     let (_, g95, _) = sorted.select_nth_unstable_by(at95, f32::total_cmp);

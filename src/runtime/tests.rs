@@ -13,9 +13,12 @@ use crate::sink::DeadLetter;
 use crate::source::feed::FeedFault;
 use crate::source::memory::Memory;
 
+/// Offsets and reasons of the dead letters, and whether deliveries are held up.
+type Buried = (Vec<(i64, &'static str)>, bool);
+
 /// What a test sees of the dead letters, and whether deliveries get through.
 #[derive(Clone, Debug, Default)]
-struct Letters(Arc<Mutex<(Vec<(i64, &'static str)>, bool)>>);
+struct Letters(Arc<Mutex<Buried>>);
 
 impl DeadLetterSink for Letters {
     fn bury(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {

@@ -113,7 +113,7 @@ fn a_second_instance_joins_and_leaves_and_everything_is_counted_once() {
     produced += broker.produce(&topic, 4, keyed(parts[3]));
     let left: Counts = second.stop();
     assert!(left.sum() > 0, "the second had a share of the work");
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "counts of a test")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of a test")]
     first.wait_for("the rest", |first| (first.seen() as u64 + left.sum() >= produced).then_some(()));
     first.wait_for("all partitions and no lag", |first| {
         let (_, text) = first.get("/metrics")?;
