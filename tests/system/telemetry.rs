@@ -158,8 +158,11 @@ fn every_alert_says_who_what_and_what_to_do() {
 fn the_rules_pass_their_own_tests_and_each_alert_is_in_one() {
     checker("promtool", &["check", "rules", RULES]);
     checker("promtool", &["check", "config", "grafana/prometheus/prometheus.yml"]);
-    checker("promtool", &["test", "rules", "grafana/prometheus/tripline.rules.test.yml"]);
-    let tests = committed("grafana/prometheus/tripline.rules.test.yml");
+    let mut tests = String::new();
+    for file in ["grafana/prometheus/tripline.rules.test.yml", "grafana/prometheus/tripline.budget.test.yml"] {
+        checker("promtool", &["test", "rules", file]);
+        tests += &committed(file);
+    }
     for name in alerts().keys() {
         assert!(tests.contains(&format!("alertname=\"{name}\"")), "no rule test ever sees {name} fire");
     }

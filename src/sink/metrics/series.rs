@@ -215,9 +215,10 @@ pub const INFORMATION_BUDGET: Series = Series {
     name: "tripline_information_budget_ratio",
     kind: Kind::Gauge,
     labels: &["model"],
-    help: "Largest share of the queries needed to copy the model that one client or campaign has asked.",
+    help: "Different rows that the most curious client has asked, over the queries that copy a linear model.",
     bound: MODELS,
-    note: "Copying with honest-looking rows cannot be told from use, so it gets this number and no verdict.",
+    note: "The unit is d + 1 queries, which copy a linear model with d features. Copying with honest-looking rows cannot be told from \
+           use, so it gets this number and no verdict; any busy customer passes 1, so look at its growth.",
 };
 /// Records not yet read.
 pub const CONSUMER_LAG: Series = Series {

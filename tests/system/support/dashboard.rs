@@ -108,8 +108,8 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Information budget",
-                description: "The largest share of the queries needed to copy the model that one caller or campaign has asked. Above 1 a copy is possible. Honest-looking extraction shows here and nowhere else.",
-                unit: "percentunit",
+                description: "Different rows that the most curious caller has asked, in units of the d + 1 queries that copy a linear model. Any busy customer passes 1; a jump is a question. Honest-looking extraction shows here and nowhere else.",
+                unit: "none",
                 width: 6,
                 look: Look::Lines,
                 targets: &[("max by (model) (tripline_information_budget_ratio{model=~\"$model\"})", "{{model}}")],
