@@ -15,6 +15,7 @@ mod system {
     mod end_to_end;
     mod kafka;
     mod observability;
+    mod recordings;
     mod replay;
     mod support;
     mod telemetry;

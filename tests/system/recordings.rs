@@ -1,0 +1,143 @@
+//! Recorded days with a known truth, replayed: the right word about the model, the right callers, and nobody else.
+//!
+//! A model's verdict is judged strictly, as everywhere in this project: the union of what was said from the onset on must be
+//! the truth, so one false word fails, and an alarm before the onset fails. No honest caller may be flagged, look-alikes
+//! included. What must be found is stated per recording.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::support::data::{Cut, text};
+use super::support::program;
+
+/// Share of the attackers' addresses that must be named: the goal over all recordings, here asked of each one.
+const NAMED: f64 = 0.95;
+
+/// What a replay of a recording said, sorted against its truth.
+#[derive(Debug, Default)]
+struct Said {
+    /// Union of the verdicts on the model from the onset on.
+    model: BTreeSet<String>,
+    /// Verdicts on the model before the onset, other than stable.
+    early: Vec<Value>,
+    /// Addresses and accounts flagged as probing that are no attackers.
+    wronged: BTreeSet<String>,
+    /// Attackers' addresses that were flagged.
+    named: BTreeSet<String>,
+}
+
+/// Strings of an array.
+fn strings(value: &Value) -> BTreeSet<String> {
+    value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+impl Said {
+    /// Replays `cut` and sorts what was said.
+    fn about(cut: Cut, truth: &Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = cut.fit(folder.path());
+        let out = folder.path().join("verdicts.jsonl");
+        let log = cut.path("events.jsonl.zst");
+        program::run(&["replay", text(&log), "--reference", text(&profile), "--verdicts", text(&out)]).must_succeed();
+        let mut said = Self::default();
+        for line in std::fs::read_to_string(out).unwrap().lines() {
+            said.take(&serde_json::from_str(line).unwrap(), truth);
+        }
+        said
+    }
+
+    fn take(&mut self, verdict: &Value, truth: &Value) {
+        let (at, word) = (verdict["at"].as_str().unwrap(), verdict["verdict"].as_str().unwrap());
+        if verdict["scope"] == "model" {
+            let onsets = truth["attacks"].as_array().unwrap().iter().map(|attack| attack["start"].as_str().unwrap());
+            // RFC 3339 in UTC with the same number of digits sorts as text. Nothing ever began: everything counts.
+            let onset = onsets.chain(truth["drift"]["start"].as_str()).min().unwrap_or_default();
+            if at >= onset {
+                self.model.extend(word.split('+').filter(|part| *part != "stable").map(str::to_owned));
+            } else if word != "stable" {
+                self.early.push(verdict.clone());
+            }
+            return;
+        }
+        if word != "probing" {
+            return;
+        }
+        let (attackers, accounts) = (strings(&truth["malicious_ips"]), strings(&truth["malicious_clients"]));
+        let shared = strings(&truth["shared_ips"]);
+        let account = verdict["client_id"].as_str();
+        for address in strings(&verdict["members"]).into_iter().chain(verdict["source_ip"].as_str().map(str::to_owned)) {
+            if attackers.contains(&address) {
+                self.named.insert(address);
+            } else if !(shared.contains(&address) && account.is_some_and(|account| accounts.contains(account))) {
+                self.wronged.insert(address);
+            }
+        }
+        if let (Some(account), None) = (account, verdict["source_ip"].as_str())
+            && !accounts.contains(account)
+        {
+            self.wronged.insert(account.to_owned());
+        }
+    }
+}
+
+/// The recording is judged rightly in every respect.
+fn is_judged_rightly(name: &'static str) {
+    let cut = Cut(name);
+    let truth = cut.truth();
+    let said = Said::about(cut, &truth);
+    let expected: BTreeSet<String> =
+        truth["expected_model_verdict"].as_str().unwrap().split('+').filter(|part| *part != "stable").map(str::to_owned).collect();
+    assert_eq!(said.model, expected, "{name}: what was said of the model from the onset on");
+    assert!(said.early.is_empty(), "{name}: an alarm before anything happened: {:?}", said.early);
+    assert!(said.wronged.is_empty(), "{name}: honest callers are accused: {:?}", said.wronged);
+    let attackers = strings(&truth["malicious_ips"]);
+    #[expect(clippy::cast_precision_loss, reason = "counts of addresses")]
+    let enough = said.named.len() as f64 >= NAMED * attackers.len() as f64;
+    assert!(enough, "{name}: {} of {} attackers' addresses are named", said.named.len(), attackers.len());
+}
+
+#[test]
+fn a_calm_day_with_batch_jobs_nats_and_health_checks_is_stable() {
+    is_judged_rightly("01_stable_adult");
+}
+
+#[test]
+fn clients_whose_coordinates_jitter_are_no_attackers() {
+    is_judged_rightly("02_stable_flights_mobile");
+}
+
+#[test]
+fn a_gradual_shift_of_all_callers_is_drift_and_nobodys_fault() {
+    is_judged_rightly("04_drift_gradual_adult");
+}
+
+#[test]
+fn a_feature_that_changes_its_unit_is_drift_and_nobodys_fault() {
+    is_judged_rightly("05_drift_unit_flights");
+}
+
+#[test]
+fn hopskipjump_from_one_address_is_found() {
+    is_judged_rightly("10_hopskipjump_fast");
+}
+
+#[test]
+fn equation_solving_is_found_over_a_prefix_and_behind_a_nat_that_stays_innocent() {
+    is_judged_rightly("20_tramer_dist24_and_behind_nat");
+}
+
+#[test]
+fn a_grid_over_a_hundred_addresses_is_found() {
+    is_judged_rightly("22_grid_dist_ofat_jitter");
+}
+
+#[test]
+fn uniform_queries_that_are_half_of_the_traffic_are_an_attack_and_no_drift() {
+    is_judged_rightly("23_uniform_heavy");
+}
+
+#[test]
+fn active_learning_within_a_seasonal_drift_is_both() {
+    is_judged_rightly("24_mixed_season_active");
+}
