@@ -290,10 +290,13 @@ impl Iterator for Simulation {
             for drift in &self.world.drifts {
                 drift.answer(&mut answer, at, &row);
             }
-            if self.recent.len() == REPLAY_DEPTH {
-                self.recent.pop_front();
+            // A comparison of versions replays recorded honest use; an attack that is on would hardly be chosen for it.
+            if step.mark.is_none() {
+                if self.recent.len() == REPLAY_DEPTH {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back(row.clone());
             }
-            self.recent.push_back(row.clone());
             let event = Event {
                 line: self.emitted,
                 at,

@@ -65,6 +65,8 @@ pub struct Place {
     pub from: usize,
     /// Share of the world left out, 0 to below 1.
     pub narrow: f64,
+    /// Which version of a row this client knows.
+    pub salt: u64,
     used: FxHashSet<u32>,
 }
 
@@ -107,7 +109,7 @@ impl Mix {
 impl Place {
     /// The whole world.
     pub fn everywhere() -> Self {
-        Self { ordering: 0, from: 0, narrow: 0.0, used: FxHashSet::default() }
+        Self { ordering: 0, from: 0, narrow: 0.0, salt: 0, used: FxHashSet::default() }
     }
 
     /// A random part of the world; a client with many queries has a wider one.
@@ -118,6 +120,7 @@ impl Place {
             ordering: rng.random_range(0..world.rows.orderings()),
             from: rng.random_range(0..world.rows.len()),
             narrow,
+            salt: rng.random(),
             used: FxHashSet::default(),
         }
     }
@@ -127,9 +130,9 @@ impl Place {
         !self.used.contains(&index)
     }
 
-    /// Remembers a row; forgets everything once half of the window was used, which bounds the memory of heavy clients.
+    /// Remembers a row; forgets everything once most of the window was used. The sample bounds the memory.
     pub fn use_up(&mut self, index: u32, window: usize) {
-        if self.used.len() >= (window / 2).min(512) {
+        if self.used.len() >= window * 3 / 4 {
             self.used.clear();
         }
         self.used.insert(index);
@@ -219,6 +222,7 @@ struct Person {
     /// Sessions per second at the busiest hour.
     peak: f64,
     session: f64,
+    per_day: f64,
     pace: f64,
     now: EventTime,
     left: usize,
@@ -242,6 +246,7 @@ impl Person {
             zone: ZONES[rng.random_range(0..ZONES.len())],
             peak: per_day / session / 86_400.0 / MEAN_BUSY,
             session,
+            per_day,
             pace: 12.0 * (0.7 * normal(&mut rng)).exp(),
             now: world.start,
             left: 0,
@@ -252,6 +257,13 @@ impl Person {
             id,
             rng,
         }
+    }
+}
+
+impl Person {
+    /// Chance per query of something that happens so often a day, at most one in eight.
+    fn sessions_per_query(&self, per_day: f64) -> f64 {
+        (per_day / self.per_day).min(0.125)
     }
 }
 

@@ -21,13 +21,16 @@ const ORDERINGS: usize = 12;
 /// Rows looked at to find a near one: the nearest of 32 lies in the nearest three percent, near enough to keep the dependence and
 /// far enough not to breed twins.
 const CANDIDATES: usize = 32;
-/// Share of rows kept exactly as in the sample; real logs repeat rows as well.
-const VERBATIM: f64 = 0.45;
+/// Versions of a sample row that are about in the world. More would look like clouds round one point.
+const VERSIONS: u64 = 4;
+/// So many of the versions are the row itself; real logs repeat rows as well.
+const VERBATIM: u64 = 2;
 /// A pair of features whose information is at least this share of the smaller entropy moves together.
 const TOGETHER: f64 = 0.25;
 /// A number is a measurement (few repeats) if it has at least this many distinct values per row of the sample.
 const MEASUREMENT: f64 = 0.5;
-/// A blended row differs from its origin in at least this many features; otherwise it would look like a deliberate edit.
+/// A blended row differs from its origins in at least this many features (and a third of them); otherwise it would look like a
+/// deliberate edit.
 const MIN_CHANGED: usize = 3;
 
 /// The sample, made ready for drawing.
@@ -46,6 +49,7 @@ pub struct Rows {
     orderings: Vec<Vec<u32>>,
     groups: Vec<Vec<usize>>,
     measurement: Vec<bool>,
+    salt: u64,
 }
 
 // === impl Rows ===
@@ -89,6 +93,7 @@ impl Rows {
             orderings: Vec::new(),
             groups: groups(reference),
             measurement,
+            salt: mix2(seed, 0xb1e4),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 0x0e0e));
         rows.orderings = (0..ORDERINGS).map(|_| rows.ordering(&mut rng)).collect();
@@ -133,7 +138,7 @@ impl Rows {
         (0..self.features.len()).filter(|&j| matches!(self.features[j].kind, Kind::Continuous | Kind::Discrete)).collect()
     }
 
-    /// An honest row for a client.
+    /// An honest row for a client. Asked for the same case again, a client sends exactly the same row.
     pub fn draw(&self, rng: &mut ChaCha8Rng, place: &mut Place) -> Vec<Cell> {
         let n = self.sample.len();
         let window = ((1.0 - place.narrow) * n as f64).max(MIN_WINDOW.min(n) as f64) as usize;
@@ -147,16 +152,20 @@ impl Rows {
             }
         }
         place.use_up(index as u32, window);
-        if rng.random::<f64>() < VERBATIM { self.sample[index].clone() } else { self.blend(rng, index) }
+        let version = mix2(place.salt, index as u64) % VERSIONS;
+        if version < VERBATIM { self.sample[index].clone() } else { self.blend(index, version) }
     }
 
-    fn blend(&self, rng: &mut ChaCha8Rng, index: usize) -> Vec<Cell> {
-        for _ in 0..4 {
-            let donor = self.near(rng, index);
-            let part = rng.random_range(0.0..0.35);
+    /// A version of a row: the same number always gives the same row.
+    fn blend(&self, index: usize, version: u64) -> Vec<Cell> {
+        let mut rng = ChaCha8Rng::seed_from_u64(mix2(self.salt ^ version, index as u64));
+        let least = MIN_CHANGED.max(self.features.len() / 3).min(self.features.len());
+        for _ in 0..6 {
+            let donor = self.near(&mut rng, index);
+            let part = rng.random_range(0.1..0.4);
             let mut row = self.sample[index].clone();
             for group in &self.groups {
-                let over = rng.random::<f64>() < 0.4;
+                let over = rng.random::<f64>() < 0.5;
                 for &j in group {
                     let (own, other) = (self.sample[index][j], self.sample[donor][j]);
                     if self.measurement[j] && own.value().is_finite() && other.value().is_finite() {
@@ -167,7 +176,8 @@ impl Rows {
                 }
             }
             let changed = row.iter().zip(&self.sample[index]).filter(|(a, b)| a.bits() != b.bits()).count();
-            if changed >= MIN_CHANGED.min(row.len()) {
+            let twin = row.iter().zip(&self.sample[donor]).filter(|(a, b)| a.bits() != b.bits()).count();
+            if changed >= least && twin >= MIN_CHANGED {
                 return row;
             }
         }

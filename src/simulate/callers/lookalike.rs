@@ -19,6 +19,9 @@ const PER_CLIENTS: usize = 400;
 /// Decimals from which a number counts as a coordinate: a tenth of a metre on the ground.
 const COORDINATE_DECIMALS: u8 = 5;
 
+/// How often a day somebody plays with a case.
+const PLAYS_PER_DAY: f64 = 2.5;
+
 /// Sets out the look-alikes.
 pub fn populate(settings: &Settings, world: &World, truth: &mut Truth, callers: &mut Vec<Box<dyn Caller>>) {
     let mut rng = ChaCha8Rng::seed_from_u64(mix2(settings.seed, 0x100c));
@@ -267,8 +270,7 @@ impl Caller for WhatIf {
             return Some(step);
         }
         let step = self.user.next(world)?;
-        // About one question in eight is followed by playing with it.
-        if self.rng.random::<f64>() < 0.12 {
+        if self.rng.random::<f64>() < self.user.sessions_per_query(PLAYS_PER_DAY) {
             let numeric = world.rows.numeric();
             let slider = self.rng.random::<f64>() < 0.6 && !numeric.is_empty();
             let width = world.rows.features.len();
