@@ -11,6 +11,7 @@
 mod system {
     mod bad_input;
     mod commands;
+    mod demo;
     mod documents;
     mod end_to_end;
     mod kafka;
