@@ -10,15 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Exit, Failure};
-use crate::decode::{DecodeConfig, Decoder, Reason};
-use crate::engine::{Disposition, Engine, EngineConfig, Outbox};
+use crate::config::{Config, document};
+use crate::decode::{Decoder, Reason};
+use crate::engine::{Disposition, Engine, Outbox};
 use crate::event::Query;
 use crate::judge::Verdict;
-use crate::reference::Reference;
+use crate::reference::{Reference, sign};
 use crate::replay::{Ended, Observer, Rejected, replay};
+use crate::report::page::Page;
+use crate::report::sample::Sample;
 use crate::report::tally::Tally;
 use crate::source::file::{FileError, FileSource, STDIN};
 
@@ -41,9 +44,9 @@ pub struct Args {
     #[arg(value_name = "EVENTS")]
     events: PathBuf,
     /// Reference profile of a model, as `tripline fit` makes it (repeatable: one a model).
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
     reference: Vec<PathBuf>,
-    /// Configuration; its sections engine and decode apply.
+    /// Configuration, as for `run`; its sections engine, decode, reference and, without --reference, models apply.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Write every verdict as a JSON line.
@@ -52,6 +55,9 @@ pub struct Args {
     /// Write every event that could not be used as a JSON line, with the reason and where it lay.
     #[arg(long, value_name = "FILE")]
     dead_letters: Option<PathBuf>,
+    /// Write a page with the findings and their pictures; it is one file and opens from disk.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Unreadable messages that are put up with: a number, or a share such as 1% (of at least 1000 messages). Events of
     /// models without a reference are counted but do not count here.
     #[arg(long, value_name = "N|N%", default_value = "1%")]
@@ -71,27 +77,23 @@ const SHARE_FLOOR: u64 = 1_000;
 /// Payload kept in a dead letter. A whole message is kept up to the size that Kafka takes by default.
 const DEAD_LETTER_BYTES: usize = 1024 * 1024;
 
-/// Sections of the configuration that replay obeys; those of the service are not its business.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Sections {
-    engine: EngineConfig,
-    decode: DecodeConfig,
-}
-
 /// Runs `tripline replay`.
 ///
 /// # Errors
 /// Usage (64), too much bad data (65), a missing file (66), reading or writing that failed (74).
 pub fn run(args: Args) -> Result<(), Failure> {
-    let sections = args.config.as_deref().map_or_else(|| Ok(Sections::default()), load_sections)?;
-    let references = load_references(&args.reference)?;
+    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load_config)?;
+    let references = load_references(&args.reference, &config)?;
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
-    let source = FileSource::open(&args.events, sections.decode.max_message_bytes).map_err(|error| source_failure(&error))?;
-    let decoder = Decoder::new(&references, sections.decode).map_err(|error| usage(&error))?;
-    let mut engine = Engine::new(sections.engine, references).map_err(|error| usage(&error))?;
+    let source = FileSource::open(&args.events, config.decode.max_message_bytes).map_err(|error| source_failure(&error))?;
+    let decoder = Decoder::new(&references, config.decode).map_err(|error| usage(&error))?;
+    let mut engine = Engine::new(config.engine, references.clone()).map_err(|error| usage(&error))?;
+    let tally = Tally::new(&references);
+    let samples = if args.report.is_some() { references.into_iter().map(Sample::new).collect() } else { Vec::new() };
     let mut watch = Watch {
-        tally: Tally::default(),
+        log: source.name().to_owned(),
+        samples,
+        tally,
         max_rejects: args.max_rejects,
         verdicts: args.verdicts.as_deref().map(Output::create).transpose()?,
         dead_letters: args.dead_letters.as_deref().map(Output::create).transpose()?,
@@ -102,7 +104,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
     for output in [&mut watch.verdicts, &mut watch.dead_letters].into_iter().flatten() {
         output.finish()?;
     }
+    watch.tally.status(engine.status());
     print!("{}", watch.tally);
+    if let Some(path) = &args.report {
+        // The name alone: a report is passed on, and where the log lay is nobody's business.
+        let name = args.events.file_name().filter(|name| *name != STDIN);
+        let events = name.map_or("standard input".into(), |name| name.to_string_lossy());
+        let page = Page { events: &events, tally: &watch.tally, samples: &watch.samples, config: engine.config() };
+        super::output::write_atomically(path, page.render().as_bytes())?;
+    }
     match ended {
         Ended::Observer(failure) => Err(failure),
         Ended::Source(error) => {
@@ -116,18 +126,43 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-fn load_sections(path: &Path) -> Result<Sections, Failure> {
-    let text = read(path)?;
-    let text = String::from_utf8(text).map_err(|_| Failure::new(Exit::Usage, format!("{}: not UTF-8", path.display())))?;
-    toml::from_str(&text).map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
+/// Reads a configuration; what only the service needs may be missing, but a slip in it is still said.
+fn load_config(path: &Path) -> Result<Config, Failure> {
+    let usage = |what: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
+    let text = String::from_utf8(read(path)?).map_err(|_| usage(&"not UTF-8"))?;
+    let (config, faults) = document::read::<Config>(&text);
+    let faults = faults.into_sorted();
+    match config {
+        Some(mut config) if faults.is_empty() => {
+            config.directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
+            Ok(config)
+        }
+        _ => Err(usage(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))),
+    }
 }
 
-fn load_references(paths: &[PathBuf]) -> Result<Vec<Arc<Reference>>, Failure> {
-    let load = |path: &PathBuf| {
-        let reference = Reference::from_json(&read(path)?);
-        reference.map(Arc::new).map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
+/// Loads the named profiles, or else those of the configuration, and checks their signatures if it says so.
+fn load_references(named: &[PathBuf], config: &Config) -> Result<Vec<Arc<Reference>>, Failure> {
+    let usage = |path: &Path, error: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {error}", path.display()));
+    let mut keys = Vec::new();
+    for path in config.reference.trusted_keys.iter().map(|path| config.path(path)) {
+        let found = sign::verifying_keys(&String::from_utf8_lossy(&read(&path)?));
+        keys.extend(found.map_err(|error| usage(&path, &error))?);
+    }
+    let configured = || config.models.iter().map(|model| config.path(&model.reference)).collect();
+    let paths: Vec<PathBuf> = if named.is_empty() { configured() } else { named.to_vec() };
+    if paths.is_empty() {
+        let message = "no reference profile is named; give one with --reference FILE (`tripline fit` makes it)";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let load = |path: PathBuf| {
+        let reference = Reference::from_json(&read(&path)?).map_err(|error| usage(&path, &error))?;
+        if config.reference.require_signature {
+            sign::require_signature(&reference, &keys).map_err(|error| usage(&path, &error))?;
+        }
+        Ok(Arc::new(reference))
     };
-    paths.iter().map(load).collect()
+    paths.into_iter().map(load).collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -172,7 +207,11 @@ impl MaxRejects {
 
 /// Everything that watches the replay: files, counts, the progress bar.
 struct Watch {
+    /// Name of the log.
+    log: String,
     tally: Tally,
+    /// One a model; empty without `--report`.
+    samples: Vec<Sample>,
     max_rejects: MaxRejects,
     verdicts: Option<Output>,
     dead_letters: Option<Output>,
@@ -184,6 +223,8 @@ struct Watch {
 struct DeadLetter<'a> {
     reason: &'a str,
     message: &'a str,
+    /// Name of the log.
+    topic: &'a str,
     partition: i32,
     offset: i64,
     row: u32,
@@ -242,7 +283,11 @@ impl Observer for Watch {
             Disposition::Accepted => self.tally.accepted(query),
             Disposition::Late => self.tally.late(query),
             // These come back as rejections.
-            Disposition::UnknownModel | Disposition::FromTheFuture => {}
+            Disposition::UnknownModel | Disposition::FromTheFuture => return Ok(()),
+        }
+        // Few models; a map would cost more than it saves.
+        if let Some(sample) = self.samples.iter_mut().find(|sample| sample.reference().model == query.model) {
+            sample.take(query, outbox.gap_seconds);
         }
         Ok(())
     }
@@ -250,7 +295,7 @@ impl Observer for Watch {
     fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, Failure> {
         self.tally.reject(&record);
         if let Some(output) = &mut self.dead_letters {
-            output.line(&DeadLetter::new(&record))?;
+            output.line(&DeadLetter::new(&self.log, &record))?;
         }
         Ok(if self.is_too_much(false) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
@@ -268,7 +313,7 @@ impl Observer for Watch {
 // === impl DeadLetter ===
 
 impl<'a> DeadLetter<'a> {
-    fn new(record: &Rejected<'a>) -> Self {
+    fn new(topic: &'a str, record: &Rejected<'a>) -> Self {
         use base64::Engine as _;
         let cut = record.payload.len() > DEAD_LETTER_BYTES;
         let kept = &record.payload[..record.payload.len().min(DEAD_LETTER_BYTES)];
@@ -281,7 +326,7 @@ impl<'a> DeadLetter<'a> {
         let payload_base64 = text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(kept));
         let (reason, message) = (record.reason, record.message);
         let crate::event::Provenance { partition, offset, row } = record.provenance;
-        Self { reason, message, partition, offset, row, payload: text, payload_base64, cut }
+        Self { reason, message, topic, partition, offset, row, payload: text, payload_base64, cut }
     }
 }
 

@@ -1,0 +1,47 @@
+//! The words of the report, explained to somebody who sees them for the first time.
+
+/// Terms with their meaning, in the order in which a reader meets them.
+pub const TERMS: [(&str, &str); 15] = [
+    ("Stable", "Callers and values look as they did when the reference was made."),
+    (
+        "Drift",
+        "The world changed: values of features or answers moved away from the reference, for many callers alike. The model may need care; nobody is to blame.",
+    ),
+    ("Probing", "Somebody asks systematically, in order to copy the model, to fool it, or to learn what it was trained on."),
+    ("Suspect", "A caller that was found probing at some time in this log, or belongs to a campaign that was."),
+    (
+        "Caller",
+        "Who asks: an address, an account wherever it is, or one account at one address (so that one attacker behind a shared address does not condemn all others there).",
+    ),
+    ("Campaign", "Several callers whose queries belong together by what they ask, whatever their addresses."),
+    (
+        "Reference",
+        "The profile of the model's input and answers, learned once from training rows. It does not learn from this log, so nobody can teach it.",
+    ),
+    (
+        "Confidence",
+        "One less a bound on how often honest traffic would show evidence this strong. 99.9 % does not mean that the caller is guilty with that probability; it means that chance is a poor explanation.",
+    ),
+    ("Evidence", "How strongly one statistic speaks against honest traffic, as a natural logarithm: 7 is about one in a thousand."),
+    (
+        "PSI",
+        "Population stability index: how far the distribution of a feature moved from the reference. It grows by chance alone in small windows, so it is always shown with the value that chance explains.",
+    ),
+    (
+        "Chance up to",
+        "The value of the PSI that a window of this size exceeds by chance only rarely. Below it there is nothing to explain.",
+    ),
+    (
+        "Without suspects",
+        "The PSI when the suspects' queries are left out. If it falls below what chance explains, the suspects made the shift, not the world.",
+    ),
+    (
+        "Distance",
+        "In the pictures of features: the PSI between the suspects (or all callers, if there is no suspect) and the reference, over the whole log.",
+    ),
+    (
+        "Late",
+        "An event that arrived behind the allowed lateness. It is counted and looked at, but the windows were already closed.",
+    ),
+    ("AML.… and ML0…", "Names of attack techniques in MITRE ATLAS, and entries of the OWASP Machine Learning Security Top 10."),
+];

@@ -1,0 +1,231 @@
+//! What the engine said, model by model, put in order: the course of the model's verdict, and the cases with their callers.
+//!
+//! Bounded: a log in which everybody is accused still gives a page that opens. What is left out is counted.
+
+use std::collections::BTreeMap;
+
+use crate::event::EventTime;
+use crate::judge::{Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
+
+/// Callers and campaigns kept per model. Nobody reads more; the verdict file has them all.
+pub const MAX_SUBJECTS: usize = 2_000;
+/// Changes of the model's verdict kept.
+const MAX_CHANGES: usize = 5_000;
+
+/// Everything said about one model.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Changes of the model's verdict, in order of event time.
+    pub changes: Vec<Change>,
+    /// Callers that were at least suspicious at some time, by who they are.
+    pub callers: BTreeMap<Caller, Subject>,
+    /// Campaigns, by case.
+    pub campaigns: BTreeMap<String, Subject>,
+    /// Features that drifted at some time, with the values when the index was highest.
+    pub drifted: BTreeMap<String, Drifted>,
+    /// Subjects and changes beyond the bounds.
+    pub left_out: u64,
+}
+
+/// Who asks: an address, an account, or an account at an address.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Caller {
+    /// The address, if the verdict speaks of one.
+    pub source_ip: Option<String>,
+    /// The account, if the verdict speaks of one.
+    pub client_id: Option<String>,
+}
+
+/// A change of the model's verdict.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Change {
+    /// When.
+    pub at: EventTime,
+    /// To what.
+    pub verdict: Finding,
+}
+
+/// A caller or a campaign, with the strongest verdict on it.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What was said at worst.
+    pub verdict: Finding,
+    /// What was said last.
+    pub latest: Finding,
+    /// When the worst was first said.
+    pub at: EventTime,
+    /// Event time of the first query that counts as evidence.
+    pub since: Option<EventTime>,
+    /// Shape of the probing.
+    pub family: Option<Family>,
+    /// MITRE ATLAS techniques.
+    pub technique: &'static [&'static str],
+    /// OWASP ML Top 10 entry.
+    pub owasp: Option<&'static str>,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// Case that groups the incident.
+    pub case: Option<String>,
+    /// Queries up to the verdict.
+    pub queries_seen: u64,
+    /// Addresses of a campaign.
+    pub members: Vec<String>,
+    /// Why, heaviest first.
+    pub signals: Vec<SignalValue>,
+    /// The queries that led there.
+    pub queries: Vec<QueryRef>,
+}
+
+/// A feature that drifted.
+#[derive(Clone, Debug)]
+pub struct Drifted {
+    /// When the model's verdict first named it.
+    pub since: EventTime,
+    /// Its values when the index was highest.
+    pub worst: FeatureDrift,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Takes a verdict on this model or on somebody who asks it.
+    pub fn take(&mut self, verdict: &Verdict) {
+        match verdict.scope {
+            Scope::Model => self.model(verdict),
+            Scope::Client => {
+                let caller = Caller { source_ip: verdict.source_ip.clone(), client_id: verdict.client_id.clone() };
+                self.left_out += u64::from(!subject(&mut self.callers, caller, verdict));
+            }
+            Scope::Campaign => {
+                let case = verdict.case.clone().unwrap_or_default();
+                self.left_out += u64::from(!subject(&mut self.campaigns, case, verdict));
+            }
+        }
+    }
+
+    fn model(&mut self, verdict: &Verdict) {
+        let change = Change { at: verdict.at.0, verdict: verdict.verdict };
+        match self.changes.last() {
+            Some(last) if last.verdict == change.verdict => {}
+            _ if self.changes.len() == MAX_CHANGES => self.left_out += 1,
+            _ => self.changes.push(change),
+        }
+        if !matches!(verdict.verdict, Finding::Drift | Finding::DriftAndProbing) {
+            return;
+        }
+        for feature in &verdict.features {
+            let drifted = self.drifted.entry(feature.name.clone());
+            let drifted = drifted.or_insert_with(|| Drifted { since: verdict.at.0, worst: feature.clone() });
+            if feature.psi > drifted.worst.psi {
+                drifted.worst = feature.clone();
+            }
+        }
+    }
+
+    /// What is said of the model as a whole: everything that was found at some time.
+    pub fn finding(&self) -> Finding {
+        let mut drift = false;
+        let mut probing = self.probing().next().is_some() || self.probing_campaigns().next().is_some();
+        for change in &self.changes {
+            drift |= matches!(change.verdict, Finding::Drift | Finding::DriftAndProbing);
+            probing |= matches!(change.verdict, Finding::Probing | Finding::DriftAndProbing);
+        }
+        match (drift, probing) {
+            (false, false) => Finding::Stable,
+            (true, false) => Finding::Drift,
+            (false, true) => Finding::Probing,
+            (true, true) => Finding::DriftAndProbing,
+        }
+    }
+
+    /// When `which` (drift or probing) was first said of the model.
+    pub fn since(&self, which: Finding) -> Option<EventTime> {
+        let says = |change: &&Change| change.verdict == which || change.verdict == Finding::DriftAndProbing;
+        self.changes.iter().find(says).map(|change| change.at)
+    }
+
+    /// Callers found probing, strongest evidence first.
+    pub fn probing(&self) -> impl Iterator<Item = (&Caller, &Subject)> {
+        self.callers.iter().filter(|(_, subject)| subject.verdict == Finding::Probing)
+    }
+
+    /// Campaigns found probing.
+    pub fn probing_campaigns(&self) -> impl Iterator<Item = (&str, &Subject)> {
+        let probing = |(_, subject): &(&String, &Subject)| subject.verdict == Finding::Probing;
+        self.campaigns.iter().filter(probing).map(|(case, subject)| (case.as_str(), subject))
+    }
+
+    /// Callers that were suspicious and never more.
+    pub fn suspicious(&self) -> usize {
+        self.callers.values().filter(|subject| subject.verdict == Finding::Suspicious).count()
+    }
+}
+
+/// Takes a verdict on a caller or campaign into its table; false if the table is full.
+fn subject<K: Ord>(table: &mut BTreeMap<K, Subject>, key: K, verdict: &Verdict) -> bool {
+    let full = table.len() == MAX_SUBJECTS;
+    match table.entry(key) {
+        std::collections::btree_map::Entry::Occupied(mut old) => {
+            old.get_mut().take(verdict);
+            true
+        }
+        // Nothing was ever held against this one.
+        std::collections::btree_map::Entry::Vacant(_) if verdict.verdict == Finding::Benign => true,
+        std::collections::btree_map::Entry::Vacant(_) if full => false,
+        std::collections::btree_map::Entry::Vacant(new) => {
+            new.insert(Subject::new(verdict));
+            true
+        }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    fn new(verdict: &Verdict) -> Self {
+        Self {
+            verdict: verdict.verdict,
+            latest: verdict.verdict,
+            at: verdict.at.0,
+            since: verdict.since.map(|at| at.0),
+            family: verdict.family,
+            technique: verdict.technique,
+            owasp: verdict.owasp,
+            confidence: verdict.confidence,
+            case: verdict.case.clone(),
+            queries_seen: verdict.queries_seen,
+            members: verdict.members.clone(),
+            signals: verdict.signals.clone(),
+            queries: verdict.queries.clone(),
+        }
+    }
+
+    fn take(&mut self, verdict: &Verdict) {
+        self.latest = verdict.verdict;
+        let worse = verdict.verdict > self.verdict;
+        let grown = verdict.verdict == self.verdict && verdict.members.len() > self.members.len();
+        if worse {
+            *self = Self::new(verdict);
+        } else if grown {
+            // A campaign that was found earlier and has gained members.
+            self.members.clone_from(&verdict.members);
+            self.queries_seen = verdict.queries_seen;
+        }
+    }
+
+    /// Everything the evidence adds up to, as a natural logarithm.
+    pub fn weight(&self) -> f64 {
+        self.signals.iter().map(|signal| signal.evidence).sum()
+    }
+}
+
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.source_ip, &self.client_id) {
+            (Some(ip), Some(id)) => write!(f, "{id} at {ip}"),
+            (Some(ip), None) => f.write_str(ip),
+            (None, Some(id)) => f.write_str(id),
+            (None, None) => f.write_str("unknown"),
+        }
+    }
+}

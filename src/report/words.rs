@@ -1,0 +1,226 @@
+//! Plain words for what the engine names in one word: families, statistics, findings; and numbers as people write them.
+
+use crate::event::EventTime;
+use crate::judge::{Family, Finding};
+
+/// A family of probing in a word or two, for tables.
+pub fn family(family: Family) -> &'static str {
+    match family {
+        Family::Grid => "grid scan",
+        Family::LineSearch => "line search",
+        Family::Boundary => "boundary walk",
+        Family::NearDuplicate => "near duplicates",
+        Family::Random => "random input",
+        Family::Substitute => "training a copy",
+        Family::Membership => "membership test",
+        Family::Volume => "sheer volume",
+        Family::Unknown => "unnamed pattern",
+    }
+}
+
+/// What a family of probing does, in a sentence.
+pub fn family_explained(family: Family) -> &'static str {
+    match family {
+        Family::Grid => "walks through the input space in regular steps, so that the answers map the model out",
+        Family::LineSearch => {
+            "holds everything still but one feature, and halves its range again and again to find where the answer flips"
+        }
+        Family::Boundary => {
+            "moves along the edge between two answers, in small steps, to find the smallest change that fools the model"
+        }
+        Family::NearDuplicate => "asks about a cloud of almost equal rows, to measure how the answer reacts to tiny changes",
+        Family::Random => "makes up rows that no real case resembles, and learns the model from the answers",
+        Family::Substitute => "picks rows by what a copy of the model is still unsure about, in order to train that copy",
+        Family::Membership => "tests whether particular rows were in the training data",
+        Family::Volume => "asks so much that the answers alone are worth a model",
+        Family::Unknown => "does not look like use, without a shape that has a name",
+    }
+}
+
+/// What a statistic of a verdict says, in words; unknown names are shown as they are.
+pub fn signal(name: &str) -> String {
+    let known = match name {
+        "query_rate" => "queries per hour",
+        "inter_query_gap_seconds" | "inter_query_gap" | "query_gap" => "mean seconds between queries",
+        "gap_variation" | "gap_regularity" => "irregularity of the gaps (0 is a metronome, 1 is chance)",
+        "off_hours_share" | "off_hours" => "share of queries at night",
+        "feature_entropy" | "entropy" => "variety of the feature values (entropy)",
+        "psi" => "shift of the feature distributions (PSI)",
+        "prediction_psi" => "shift of the model's answers (PSI)",
+        "broken_dependence" => "impossible combinations of features (share of rows)",
+        "worst_pairs" => "pairs of values that never meet (share of rows)",
+        "odd_marginals" => "rare or impossible values (share of rows)",
+        "combined_density" => "unlike anything in the reference (share of rows)",
+        "closeness_to_earlier_rows" => "rows suspiciously close to earlier ones (score)",
+        "machine_like_edits" => "edits as a machine makes them (score)",
+        "hamming_edits" | "one_feature_edits" => "rows that differ from an earlier one in one feature",
+        "collinearity" | "bisection" => "rows on one line, halving the distance",
+        "nearest_neighbour" | "neighbour_ratio" => "own rows closer together than other callers'",
+        "boundary_nearness" => "answers close to the decision threshold",
+        "uniformity" => "values spread evenly, as chance spreads them",
+        "campaign_members" => "callers whose queries belong together",
+        "flagged_clients" => "callers flagged as probing",
+        "information_budget" => "queries against what a copy of the model needs",
+        other => return other.replace('_', " "),
+    };
+    known.to_owned()
+}
+
+/// What a statistic of a verdict says, without the unit in which it is measured.
+pub fn reason(name: &str) -> String {
+    let mut words = signal(name);
+    if let Some(unit) = words.find(" (") {
+        words.truncate(unit);
+    }
+    words
+}
+
+/// A finding on a model, as a headline.
+pub fn headline(finding: Finding) -> &'static str {
+    match finding {
+        Finding::Stable => "Nothing unusual",
+        Finding::Drift => "The world changed",
+        Finding::Probing => "Somebody is probing this model",
+        Finding::DriftAndProbing => "The world changed, and somebody is probing this model",
+        Finding::Benign => "Nothing against this caller",
+        Finding::Suspicious => "Suspicious, but not enough evidence",
+    }
+}
+
+/// A number with thousands set apart by commas.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 caller`, `2 callers`.
+pub fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// A measured number with about three significant digits.
+pub fn measured(value: f64) -> String {
+    let size = value.abs();
+    match () {
+        () if !value.is_finite() => "–".to_owned(),
+        () if size >= 1e15 => format!("{value:.2e}"),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded above, rounded on purpose")]
+        () if size >= 999.5 => format!("{}{}", if value < 0.0 { "-" } else { "" }, count(size.round() as u64)),
+        () if size >= 99.95 => format!("{value:.0}"),
+        () if size >= 9.995 => format!("{value:.1}"),
+        () if size >= 0.0995 => format!("{value:.2}"),
+        () if size >= 0.000_95 => format!("{value:.3}"),
+        () if size > 0.0 => format!("{value:.1e}"),
+        () => "0".to_owned(),
+    }
+}
+
+/// A feature value as a log would write it: no digits that are not there, at most six decimals.
+pub fn exact(value: f64) -> String {
+    let text = format!("{value:.6}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+/// Part of a whole in percent, with as many digits as keep it from reading 0 or 100 when it is not.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let digits = match () {
+        () if (99.95..100.0).contains(&percent) => 3,
+        () if percent >= 10.0 => 1,
+        () if percent >= 0.095 || percent <= 0.0 => 2,
+        () => 4,
+    };
+    let text = format!("{percent:.digits$}");
+    // A bound of 1e-9 rounds to 100; the engine did not say certain.
+    if percent < 100.0 && text.starts_with("100") { "99.999 %".to_owned() } else { format!("{} %", trimmed(&text)) }
+}
+
+fn trimmed(text: &str) -> &str {
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
+}
+
+/// Date and time to the second, UTC, without the letters: `2026-03-02 09:15:00`.
+pub fn moment(at: EventTime) -> String {
+    let text = at.to_string();
+    match text.get(..19) {
+        Some(text) => text.replace('T', " "),
+        None => text,
+    }
+}
+
+/// Date and time to the minute.
+pub fn minute(at: EventTime) -> String {
+    let mut text = moment(at);
+    text.truncate(16);
+    text
+}
+
+/// Seconds as a person says them.
+pub fn duration(seconds: f64) -> String {
+    match () {
+        () if seconds < 0.001 => format!("{:.0} µs", seconds * 1e6),
+        () if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        () if seconds < 90.0 => format!("{} s", trimmed(&format!("{seconds:.1}"))),
+        () if seconds < 5_400.0 => format!("{:.0} min", seconds / 60.0),
+        () if seconds < 129_600.0 => format!("{} h", trimmed(&format!("{:.1}", seconds / 3_600.0))),
+        () => format!("{} days", trimmed(&format!("{:.1}", seconds / 86_400.0))),
+    }
+}
+
+/// Text from a log, safe to print on a terminal: no control characters, bounded length.
+pub fn printable(text: &str, most: usize) -> String {
+    let mut safe: String = text.chars().take(most).map(|c| if c.is_control() || is_bidi(c) { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        safe.push('…');
+    }
+    safe
+}
+
+/// Characters that turn the reading direction: with them a log could make a line say something else.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0.0, 0.04, 0.31, 7.4, 31.26, 999.6, -1234.5].map(measured),
+            ["0", "0.040", "0.31", "7.40", "31.3", "1,000", "-1,235"]
+        );
+        assert_eq!([39.0, 40.123_456, -0.0, 0.5].map(exact), ["39", "40.123456", "0", "0.5"]);
+        assert_eq!([0.0, 0.5, 0.998, 1.0].map(percent), ["0 %", "50 %", "99.8 %", "100 %"]);
+    }
+
+    #[test]
+    fn what_is_not_certain_does_not_read_as_certain() {
+        assert_eq!(percent(0.999_999_999), "99.999 %");
+        assert_eq!(percent(0.000_05), "0.005 %");
+    }
+
+    #[test]
+    fn hostile_text_cannot_move_the_cursor() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\n", 10), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}");
+        assert_eq!(printable("abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn durations_keep_to_one_unit() {
+        assert_eq!(
+            [0.000_02, 0.25, 1.0, 75.5, 600.0, 5_400.0, 172_800.0].map(duration),
+            ["20 µs", "250 ms", "1 s", "75.5 s", "10 min", "1.5 h", "2 days"]
+        );
+    }
+}
