@@ -112,7 +112,7 @@ function part(name, state, render) {
 
 function flagged(state) {
   const items = state.flagged.map((f) => {
-    const what = `${f.family} – ${f.explained}. Flagged ${f.at.slice(11)} after ${whole(f.queries)} queries, confidence ${confidence(f.confidence)}.`;
+    const what = `${f.family} – ${f.explained}. Flagged ${f.at.slice(11)} after ${whole(f.queries)} ${f.queries === 1 ? "query" : "queries"}, confidence ${confidence(f.confidence)}.`;
     return make("li", {},
       make("span", { class: `tag ${f.attacker ? "right" : "wrong"}` }, f.attacker ? "✓ really the attacker" : "✗ honest in truth"),
       make("span", { class: "who" }, f.account ? `${f.who} (${f.account})` : f.who),

@@ -23,6 +23,8 @@ const MAX_BUCKETS: usize = 288;
 const MAX_LINES: usize = 60;
 /// Flagged callers shown; the rest are counted.
 const MAX_FLAGGED: usize = 40;
+/// Changes of the verdict on the model that are kept; a lively day has a dozen.
+const MAX_SAID: usize = 200;
 /// Campaigns shown; the largest.
 const MAX_CAMPAIGNS: usize = 3;
 /// Times kept of the attack's queries, to say how many it took; more than any shipped attack sends.
@@ -286,11 +288,6 @@ impl Board {
         self.lock().said.iter().map(|said| (EventTime::from_micros(said.from), said.finding)).collect()
     }
 
-    /// Features that drift by the last verdict.
-    pub fn drifting(&self) -> Vec<String> {
-        self.lock().drifting.clone()
-    }
-
     /// Latest event time that was sent.
     pub fn clock(&self) -> EventTime {
         self.lock().clock
@@ -323,6 +320,8 @@ impl Inner {
         match verdict.scope {
             Scope::Model => {
                 self.said.push(Said { from: verdict.at.0.micros(), finding: verdict.verdict });
+                let excess = self.said.len().saturating_sub(MAX_SAID);
+                self.said.drain(..excess);
                 let drifts = matches!(verdict.verdict, Finding::Drift | Finding::DriftAndProbing);
                 // A verdict that only adds the probing does not name the features again.
                 if !drifts || !verdict.features.is_empty() {
@@ -364,13 +363,10 @@ impl Inner {
             let at = verdict.at.0;
             self.first_flag = Some(self.first_flag.map_or(at, |first| first.min(at)));
         }
-        let why = verdict
+        let mut why: Vec<String> = verdict
             .signals
             .iter()
-            .enumerate()
-            // The heaviest reason is always shown; of the others those that carry weight.
-            .filter(|(i, s)| *i == 0 || s.evidence >= MIN_EVIDENCE)
-            .map(|(_, s)| s)
+            .filter(|s| s.evidence >= MIN_EVIDENCE)
             .take(MAX_REASONS)
             .map(|s| {
                 format!(
@@ -381,6 +377,10 @@ impl Inner {
                 )
             })
             .collect();
+        if why.is_empty() {
+            // Nothing by itself: it is known by the company that it keeps.
+            why.push("little by itself, but its queries continue those of other flagged addresses".to_owned());
+        }
         let order = self.flagged.get(&key).map_or(self.flagged.len() as u64, |known| known.order);
         let name = if who.is_empty() { format!("account {account}") } else { who.clone() };
         let flagged = Flagged {
@@ -397,7 +397,7 @@ impl Inner {
         };
         let new = self.flagged.insert(key, flagged).is_none();
         new.then(|| {
-            let text = format!("{name} flagged after {} queries: {family}", words::count(verdict.queries_seen));
+            let text = format!("{name} flagged after {}: {family}", words::counted(verdict.queries_seen, "query", "queries"));
             self.line(verdict.at.0, "probing", text)
         })
     }
@@ -430,8 +430,9 @@ impl Inner {
         let mut campaigns: Vec<Campaign> = self.campaigns.values().cloned().collect();
         campaigns.sort_by_key(|c| std::cmp::Reverse((c.members, c.queries)));
         campaigns.truncate(MAX_CAMPAIGNS);
+        let drifting = self.drifting_now();
         let feature = |drift: &FeatureDrift| Feature {
-            drifting: self.drifting.contains(&drift.name),
+            drifting: drifting.contains(&drift.name),
             name: drift.name.clone(),
             psi: drift.psi,
             critical: drift.critical,
@@ -474,10 +475,21 @@ impl Inner {
         }
     }
 
+    /// Features that drift at this moment. A verdict names those of its own moment; more may have followed since.
+    fn drifting_now(&self) -> Vec<String> {
+        let finding = self.said.last().map(|said| said.finding);
+        if !matches!(finding, Some(Finding::Drift | Finding::DriftAndProbing)) {
+            return Vec::new();
+        }
+        let status = self.status.iter().flat_map(|s| s.features.iter().chain(&s.prediction));
+        let beyond = |f: &&FeatureDrift| f.psi_without_suspects > f.critical || self.drifting.contains(&f.name);
+        status.filter(beyond).map(|f| f.name.clone()).collect()
+    }
+
     /// The verdict in a sentence or two for somebody who has never heard of either thing.
     fn explained(&self, finding: Finding) -> String {
         // The answers change with the questions; the features are what a person can look into.
-        let features: Vec<String> = self.drifting.iter().filter(|name| !name.starts_with("prediction")).cloned().collect();
+        let features: Vec<String> = self.drifting_now().into_iter().filter(|name| !name.starts_with("prediction")).collect();
         let drift = || {
             let what = match features.len() {
                 0 => "The model's answers have shifted, though no single feature stands out.".to_owned(),
@@ -493,7 +505,7 @@ impl Inner {
             }
             Finding::DriftAndProbing => format!("Two things at once. {} And {flagged} systematically, to copy or fool the model.", drift()),
             _ if self.counts.accepted == 0 => "The embedded broker and the service are starting.".to_owned(),
-            _ if self.said.is_empty() => "The first windows are filling; the first word comes after two simulated hours, unless somebody gives himself away sooner.".to_owned(),
+            _ if self.said.is_empty() => "The first windows are filling; the first word comes after two simulated hours, unless somebody stands out sooner.".to_owned(),
             _ => "Callers ask what they always ask. Batch jobs, retries, load tests and curious people are among them; none of them is a reason for an alarm.".to_owned(),
         }
     }
@@ -504,5 +516,88 @@ fn list(names: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::{At, Family, SignalValue};
+    use crate::simulate::Mark;
+    use crate::simulate::victim::Answer;
+
+    fn event(minute: i64, host: u8, attack: bool) -> Event {
+        Event {
+            line: 0,
+            at: at(minute),
+            request: 0,
+            address: IpAddr::from([100, 64, 0, host]),
+            account: None,
+            row: Vec::new(),
+            answer: Answer::Score(0.5),
+            latency_ms: 1.0,
+            mark: attack.then_some(Mark { campaign: 0, cover: false }),
+        }
+    }
+
+    fn at(minute: i64) -> EventTime {
+        EventTime::from_micros(1_772_409_600_000_000 + minute * 60_000_000)
+    }
+
+    fn verdict(scope: Scope, finding: Finding, minute: i64, host: Option<u8>) -> Verdict {
+        Verdict {
+            at: At(at(minute)),
+            scope,
+            model: "m".into(),
+            source_ip: host.map(|host| format!("100.64.0.{host}")),
+            client_id: None,
+            verdict: finding,
+            family: host.map(|_| Family::Grid),
+            technique: &[],
+            owasp: None,
+            confidence: 0.999,
+            case: None,
+            queries_seen: 3,
+            first_query: None,
+            since: None,
+            members: Vec::new(),
+            features: Vec::new(),
+            signals: vec![SignalValue { name: "query_rate", value: 1.0, reference: 2.0, evidence: 0.0 }],
+            queries: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_score_counts_attackers_found_and_honest_callers_accused() {
+        let board = Board::new(Setting { model: "m".into(), start: at(0), ..Setting::default() });
+        for (minute, host, attack) in [(1, 2, false), (2, 4, false), (3, 1, true), (4, 3, true), (5, 1, true)] {
+            board.sent(&event(minute, host, attack));
+        }
+        assert!(board.verdict(&verdict(Scope::Client, Finding::Probing, 4, Some(1))).is_some());
+        assert!(board.verdict(&verdict(Scope::Client, Finding::Probing, 5, Some(1))).is_none(), "said once is enough");
+        assert!(board.verdict(&verdict(Scope::Client, Finding::Probing, 5, Some(2))).is_some());
+        let score = Score { attackers: 2, found: 1, honest: 2, accused: 1, queries_to_first: Some(2) };
+        assert_eq!(board.score(), score);
+        board.verdict(&verdict(Scope::Client, Finding::Benign, 6, Some(2)));
+        assert_eq!(board.score().accused, 0, "a verdict that is taken back no longer counts");
+    }
+
+    #[test]
+    fn a_caller_without_a_reason_of_its_own_is_explained_by_its_company() {
+        let board = Board::default();
+        board.verdict(&verdict(Scope::Client, Finding::Probing, 1, Some(9)));
+        let view = serde_json::to_value(board.view()).unwrap();
+        assert!(view["flagged"][0]["why"][0].as_str().unwrap().contains("other flagged addresses"), "{view}");
+    }
+
+    #[test]
+    fn what_is_kept_stays_bounded() {
+        let board = Board::default();
+        for minute in 0..20_000 {
+            board.sent(&event(minute * 10, 2, false));
+            board.verdict(&verdict(Scope::Model, Finding::Drift, minute, None));
+        }
+        let inner = board.lock();
+        assert!(inner.buckets.len() <= MAX_BUCKETS && inner.lines.len() <= MAX_LINES && inner.said.len() <= MAX_SAID);
     }
 }
