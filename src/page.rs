@@ -6,7 +6,6 @@
 
 pub mod board;
 mod html;
-pub mod words;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

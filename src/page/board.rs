@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::engine::ModelStatus;
 use crate::event::{Address, EventTime};
 use crate::judge::{FeatureDrift, Finding, Scope, Verdict};
-use crate::page::words;
+use crate::report::words;
 use crate::simulate::Event;
 
 /// Width of a bar of the traffic picture: 144 bars make a day.
