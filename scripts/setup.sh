@@ -31,6 +31,8 @@ test_needs=(
     "prometheus promtool"
     "prometheus-alertmanager prometheus-alertmanager"
     "zstd zstd"
+    "procps /bin/kill"                                   # tests stop what they started, by its number
+    "openssl openssl"                                    # makes keys for signed profiles
     "python3 python3"                                    # checks the documents' links, scores recorded traffic
 )
 
