@@ -14,6 +14,16 @@ fn help_lists_every_command() {
 }
 
 #[test]
+fn every_command_shows_examples_in_its_help() {
+    for command in COMMANDS {
+        let help = program::run(&[command, "--help"]);
+        help.must_succeed();
+        assert!(help.out.contains(&format!("tripline {command}")), "{command}: no example in:\n{}", help.out);
+        assert!(help.out.to_lowercase().contains("example"), "{command}: no example in:\n{}", help.out);
+    }
+}
+
+#[test]
 fn wrong_usage_ends_with_64_and_says_what_is_right() {
     program::run(&[]).must_fail(64, &["Usage"]);
     program::run(&["frobnicate"]).must_fail(64, &["frobnicate", "Usage"]);

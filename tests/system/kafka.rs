@@ -195,7 +195,8 @@ fn wrong_credentials_are_said_and_right_ones_from_a_file_work() {
         USER.0
     );
     let file = folder.path().join("guarded.toml");
-    std::fs::write(&file, config(&broker.guarded, &topic, &reference, &options)).unwrap();
+    let guarded = config(&broker.guarded, &topic, &reference, &options);
+    std::fs::write(&file, format!("{guarded}\n[server]\nmetrics = \"127.0.0.1:0\"\n")).unwrap();
     std::fs::write(&secret, "open barley\n").unwrap();
     for arguments in [["run", "--config", text(&file)], ["check", "--connect", text(&file)]] {
         let ended = program::run(&arguments);
@@ -205,7 +206,7 @@ fn wrong_credentials_are_said_and_right_ones_from_a_file_work() {
     std::fs::write(&secret, USER.1).unwrap();
     program::run(&["check", "--connect", text(&file)]).must_succeed();
     let produced = broker.produce(&topic, 1, keyed(&CUT.lines()[..10]));
-    let mut service = Service::start(folder.path(), "one", &std::fs::read_to_string(&file).unwrap()).ready();
+    let mut service = Service::start(folder.path(), "one", &guarded).ready();
     wait_until_seen(&mut [&mut service], produced);
     assert_eq!(service.stop().sum(), produced);
 }
