@@ -6,6 +6,7 @@
 
 mod stage;
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,9 @@ pub struct Args {
     /// Port of the page on 127.0.0.1; a free one is taken if it is not free.
     #[arg(long, default_value_t = DEFAULT_PORT)]
     pub port: u16,
+    /// Port of the metrics on 127.0.0.1; a free one is taken if it is not free.
+    #[arg(long, default_value_t = crate::api::DEFAULT_LISTEN.port())]
+    pub metrics_port: u16,
     /// End after this time, such as 90s or 5m.
     #[arg(long = "for", value_name = "TIME", value_parser = Period::parse)]
     pub duration: Option<Period>,
@@ -120,7 +124,7 @@ fn perform(args: &Args, reference: Arc<Reference>, simulation: Simulation, board
     config.runtime.status_interval = Period::millis(500);
     // Ten minutes of life pass in a second here; a slow partition is left out sooner.
     config.runtime.idle_after = Period::seconds(2);
-    config.server.metrics = free_metrics_address();
+    config.server.metrics = free_address(args.metrics_port);
     eprintln!("Metrics for Prometheus at http://{}/metrics\n", config.server.metrics);
     let playing = callers.play(stop.clone());
     if let Some(Period(limit)) = args.duration {
@@ -195,11 +199,11 @@ fn setting(args: &Args, reference: &Reference, settings: &Settings, simulation: 
     Setting { model: reference.model.clone(), start: settings.start, speed: args.speed * 3600.0, acts }
 }
 
-/// The usual address of the metrics, or a free one.
-fn free_metrics_address() -> std::net::SocketAddr {
-    let usual = crate::api::DEFAULT_LISTEN;
-    let bound = std::net::TcpListener::bind(usual).or_else(|_| std::net::TcpListener::bind((usual.ip(), 0)));
-    bound.and_then(|listener| listener.local_addr()).unwrap_or(usual)
+/// A loopback address with the port asked for, or with a free one.
+fn free_address(port: u16) -> SocketAddr {
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let bound = TcpListener::bind(wanted).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    bound.and_then(|listener| listener.local_addr()).unwrap_or(wanted)
 }
 
 /// A folder of our own for the profile, gone at the end.

@@ -302,3 +302,55 @@ fn write_all(path: &Path, text: &str) -> Result<(), Failure> {
     let mut out = create(path)?;
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| io(path, &e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::Message as _;
+    use rdkafka::consumer::{BaseConsumer, Consumer as _};
+    use rdkafka::mocking::MockCluster;
+
+    fn simulation() -> Simulation {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/magic/reference.json");
+        let settings = Settings { hours: 2.0, clients: 40, mix: Mix::none(), volume: 200.0, ..Settings::default() };
+        Simulation::new(Arc::new(load(&path).unwrap()), &settings).unwrap()
+    }
+
+    #[test]
+    fn every_event_reaches_the_topic_with_its_caller_as_key() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("predictions", 2, 1).unwrap();
+        let mut simulation = simulation();
+        to_topic(&mut simulation, "predictions", &cluster.bootstrap_servers(), ProgressBar::hidden()).unwrap();
+        let sent = simulation.truth().n_events;
+        assert!(sent > 50, "{sent} events test little");
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .set("group.id", "test")
+            .set("auto.offset.reset", "earliest")
+            .create()
+            .unwrap();
+        consumer.subscribe(&["predictions"]).unwrap();
+        let (mut seen, mut silent) = (0, 0);
+        while seen < sent {
+            // Joining the group takes some polls that bring nothing.
+            let Some(message) = consumer.poll(Duration::from_millis(200)) else {
+                silent += 1;
+                assert!(silent < 300, "{seen} of {sent} events arrived");
+                continue;
+            };
+            let message = message.unwrap();
+            let event: serde_json::Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
+            assert_eq!(message.key().unwrap(), event["source_ip"].as_str().unwrap().as_bytes());
+            seen += 1;
+        }
+    }
+
+    #[test]
+    fn a_broker_that_is_not_there_is_named() {
+        // Port 1 of this machine: nobody listens.
+        let failure = to_topic(&mut simulation(), "predictions", "127.0.0.1:1", ProgressBar::hidden()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Io);
+        assert!(failure.message.contains("127.0.0.1:1") && failure.message.contains("predictions"), "{failure}");
+    }
+}

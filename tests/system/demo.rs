@@ -19,7 +19,8 @@ struct Demo {
 impl Demo {
     fn start(args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tripline"))
-            .arg("demo")
+            // Two demos that start at the same moment would both find the usual port free.
+            .args(["demo", "--metrics-port", "0"])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
