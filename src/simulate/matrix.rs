@@ -23,7 +23,7 @@ pub fn scenarios(all: bool, seed: u64, clients: usize) -> Result<Vec<Settings>, 
     let base = Settings { seed, clients, hours: 30.0, ..Settings::default() };
     let named = |name: String, n: u64| Settings { scenario: name, seed: seed.wrapping_add(n), ..base.clone() };
     let mut list = Vec::new();
-    // Calm: 30,000 client-days when all is asked for (600 clients and 50 days of them), two otherwise.
+    // Calm: 30,000 client-days when all is asked for (600 clients, ten worlds of five days), two otherwise.
     for n in 0..if all { 10 } else { 2 } {
         let mut settings = named(format!("a{n:02}_calm"), n);
         if all {
