@@ -238,7 +238,6 @@ mod tests {
     use crate::reference::{Column, FitOptions, Raw, Table, fit};
 
     fn sample(bytes: usize) -> Sample {
-        #[expect(clippy::cast_precision_loss, reason = "small test numbers")]
         let cells = (0..200).map(|i| Raw::Number((i % 50) as f64 * 1.5)).collect::<Vec<_>>();
         let table =
             Table { features: vec![Column { name: "x".into(), cells: cells.clone() }], predictions: cells, probabilities: vec![] };

@@ -34,3 +34,16 @@ fn wrong_usage_ends_with_64_and_says_what_is_right() {
 fn a_missing_input_ends_with_66_and_names_the_file() {
     program::run(&["fit", "/nowhere/training.csv", "--model", "m"]).must_fail(66, &["/nowhere/training.csv"]);
 }
+
+#[test]
+fn the_demo_ends_by_itself_in_good_order() {
+    // Seconds only: that it finds what it plants is the simulator's and the recordings' affair, that it runs is this one's.
+    let demo = program::run(&["demo", "--for", "8s", "--port", "0"]);
+    demo.must_succeed();
+    assert!(
+        demo.out.contains("http://127.0.0.1:") || demo.err.contains("http://127.0.0.1:"),
+        "no address of the page:\n{}{}",
+        demo.out,
+        demo.err
+    );
+}

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::support::data::text;
+use serde_json::Value;
+
+use super::support::data::{Cut, text};
 use super::support::program;
 
 /// A committed file as text.
@@ -64,6 +66,35 @@ fn the_readmes_commands_on_recorded_traffic_work_as_they_stand() {
             .output()
             .unwrap();
         assert!(output.status.success(), "{command}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn the_readmes_replay_says_what_the_readme_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = Cut("10_hopskipjump_fast");
+    let profile = cut.fit(folder.path());
+    let verdicts = folder.path().join("verdicts.jsonl");
+    let log = cut.path("events.jsonl.zst");
+    let ended = program::run(&["replay", text(&log), "--reference", text(&profile), "--verdicts", text(&verdicts)]);
+    ended.must_succeed();
+    let shown = blocks(&document("README.md"));
+    let summary = shown.iter().find(|block| block.starts_with("adult: PROBING")).expect("a summary in the README");
+    assert!(ended.out.contains(summary.trim_end()), "the README shows another summary than:\n{}", ended.out);
+
+    let example = shown.iter().find(|block| block.starts_with(r#"{"at""#)).expect("a verdict in the README");
+    let example: Value = serde_json::from_str(example).unwrap();
+    let said = std::fs::read_to_string(&verdicts).unwrap();
+    let said = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let same = said.filter(|verdict| verdict["at"] == example["at"] && verdict["scope"] == example["scope"]).next_back();
+    let same = same.unwrap_or_else(|| panic!("the README shows a verdict that the replay does not give: {example}"));
+    for (key, value) in example.as_object().unwrap() {
+        // The example is shortened: it names the heaviest signals only.
+        let matches = match (key.as_str(), value, &same[key]) {
+            ("signals", Value::Array(shown), Value::Array(all)) => all.starts_with(shown),
+            (_, shown, said) => shown == said,
+        };
+        assert!(matches, "the README shows {key} as {value}, the replay says {}", same[key]);
     }
 }
 
