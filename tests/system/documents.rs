@@ -85,8 +85,8 @@ fn the_readmes_replay_says_what_the_readme_shows() {
     let example = shown.iter().find(|block| block.starts_with(r#"{"at""#)).expect("a verdict in the README");
     let example: Value = serde_json::from_str(example).unwrap();
     let said = std::fs::read_to_string(&verdicts).unwrap();
-    let said = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let same = said.filter(|verdict| verdict["at"] == example["at"] && verdict["scope"] == example["scope"]).next_back();
+    let mut said = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let same = said.rfind(|verdict| verdict["at"] == example["at"] && verdict["scope"] == example["scope"]);
     let same = same.unwrap_or_else(|| panic!("the README shows a verdict that the replay does not give: {example}"));
     for (key, value) in example.as_object().unwrap() {
         // The example is shortened: it names the heaviest signals only.
