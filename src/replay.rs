@@ -239,3 +239,129 @@ impl Chunk {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::decode::DecodeConfig;
+    use crate::engine::EngineConfig;
+    use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+    use crate::source::Record;
+
+    /// Lines that end, or break off with an error.
+    struct Lines {
+        lines: std::vec::IntoIter<String>,
+        line: String,
+        offset: i64,
+        broken: bool,
+    }
+
+    impl Source for Lines {
+        type Error = &'static str;
+
+        fn next(&mut self) -> Result<Option<Record<'_>>, &'static str> {
+            let Some(line) = self.lines.next() else { return if self.broken { Err("broken") } else { Ok(None) } };
+            self.line = line;
+            self.offset += 1;
+            let provenance = Provenance { partition: 0, offset: self.offset - 1, row: 0 };
+            Ok(Some(Record { payload: self.line.as_bytes(), provenance, ..Record::default() }))
+        }
+    }
+
+    /// Writes down what it sees, and breaks off where it is told to.
+    #[derive(Default)]
+    struct Notes {
+        seen: Vec<(i64, u32, bool)>,
+        payloads: Vec<String>,
+        rejections_allowed: Option<usize>,
+        fails_at: Option<usize>,
+    }
+
+    impl Observer for Notes {
+        type Error = &'static str;
+
+        fn keeps_payloads(&self) -> bool {
+            true
+        }
+
+        fn query(&mut self, query: &Query, _: &Outbox) -> Result<(), &'static str> {
+            self.seen.push((query.provenance.offset, query.provenance.row, true));
+            if self.fails_at == Some(self.seen.len()) { Err("disk full") } else { Ok(()) }
+        }
+
+        fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, &'static str> {
+            self.seen.push((record.provenance.offset, record.provenance.row, false));
+            self.payloads.push(String::from_utf8(record.payload.to_vec()).unwrap());
+            let too_many = self.rejections_allowed.is_some_and(|allowed| self.payloads.len() > allowed);
+            Ok(if too_many { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        }
+
+        fn verdict(&mut self, _: &Verdict) -> Result<(), &'static str> {
+            Ok(())
+        }
+    }
+
+    fn reference() -> Arc<Reference> {
+        let cells: Vec<_> = (0..300_u32).map(|i| Raw::Number(f64::from(i % 97))).collect();
+        let features = vec![Column { name: "x".into(), cells: cells.clone() }];
+        let table = Table { features, predictions: cells, probabilities: Vec::new() };
+        Arc::new(fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap())
+    }
+
+    fn run(lines: Vec<String>, broken: bool, notes: &mut Notes) -> Ended<&'static str, &'static str> {
+        let decoder = Decoder::new(&[reference()], DecodeConfig::default()).unwrap();
+        let mut engine = Engine::new(EngineConfig::default(), vec![reference()]).unwrap();
+        replay(Lines { lines: lines.into_iter(), line: String::new(), offset: 0, broken }, decoder, &mut engine, notes)
+    }
+
+    fn line(nth: usize) -> String {
+        match nth % 10 {
+            3 => format!("garbage {nth}"),
+            7 => format!(r#"{{"timestamp":{},"model":"m","instances":[[1],[2],[3]]}}"#, 1_772_442_900 + nth),
+            _ => format!(r#"{{"timestamp":{},"model":"m","features":[{nth}]}}"#, 1_772_442_900 + nth),
+        }
+    }
+
+    #[test]
+    fn everything_is_seen_once_and_in_order() {
+        let mut notes = Notes::default();
+        assert!(matches!(run((0..5_000).map(line).collect(), false, &mut notes), Ended::Whole));
+        let expected = (0..5_000).flat_map(|nth: i64| {
+            let rows = if nth % 10 == 7 { 3 } else { 1 };
+            (0..rows).map(move |row| (nth, row, nth % 10 != 3))
+        });
+        assert!(notes.seen.iter().copied().eq(expected));
+        assert_eq!(notes.payloads.len(), 500);
+        assert_eq!((notes.payloads[0].as_str(), notes.payloads[499].as_str()), ("garbage 3", "garbage 4993"));
+    }
+
+    #[test]
+    fn a_broken_source_is_judged_up_to_the_break() {
+        let mut notes = Notes::default();
+        assert!(matches!(run((0..1_000).map(line).collect(), true, &mut notes), Ended::Source("broken")));
+        assert_eq!(notes.seen.last(), Some(&(999, 0, true)));
+    }
+
+    #[test]
+    fn too_many_rejections_end_the_replay_at_once() {
+        let mut notes = Notes { rejections_allowed: Some(2), ..Notes::default() };
+        assert!(matches!(run((0..100_000).map(line).collect(), false, &mut notes), Ended::Rejections));
+        assert_eq!(notes.seen.last(), Some(&(23, 0, false)));
+    }
+
+    #[test]
+    fn a_failing_observer_ends_the_replay_at_once() {
+        let mut notes = Notes { fails_at: Some(3), ..Notes::default() };
+        assert!(matches!(run((0..100_000).map(line).collect(), false, &mut notes), Ended::Observer("disk full")));
+        assert_eq!(notes.seen.len(), 3);
+    }
+
+    #[test]
+    fn an_empty_log_ends_well() {
+        let mut notes = Notes::default();
+        assert!(matches!(run(Vec::new(), false, &mut notes), Ended::Whole));
+        assert!(notes.seen.is_empty());
+    }
+}

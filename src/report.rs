@@ -16,3 +16,6 @@ pub mod sample;
 pub mod suspects;
 pub mod tally;
 pub mod words;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! What the summary and the page promise, over a small made-up log: that they say who, why and since when; that nothing in a
+//! log can make them say or do something else; and that the same log gives the same bytes.
+
+use std::sync::Arc;
+
+use super::page::Page;
+use super::sample::Sample;
+use super::tally::Tally;
+use crate::engine::EngineConfig;
+use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
+use crate::judge::{At, Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
+use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+use crate::replay::Rejected;
+
+/// A name that would do harm wherever it were not escaped.
+const HOSTILE: &str = "</title><script>alert(1)</script>\"' onload=x \u{202e}\u{1b}[2J";
+
+#[expect(clippy::cast_precision_loss, reason = "small test numbers")]
+fn reference(model: &str) -> Arc<Reference> {
+    let rows = 500;
+    let column = |name: &str, cell: &dyn Fn(usize) -> Raw| Column { name: name.into(), cells: (0..rows).map(cell).collect() };
+    let table = Table {
+        features: vec![
+            column("age", &|i| Raw::Number(17.0 + (i * 7 % 70) as f64)),
+            column(HOSTILE, &|i| Raw::Text(["<b>Private</b>", "State", "None"][i % 3].into())),
+        ],
+        predictions: (0..rows).map(|i| Raw::Number((i % 100) as f64 / 100.0)).collect(),
+        probabilities: Vec::new(),
+    };
+    Arc::new(fit(&table, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap())
+}
+
+fn at(second: i64) -> EventTime {
+    EventTime::from_micros(1_772_442_000_000_000 + second * 1_000_000)
+}
+
+fn query(model: &str, nth: i64) -> Query {
+    let attacker = nth % 5 == 0;
+    Query {
+        time: at(nth * 60),
+        model: model.into(),
+        address: Address::parse(if attacker { "203.0.113.7" } else { ["10.0.0.1", "10.0.0.2", "2001:db8::1"][nth as usize % 3] })
+            .unwrap(),
+        account: if nth % 4 == 0 { HOSTILE.into() } else { String::new() },
+        #[expect(clippy::cast_precision_loss, reason = "small test numbers")]
+        row: vec![
+            if attacker { Cell::number(900.0 + nth as f64) } else { Cell::number(30.0 + (nth % 20) as f64) },
+            Cell::unseen("x"),
+        ],
+        prediction: Prediction::Score(0.5),
+        provenance: Provenance { partition: 0, offset: nth, row: 0 },
+        ..Query::default()
+    }
+}
+
+fn verdict(model: &str, scope: Scope, verdict: Finding, second: i64) -> Verdict {
+    Verdict {
+        at: At(at(second)),
+        scope,
+        model: model.into(),
+        source_ip: None,
+        client_id: None,
+        verdict,
+        family: None,
+        technique: &[],
+        owasp: None,
+        confidence: 0.95,
+        case: None,
+        queries_seen: 9,
+        first_query: None,
+        since: None,
+        members: Vec::new(),
+        features: Vec::new(),
+        signals: Vec::new(),
+        queries: Vec::new(),
+    }
+}
+
+/// What an engine might say of that log.
+fn verdicts(model: &str) -> Vec<Verdict> {
+    let drift = |psi, critical, psi_without_suspects| FeatureDrift { name: HOSTILE.into(), psi, critical, psi_without_suspects };
+    let query_ref = |nth| QueryRef {
+        at: At(at(nth * 60)),
+        request_id: HOSTILE.into(),
+        provenance: Provenance { offset: nth, ..Provenance::default() },
+    };
+    let attacker = Verdict {
+        source_ip: Some("203.0.113.7".into()),
+        family: Some(Family::Boundary),
+        technique: Family::Boundary.techniques(),
+        confidence: 0.999,
+        case: Some(HOSTILE.into()),
+        since: Some(At(at(300))),
+        signals: vec![SignalValue { name: "odd_marginals", value: 0.8, reference: 0.02, evidence: 11.0 }],
+        queries: vec![query_ref(5), query_ref(10), query_ref(100_000)],
+        ..verdict(model, Scope::Client, Finding::Probing, 900)
+    };
+    let account = Verdict { source_ip: None, client_id: Some(HOSTILE.into()), ..attacker.clone() };
+    let campaign = Verdict {
+        scope: Scope::Campaign,
+        source_ip: None,
+        members: vec!["203.0.113.7".into(), HOSTILE.into()],
+        ..attacker.clone()
+    };
+    vec![
+        verdict(model, Scope::Model, Finding::Stable, 60),
+        Verdict { source_ip: Some("203.0.113.7".into()), ..verdict(model, Scope::Client, Finding::Suspicious, 600) },
+        attacker,
+        account,
+        campaign,
+        verdict(model, Scope::Model, Finding::Probing, 900),
+        Verdict { features: vec![drift(0.3, 0.04, 0.01)], ..verdict(model, Scope::Model, Finding::DriftAndProbing, 1200) },
+        Verdict { features: vec![drift(0.2, 0.04, 0.01)], ..verdict(model, Scope::Model, Finding::Drift, 1800) },
+    ]
+}
+
+/// Summary and page of the log, with or without verdicts.
+fn told(model: &str, queries: i64, verdicts: &[Verdict]) -> (String, String) {
+    let reference = reference(model);
+    let mut tally = Tally::new(std::slice::from_ref(&reference));
+    let mut sample = Sample::new(reference);
+    for nth in 0..queries {
+        let query = query(model, nth);
+        tally.accepted(&query);
+        sample.take(&query, (nth > 10).then_some(0.5));
+    }
+    let rejected = Rejected { reason: "not_json", message: HOSTILE, provenance: Provenance::default(), payload: b"" };
+    tally.reject(&rejected);
+    verdicts.iter().for_each(|verdict| tally.verdict(verdict));
+    let page = Page { events: HOSTILE, tally: &tally, samples: &[sample], config: &EngineConfig::default() }.render();
+    (tally.to_string(), page)
+}
+
+#[test]
+fn the_summary_says_who_what_why_and_since_when() {
+    let (summary, _) = told("adult", 100, &verdicts("adult"));
+    for said in [
+        "accepted 100, late 0, rejected 1",
+        "adult: DRIFT + PROBING",
+        "203.0.113.7",
+        "boundary walk, 99.9 % sure after 9 queries, since 2026-03-02 09:05",
+        "because: rare or impossible values",
+        "vanishes without the suspects",
+        "1 group of callers",
+        "not_json, first in line 1",
+    ] {
+        assert!(summary.contains(said), "'{said}' is not in:\n{summary}");
+    }
+}
+
+#[test]
+fn the_page_has_every_picture_with_words_for_those_who_cannot_see_it() {
+    let (_, page) = told("adult", 100, &verdicts("adult"));
+    for label in [
+        "Course of the model",
+        "Distribution of age",
+        "Time between two queries",
+        "Queries of 4 addresses",
+        "PSI 0.30, chance up to 0.040",
+    ] {
+        assert!(page.contains(&format!("aria-label=\"{label}")), "no picture '{label}'");
+    }
+    assert!(
+        page.contains("203.0.113.7: 20 queries, suspect")
+            && page.contains("above: suspects")
+            && page.contains("not kept in the sample")
+    );
+    assert!(page.contains("AML.T0043.001"));
+}
+
+#[test]
+fn nothing_in_a_log_becomes_markup_or_leaves_the_page() {
+    for (summary, page) in [told(HOSTILE, 100, &verdicts(HOSTILE)), told(HOSTILE, 0, &[])] {
+        assert!(!page.contains("<script") && !page.contains("<b>Private"), "markup from the log");
+        for text in [&page, &summary] {
+            assert!(!text.contains(['\u{202e}', '\u{1b}']), "control characters from the log");
+        }
+        let outside: Vec<_> =
+            page.match_indices("://").map(|(at, _)| &page[at.saturating_sub(5)..(at + 20).min(page.len())]).collect();
+        assert!(outside.iter().all(|address| address.contains("www.w3.org")), "{outside:?}");
+        assert!(page.contains("default-src 'none'") && !page.contains(" src="));
+    }
+}
+
+#[test]
+fn a_quiet_log_is_said_to_be_quiet() {
+    let (summary, page) = told("adult", 100, &verdicts("adult")[..1]);
+    assert!(summary.contains("adult: STABLE. Nothing unusual."), "{summary}");
+    assert!(summary.contains("0 callers found probing"), "{summary}");
+    assert!(page.contains("Nobody. No caller gave enough evidence of probing."));
+    assert!(!page.contains("k-suspect\"></i>suspects"));
+}
+
+#[test]
+fn the_same_log_gives_the_same_bytes() {
+    assert_eq!(told("adult", 300, &verdicts("adult")), told("adult", 300, &verdicts("adult")));
+}
+
+#[test]
+fn a_reference_of_other_features_is_said() {
+    let reference = reference("adult");
+    let mut tally = Tally::new(&[reference]);
+    let query = Query { row: vec![Cell::number(1.0), Cell::MISSING], extra_features: 3, ..query("adult", 1) };
+    tally.accepted(&query);
+    let summary = tally.to_string();
+    assert!(summary.contains("1 feature of the reference has no value in any event"), "{summary}");
+    assert!(summary.contains("1 event has features that the reference does not know"), "{summary}");
+}
+
+#[test]
+fn everybody_accused_still_gives_a_page_that_opens() {
+    let accuse = |nth: u32| Verdict {
+        source_ip: Some(std::net::Ipv4Addr::from(nth).to_string()),
+        signals: vec![SignalValue { name: "psi", value: 1.0, reference: 0.0, evidence: f64::from(nth) }],
+        ..verdict("adult", Scope::Client, Finding::Probing, 900)
+    };
+    let many: Vec<_> = (0..5_000).map(accuse).collect();
+    let (summary, page) = told("adult", 100, &many);
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+    assert!(summary.lines().count() < 60, "{summary}");
+}
