@@ -438,3 +438,6 @@ impl<'de> Deserialize<'de> for Cell {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ mod system {
     mod end_to_end;
     mod kafka;
     mod observability;
+    mod profiles;
     mod recordings;
     mod replay;
     mod support;

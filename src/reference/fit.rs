@@ -7,6 +7,9 @@
 mod pairs;
 mod prediction;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 pub use pairs::{coarse_codes, coarse_map};
 
 use super::{Feature, Kind, PredictionKind, Reference, SCHEMA_VERSION, Schema};
@@ -27,8 +30,8 @@ pub enum Raw {
     Number(f64),
     /// true or false.
     Boolean(bool),
-    /// Text.
-    Text(Box<str>),
+    /// Text; shared, because a column of categories repeats a few of them.
+    Text(Arc<str>),
 }
 
 /// A named column of a training table.
@@ -258,6 +261,20 @@ fn raw_text(raw: &Raw) -> String {
     }
 }
 
+/// The different texts of the cells that have a value, ascending.
+fn distinct_texts(cells: &[Raw]) -> Vec<String> {
+    let mut seen: rustc_hash::FxHashSet<Cow<'_, str>> = rustc_hash::FxHashSet::default();
+    for raw in cells.iter().filter(|raw| **raw != Raw::Missing) {
+        seen.insert(match raw {
+            Raw::Text(text) => Cow::Borrowed(text),
+            other => Cow::Owned(raw_text(other)),
+        });
+    }
+    let mut texts: Vec<String> = seen.into_iter().map(Cow::into_owned).collect();
+    texts.sort_unstable();
+    texts
+}
+
 fn is_boolean_word(raw: &Raw) -> bool {
     match raw {
         Raw::Boolean(_) => true,
@@ -327,13 +344,10 @@ fn fit_feature(column: &Column, forced: Option<Kind>) -> Result<Feature, FitErro
         decimals: 0,
     };
     if kind == Kind::Categorical {
-        let mut values: Vec<String> = column.cells.iter().filter(|c| **c != Raw::Missing).map(raw_text).collect();
-        values.sort_unstable();
-        values.dedup();
-        if values.len() > MAX_CATEGORIES {
-            return Err(FitError::TooManyCategories { column: column.name.clone(), distinct: values.len() });
+        feature.values = distinct_texts(&column.cells);
+        if feature.values.len() > MAX_CATEGORIES {
+            return Err(FitError::TooManyCategories { column: column.name.clone(), distinct: feature.values.len() });
         }
-        feature.values = values;
     } else {
         let total: u64 = numbers.iter().map(|(_, count)| count).sum();
         feature.min = numbers.first().map_or(0.0, |n| n.0);
@@ -353,6 +367,7 @@ fn fit_feature(column: &Column, forced: Option<Kind>) -> Result<Feature, FitErro
     for raw in &column.cells {
         let cell = match (raw, kind) {
             (Raw::Missing, _) => Cell::MISSING,
+            (Raw::Text(text), Kind::Categorical) => by_text.get(&**text).map_or(Cell::UNREADABLE, |&i| Cell::category(i)),
             (raw, Kind::Categorical) => by_text.get(raw_text(raw).as_str()).map_or(Cell::UNREADABLE, |&i| Cell::category(i)),
             (raw, _) => raw_number(raw).map_or(Cell::UNREADABLE, Cell::number),
         };

@@ -142,3 +142,106 @@ pub fn verify(reference: &Reference, trusted: &[VerifyingKey]) -> Result<Verifyi
 pub fn require_signature(reference: &Reference, trusted: &[VerifyingKey]) -> Result<(), ReferenceError> {
     verify(reference, trusted).map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+
+    /// As `openssl genpkey -algorithm ed25519` writes it; a key of this test, for nothing else.
+    const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJg3HpxWRhycWspvy7fpdp5NvK6yFPihi31T7Q3Jkt+0\n-----END PRIVATE KEY-----\n";
+    /// As `openssl pkey -pubout` writes its public half.
+    const PUBLIC: &str =
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAdAelgiO8jAB2yD4VCTT8NWKj7LMmz8EESWGhxFgkPOY=\n-----END PUBLIC KEY-----\n";
+
+    fn profile() -> Reference {
+        let numbers = |f: &dyn Fn(u32) -> f64| (0..200).map(|i| Raw::Number(f(i))).collect::<Vec<_>>();
+        let table = Table {
+            features: vec![Column { name: "x".into(), cells: numbers(&|i| f64::from(i) / 7.0) }],
+            predictions: numbers(&|i| f64::from(i) / 200.0),
+            probabilities: Vec::new(),
+        };
+        fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
+    }
+
+    fn other_key() -> SigningKey {
+        SigningKey::from_bytes(&[7; 32])
+    }
+
+    fn signed() -> Reference {
+        let mut reference = profile();
+        sign(&mut reference, &signing_key(PRIVATE).unwrap());
+        reference
+    }
+
+    #[test]
+    fn what_openssl_makes_signs_and_verifies_across_the_file() {
+        let trusted = verifying_keys(PUBLIC).unwrap();
+        let read = Reference::from_json(&signed().to_json().unwrap()).unwrap();
+        assert_eq!(verify(&read, &trusted).unwrap(), trusted[0]);
+        assert_eq!(read.digest, profile().digest, "a signature does not change the content");
+        assert_eq!(signed(), signed(), "signing is deterministic");
+    }
+
+    #[test]
+    fn only_a_trusted_signature_satisfies_require_signature() {
+        let trusted = verifying_keys(PUBLIC).unwrap();
+        assert!(require_signature(&signed(), &trusted).is_ok());
+        let message =
+            |reference: &Reference, trusted: &[VerifyingKey]| require_signature(reference, trusted).unwrap_err().to_string();
+        assert!(message(&profile(), &trusted).contains("it is not signed"));
+        let mut foreign = profile();
+        sign(&mut foreign, &other_key());
+        let refusal = message(&foreign, &trusted);
+        assert!(refusal.contains(&fingerprint(&other_key().verifying_key())) && refusal.contains("not a trusted one"), "{refusal}");
+        assert!(message(&signed(), &[]).contains("not a trusted one"), "no trusted key, no trust");
+        let both = verifying_keys(&format!("my keys:\n{PUBLIC}\nand again\n{PUBLIC}")).unwrap();
+        assert_eq!(both.len(), 2);
+    }
+
+    #[test]
+    fn a_changed_profile_with_a_fresh_digest_is_still_refused() {
+        let mut forged = signed();
+        forged.features[0].edges[0] -= 0.5;
+        forged.digest = forged.content_digest();
+        let read = Reference::from_json(&forged.to_json().unwrap()).unwrap();
+        assert!(signer(&read).unwrap_err().to_string().contains("does not match its content"));
+    }
+
+    #[test]
+    fn the_signature_of_one_key_under_the_name_of_another_is_refused() {
+        let trusted = verifying_keys(PUBLIC).unwrap();
+        let mut forged = profile();
+        sign(&mut forged, &other_key());
+        if let Some(signature) = &mut forged.signature {
+            signature.public_key = BASE64.encode(trusted[0].as_bytes());
+        }
+        assert!(require_signature(&forged, &trusted).unwrap_err().to_string().contains("does not match its content"));
+    }
+
+    #[test]
+    fn malformed_signatures_are_named_and_never_ignored() {
+        let spoil = |change: &dyn Fn(&mut Signature)| {
+            let mut reference = signed();
+            reference.signature.iter_mut().for_each(change);
+            signer(&reference).unwrap_err().to_string()
+        };
+        assert!(spoil(&|s| s.algorithm = "rsa".into()).contains("its signature is of kind 'rsa'"));
+        assert!(spoil(&|s| s.public_key = "AAAA".into()).contains("public key of its signature is malformed"));
+        assert!(spoil(&|s| s.value = "!".into()).contains("its signature is malformed"));
+        assert!(spoil(&|s| s.value = BASE64.encode([0; 64])).contains("does not match"));
+    }
+
+    #[test]
+    fn a_wrong_key_says_what_it_is_and_none_of_its_content() {
+        assert_eq!(signing_key("hello").unwrap_err(), KeyError::NotPem);
+        assert_eq!(signing_key(PUBLIC).unwrap_err(), KeyError::PublicForPrivate);
+        assert_eq!(verifying_keys(PRIVATE).unwrap_err(), KeyError::PrivateForPublic);
+        assert_eq!(verifying_keys("").unwrap_err(), KeyError::NotPem);
+        let encrypted = PRIVATE.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        assert_eq!(signing_key(&encrypted).unwrap_err(), KeyError::Encrypted);
+        let damaged = PRIVATE.replace("MC4CAQ", "MC4CAA");
+        assert_eq!(signing_key(&damaged).unwrap_err(), KeyError::NotEd25519);
+        assert_eq!(signing_key(PRIVATE.trim_end_matches("-----\n")).unwrap_err(), KeyError::NotPem);
+    }
+}

@@ -3,7 +3,9 @@
 //! Up to the row limit every row is kept. Beyond it Algorithm R (Vitter 1985) keeps a uniform sample, with a hash of the row's
 //! number in place of random numbers: the same file gives the same sample on every machine.
 
-use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::open::{Format, Packing};
 use super::{Fault, Loaded, MAX_CELLS, MAX_COLUMNS, MAX_TEXT, MAX_TEXT_TOTAL, ReadOptions, TableError};
@@ -12,6 +14,10 @@ use crate::reference::{Column, Raw, Table};
 
 /// Keeps the reservoir's choices apart from those of the sample that `fit` takes, which hashes row numbers too.
 const SALT: u64 = 0x7461_626c_6521;
+/// Different texts that are shared between cells. Categories are far fewer; beyond it a column holds ids, and sharing is no gain.
+const SHARED_TEXTS: usize = 1 << 16;
+/// Decimal digits that a 64-bit float keeps for certain: with so many or fewer, the number prints as it was written.
+const EXACT_DIGITS: usize = 15;
 /// Names listed in a message before the rest is only counted.
 const NAMES_SHOWN: usize = 30;
 
@@ -50,6 +56,7 @@ pub struct Builder<'a> {
     lines: Vec<u64>,
     rows_read: u64,
     limit: usize,
+    shared: FxHashSet<Arc<str>>,
     text_bytes: usize,
     models_seen: Vec<String>,
     other_models: u64,
@@ -73,6 +80,7 @@ impl<'a> Builder<'a> {
             lines: Vec::new(),
             rows_read: 0,
             limit: options.max_rows,
+            shared: FxHashSet::default(),
             text_bytes: 0,
             models_seen: Vec::new(),
             other_models: 0,
@@ -143,35 +151,40 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     /// If the text is longer than [`MAX_TEXT`].
-    pub fn cell(&self, role: Role, text: &str) -> Result<Raw, Fault> {
+    pub fn cell(&mut self, role: Role, text: &str) -> Result<Raw, Fault> {
         let verbatim = matches!(role, Role::Feature(at) if self.verbatim.get(at) == Some(&true));
-        let raw = self.text(text)?;
-        if !verbatim && raw != Raw::Missing {
+        if !verbatim && !self.options.missing.iter().any(|m| m == text) {
             match text {
                 "true" => return Ok(Raw::Boolean(true)),
                 "false" => return Ok(Raw::Boolean(false)),
                 _ => (),
             }
-            if text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
-                && let Ok(number) = text.parse::<f64>()
-                && number.is_finite()
-                && number.to_string() == text
-            {
+            if let Some(number) = exact_number(text) {
                 return Ok(Raw::Number(number));
             }
         }
-        Ok(raw)
+        self.text(text)
     }
 
     /// The cell of a text that was written as a text: nothing, or the text.
     ///
     /// # Errors
     /// If the text is longer than [`MAX_TEXT`].
-    pub fn text(&self, text: &str) -> Result<Raw, Fault> {
+    pub fn text(&mut self, text: &str) -> Result<Raw, Fault> {
         if text.trim().is_empty() || self.options.missing.iter().any(|m| m == text) {
             return Ok(Raw::Missing);
         }
-        if text.len() > MAX_TEXT { Err(Fault::LongText { length: text.len() }) } else { Ok(Raw::Text(text.into())) }
+        if text.len() > MAX_TEXT {
+            return Err(Fault::LongText { length: text.len() });
+        }
+        if let Some(shared) = self.shared.get(text) {
+            return Ok(Raw::Text(Arc::clone(shared)));
+        }
+        let text: Arc<str> = text.into();
+        if self.shared.len() < SHARED_TEXTS {
+            self.shared.insert(Arc::clone(&text));
+        }
+        Ok(Raw::Text(text))
     }
 
     /// The cell of a number that may not be finite (Parquet holds NaN).
@@ -201,6 +214,25 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Whether the next row will be kept, so that a reader need not take apart what is only counted.
+    pub fn keeps_next(&self) -> bool {
+        self.slot().is_some()
+    }
+
+    /// Counts a row that is not kept.
+    pub fn skip(&mut self) {
+        self.rows_read += 1;
+    }
+
+    /// Where the next row goes: behind the others, or by Algorithm R in place of one of them, or nowhere.
+    fn slot(&self) -> Option<usize> {
+        if self.lines.len() < self.limit {
+            return Some(self.lines.len());
+        }
+        let chosen = mix2(SALT, self.rows_read) % (self.rows_read + 1);
+        usize::try_from(chosen).ok().filter(|&chosen| chosen < self.limit)
+    }
+
     /// Takes a row: its line, its cells by feature index (absent ones are missing; drained), its answer.
     ///
     /// # Errors
@@ -218,24 +250,18 @@ impl<'a> Builder<'a> {
             }
             Answer::Classes(_) => self.saw_classes = true,
         }
-        let number = self.rows_read;
-        self.rows_read += 1;
-        if number == 0 {
+        if self.rows_read == 0 {
             self.limit = self.limit.min(MAX_CELLS / self.columns.len().max(1)).max(1);
         }
-        let at = if self.lines.len() < self.limit {
-            self.grow();
-            self.lines.len() - 1
-        } else {
-            let chosen = mix2(SALT, number) % (number + 1);
-            match usize::try_from(chosen) {
-                Ok(chosen) if chosen < self.limit => chosen,
-                _ => {
-                    cells.clear();
-                    return Ok(());
-                }
-            }
+        let slot = self.slot();
+        self.rows_read += 1;
+        let Some(at) = slot else {
+            cells.clear();
+            return Ok(());
         };
+        if at == self.lines.len() {
+            self.grow();
+        }
         self.lines[at] = line;
         for column in &mut self.columns {
             let old = std::mem::replace(&mut column.cells[at], Raw::Missing);
@@ -309,9 +335,26 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Bytes that a cell's text takes for itself alone; those of shared texts are bounded by [`SHARED_TEXTS`].
 fn text_bytes(raw: &Raw) -> usize {
     match raw {
-        Raw::Text(text) => text.len(),
+        Raw::Text(text) if Arc::strong_count(text) == 1 => text.len(),
         _ => 0,
     }
+}
+
+/// The number of a text that is written exactly as the number prints.
+fn exact_number(text: &str) -> Option<f64> {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    let (whole, fraction) = match digits.iter().position(|&b| b == b'.') {
+        Some(point) => (&digits[..point], Some(&digits[point + 1..])),
+        None => (digits, None),
+    };
+    let all_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    let canonical = all_digits(whole)
+        && (whole == b"0" || whole[0] != b'0')
+        && fraction.is_none_or(|f| all_digits(f) && f.last() != Some(&b'0'))
+        && text != "-0";
+    let number: f64 = if canonical { text.parse().ok()? } else { return None };
+    (digits.len() <= EXACT_DIGITS || number.to_string() == text).then_some(number)
 }

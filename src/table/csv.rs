@@ -37,6 +37,14 @@ pub fn read<'a>(source: Box<dyn BufRead + 'a>, delimiter: Option<u8>, builder: &
             return Ok(());
         }
         let line = record.position().map_or(line, ::csv::Position::line);
+        if !builder.keeps_next() {
+            let broken = record.iter().zip(&names).find(|(field, _)| std::str::from_utf8(field).is_err());
+            match broken {
+                Some((_, name)) => return Err(Fault::NotUtf8.at_column(line, name)),
+                None => builder.skip(),
+            }
+            continue;
+        }
         let mut answer = Answer::Scalar(Raw::Missing);
         for ((field, role), name) in record.iter().zip(&roles).zip(&names) {
             if *role == Role::Dropped {

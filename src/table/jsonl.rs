@@ -204,7 +204,7 @@ impl Row {
         }
     }
 
-    fn fill(&mut self, line: u64, at: usize, name: &str, value: Json, builder: &Builder<'_>) -> Result<(), TableError> {
+    fn fill(&mut self, line: u64, at: usize, name: &str, value: Json, builder: &mut Builder<'_>) -> Result<(), TableError> {
         if self.filled.len() <= at {
             self.filled.resize(at + 1, 0);
         }

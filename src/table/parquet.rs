@@ -3,9 +3,10 @@
 //! Columns that are left out are not even decoded. A 32-bit float becomes the number that its shortest decimal spelling
 //! means (0.1 stays 0.1), because that is what logs of the same value say.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use ::parquet::file::reader::{FileReader as _, SerializedFileReader};
 use ::parquet::record::{Field, Row};
@@ -21,8 +22,31 @@ use crate::reference::Raw;
 /// [`Fault`]s with row and column. Damage in the file that makes the Parquet library give up in a panic is an error too.
 pub fn read(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), TableError> {
     // The builder is thrown away with the error, so that what a panic left half done is never seen.
-    catch_unwind(AssertUnwindSafe(|| read_rows(file, progress, builder)))
+    quietly(|| catch_unwind(AssertUnwindSafe(|| read_rows(file, progress, builder))))
         .unwrap_or_else(|_| Err(Fault::Parquet("the file is damaged".into()).into()))
+}
+
+thread_local! {
+    /// Whether a panic on this thread is expected, and caught.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs something whose panics are caught, without the report that would frighten the person at the terminal. Panics of every
+/// other thread are reported as ever.
+fn quietly<T>(run: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                report(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = run();
+    QUIET.set(false);
+    result
 }
 
 fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), TableError> {
@@ -71,7 +95,7 @@ fn read_row(line: u64, row: Row, cells: &mut Vec<(usize, Raw)>, builder: &mut Bu
     Ok(answer)
 }
 
-fn scalar(field: Field, builder: &Builder<'_>) -> Result<Raw, Fault> {
+fn scalar(field: Field, builder: &mut Builder<'_>) -> Result<Raw, Fault> {
     #[expect(clippy::cast_precision_loss, reason = "integers beyond 2^53 are ids; as features they are numbers like others")]
     let number = match field {
         Field::Null => return Ok(Raw::Missing),
@@ -109,7 +133,7 @@ fn shortest(narrow: f32) -> f64 {
 }
 
 /// The answer: a scalar, or probabilities as a structure (a field a class) or a map.
-fn prediction(field: Field, builder: &Builder<'_>) -> Result<Answer, Fault> {
+fn prediction(field: Field, builder: &mut Builder<'_>) -> Result<Answer, Fault> {
     let classes: Vec<(String, Field)> = match field {
         Field::Group(row) => row.into_columns(),
         Field::MapInternal(map) => {

@@ -14,6 +14,9 @@ const COARSE_LIMIT: usize = 12;
 const PAIRS_PER_FEATURE: usize = 3;
 /// Mutual information in nats below which a pair says nothing that a row could break.
 const MIN_INFORMATION: f64 = 0.003;
+/// Standard deviations of the estimate under independence (2M·I is χ² with df degrees) that a pair must exceed. A hundred features
+/// have 5,000 pairs; without this the strongest of them would be noise wherever rows are few.
+const NOISE: f64 = 5.0;
 
 /// Coarse code of each code of a feature: few enough that joint tables fill up.
 ///
@@ -59,7 +62,8 @@ pub(super) fn fit_pairs(features: &[Feature], sample: &[Vec<Cell>]) -> Vec<Pair>
                 counts[x * sizes[b] + y] += 1;
             }
             let information = mutual_information(&counts, sizes[b], sample.len());
-            if information > MIN_INFORMATION {
+            let noise = NOISE * (degrees(&counts, sizes[b]) / 2.0).sqrt() / sample.len().max(1) as f64;
+            if information > MIN_INFORMATION.max(noise) {
                 pairs.push(Pair { a, b, information, counts });
             }
         }
@@ -69,11 +73,24 @@ pub(super) fn fit_pairs(features: &[Feature], sample: &[Vec<Cell>]) -> Vec<Pair>
     pairs
 }
 
+/// Row and column sums of a joint table.
+fn margins(counts: &[u32], width: usize) -> (Vec<f64>, Vec<f64>) {
+    let height = counts.len() / width;
+    let rows = (0..height).map(|x| counts[x * width..(x + 1) * width].iter().map(|&n| f64::from(n)).sum()).collect();
+    let columns = (0..width).map(|y| (0..height).map(|x| f64::from(counts[x * width + y])).sum()).collect();
+    (rows, columns)
+}
+
+/// Degrees of freedom of a joint table: codes that occur, less one, multiplied.
+fn degrees(counts: &[u32], width: usize) -> f64 {
+    let (rows, columns) = margins(counts, width);
+    let occupied = |sums: &[f64]| sums.iter().filter(|&&s| s > 0.0).count().saturating_sub(1).max(1) as f64;
+    occupied(&rows) * occupied(&columns)
+}
+
 fn mutual_information(counts: &[u32], width: usize, rows: usize) -> f64 {
     let total = rows as f64;
-    let height = counts.len() / width;
-    let row_sums: Vec<f64> = (0..height).map(|x| counts[x * width..(x + 1) * width].iter().map(|&n| f64::from(n)).sum()).collect();
-    let column_sums: Vec<f64> = (0..width).map(|y| (0..height).map(|x| f64::from(counts[x * width + y])).sum()).collect();
+    let (row_sums, column_sums) = margins(counts, width);
     let mut information = 0.0;
     for (i, &n) in counts.iter().enumerate() {
         if n > 0 {
@@ -81,6 +98,5 @@ fn mutual_information(counts: &[u32], width: usize, rows: usize) -> f64 {
             information += n / total * (n * total / (row_sums[i / width] * column_sums[i % width])).ln();
         }
     }
-    let occupied = |sums: &[f64]| sums.iter().filter(|&&s| s > 0.0).count().saturating_sub(1).max(1) as f64;
-    information - occupied(&row_sums) * occupied(&column_sums) / (2.0 * total)
+    information - degrees(counts, width) / (2.0 * total)
 }

@@ -1,7 +1,9 @@
 //! The distribution of the model's answers, and what form they have.
 
+use std::borrow::Cow;
+
 use super::{DISCRETE_LIMIT, FitError, FitOptions, MAX_CLASSES, Raw, Table, continuous_edges, decimals};
-use super::{is_boolean_word, raw_number, raw_text, tally};
+use super::{distinct_texts, is_boolean_word, raw_number, raw_text, tally};
 use crate::reference::{PredictionKind, PredictionProfile};
 
 /// Learns the answers' profile: the declared form, or the one that all answers have.
@@ -37,7 +39,10 @@ fn fit_probabilities(table: &Table, options: &FitOptions) -> Result<PredictionPr
     if classes.len() > MAX_CLASSES {
         return Err(FitError::TooManyClasses { distinct: classes.len() });
     }
-    let tops = table.probabilities.iter().map(|row| row.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| name.as_str()));
+    let tops = table
+        .probabilities
+        .iter()
+        .map(|row| row.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| Cow::Borrowed(name.as_str())));
     let counts = class_counts(&classes, tops);
     Ok(PredictionProfile { kind: PredictionKind::Probabilities, classes, edges: Vec::new(), counts, threshold: options.threshold })
 }
@@ -62,21 +67,23 @@ fn fit_labels(table: &Table, options: &FitOptions) -> Result<PredictionProfile, 
     if options.threshold.is_some() {
         return Err(FitError::Options("labels have no threshold; leave --threshold out, or say --prediction-kind score"));
     }
-    let texts: Vec<String> = table.predictions.iter().map(raw_text).collect();
-    let mut classes: Vec<String> = texts.iter().filter(|t| !t.is_empty()).cloned().collect();
-    classes.sort_unstable();
-    classes.dedup();
+    let classes = distinct_texts(&table.predictions);
     if classes.len() > MAX_CLASSES {
         return Err(FitError::TooManyClasses { distinct: classes.len() });
     }
-    let counts = class_counts(&classes, texts.iter().map(|t| Some(t.as_str()).filter(|t| !t.is_empty())));
+    let texts = table.predictions.iter().map(|raw| match raw {
+        Raw::Missing => None,
+        Raw::Text(text) => Some(Cow::Borrowed(&**text)),
+        other => Some(Cow::Owned(raw_text(other))),
+    });
+    let counts = class_counts(&classes, texts);
     Ok(PredictionProfile { kind: PredictionKind::Label, classes, edges: Vec::new(), counts, threshold: None })
 }
 
-fn class_counts<'a>(classes: &[String], answers: impl Iterator<Item = Option<&'a str>>) -> Vec<u64> {
+fn class_counts<'a>(classes: &[String], answers: impl Iterator<Item = Option<Cow<'a, str>>>) -> Vec<u64> {
     let mut counts = vec![0; classes.len() + 1];
     for answer in answers {
-        let index = answer.and_then(|a| classes.binary_search_by(|c| c.as_str().cmp(a)).ok());
+        let index = answer.and_then(|a| classes.binary_search_by(|c| c.as_str().cmp(&a)).ok());
         counts[index.unwrap_or(classes.len())] += 1;
     }
     counts

@@ -1,0 +1,25 @@
+//! What the readers promise: the table means what the file means, or the error says where it does not.
+
+mod faults;
+mod formats;
+mod properties;
+
+use super::{Loaded, ReadOptions, TableError, read_bytes};
+use crate::reference::Raw;
+
+/// Reads text under a file name.
+fn load(name: &str, text: &str) -> Result<Loaded, TableError> {
+    read_bytes(name, text.as_bytes(), &ReadOptions::default())
+}
+
+fn cells<'a>(loaded: &'a Loaded, column: &str) -> &'a [Raw] {
+    &loaded.table.features.iter().find(|c| c.name == column).unwrap().cells
+}
+
+fn names(loaded: &Loaded) -> Vec<&str> {
+    loaded.table.features.iter().map(|c| c.name.as_str()).collect()
+}
+
+fn text(text: &str) -> Raw {
+    Raw::Text(text.into())
+}
