@@ -144,7 +144,7 @@ fn queries(refs: &[QueryRef], sample: &Sample) -> Markup {
         .map(|(query, row)| {
             let drawn = html! {
                 tr {
-                    td { (words::moment(query.at.0)) }
+                    td.t { (words::moment(query.at.0)) }
                     td.mono { (words::printable(&query.request_id, 24)) }
                     td.n { (query.provenance.offset + 1) @if query.provenance.row > 0 { "/" (query.provenance.row + 1) } }
                     @match row {

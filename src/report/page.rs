@@ -301,7 +301,7 @@ fn cases(model: &ModelTally, sample: &Sample) -> Markup {
     html! {
         h3 { "Who was found, and why" }
         (overview(shown))
-        @if all > shown.len() { p.note { (words::count((all - shown.len()) as u64)) " more are in the file of --verdicts." } }
+        @if all > shown.len() { p.note { (words::counted((all - shown.len()) as u64, "more case is", "more cases are")) " in the file of --verdicts." } }
         p.lead style="margin-top:18px" { "Each statistic is shown with what honest traffic usually shows, and with its evidence (7 is about one in a thousand by chance)." }
         @for (who, subject) in open { (case::draw(who, subject, sample)) }
         @if !folded.is_empty() {

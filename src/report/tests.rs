@@ -162,7 +162,7 @@ fn the_page_has_every_picture_with_words_for_those_who_cannot_see_it() {
     }
     assert!(
         page.contains("203.0.113.7: 20 queries, suspect")
-            && page.contains("above: suspects")
+            && page.contains("above all seen: suspects")
             && page.contains("not kept in the sample")
     );
     assert!(page.contains("AML.T0043.001"));

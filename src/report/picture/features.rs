@@ -158,7 +158,12 @@ impl Spread<'_> {
             kept.push(rest);
             bins = kept;
         }
-        let outside = [(code::BELOW, "below"), (code::ABOVE, "above"), (code::UNSEEN, "never seen"), (code::MISSING, "missing")];
+        let outside = [
+            (code::BELOW, "below all seen"),
+            (code::ABOVE, "above all seen"),
+            (code::UNSEEN, "never seen"),
+            (code::MISSING, "missing"),
+        ];
         for (extra, label) in outside {
             let bin = bin(own + extra, label.into());
             if bin.largest() > 0.0 {
