@@ -31,12 +31,8 @@ test_needs=(
     "prometheus promtool"
     "prometheus-alertmanager prometheus-alertmanager"
     "zstd zstd"
-<<<<<<< HEAD
     "procps /bin/kill"                                   # tests stop what they started, by its number
     "openssl openssl"                                    # makes keys for signed profiles
-=======
-    "openssl openssl"                                    # makes the keys that profiles are signed with
->>>>>>> 41ecf9e (Test fit, the readers, signatures and the shipped profiles; read long files in less memory)
     "python3 python3"                                    # checks the documents' links, scores recorded traffic
 )
 
