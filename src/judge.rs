@@ -5,6 +5,7 @@
 
 pub mod campaign;
 pub mod client;
+pub mod culprit;
 pub mod distribution;
 pub mod drift;
 pub mod evidence;

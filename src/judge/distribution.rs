@@ -60,7 +60,7 @@ pub struct ClientDistribution {
     pub votes: u32,
     /// Votes with p ≤ cut, by statistic and cut; read once, at the end of warm-up.
     exceeded: [[u16; CUTS.len()]; STATISTICS],
-    recent: Vec<u8>,
+    recent: Vec<u16>,
     recent_next: usize,
     seen: [u64; 8],
     /// Votes before evidence first became suspicious.
@@ -71,8 +71,10 @@ pub struct ClientDistribution {
     peer_votes: u8,
     /// Largest evidence so far.
     pub peak: f64,
-    /// Blame by feature while suspicious, for attribution.
+    /// Cells of the newest vote.
     pub lowest: Cells,
+    /// Whether one or two features explain the evidence, and at how many votes that was last asked.
+    pub explained: Option<(bool, u32)>,
 }
 
 /// What the judge must know of the client that votes.
@@ -134,12 +136,8 @@ impl ClientDistribution {
         if bits.iter().all(|b| self.seen[b / 64] >> (b % 64) & 1 == 1) {
             return false;
         }
-        // One byte a code is enough to tell neighbours: equal bytes of unequal codes are rare and only cost a vote.
-        let byte = |c: u16| (c ^ (c >> 8)) as u8;
-        let near = self
-            .recent
-            .chunks_exact(width.max(1))
-            .any(|row| row.iter().zip(&codes.fine).filter(|(a, b)| **a != byte(**b)).count() <= 1);
+        let near =
+            self.recent.chunks_exact(width.max(1)).any(|row| row.iter().zip(&codes.fine).filter(|(a, b)| a != b).count() <= 1);
         if near {
             return false;
         }
@@ -148,7 +146,7 @@ impl ClientDistribution {
             self.seen = [0; 8];
         }
         bits.iter().for_each(|b| self.seen[b / 64] |= 1 << (b % 64));
-        let row = codes.fine.iter().map(|&c| byte(c));
+        let row = codes.fine.iter().copied();
         if self.recent.len() < RECENT_VOTES * width {
             self.recent.extend(row);
         } else {
@@ -159,6 +157,16 @@ impl ClientDistribution {
         true
     }
 
+    /// Codes of the recent votes, in no particular order.
+    pub fn recent(&self, width: usize) -> impl Iterator<Item = &[u16]> {
+        self.recent.chunks_exact(width.max(1))
+    }
+
+    /// Whether one or two features were found to explain the evidence.
+    pub fn is_explained(&self) -> bool {
+        self.explained.is_some_and(|(explained, _)| explained)
+    }
+
     /// Share of votes with p ≤ [`CUTS`]\[2\] for a statistic, 0 to 1.
     pub fn exceedance(&self, statistic: usize) -> f64 {
         f64::from(self.exceeded[statistic][2]) / f64::from(self.votes.max(1))
@@ -166,7 +174,7 @@ impl ClientDistribution {
 
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
-        self.recent.capacity()
+        self.recent.capacity() * 2
     }
 }
 
@@ -209,6 +217,11 @@ impl Population {
     /// Whether the pool of newcomers is alarmed.
     pub fn pool_active(&self, now: EventTime) -> bool {
         self.pool_alarm.is_some_and(|alarm| now < alarm.plus_seconds(POOL_SECONDS))
+    }
+
+    /// Likelihood ratios in force.
+    pub fn factors(&self) -> &Factors {
+        &self.client_factors
     }
 
     /// Evidence at which members of an alarmed wave are named: a thousandth of the full threshold, since the pool's own alarm

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::campaign::Component;
 use super::client::{Client, Flag, Key, blame, case_id};
+use super::culprit::Culprits;
 use super::density_family;
 use super::distribution::{Outcome, Population, SUSPICIOUS, Voter};
 use super::drift::{self, Drift};
@@ -36,6 +37,8 @@ const TALLY_FROM: u64 = 8;
 const PROBING_SECONDS: i64 = 6 * 3600;
 /// Quiet drift evaluations after which the model is no longer said to drift: two hours.
 const DRIFT_RELEASE: u32 = 8;
+/// Share of the evidence of a wave's member that must remain without its two most blamed features.
+const WAVE_SHARE: f64 = 0.1;
 /// A distribution alarm's most certain statement; arithmetic saturates beyond.
 const MOST_CERTAIN: f64 = 0.999_999;
 
@@ -61,6 +64,7 @@ pub struct ModelJudge {
     codes: Codes,
     density: Density,
     masked: Vec<bool>,
+    culprits: Culprits,
     watermark: Watermark,
     minutes: Ring<Pane>,
     quarters: Ring<ValuePane>,
@@ -99,6 +103,7 @@ impl ModelJudge {
             salt: config.salt,
             density: Density::new(&reference, &coder, &masked),
             masked,
+            culprits: Culprits::default(),
             codes: Codes::default(),
             watermark: Watermark::new(i64::from(config.allowed_lateness_seconds), MAX_JUMP_SECONDS),
             minutes: Ring::new(24 * 60, 60),
@@ -232,7 +237,9 @@ impl ModelJudge {
             client.keep(query);
         }
         match outcome {
+            Outcome::Accused { .. } if self.explained(at, self.population.member_threshold()) => {}
             Outcome::Accused { evidence, threshold } => {
+                let Some(client) = self.clients.get(at) else { return };
                 let votes = f64::from(client.distribution.votes);
                 let confidence = (1.0 - votes / evidence.max(threshold)).clamp(0.5, MOST_CERTAIN);
                 let active = self.population.pool_active(query.time);
@@ -245,6 +252,23 @@ impl ModelJudge {
             }
             _ => self.maybe_suspicious(at, query, out),
         }
+    }
+
+    /// Whether one or two features explain what distribution evidence has against a client.
+    fn explained(&mut self, at: SlotRef, enough: f64) -> bool {
+        let Some(client) = self.clients.get_mut(at) else { return false };
+        let state = &mut client.distribution;
+        let explained = self.culprits.explain(
+            state,
+            &self.density,
+            &self.masked,
+            &self.reference,
+            &self.coder,
+            self.population.factors(),
+            enough,
+        );
+        state.explained = Some((explained, state.votes));
+        explained
     }
 
     /// Case of the current wave of newcomers.
@@ -278,6 +302,9 @@ impl ModelJudge {
             .map(|(at, _, _)| at)
             .collect();
         for at in members {
+            if self.explained(at, threshold * WAVE_SHARE) {
+                continue;
+            }
             let family = density_family(client_of(&self.clients, at));
             let confidence = client_of(&self.clients, at)
                 .map_or(0.5, |c| (1.0 - f64::from(c.distribution.votes) / c.distribution.detector.total()).clamp(0.5, 0.999));
@@ -479,6 +506,7 @@ impl ModelJudge {
     }
 
     fn evaluate(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
+        self.ask_for_explanations();
         let (population, clients) = (&self.population, &self.clients);
         let active = population.pool_active(now);
         let wave = population.pool_since.plus_seconds(-1800);
@@ -486,7 +514,9 @@ impl ModelJudge {
             clients.get(at).is_none_or(|c| {
                 let evidence = c.distribution.detector.total();
                 let newcomer = population.is_newcomer(c.first);
-                c.is_flagged() || evidence >= SUSPICIOUS || (active && newcomer && (evidence >= 4.0 || c.first >= wave))
+                c.is_flagged()
+                    || (evidence >= SUSPICIOUS && !c.distribution.is_explained())
+                    || (active && newcomer && (evidence >= 4.0 || c.first >= wave))
             })
         };
         let finding = self.drift.evaluate(now, suspect);
@@ -500,6 +530,20 @@ impl ModelJudge {
         let features = if found { self.drift.of(&finding) } else { Vec::new() };
         self.rate_p95 = self.rate_percentile(now);
         self.say(now, features, out);
+    }
+
+    /// Asks of every suspicious client whether one or two features explain it: then it belongs in the drift test.
+    fn ask_for_explanations(&mut self) {
+        let suspicious: Vec<SlotRef> = self
+            .clients
+            .iter()
+            .filter(|(_, _, c)| !c.is_flagged() && c.distribution.detector.total() >= SUSPICIOUS)
+            .filter(|(_, _, c)| c.distribution.explained.is_none_or(|(_, votes)| votes != c.distribution.votes))
+            .map(|(at, _, _)| at)
+            .collect();
+        for at in suspicious {
+            self.explained(at, SUSPICIOUS);
+        }
     }
 
     /// Leaves drifting features out of the dependence statistics, when peers are not calm because of them.

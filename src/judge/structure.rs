@@ -302,8 +302,8 @@ impl Structure {
                     || (component_rows >= 2.0 && c.log_p + (MULTIPLICITY * component_rows).ln() < GROWS))
         });
         let crossed = best_any.is_some_and(|c| reference_log_p > c.log_p && self.history.meta(c.row).address != sender.0);
-        if !own_link && best_any.is_some() {
-            self.races.note(at, crossed, rows_in_memory);
+        if !own_link && let Some(nearest) = best_any {
+            self.races.note(at, crossed && row - nearest.row <= RACE_SPAN, rows_in_memory.min(RACE_SPAN as f64));
         }
         let target = if own_link {
             best_own
@@ -708,6 +708,9 @@ impl Structure {
 /// Races kept, and of one client among them: enough that a client or a small campaign cannot move the estimate far.
 const RACES: usize = 512;
 const RACES_EACH: usize = 8;
+/// Rows of traffic that race against the reference: few enough that all of them are of the present world, also just after it
+/// changed.
+const RACE_SPAN: u64 = 2048;
 /// Races before the estimate is believed.
 const MIN_RACES: usize = 64;
 

@@ -95,6 +95,12 @@ impl Coder {
         &self.features
     }
 
+    /// Coarse codes that belong to fine ones.
+    pub fn coarsen(&self, codes: &mut Codes) {
+        codes.coarse.clear();
+        codes.coarse.extend(codes.fine.iter().zip(&self.coarse).map(|(&fine, map)| map[usize::from(fine)]));
+    }
+
     /// Codes of a row. A row that is too short counts as missing at its end.
     pub fn encode(&self, row: &[Cell], codes: &mut Codes) {
         codes.fine.clear();
@@ -201,6 +207,20 @@ impl Density {
 
     fn fisher(&self, scores: [f32; 3]) -> f32 {
         (0..3).map(|k| -conformal(&self.scores[k], scores[k]).ln() as f32).sum()
+    }
+
+    /// Adds to `blame`, per feature, how much it contributes to a row's oddity: half of each broken pair, and its own rarity.
+    pub fn blame(&self, codes: &Codes, blame: &mut [f32]) {
+        for pair in &self.pairs {
+            let lift = pair.lift[usize::from(codes.coarse[pair.a]) * pair.width + usize::from(codes.coarse[pair.b])];
+            if lift < 0.0 {
+                blame[pair.a] -= lift / 2.0;
+                blame[pair.b] -= lift / 2.0;
+            }
+        }
+        for (j, table) in self.rarity.iter().enumerate() {
+            blame[j] += table.get(usize::from(codes.fine[j])).copied().unwrap_or(0.0);
+        }
     }
 
     /// Cells of a row's p-values.
