@@ -8,7 +8,7 @@
 //! None of it looks at where in feature space the rows lie, which is why drift leaves it alone. What drift does change is how
 //! alike natural rows are; a reservoir of live unlinked rows measures that and is subtracted.
 
-use super::campaign::Components;
+use super::campaign::{Components, Member};
 use super::client::{Client, Key};
 use crate::event::{Cell, Query};
 use crate::hash;
@@ -33,6 +33,9 @@ const CLOSENESS: f64 = 13.8;
 const LINK_RATE: f64 = 0.1;
 /// Habits that count beside closeness: e⁸ ≈ 3000 to one against the most machine-like person.
 const HABITS: f64 = 8.0;
+/// Rows of a usual client's day. Beyond them the bar for habits rises with the logarithm of the rows, so that the chance of an
+/// alarm does not grow with how long one watches: a batch job makes a hundred times as many steps as a person.
+const USUAL_ROWS: f64 = 20.0;
 /// One step's most, in nats: no single row convicts.
 const STEP_CAP: f64 = 3.912_023_005_428_146;
 /// Edits of one base row after which habits no longer matter: nobody edits one form eighty times within memory by hand.
@@ -48,10 +51,13 @@ const COMPONENT_RATE: f64 = 0.002;
 /// Evidence at which a component is a campaign.
 const CAMPAIGN: f64 = 18.0;
 /// −ln of the expected number of coincidental components per filling of the history, each row being a possible start: one
-/// in a hundred.
+/// in a hundred. What drift has added to the likeness of live rows is added to it: by so much the links are in doubt.
 const COINCIDENCE: f64 = 4.605_170_185_988_091;
 /// A member's own share at which he is named.
 const MEMBER: f64 = 7.0;
+/// Share of a member's own rows that lie in the component: an honest caller touches a search now and then, a searcher spends
+/// most of his queries on it, or half under cover traffic.
+const MEMBER_ROWS: f64 = 0.25;
 /// Distinct addresses of a campaign.
 const CAMPAIGN_ADDRESSES: usize = 3;
 /// Rate at most at which an honest trail changes its address (a phone that roams), and with the same account.
@@ -524,7 +530,7 @@ impl Structure {
                 evidence,
                 component: Some(component),
             };
-            if own.closeness > CLOSENESS && own.habits > HABITS {
+            if own.closeness > CLOSENESS && own.habits > HABITS + (f64::from(own.rows) / USUAL_ROWS).max(1.0).ln() {
                 out.push(accuse(Grounds::Search, own.closeness.max(own.habits)));
                 if state.rows >= 4 && f64::from(member.rows) + 1.0 >= 0.6 * f64::from(state.rows) {
                     state.flagged.get_or_insert(query.time);
@@ -533,14 +539,15 @@ impl Structure {
                 out.push(accuse(Grounds::EditBudget, own.closeness));
             }
         }
+        let shift = self.drift_shift;
         let together = self.races.together(state.surprising, link.row - state.first_row);
         if state.flagged.is_none()
             && state.evidence > CAMPAIGN
             && state.addresses.len() >= CAMPAIGN_ADDRESSES
-            && together > (self.history.len() as f64 + 1.0).ln() + COINCIDENCE
+            && together > (self.history.len() as f64 + 1.0).ln() + COINCIDENCE + self.drift_shift
         {
             state.flagged = Some(query.time);
-            for (client, member) in state.members.iter().filter(|(_, m)| m.share > MEMBER) {
+            for (client, member) in state.members.iter().filter(|(at, m)| belongs(m, own_rows(clients, **at), shift)) {
                 out.push(Accusation {
                     client: *client,
                     grounds: Grounds::Campaign,
@@ -550,7 +557,7 @@ impl Structure {
                 });
             }
         }
-        if state.flagged.is_some() && member.share > MEMBER {
+        if state.flagged.is_some() && belongs(&member, own_rows(clients, link.at), shift) {
             out.push(Accusation {
                 client: link.at,
                 grounds: Grounds::Campaign,
@@ -770,6 +777,16 @@ struct Link {
     own_rows: f64,
     /// Whether the nearest row is somebody else's and nearer than any reference row.
     crossed: bool,
+}
+
+/// Rows of a client that structure evidence has seen.
+fn own_rows(clients: &Table<Key, Client>, at: SlotRef) -> u32 {
+    clients.get(at).map_or(0, |c| c.structure.rows)
+}
+
+/// Whether a member's share and the part of its rows in the component name it.
+fn belongs(member: &Member, rows: u32, shift: f64) -> bool {
+    member.share > MEMBER + shift && f64::from(member.rows) >= MEMBER_ROWS * f64::from(rows)
 }
 
 fn step_from<'a>(features: &'a [Feature], hashes: &RowHashes, history: &History, parent: Candidate, query: &Query) -> Step<'a> {

@@ -4,7 +4,7 @@
 //! successive near rows differ and weighs, step by step, a machine's habits against the most machine-like person that one would
 //! still call a person:
 //! * how many features change at once (a form is edited one to three fields at a time),
-//! * switching to another feature at almost every step (people stay with a field),
+//! * touching one feature after another (people play with two or three fields),
 //! * values: the range's extremes first, exact midpoints of values tried before (bisection), equal steps (a lattice), each
 //!   category exactly once (enumeration).
 //!
@@ -20,8 +20,14 @@ use crate::reference::Feature;
 
 /// Chance that a person changes one field more before asking again; two fields at once are then 0.15·0.85, and so on.
 const MORE_FIELDS: f64 = 0.15;
-/// Chance at most with which a person moves to another field at the next step.
-const SWITCH: f64 = 0.05;
+/// Chance at most with which a person's next step moves to a field not touched before, when one, two, or more were: a form user
+/// plays with two or three fields, hardly ever with a fourth.
+const NEW_FIELD: [f64; 3] = [0.3, 0.2, 0.05];
+/// Chance at most of going back to a field touched before, while there are at most three, and beyond: going to and fro
+/// between a few fields is what people do.
+const KNOWN_FIELD: (f64, f64) = (0.9, 0.2);
+/// Fields that a person plays with.
+const FEW_FIELDS: usize = 3;
 /// Chance that a person tries the very end of a range.
 const EXTREME: f64 = 0.05;
 /// Chance that a person's step equals the one before, for coarse and for fine steps (a slider's notch repeats).
@@ -42,6 +48,7 @@ pub struct EditProcess {
     switches: f32,
     stays: f32,
     last_feature: Option<u16>,
+    touched: Vec<u16>,
     line: u64,
     visited: Vec<f64>,
     previous: f64,
@@ -101,6 +108,7 @@ impl Default for EditProcess {
             switches: 0.5,
             stays: 0.5,
             last_feature: None,
+            touched: Vec::new(),
             line: 0,
             visited: Vec::new(),
             previous: f64::NAN,
@@ -128,13 +136,7 @@ impl EditProcess {
             self.line_sum = 0.0;
             self.bisection_sum = 0.0;
         }
-        if let Some(last) = self.last_feature {
-            evidence += if last == step.feature {
-                learn(&mut self.stays, &mut self.switches, 1.0)
-            } else {
-                learn(&mut self.switches, &mut self.stays, SWITCH)
-            };
-        }
+        evidence += self.field(step.feature);
         self.last_feature = Some(step.feature);
         let line = mix(step.line ^ u64::from(step.feature));
         if self.line != line {
@@ -150,6 +152,27 @@ impl EditProcess {
         evidence
             + capped(&mut self.line_sum, values.clamp(-1.0, 2.3), LINE_CAP)
             + capped(&mut self.bisection_sum, midpoint.max(-1.0), BISECTION_CAP)
+    }
+
+    /// Evidence of which field a one-field step changes.
+    fn field(&mut self, feature: u16) -> f64 {
+        let known = self.touched.contains(&feature);
+        let count = self.touched.len();
+        if !known && count < VISITED {
+            self.touched.push(feature);
+        }
+        match self.last_feature {
+            None => 0.0,
+            Some(last) if last == feature => learn(&mut self.stays, &mut self.switches, 1.0),
+            Some(_) => {
+                let bound = match (known, count) {
+                    (true, n) if n <= FEW_FIELDS => KNOWN_FIELD.0,
+                    (true, _) => KNOWN_FIELD.1,
+                    (false, n) => NEW_FIELD[n.clamp(1, NEW_FIELD.len()) - 1],
+                };
+                learn(&mut self.switches, &mut self.stays, bound)
+            }
+        }
     }
 
     fn breadth(&mut self, changed: u16, width: usize) -> f64 {

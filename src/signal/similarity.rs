@@ -89,11 +89,12 @@ impl Likeness {
 
     #[inline]
     fn score(&self, step: usize, a: Cell) -> f32 {
+        // Two absent values are no likeness: a field that stops being filled in would make everybody alike.
+        if a.is_missing() || (step != 0 && !self.numeric) {
+            return 0.0;
+        }
         if self.numeric {
             return self.steps[step];
-        }
-        if step != 0 {
-            return 0.0;
         }
         let last = self.categories.len() - 1;
         let value = a.value();
