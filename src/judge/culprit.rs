@@ -27,6 +27,7 @@ pub struct Culprits {
 // === impl Culprits ===
 
 impl Culprits {
+    #[expect(clippy::too_many_arguments, reason = "all of the model's statistics, which its judge owns in separate fields")]
     /// Whether a client's evidence falls below `enough` when the features that it blames most are left out.
     pub fn explain(
         &mut self,
