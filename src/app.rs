@@ -48,33 +48,42 @@ impl Stop {
         self.0.load(Ordering::Acquire)
     }
 
-    /// From now on SIGTERM and Ctrl-C ask; a second one ends the process at once.
-    async fn listen(self) {
-        while let Some(name) = signal().await {
-            if self.asked() {
-                tracing::warn!(name, "a second signal: ending at once, without committing");
-                // 128 + SIGINT, as a shell reports it.
-                std::process::exit(130);
-            }
-            tracing::info!(name, "stopping: finishing what was read");
-            self.ask();
+    /// Hears that somebody wants the end: the first time it asks for an orderly one, the second time it ends the process.
+    fn hear(&self, name: &'static str) {
+        if self.asked() {
+            tracing::warn!(name, "a second signal: ending at once, without committing");
+            // 128 + SIGINT, as a shell reports it.
+            std::process::exit(130);
         }
+        tracing::info!(name, "stopping: finishing what was read");
+        self.ask();
     }
-}
 
-/// Waits for the next signal to stop; `None` if signals cannot be had.
-async fn signal() -> Option<&'static str> {
+    /// From now on SIGTERM and Ctrl-C are heard.
     #[cfg(unix)]
-    {
+    async fn listen(self) {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).ok()?;
-        tokio::select! {
-            _ = terminate.recv() => Some("SIGTERM"),
-            pressed = tokio::signal::ctrl_c() => pressed.ok().map(|()| "Ctrl-C"),
+        // Made once: a listener made anew for each signal would miss one that comes in between.
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            tracing::warn!("signals cannot be had: the service can only be killed");
+            return;
+        };
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "Ctrl-C",
+            };
+            self.hear(name);
         }
     }
+
+    /// From now on Ctrl-C is heard.
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.ok().map(|()| "Ctrl-C")
+    async fn listen(self) {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            self.hear("Ctrl-C");
+        }
+    }
 }
 
 // === impl From for Failure ===

@@ -103,6 +103,8 @@ pub struct RuntimeConfig {
     pub batch_records: usize,
     /// Records held while partitions wait for each other.
     pub buffer_records: usize,
+    /// Bytes of messages held; beyond it reading pauses until half is worked off.
+    pub buffer_bytes: usize,
     /// A partition that says nothing for this long no longer holds back the others.
     pub idle_after: Period,
     /// How far, at most, event time moves on past the last event while nothing arrives.
@@ -204,6 +206,8 @@ impl Default for RuntimeConfig {
             batch_records: 2_048,
             // About 60 MB of typical events, and a few seconds of a fast catch-up.
             buffer_records: 65_536,
+            // A quarter of a gigabyte: with the engine's own memory it fits the one gigabyte that a container usually has.
+            buffer_bytes: 268_435_456,
             idle_after: Period::seconds(10),
             // Enough to close the panes that the last events fell into.
             idle_advance: Period::seconds(300),
@@ -350,6 +354,7 @@ impl RuntimeConfig {
         number("engine_shards", self.engine_shards, 1, 64);
         number("batch_records", self.batch_records, 1, 65_536);
         number("buffer_records", self.buffer_records, self.batch_records.max(1), 16_777_216);
+        number("buffer_bytes", self.buffer_bytes, 1_048_576, 1 << 40);
         let mut period = |name: &str, value: Period, low: Period, high: Period| {
             if value < low || value > high {
                 let what = format!("{value} is outside {low} to {high}");

@@ -106,6 +106,8 @@ pub struct Runtime<F: Feed> {
     desk: Desk,
     /// More could be judged at once: do not wait for messages.
     busy: bool,
+    /// What is held takes too many bytes.
+    pressure: bool,
     next_commit: Duration,
     next_status: Duration,
     items: Vec<Item>,
@@ -130,6 +132,7 @@ impl<F: Feed> Runtime<F> {
             blocks: Blocks::default(),
             desk: Desk::new(sinks),
             busy: false,
+            pressure: false,
             next_commit: Duration::ZERO,
             next_status: Duration::ZERO,
             items: Vec::new(),
@@ -175,7 +178,9 @@ impl<F: Feed> Runtime<F> {
         for (partitions, lost) in revoked {
             self.revoked(&partitions, lost, now)?;
         }
-        let (pause, resume) = self.lanes.balance();
+        let limit = self.config.buffer_bytes;
+        self.pressure = self.blocks.held() > if self.pressure { limit / 2 } else { limit };
+        let (pause, resume) = self.lanes.balance(self.pressure);
         if !pause.is_empty() {
             self.feed.pause(&pause);
         }

@@ -31,6 +31,7 @@ pub enum Reading {
 pub struct Blocks {
     used: Vec<Option<Block>>,
     spare: Vec<Block>,
+    held: usize,
 }
 
 /// Spare blocks kept for their buffers.
@@ -83,6 +84,7 @@ impl Blocks {
 
     /// Takes a decoded block in and says its number.
     pub fn add(&mut self, block: Block) -> usize {
+        self.held += block.messages.bytes();
         if let Some(free) = self.used.iter().position(Option::is_none) {
             self.used[free] = Some(block);
             return free;
@@ -114,8 +116,14 @@ impl Blocks {
         if block.remaining == 0
             && let Some(block) = slot.take()
         {
+            self.held -= block.messages.bytes();
             self.give_back(block);
         }
+    }
+
+    /// Bytes of messages in blocks that are in use. A block counts whole until its last message is done.
+    pub fn held(&self) -> usize {
+        self.held
     }
 
     /// Blocks that hold unprocessed messages.

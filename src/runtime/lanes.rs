@@ -14,7 +14,9 @@
 //!   ahead of the wall clock.
 //!
 //! # Bounds
-//! A lane that holds more than its share is paused at the source until it has worked off half of it.
+//! A lane that holds more than its share is paused at the source until it has worked off half of it. When the messages held take
+//! too many bytes, every lane that has something to work on is paused; the earliest of them can always go on, or waits for a lane
+//! that is empty and so is not paused.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -232,15 +234,17 @@ impl Lanes {
         })
     }
 
-    /// Lanes that now hold more than their share and must pause, and those that may go on.
-    pub fn balance(&mut self) -> (Vec<Partition>, Vec<Partition>) {
+    /// Lanes that now hold more than their share and must pause, and those that may go on. Under `pressure` all that is held
+    /// takes too many bytes, and only empty lanes are read.
+    pub fn balance(&mut self, pressure: bool) -> (Vec<Partition>, Vec<Partition>) {
         let share = (self.settings.capacity / self.lanes.len().max(1)).max(LEAST_SHARE);
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (partition, lane) in &mut self.lanes {
-            if !lane.paused && lane.items.len() >= share {
+            let (most, least) = if pressure { (1, 0) } else { (share, share / 2) };
+            if !lane.paused && lane.items.len() >= most {
                 lane.paused = true;
                 pause.push(partition.clone());
-            } else if lane.paused && lane.items.len() <= share / 2 {
+            } else if lane.paused && lane.items.len() <= least {
                 lane.paused = false;
                 resume.push(partition.clone());
             }

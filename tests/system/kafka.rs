@@ -151,6 +151,65 @@ fn after_a_kill_nothing_is_lost() {
 }
 
 #[test]
+fn a_broker_that_dies_and_comes_back_is_waited_for_and_nothing_is_lost() {
+    let (mut broker, folder) = (Broker::start(), tempfile::tempdir().unwrap());
+    let topic = broker.topic("restarted", 2);
+    let reference = CUT.fit(folder.path());
+    let lines = CUT.lines();
+    let (before, after) = lines.split_at(lines.len() / 2);
+    let mut produced = broker.produce(&topic, 2, keyed(before));
+    let mut service = Service::start(folder.path(), "one", &config(&broker.address, &topic, &reference, "")).ready();
+    wait_until_seen(&mut [&mut service], produced);
+    service.wait_for("its commits", |_| broker.committed(&topic, &topic).iter().all(|(at, end)| at == end).then_some(()));
+    broker.kill();
+    service.wait_for("the loss to be noticed", |service| service.get("/readyz").filter(|(status, _)| *status == 503));
+    assert_eq!(service.get("/livez").unwrap().0, 200, "a broker that is away is no reason to be restarted");
+    broker.restart();
+    service.wait_for("readiness", |service| service.get("/readyz").filter(|(status, _)| *status == 200));
+    produced += broker.produce(&topic, 2, keyed(after));
+    wait_until_seen(&mut [&mut service], produced);
+    assert_eq!(service.stop().sum(), produced);
+}
+
+#[test]
+fn the_group_protocol_of_kafka_4_works_as_well() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let topic = broker.topic("protocol", 2);
+    let reference = CUT.fit(folder.path());
+    let config = config(&broker.address, &topic, &reference, "[source.kafka.options]\n\"group.protocol\" = \"consumer\"\n");
+    let lines = CUT.lines();
+    let (some, rest) = lines.split_at(5_000);
+    let mut produced = broker.produce(&topic, 2, keyed(some));
+    let mut first = Service::start(folder.path(), "first", &config).ready();
+    let mut second = Service::start(folder.path(), "second", &config);
+    second.wait_for("its share", |second| second.metric("tripline_consumer_lag_records", ""));
+    produced += broker.produce(&topic, 2, keyed(rest));
+    wait_until_seen(&mut [&mut first, &mut second], produced);
+    assert_eq!(second.stop().sum() + first.stop().sum(), produced);
+}
+
+#[test]
+fn a_dead_letter_that_is_too_large_for_its_topic_is_kept_in_part() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let topic = broker.topic("large", 1);
+    let letters = format!("{topic}.dlq");
+    broker.make_topic(&letters, 1, &[("max.message.bytes", "200000")]);
+    let reference = CUT.fit(folder.path());
+    // Letters at random do not pack, so the broker really sees the size.
+    let garbage: Vec<u8> = (0_u64..1_000_000).map(|i| (tripline::hash::mix(i) >> 56) as u8).collect();
+    let produced = broker.produce(&topic, 1, [(0, garbage.as_slice()), (0, b"small".as_slice())]);
+    let mut service = Service::start(folder.path(), "one", &config(&broker.address, &topic, &reference, "")).ready();
+    wait_until_seen(&mut [&mut service], produced);
+    assert_eq!(service.stop().rejected, 2);
+    let mut kept = broker.read(&letters);
+    kept.sort_by_key(|letter| letter.payload().map(<[u8]>::len));
+    assert_eq!(kept[0].payload(), Some(b"small".as_slice()));
+    assert_eq!(kept[1].payload(), Some(&garbage[..64 * 1024]));
+    assert_eq!(header(&kept[1], "__tripline.errors.cut_from_bytes"), "1000000");
+    assert_eq!(header(&kept[1], "__tripline.errors.reason"), "not_utf8");
+}
+
+#[test]
 fn an_empty_topic_is_ready_without_lag_and_ends_in_order() {
     let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
     let topic = broker.topic("empty", 2);

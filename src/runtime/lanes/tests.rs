@@ -94,12 +94,22 @@ fn a_full_lane_pauses_until_half_is_done() {
     lanes.open(&[partition(0), partition(1)], now(0));
     let seconds: Vec<i64> = (0..300).collect();
     fill(&mut lanes, 0, &seconds);
-    assert_eq!(lanes.balance(), (vec![partition(0)], vec![]));
-    assert_eq!(lanes.balance(), (vec![], vec![]), "it is asked once");
+    assert_eq!(lanes.balance(false), (vec![partition(0)], vec![]));
+    assert_eq!(lanes.balance(false), (vec![], vec![]), "it is asked once");
     lanes.ends(&[end(1, true)]);
     let mut out = Vec::new();
     lanes.release(now(0), 200, &mut out);
-    assert_eq!(lanes.balance(), (vec![], vec![partition(0)]));
+    assert_eq!(lanes.balance(false), (vec![], vec![partition(0)]));
+}
+
+#[test]
+fn under_pressure_only_empty_lanes_are_read() {
+    let mut lanes = two();
+    fill(&mut lanes, 0, &[0, 3_600]);
+    assert_eq!(lanes.balance(true), (vec![partition(0)], vec![]));
+    lanes.ends(&[end(1, true)]);
+    assert_eq!(release(&mut lanes, now(0)).len(), 2);
+    assert_eq!(lanes.balance(true), (vec![], vec![partition(0)]));
 }
 
 #[test]

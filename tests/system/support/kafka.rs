@@ -48,34 +48,28 @@ impl Broker {
 
     /// Starts a broker on free ports and waits until it answers.
     pub fn start() -> Self {
-        let jars = jars();
         // It outlives this process by a moment, so the shell below removes the folder.
         let folder = tempfile::Builder::new().prefix("tripline-kafka-").tempdir().unwrap().keep();
         let [plain, guarded, controller] = [free_port(), free_port(), free_port()];
-        let properties = folder.join("server.properties");
-        std::fs::write(&properties, settings(&folder, plain, guarded, controller)).unwrap();
-        // Starts the broker, waits until the pipe from the tests closes, ends the broker, cleans up.
-        let script = r#"
-            java -Xmx200m -cp "$1" kafka.tools.StorageTool format -t dHJpcGxpbmUtdGVzdHMtMQ -c "$2" || exit 1
-            java -Xmx400m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$1" kafka.Kafka "$2" &
-            broker=$!
-            cat > /dev/null
-            kill -9 $broker
-            wait $broker
-            rm -rf "$3""#;
-        let log = std::fs::File::create(folder.join("kafka.log")).unwrap();
-        let child = Command::new("sh")
-            .args(["-c", script, "kafka", &format!("{}/*", jars.display())])
-            .args([&properties, &folder])
-            .env("LOG_DIR", &folder)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("sh cannot be started: {error}"));
+        std::fs::write(folder.join("server.properties"), settings(&folder, plain, guarded, controller)).unwrap();
+        let child = launch(&folder);
         let broker = Self { child, folder, address: format!("127.0.0.1:{plain}"), guarded: format!("127.0.0.1:{guarded}") };
         broker.wait();
         broker
+    }
+
+    /// Kills the broker in the middle of whatever it does; its data stay.
+    pub fn kill(&mut self) {
+        std::fs::write(self.folder.join("keep"), "").unwrap();
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the killed broker again, on the same ports and data.
+    pub fn restart(&mut self) {
+        std::fs::remove_file(self.folder.join("keep")).unwrap();
+        self.child = launch(&self.folder);
+        self.wait();
     }
 
     fn wait(&self) {
@@ -104,13 +98,19 @@ impl Broker {
         static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let topic = format!("{name}-{number}");
+        self.make_topic(&topic, partitions, &[]);
+        topic
+    }
+
+    /// Makes a topic of exactly this name.
+    pub fn make_topic(&self, topic: &str, partitions: i32, options: &[(&str, &str)]) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        let new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(1));
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let new = options.iter().fold(new, |new, (name, value)| new.set(name, value));
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let made = runtime.block_on(admin.create_topics([&new], &options)).unwrap();
         made.into_iter().for_each(|topic| drop(topic.unwrap()));
-        topic
     }
 
     /// Writes messages, each to the partition that its number gives (modulo the partitions); returns when all are written.
@@ -189,6 +189,29 @@ pub fn header(message: &OwnedMessage, name: &str) -> String {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     let found = headers.filter(|header| header.key == name).find_map(|header| header.value);
     String::from_utf8_lossy(found.unwrap_or_default()).into_owned()
+}
+
+/// Starts the broker of a folder. It ends when the pipe to it closes.
+fn launch(folder: &Path) -> Child {
+    let jars = jars();
+    let script = r#"
+        test -e "$2/data" || java -Xmx200m -cp "$1" kafka.tools.StorageTool format -t dHJpcGxpbmUtdGVzdHMtMQ -c "$2/server.properties" || exit 1
+        java -Xmx400m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$1" kafka.Kafka "$2/server.properties" &
+        broker=$!
+        cat > /dev/null
+        kill -9 $broker
+        wait $broker
+        test -e "$2/keep" || rm -rf "$2""#;
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("kafka.log")).unwrap();
+    Command::new("sh")
+        .args(["-c", script, "kafka", &format!("{}/*", jars.display())])
+        .arg(folder)
+        .env("LOG_DIR", folder)
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("sh cannot be started: {error}"))
 }
 
 fn jars() -> PathBuf {
