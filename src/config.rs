@@ -324,6 +324,10 @@ impl KafkaConfig {
                 faults.add(&format!("{at}.options.{name}"), "this option is set by Tripline", remedy);
             }
         }
+        if self.options.0.get("statistics.interval.ms").is_some_and(|value| value.trim() == "0") {
+            let remedy = "remove it, or choose some thousand milliseconds: lag, readiness and the order of partitions come from it";
+            faults.add(&format!("{at}.options.statistics.interval.ms"), "statistics cannot be turned off", remedy);
+        }
         validate_options(&format!("{at}.options"), &self.options, faults, directory);
     }
 }
@@ -411,7 +415,7 @@ mod tests {
 
     #[test]
     fn all_faults_of_a_file_are_told_at_once() {
-        let text = "[source.kafka]\nbrokers = \"\"\ntopics = [\"a b\"]\noptions = { \"sasl.password\" = \"x\", \"group.id\" = \"g\" }\n\
+        let text = "[source.kafka]\nbrokers = \"\"\ntopics = [\"a b\"]\noptions = { \"sasl.password\" = \"x\", \"group.id\" = \"g\", \"statistics.interval.ms\" = 0 }\n\
                     [runtime]\nbatch_records = 0\nidle_after = \"soon\"\n[server]\nmetrics = \"nowhere\"\n[sinks]\n";
         let faults = Config::from_text(text, PathBuf::new()).unwrap_err();
         let found: Vec<_> = faults.iter().map(|fault| (fault.line, fault.setting.as_str())).collect();
@@ -421,6 +425,7 @@ mod tests {
             (3, "source.kafka.topics"),
             (4, "source.kafka.options.sasl.password"),
             (4, "source.kafka.options.group.id"),
+            (4, "source.kafka.options.statistics.interval.ms"),
             (6, "runtime.batch_records"),
             (7, "runtime.idle_after"),
             (9, "server.metrics"),

@@ -26,6 +26,9 @@ use context::{Change, Context, Statistics, answer};
 /// A block is closed beyond this many bytes, however few messages it holds, so that memory follows bytes and not counts.
 const BLOCK_BYTES: usize = 4 * 1024 * 1024;
 
+/// Statistics in a row without a connection before the cluster counts as gone: one alone may fall into a reconnect.
+const SILENT: u32 = 2;
+
 /// Members of a group, reading.
 pub struct Kafka {
     /// `None` once closed.
@@ -36,6 +39,10 @@ pub struct Kafka {
     revoked: Option<TopicPartitionList>,
     assigned: BTreeMap<(String, i32), Partition>,
     reachable: bool,
+    /// Statistics in a row without a single connection that is up.
+    silent: u32,
+    /// The cluster's latest complaint.
+    said: String,
 }
 
 // === impl Kafka ===
@@ -63,6 +70,8 @@ impl Kafka {
             revoked: None,
             assigned: BTreeMap::new(),
             reachable: true,
+            silent: 0,
+            said: String::new(),
         })
     }
 
@@ -103,19 +112,13 @@ impl Kafka {
         if let Some(fault) = fault_of(code) {
             return Err(FeedError::new(fault, explain(fault, &self.brokers, said)));
         }
-        if code == RDKafkaErrorCode::AllBrokersDown && self.reachable {
-            self.reachable = false;
-            self.events.push_back(Event::Unreachable(explain(FeedFault::Unreachable, &self.brokers, said)));
-        }
+        self.said = said.to_owned();
         tracing::debug!(?code, said, "Kafka complains; librdkafka retries");
         Ok(())
     }
 
     fn statistics(&mut self, statistics: &Statistics) {
-        if !self.reachable && statistics.brokers.values().any(|broker| broker.state == "UP") {
-            self.reachable = true;
-            self.events.push_back(Event::Reachable);
-        }
+        self.reachability(statistics.brokers.values().any(|broker| broker.state == "UP"));
         let mut ends = Vec::new();
         for ((topic, number), partition) in &self.assigned {
             let state = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(&number.to_string()));
@@ -126,6 +129,21 @@ impl Kafka {
             ends.push(End { partition: partition.clone(), high: state.hi_offset, start, drained });
         }
         self.events.push_back(Event::Ends(ends));
+    }
+
+    /// Whether the cluster answers is read from the state of the connections. librdkafka's own "all brokers are down" is said once
+    /// or not at all, depending on which connection breaks first.
+    fn reachability(&mut self, up: bool) {
+        self.silent = if up { 0 } else { self.silent.saturating_add(1) };
+        if up && !self.reachable {
+            self.reachable = true;
+            self.events.push_back(Event::Reachable);
+        }
+        if self.silent >= SILENT && self.reachable {
+            self.reachable = false;
+            let said = if self.said.is_empty() { "no connection is up" } else { &self.said };
+            self.events.push_back(Event::Unreachable(explain(FeedFault::Unreachable, &self.brokers, said)));
+        }
     }
 
     fn partition(&self, topic: &str, number: i32) -> Partition {
