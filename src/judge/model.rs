@@ -54,6 +54,19 @@ struct ValuePane {
     counts: Vec<u32>,
 }
 
+/// Callers that share a prefix or an account.
+#[derive(Clone, Copy, Debug, Default)]
+struct Company {
+    clients: u32,
+    flagged: u32,
+    /// Whether a verdict on the account itself was given.
+    said: bool,
+}
+
+/// Addresses at which an account must be flagged, and at least half of those where it is known, before a verdict speaks of the
+/// account wherever it is: two may be one person's phone and desk.
+const ACCOUNT_ADDRESSES: u32 = 3;
+
 /// Everything known about one model.
 #[derive(Clone, Debug)]
 pub struct ModelJudge {
@@ -70,6 +83,8 @@ pub struct ModelJudge {
     quarters: Ring<ValuePane>,
     clients: Table<Key, Client>,
     accounts: FxHashMap<Address, u32>,
+    prefixes: FxHashMap<std::net::IpAddr, Company>,
+    by_account: FxHashMap<u64, Company>,
     population: Population,
     structure: Structure,
     drift: Drift,
@@ -110,6 +125,8 @@ impl ModelJudge {
             quarters: Ring::new(24 * 4, 15 * 60),
             clients: Table::new(config.max_clients),
             accounts: FxHashMap::default(),
+            prefixes: FxHashMap::default(),
+            by_account: FxHashMap::default(),
             population: Population::new(config.alarms_per_client_day),
             structure: Structure::new(&reference, config.salt, config.max_history, config.max_clients),
             drift: Drift::new(&reference, &coder),
@@ -164,6 +181,7 @@ impl ModelJudge {
         let (at, fresh, forgotten) = self.clients.touch(&key, || Client::new(query));
         if fresh {
             *self.accounts.entry(query.address).or_default() += 1;
+            self.company(&key, |company| company.clients += 1);
         }
         if let Some((gone, client)) = forgotten {
             self.forget(&gone, &client);
@@ -180,7 +198,31 @@ impl ModelJudge {
         self.advance(out);
     }
 
+    /// Updates the prefix and the account of a client; those without clients are dropped, so that both stay as bounded as the
+    /// table of clients.
+    fn company(&mut self, key: &Key, mut update: impl FnMut(&mut Company)) {
+        if let Some(prefix) = key.address.prefix() {
+            let company = self.prefixes.entry(prefix).or_default();
+            update(company);
+            if company.clients == 0 {
+                self.prefixes.remove(&prefix);
+            }
+        }
+        if key.account != 0 {
+            let company = self.by_account.entry(key.account).or_default();
+            update(company);
+            if company.clients == 0 {
+                self.by_account.remove(&key.account);
+            }
+        }
+    }
+
     fn forget(&mut self, key: &Key, client: &Client) {
+        let flagged = u32::from(client.is_flagged());
+        self.company(key, |company| {
+            company.clients = company.clients.saturating_sub(1);
+            company.flagged = company.flagged.saturating_sub(flagged);
+        });
         if let Some(count) = self.accounts.get_mut(&key.address) {
             *count -= 1;
             if *count == 0 {
@@ -423,10 +465,31 @@ impl ModelJudge {
             Some(case),
             signals,
         ));
+        let key = Key { address: client.address, account: if client.account.is_empty() { 0 } else { hash::text(&client.account) } };
         *self.flagged.entry(family.name()).or_default() += 1;
+        self.company(&key, |company| company.flagged += 1);
+        self.flag_account(at, key.account, query.time, family, confidence, out);
         self.population.flagged(at);
         self.probing_until = Some(query.time.plus_seconds(PROBING_SECONDS));
         self.say(query.time, Vec::new(), out);
+    }
+
+    /// Speaks of an account wherever it is, once it is flagged at several addresses.
+    fn flag_account(&mut self, at: SlotRef, account: u64, now: EventTime, family: Family, confidence: f64, out: &mut Vec<Verdict>) {
+        let Some(company) = self.by_account.get_mut(&account) else { return };
+        if company.said || company.flagged < ACCOUNT_ADDRESSES || company.flagged * 2 < company.clients {
+            return;
+        }
+        company.said = true;
+        let (addresses, flagged) = (f64::from(company.clients), f64::from(company.flagged));
+        let Some(client) = self.clients.get(at) else { return };
+        let signals =
+            vec![SignalValue { name: "flagged_addresses_of_account", value: flagged, reference: addresses, evidence: 0.0 }];
+        let case = client.flag.as_ref().map(|f| f.case.clone());
+        let mut line = client_line(&self.name, now, client, 1, Finding::Probing, Some(family), confidence, case, signals);
+        line.source_ip = None;
+        line.client_id = Some(client.account.to_string());
+        out.push(line);
     }
 
     /// Says that a client is suspicious, once, well before it is flagged.
@@ -477,6 +540,11 @@ impl ModelJudge {
         }
         if let Some(share) = client.gap.off_hours() {
             add("off_hours_share", share, 0.25, 0.0);
+        }
+        if let Some(company) = client.address.prefix().and_then(|p| self.prefixes.get(&p))
+            && company.flagged > 0
+        {
+            add("flagged_neighbours_in_prefix", f64::from(company.flagged), f64::from(company.clients), 0.0);
         }
         if client.values.rows() >= 8 {
             add("feature_entropy", client.values.mean_entropy(self.coder.sizes()), self.reference_entropy, 0.0);

@@ -58,6 +58,8 @@ pub fn signal(name: &str) -> String {
         "nearest_neighbour" | "neighbour_ratio" => "own rows closer together than other callers'",
         "boundary_nearness" => "answers close to the decision threshold",
         "uniformity" => "values spread evenly, as chance spreads them",
+        "flagged_neighbours_in_prefix" => "flagged callers of the same network prefix",
+        "flagged_addresses_of_account" => "addresses at which this account is flagged",
         "campaign_members" => "callers whose queries belong together",
         "flagged_clients" => "callers flagged as probing",
         "information_budget" => "queries against what a copy of the model needs",
