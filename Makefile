@@ -45,6 +45,8 @@ test: setup ## every test, with a real Kafka, Prometheus and Alertmanager on fre
 check: setup check-format check-links check-deny check-docs check-lint check-core test ## everything CI asks for, cheap to dear
 
 check-format:
+	@! git grep -nE '^(<<<<<<<|>>>>>>>)( |$$)' || { echo "make: a merge was committed unfinished, see above"; exit 1; }
+	@for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
 	$(CARGO) fmt --check
 
 check-links:
