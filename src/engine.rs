@@ -155,7 +155,7 @@ impl Engine {
                 Some(&at) => (out.disposition, out.gap_seconds) = self.judges[at].query(query, &mut out.verdicts),
             },
             Input::Tick(at) => self.judges.iter_mut().for_each(|judge| judge.tick(at, &mut out.verdicts)),
-            Input::End => {}
+            Input::End => self.judges.iter_mut().for_each(|judge| judge.end(&mut out.verdicts)),
         }
     }
 

@@ -78,6 +78,11 @@ impl Watermark {
         Standing::OnTime
     }
 
+    /// Nothing more will come: everything up to the newest event is complete.
+    pub fn complete(&mut self) {
+        self.newest = self.newest.map(|newest| newest.plus_seconds(self.lateness_seconds));
+    }
+
     /// Moves the watermark's source to at least `at`, as an idle input does.
     pub fn tick(&mut self, at: EventTime) {
         self.newest = self.newest.map(|newest| newest.max(at));

@@ -198,6 +198,12 @@ impl ModelJudge {
         self.advance(out);
     }
 
+    /// The input has ended: nothing can be late any more, so windows up to the newest event are complete.
+    pub fn end(&mut self, out: &mut Vec<Verdict>) {
+        self.watermark.complete();
+        self.advance(out);
+    }
+
     /// Updates the prefix and the account of a client; those without clients are dropped, so that both stay as bounded as the
     /// table of clients.
     fn company(&mut self, key: &Key, mut update: impl FnMut(&mut Company)) {

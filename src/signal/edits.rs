@@ -307,3 +307,64 @@ fn decimals(value: f64) -> u8 {
         })
         .unwrap_or(6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::Kind;
+
+    fn feature() -> Feature {
+        Feature {
+            name: "x".into(),
+            kind: Kind::Continuous,
+            values: vec![],
+            support: vec![],
+            edges: vec![50.0],
+            counts: vec![500, 500, 0, 0, 0, 0],
+            min: 0.0,
+            max: 100.0,
+            p01: 1.0,
+            p99: 99.0,
+            decimals: 2,
+        }
+    }
+
+    fn edit(profile: &Feature, feature: u16, from: f64, to: f64) -> Step<'_> {
+        // The line is the rest of the row: the same as long as only this feature moves.
+        Step { changed: 1, feature, from: Cell::number(from), to: Cell::number(to), line: u64::from(feature), profile, width: 14 }
+    }
+
+    #[test]
+    fn both_ends_and_exact_midpoints_are_a_machine_within_twelve_steps() {
+        let profile = feature();
+        let mut process = EditProcess::default();
+        let (mut low, mut high) = (0.0, 100.0);
+        let mut sum = process.step(edit(&profile, 3, 37.5, low)) + process.step(edit(&profile, 3, low, high));
+        for step in 0..10 {
+            let middle = (f64::midpoint(low, high) * 100.0_f64).round() / 100.0;
+            sum += process.step(edit(&profile, 3, high, middle));
+            if step % 2 == 0 { low = middle } else { high = middle }
+        }
+        assert!(sum > 8.0, "{sum}");
+        assert_eq!(process.family(), Family::LineSearch);
+    }
+
+    #[test]
+    fn a_person_who_plays_with_two_fields_is_none() {
+        let profile = feature();
+        let mut worst = f64::NEG_INFINITY;
+        for person in 0..200_u64 {
+            let mut process = EditProcess::default();
+            let (mut sum, mut value) = (0.0_f64, [40.0, 60.0]);
+            for step in 0..30_u64 {
+                let random = crate::hash::mix(person * 1000 + step);
+                let field = usize::from(random & 1 == 0);
+                let to = (random >> 20) as f64 % 9_000.0 / 100.0 + 5.0;
+                sum = sum.max(0.0) + process.step(edit(&profile, field as u16, value[field], to));
+                value[field] = to;
+                worst = worst.max(sum);
+            }
+        }
+        assert!(worst < 8.0, "{worst}");
+    }
+}
