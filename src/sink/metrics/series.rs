@@ -64,7 +64,7 @@ pub const LATE: Series = Series {
     name: "tripline_late_total",
     kind: Kind::Counter,
     labels: &["model"],
-    help: "Queries later than the allowed lateness: not in the windows, still judged as evidence about their sender.",
+    help: "Queries later than the allowed lateness: counted, and left out of windows and verdicts.",
     bound: MODELS,
     note: "",
 };
