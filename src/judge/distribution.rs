@@ -236,10 +236,7 @@ impl Population {
         let n = self.peers.len().max(1) as f64;
         for (_, cells) in &self.peers {
             for (statistic, share) in shares.iter_mut().enumerate() {
-                for (cut, s) in share.iter_mut().enumerate().skip(usize::from(cells[statistic])) {
-                    let _ = cut;
-                    *s += 1.0 / n;
-                }
+                share.iter_mut().skip(usize::from(cells[statistic])).for_each(|s| *s += 1.0 / n);
             }
         }
         shares
@@ -388,9 +385,7 @@ impl Population {
     /// A client was flagged, by whatever evidence: peers unlearn it.
     pub fn flagged(&mut self, at: SlotRef) {
         self.flagged += 1;
-        let before = self.peers.len();
         self.peers.retain(|(peer, _)| *peer != at);
-        self.stale |= self.peers.len() != before;
         self.stale = true;
     }
 

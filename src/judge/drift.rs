@@ -121,11 +121,8 @@ impl Drift {
         let bins = profile.counts.len();
         let prediction = PredictionBins { kind: profile.kind, edges: profile.edges.clone(), bins };
         let mut counts: Vec<Vec<f64>> = Vec::new();
-        for (j, feature) in reference.features.iter().enumerate() {
-            let mut coarse = vec![0.0; coder.sizes()[j]];
-            let map = crate::reference::fit::coarse_map(feature);
-            feature.counts.iter().zip(&map).for_each(|(&n, &c)| coarse[c] += n as f64);
-            counts.push(coarse);
+        for feature in &reference.features {
+            counts.push(crate::reference::fit::coarse_counts(feature).iter().map(|&n| n as f64).collect());
         }
         counts.push(profile.counts.iter().map(|&n| n as f64).collect());
         let (residual_edges, residual_counts) = additive.residual_bins();

@@ -292,7 +292,7 @@ impl ModelJudge {
                 let confidence = (1.0 - votes / evidence.max(threshold)).clamp(0.5, MOST_CERTAIN);
                 let active = self.population.pool_active(query.time);
                 let case = if active { Some(self.wave_case(at)) } else { None };
-                let family = density_family(client_of(&self.clients, at));
+                let family = density_family(self.clients.get(at));
                 self.flag(at, query, family, confidence, case.clone(), out);
                 if let Some(case) = case {
                     self.name_wave(query, &case, out);
@@ -327,9 +327,8 @@ impl ModelJudge {
         {
             return case.clone();
         }
-        let case = client_of(&self.clients, at)
-            .and_then(|c| c.trail.front())
-            .map_or_else(String::new, |q| case_id(&self.name, self.salt ^ 7, q));
+        let case =
+            self.clients.get(at).and_then(|c| c.trail.front()).map_or_else(String::new, |q| case_id(&self.name, self.salt ^ 7, q));
         self.pool_case = Some((since, case.clone()));
         case
     }
@@ -353,8 +352,10 @@ impl ModelJudge {
             if self.explained(at, threshold * WAVE_SHARE) {
                 continue;
             }
-            let family = density_family(client_of(&self.clients, at));
-            let confidence = client_of(&self.clients, at)
+            let family = density_family(self.clients.get(at));
+            let confidence = self
+                .clients
+                .get(at)
                 .map_or(0.5, |c| (1.0 - f64::from(c.distribution.votes) / c.distribution.detector.total()).clamp(0.5, 0.999));
             self.flag(at, query, family, confidence, Some(case.to_owned()), out);
         }
@@ -738,10 +739,6 @@ impl ModelJudge {
     }
 }
 
-fn client_of(clients: &Table<Key, Client>, at: SlotRef) -> Option<&Client> {
-    clients.get(at)
-}
-
 fn address_hash(address: Address) -> u64 {
     match address {
         Address::Unknown => 0,
@@ -809,12 +806,7 @@ fn reference_entropy(reference: &Reference, coder: &Coder) -> f64 {
         .features
         .iter()
         .zip(coder.sizes())
-        .map(|(feature, &size)| {
-            let mut coarse = vec![0; size];
-            let map = crate::reference::fit::coarse_map(feature);
-            feature.counts.iter().zip(&map).for_each(|(&n, &c)| coarse[c] += n);
-            crate::signal::entropy::corrected(coarse, size)
-        })
+        .map(|(feature, &size)| crate::signal::entropy::corrected(crate::reference::fit::coarse_counts(feature), size))
         .sum();
     sum / reference.features.len().max(1) as f64
 }

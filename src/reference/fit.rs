@@ -10,7 +10,7 @@ mod prediction;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use pairs::{coarse_codes, coarse_map};
+pub use pairs::{coarse_codes, coarse_counts, coarse_map};
 
 use super::{Feature, Kind, PredictionKind, Reference, SCHEMA_VERSION, Schema};
 use crate::event::Cell;

@@ -43,6 +43,13 @@ pub fn coarse_map(feature: &Feature) -> Vec<usize> {
     map
 }
 
+/// Rows per coarse code of a feature.
+pub fn coarse_counts(feature: &Feature) -> Vec<u64> {
+    let mut counts = vec![0; coarse_codes(feature)];
+    feature.counts.iter().zip(coarse_map(feature)).for_each(|(&rows, code)| counts[code] += rows);
+    counts
+}
+
 /// Number of coarse codes of a feature.
 pub fn coarse_codes(feature: &Feature) -> usize {
     coarse_map(feature).iter().max().map_or(0, |m| m + 1)
