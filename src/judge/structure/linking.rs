@@ -1,0 +1,267 @@
+//! Linked rows: components grow, habits and evidence add up over them, and accusations follow.
+
+use super::{
+    Accusation, CLOSENESS, Candidate, Grounds, LINK_RATE, LINKED, MEMBER, MULTIPLICITY, STEP_CAP, Structure, own_rows, repeats,
+};
+use crate::event::Query;
+use crate::judge::Family;
+use crate::judge::campaign::{Component, Member};
+use crate::judge::client::{Client, Key};
+use crate::reference::Feature;
+use crate::signal::edits::Step;
+use crate::signal::neighbours::RowHashes;
+use crate::window::clients::{SlotRef, Table};
+use crate::window::history::{History, RowId};
+
+/// Habits that count beside closeness: e⁸ ≈ 3000 to one against the most machine-like person.
+const HABITS: f64 = 8.0;
+/// Rows of a usual client's day. Beyond them the bar for habits rises with the logarithm of the rows, so that the chance of an
+/// alarm does not grow with how long one watches: a batch job makes a hundred times as many steps as a person.
+const USUAL_ROWS: f64 = 20.0;
+/// Edits of one base row after which habits no longer matter: nobody edits one form eighty times within memory by hand.
+const EDIT_BUDGET: u32 = 80;
+/// Rows of a component, and the share of them that are a flagged client's own, from which the component is his search.
+const SEARCH_ROWS: u32 = 4;
+const SEARCH_SHARE: f64 = 0.6;
+/// Link rate within components that honest traffic may have.
+const COMPONENT_RATE: f64 = 0.002;
+/// Evidence at which a component is a campaign.
+const CAMPAIGN: f64 = 18.0;
+/// −ln of the expected number of coincidental components per filling of the history, each row being a possible start: one
+/// in a hundred. What drift has added to the likeness of live rows is added to it: by so much the links are in doubt.
+const COINCIDENCE: f64 = 4.605_170_185_988_091;
+/// Share of a member's own rows that lie in the component: an honest caller touches a search now and then, a searcher spends
+/// most of his queries on it, or half under cover traffic.
+const MEMBER_ROWS: f64 = 0.25;
+/// What one row may add to, and take from, its sender's share of a component, in nats.
+const CREDIT: (f64, f64) = (-1.0, 10.0);
+/// Distinct addresses of a campaign.
+const CAMPAIGN_ADDRESSES: usize = 3;
+/// Rate at most at which an honest trail changes its address (a phone that roams), and with the same account.
+const ADDRESS_CHANGE: f64 = 0.02;
+const ADDRESS_CHANGE_SAME_ACCOUNT: f64 = 0.1;
+/// Most that one own link adds to closeness, and where closeness saturates, so that it can fall again.
+const CLOSENESS_STEP: f64 = 8.0;
+const CLOSENESS_MOST: f64 = 30.0;
+
+/// A link of a new row.
+pub(super) struct Link {
+    pub(super) row: RowId,
+    pub(super) target: Candidate,
+    /// A second component that the row belongs to, if it is near both its sender's rows and another's.
+    pub(super) other: Option<Candidate>,
+    pub(super) at: SlotRef,
+    /// Address and account, as hashes.
+    pub(super) sender: (u64, u64),
+    /// ln p of being this near to own rows, and to anybody's.
+    pub(super) own_p: f64,
+    pub(super) any_p: f64,
+    pub(super) own_link: bool,
+    pub(super) own_rows: f64,
+    /// Whether the nearest row is somebody else's and nearer than any reference row.
+    pub(super) crossed: bool,
+}
+
+// === impl Structure ===
+
+impl Structure {
+    pub(super) fn component_of(&self, row: RowId) -> Option<SlotRef> {
+        if !self.history.holds(row) {
+            return None;
+        }
+        let (slot, generation) = self.history.meta(row).component;
+        if generation == 0 { None } else { self.components.resolve(SlotRef { slot, generation }) }
+    }
+
+    /// The component of a row, made if it has none.
+    fn component_at(&mut self, row: RowId) -> SlotRef {
+        if let Some(at) = self.component_of(row) {
+            return at;
+        }
+        let meta = *self.history.meta(row);
+        let at = self.components.start(row, meta.time, meta.address, meta.account);
+        self.history.meta_mut(row).component = (at.slot, at.generation);
+        at
+    }
+
+    /// A row is linked: its component grows, habits and evidence are updated, and accusations may follow.
+    pub(super) fn extend(&mut self, link: &Link, query: &Query, clients: &mut Table<Key, Client>, out: &mut Vec<Accusation>) {
+        let mut component = self.component_at(link.target.row);
+        if let Some(other) = link.other {
+            let second = self.component_at(other.row);
+            component = self.components.merge(component, second);
+        }
+        self.components.extended(component);
+        self.history.meta_mut(link.row).component = (component.slot, component.generation);
+        let linked_at = LINKED - (MULTIPLICITY * link.own_rows).ln();
+        let (habits_all, habits_own) = self.habits(link, component, linked_at, query, clients);
+        let own_here = self.goes_on_from_own(link, component, linked_at, clients);
+        let Some(state) = self.components.get_mut(component) else { return };
+        state.rows += 1;
+        let moved = if own_here { 0.0 } else { address_evidence(state, link.sender.0, link.sender.1) };
+        state.last_sender = link.sender;
+        state.sent_from(link.sender.0);
+        if link.crossed {
+            state.surprising += 1;
+        }
+        let closeness = if link.own_link { LINK_RATE.ln() - link.own_p } else { -99.0 };
+        let together = (COMPONENT_RATE.ln() - link.any_p).max(closeness);
+        let rows_since = link.row.saturating_sub(state.last_row) as f64;
+        state.evidence = (state.evidence - COMPONENT_RATE * rows_since).max(0.0) + (habits_all + moved).min(STEP_CAP).min(together);
+        state.last_row = link.row;
+        let member = state.credit(link.at, (0.05_f64.ln() - link.any_p).clamp(CREDIT.0, CREDIT.1));
+        let family = state.family();
+        if link.own_link {
+            accuse_sender(link, (closeness, habits_own), component, state, &member, query, clients, out);
+        }
+        self.accuse_members(link, component, &member, family, query, clients, out);
+    }
+
+    /// Evidence of the step's habits, along the component and along the sender's own trail.
+    fn habits(
+        &mut self,
+        link: &Link,
+        component: SlotRef,
+        linked_at: f64,
+        query: &Query,
+        clients: &mut Table<Key, Client>,
+    ) -> (f64, f64) {
+        let last = self.components.get(component).and_then(|c| c.process.last_feature());
+        let parent = self.most_human(component, last, linked_at, false).unwrap_or(link.target);
+        let step = step_from(&self.features, &self.hashes, &self.history, parent, query);
+        let all = self.components.get_mut(component).map_or(0.0, |c| c.process.step(step));
+        if !link.own_link {
+            return (all, 0.0);
+        }
+        let last = clients.get_mut(link.at).and_then(|c| c.structure.trail(component).last_feature());
+        let parent = self.most_human(component, last, linked_at, true).unwrap_or(link.target);
+        let step = step_from(&self.features, &self.hashes, &self.history, parent, query);
+        (all, clients.get_mut(link.at).map_or(0.0, |c| c.structure.trail(component).step(step)))
+    }
+
+    /// Whether the row goes on from a row of the component that its sender sent or repeated, from the same address.
+    fn goes_on_from_own(&self, link: &Link, component: SlotRef, linked_at: f64, clients: &Table<Key, Client>) -> bool {
+        self.near.iter().any(|c| {
+            c.own
+                && c.log_p <= linked_at
+                && self.component_of(c.row) == Some(component)
+                && (self.history.meta(c.row).address == link.sender.0 || repeats(clients, link.at, c.row))
+        })
+    }
+
+    /// Says that a component is a campaign, once it is one, and names members: all that belong then, and the sender later.
+    #[expect(clippy::too_many_arguments, reason = "one call site; what it needs was just computed there")]
+    fn accuse_members(
+        &mut self,
+        link: &Link,
+        component: SlotRef,
+        member: &Member,
+        family: Family,
+        query: &Query,
+        clients: &Table<Key, Client>,
+        out: &mut Vec<Accusation>,
+    ) {
+        let shift = self.likenesses.shift;
+        let Some(state) = self.components.get_mut(component) else { return };
+        let accuse =
+            |client, share| Accusation { client, grounds: Grounds::Campaign, family, evidence: share, component: Some(component) };
+        let together = self.races.together(state.surprising, link.row - state.first_row);
+        if state.flagged.is_none()
+            && state.evidence > CAMPAIGN
+            && state.addresses.len() >= CAMPAIGN_ADDRESSES
+            && together > (self.history.len() as f64 + 1.0).ln() + COINCIDENCE + shift
+        {
+            state.flagged = Some(query.time);
+            let members = state.members.iter().filter(|(at, m)| belongs(m, own_rows(clients, **at), shift));
+            out.extend(members.map(|(client, member)| accuse(*client, member.share)));
+        }
+        if state.flagged.is_some() && belongs(member, own_rows(clients, link.at), shift) {
+            out.push(accuse(link.at, member.share));
+        }
+    }
+
+    /// Among linked rows of a component, the parent that makes the step look most like a person's: the fewest changed features,
+    /// and the same one as before.
+    fn most_human(&self, component: SlotRef, last: Option<u16>, linked_at: f64, own_only: bool) -> Option<Candidate> {
+        let mut chosen: Option<Candidate> = None;
+        for candidate in &self.near {
+            if candidate.log_p > linked_at || (own_only && !candidate.own) || self.component_of(candidate.row) != Some(component) {
+                continue;
+            }
+            let better = chosen.is_none_or(|c| {
+                candidate.comparison.changed < c.comparison.changed
+                    || (candidate.comparison.changed == c.comparison.changed
+                        && candidate.comparison.changed == 1
+                        && Some(candidate.comparison.feature) == last
+                        && Some(c.comparison.feature) != last)
+            });
+            if better {
+                chosen = Some(*candidate);
+            }
+        }
+        chosen
+    }
+}
+
+/// Adds an own link to its sender's evidence, and accuses him if closeness and habits are both there.
+#[expect(clippy::too_many_arguments, reason = "one call site; what it needs was just computed there")]
+fn accuse_sender(
+    link: &Link,
+    (closeness, habits): (f64, f64),
+    component: SlotRef,
+    state: &mut Component,
+    member: &Member,
+    query: &Query,
+    clients: &mut Table<Key, Client>,
+    out: &mut Vec<Accusation>,
+) {
+    let Some(client) = clients.get_mut(link.at) else { return };
+    let own = &mut client.structure;
+    own.closeness = (own.closeness.max(0.0) + closeness.min(CLOSENESS_STEP)).min(CLOSENESS_MOST);
+    own.habits = own.habits.max(0.0) + habits.min(STEP_CAP);
+    own.peak = own.peak.max(own.closeness);
+    let family = own.trail(component).family();
+    let accuse = |grounds, evidence| Accusation { client: link.at, grounds, family, evidence, component: Some(component) };
+    if own.closeness > CLOSENESS && own.habits > HABITS + (f64::from(own.rows) / USUAL_ROWS).max(1.0).ln() {
+        out.push(accuse(Grounds::Search, own.closeness.max(own.habits)));
+        if state.rows >= SEARCH_ROWS && f64::from(member.rows) + 1.0 >= SEARCH_SHARE * f64::from(state.rows) {
+            state.flagged.get_or_insert(query.time);
+        }
+    } else if member.rows > EDIT_BUDGET {
+        out.push(accuse(Grounds::EditBudget, own.closeness));
+    }
+}
+
+/// Whether a member's share and the part of its rows in the component name it.
+fn belongs(member: &Member, rows: u32, shift: f64) -> bool {
+    member.share > MEMBER + shift && f64::from(member.rows) >= MEMBER_ROWS * f64::from(rows)
+}
+
+fn step_from<'a>(features: &'a [Feature], hashes: &RowHashes, history: &History, parent: Candidate, query: &Query) -> Step<'a> {
+    let j = usize::from(parent.comparison.feature);
+    Step {
+        changed: parent.comparison.changed,
+        feature: parent.comparison.feature,
+        from: history.row(parent.row)[j],
+        to: query.row[j],
+        line: hashes.whole ^ hashes.tokens[j],
+        profile: &features[j],
+        width: features.len(),
+    }
+}
+
+/// Evidence from the sender's address: honest trails stay where they are.
+fn address_evidence(state: &mut Component, address: u64, account: u64) -> f64 {
+    let moved = state.last_sender.0 != address;
+    let bound = if account != 0 && account == state.last_sender.1 { ADDRESS_CHANGE_SAME_ACCOUNT } else { ADDRESS_CHANGE };
+    let total = f64::from(state.senders.0 + state.senders.1);
+    if moved {
+        let evidence = (f64::from(state.senders.0) / total / bound).ln();
+        state.senders.0 += 1.0;
+        evidence
+    } else {
+        let evidence = (f64::from(state.senders.1) / total).ln();
+        state.senders.1 += 1.0;
+        evidence
+    }
+}

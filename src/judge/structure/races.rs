@@ -1,0 +1,118 @@
+//! How much of "nearest" is coincidence: races of live rows against reference rows (ADR 0008).
+//!
+//! If new rows, the N live rows and the M reference rows are draws from one world, every one of them is equally likely to be
+//! the nearest, whatever the local density: the live rows win with probability N/(N + M). That calibrates coincidence *locally*
+//! where a tail of global likeness does not, and what is measured of it gives the effective M when the world has drifted away
+//! from the reference.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::window::clients::SlotRef;
+
+/// Races kept, and of one client among them: enough that a client or a small campaign cannot move the estimate far.
+const RACES: usize = 512;
+const RACES_EACH: u8 = 8;
+/// Rows of traffic that race against the reference: few enough that all of them are of the present world, also just after it
+/// changed.
+pub(super) const RACE_SPAN: u64 = 2048;
+/// Races before the estimate is believed.
+const MIN_RACES: usize = 64;
+
+/// How often does a live row, rather than a reference row, turn out to be the nearest to a new one?
+#[derive(Clone, Debug)]
+pub(super) struct Races {
+    reference: f64,
+    recent: VecDeque<(SlotRef, bool)>,
+    /// Races in `recent` by client, so that no row scans them.
+    each: FxHashMap<SlotRef, u8>,
+    won: u32,
+    effective: f64,
+}
+
+// === impl Races ===
+
+impl Races {
+    pub(super) fn new(reference: usize) -> Self {
+        let reference = reference.max(1) as f64;
+        Self { reference, recent: VecDeque::with_capacity(RACES + 1), each: FxHashMap::default(), won: 0, effective: reference }
+    }
+
+    /// Notes a race of a row that is no part of its sender's own trail, against `live` rows.
+    pub(super) fn note(&mut self, at: SlotRef, won: bool, live: f64) {
+        let own = self.each.entry(at).or_default();
+        if *own >= RACES_EACH {
+            return;
+        }
+        *own += 1;
+        self.recent.push_back((at, won));
+        self.won += u32::from(won);
+        if self.recent.len() > RACES
+            && let Some((gone, old)) = self.recent.pop_front()
+        {
+            self.won -= u32::from(old);
+            self.forget(gone);
+        }
+        if self.recent.len() >= MIN_RACES {
+            let n = self.recent.len() as f64;
+            let share = f64::from(self.won) / n;
+            // Two standard errors to the side of coincidence.
+            let upper = (share + 2.0 * (share * (1.0 - share) / n).sqrt() + 1.0 / n).min(1.0 - 1.0 / n);
+            self.effective = (live * (1.0 - upper) / upper).clamp(1.0, self.reference);
+        }
+    }
+
+    /// One race of a client left; a client without any leaves the table.
+    fn forget(&mut self, gone: SlotRef) {
+        if let Some(count) = self.each.get_mut(&gone) {
+            *count -= 1;
+            if *count == 0 {
+                self.each.remove(&gone);
+            }
+        }
+    }
+
+    /// ln P(one of `rows` given rows is this near by coincidence), from how near the nearest reference row is: the mass around
+    /// a row within the distance of its nearest of M neighbours is about 1/M, and shrinks with likeness as the global tail does.
+    pub(super) fn local_log_p(&self, link: f64, reference: f64, rows: f64) -> f64 {
+        (rows / self.effective).ln() + link - reference.min(0.0)
+    }
+
+    /// Evidence of `links` races won within `rows` rows of traffic against their being coincidence: each is won with
+    /// probability N/(N + M), N counting only the rows since the component began.
+    pub(super) fn together(&self, links: u32, rows: u64) -> f64 {
+        let n = rows.max(1) as f64;
+        f64::from(links) * ((n + self.effective) / n).ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(slot: u32) -> SlotRef {
+        SlotRef { slot, generation: 1 }
+    }
+
+    #[test]
+    fn one_client_cannot_move_the_estimate_alone() {
+        let mut races = Races::new(4096);
+        for i in 0..256 {
+            races.note(client(i), false, 100.0);
+        }
+        let calm = races.effective;
+        (0..10_000).for_each(|_| races.note(client(9_999), true, 100.0));
+        assert_eq!(races.won, u32::from(RACES_EACH));
+        assert!(races.effective < calm);
+        (0..600).for_each(|i| races.note(client(20_000 + i), false, 100.0));
+        assert_eq!((races.won, races.recent.len(), races.each.len()), (0, RACES, RACES), "what left is forgotten");
+    }
+
+    #[test]
+    fn links_are_worth_less_the_longer_they_take() {
+        let races = Races::new(4096);
+        assert!(races.together(3, 10) > 3.0 * races.together(1, 1_000));
+        assert!((races.together(1, 4096) - 2_f64.ln()).abs() < 1e-12, "as many live rows as reference rows: a coin");
+    }
+}
