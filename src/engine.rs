@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{EventTime, Query};
 use rustc_hash::FxHashMap;
 
+use crate::judge::budget::Spent;
 use crate::judge::model::ModelJudge;
 use crate::judge::{FeatureDrift, Finding, Verdict};
 use crate::reference::Reference;
@@ -98,8 +99,10 @@ pub struct ModelStatus {
     pub client_rate_p95: f64,
     /// Entropy of the window's features over that of the reference, mean over features.
     pub feature_entropy_ratio: f64,
-    /// Largest information budget of a client or campaign.
+    /// Largest information budget of a caller, an account or a campaign: distinct rows over d + 1.
     pub information_budget_ratio: f64,
+    /// Who asked most that could be learned from, largest first, at most [`crate::judge::budget::LISTED`].
+    pub curious: Vec<Spent>,
     /// Drift by feature, in schema order.
     pub features: Vec<FeatureDrift>,
     /// Drift of the model's answers.

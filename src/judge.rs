@@ -3,6 +3,7 @@
 //! This file holds what a verdict *is* (the line of `replay --verdicts`, of the verdict topic and of the API). How one is
 //! reached is in the folder of the same name.
 
+pub mod budget;
 pub mod campaign;
 pub mod client;
 pub mod culprit;

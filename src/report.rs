@@ -5,8 +5,9 @@
 //!
 //! * [`tally`] counts and prints the summary; [`ledger`] keeps what was said, about whom.
 //! * [`sample`] keeps the queries; [`suspects`] says whose are on which side.
-//! * [`page`] puts the report together from [`case`]s and [`picture`]s, in the [`words`] that [`glossary`] explains.
+//! * [`page`] puts the report together from [`case`]s, [`budget`] and [`picture`]s, in the [`words`] that [`glossary`] explains.
 
+pub mod budget;
 pub mod case;
 pub mod glossary;
 pub mod ledger;

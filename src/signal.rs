@@ -12,6 +12,7 @@
 //! | [`similarity`] | how improbably alike two rows are | searches |
 //! | [`neighbours`] | which rows to compare | – |
 //! | [`edits`] | whether a person or a machine edits | searches |
+//! | [`information`] | what could have been learned from the rows asked | copies that look like use |
 
 pub mod additive;
 pub mod density;
@@ -19,6 +20,7 @@ pub mod dependency;
 pub mod edits;
 pub mod entropy;
 pub mod gap;
+pub mod information;
 pub mod neighbours;
 pub mod psi;
 pub mod rate;

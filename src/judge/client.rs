@@ -12,6 +12,7 @@ use super::{At, Family, QueryRef};
 use crate::event::{Address, EventTime, Query};
 use crate::signal::entropy::Histograms;
 use crate::signal::gap::Gap;
+use crate::signal::information::Information;
 use crate::signal::rate::Rate;
 
 /// Queries kept as evidence per client: enough to show a person the pattern.
@@ -60,8 +61,8 @@ pub struct Client {
     pub distribution: ClientDistribution,
     /// Structure evidence.
     pub structure: ClientStructure,
-    /// Rows new to the model: the information budget spent.
-    pub distinct: u64,
+    /// What it could have learned: the information budget spent.
+    pub information: Information,
     /// Whether it was said to be suspicious.
     pub suspicious: bool,
     /// Whether it is flagged.
@@ -86,7 +87,7 @@ impl Client {
             values: Histograms::default(),
             distribution: ClientDistribution::default(),
             structure: ClientStructure::default(),
-            distinct: 0,
+            information: Information::default(),
             suspicious: false,
             flag: None,
             trail: VecDeque::new(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use super::budget::Budgets;
 use super::campaign::Component;
 use super::client::{Client, Flag, Key, blame, case_id};
 use super::culprit::Culprits;
@@ -21,6 +22,7 @@ use crate::event::{Address, EventTime, Query};
 use crate::hash;
 use crate::reference::Reference;
 use crate::signal::density::{Coder, Codes, Density};
+use crate::signal::information::Regions;
 use crate::signal::rate::{percentile, surprise};
 use crate::window::clients::{SlotRef, Table};
 use crate::window::{Ring, Standing, Watermark};
@@ -76,6 +78,7 @@ pub struct ModelJudge {
     coder: Coder,
     codes: Codes,
     density: Density,
+    regions: Regions,
     masked: Vec<bool>,
     culprits: Culprits,
     watermark: Watermark,
@@ -117,6 +120,7 @@ impl ModelJudge {
             name: reference.model.clone(),
             salt: config.salt,
             density: Density::new(&reference, &coder, &masked),
+            regions: Regions::new(&reference, &coder, config.salt),
             masked,
             culprits: Culprits::default(),
             codes: Codes::default(),
@@ -262,6 +266,7 @@ impl ModelJudge {
         client.queries += 1;
         client.last = client.last.max(query.time);
         client.rate.add(query.time);
+        client.information.note(&self.codes, &self.regions);
         if client.queries >= TALLY_FROM {
             client.values.add(&self.codes.coarse, self.coder.sizes());
         }
@@ -421,9 +426,6 @@ impl ModelJudge {
         accusations.clear();
         let row = self.structure.step(query, at, sender, &mut self.clients, &mut accusations);
         if let Some(client) = self.clients.get_mut(at) {
-            if row.is_some() {
-                client.distinct += 1;
-            }
             if row.is_some() && client.structure.closeness() > 0.0 {
                 client.keep(query);
             }
@@ -522,7 +524,7 @@ impl ModelJudge {
     /// Signals of a client, heaviest first.
     fn reasons(&self, at: SlotRef, now: EventTime) -> Vec<SignalValue> {
         let Some(client) = self.clients.get(at) else { return Vec::new() };
-        let mut signals = Vec::with_capacity(10);
+        let mut signals = Vec::with_capacity(14);
         let mut add = |name, value: f64, reference: f64, evidence: f64| {
             if value.is_finite() && reference.is_finite() && evidence.is_finite() {
                 signals.push(SignalValue { name, value, reference, evidence });
@@ -552,6 +554,10 @@ impl ModelJudge {
             && company.flagged > 0
         {
             add("flagged_neighbours_in_prefix", f64::from(company.flagged), f64::from(company.clients), 0.0);
+        }
+        add("information_budget", self.regions.ratio(&client.information), 1.0, 0.0);
+        if let Some(covered) = self.regions.covered(&client.information) {
+            add("regions_covered", covered, 0.0, 0.0);
         }
         if client.values.rows() >= 8 {
             add("feature_entropy", client.values.mean_entropy(self.coder.sizes()), self.reference_entropy, 0.0);
@@ -691,6 +697,7 @@ impl ModelJudge {
     /// State for metrics, pages and reports.
     pub fn status(&self) -> ModelStatus {
         let watermark = self.watermark.at().unwrap_or_default();
+        let curious = Budgets { clients: &self.clients, accounts: &self.accounts, regions: &self.regions }.largest();
         ModelStatus {
             model: self.name.clone(),
             watermark,
@@ -703,7 +710,8 @@ impl ModelJudge {
             campaigns: self.campaigns.values().filter(|(_, at)| watermark < at.plus_seconds(PROBING_SECONDS)).count() as u64,
             client_rate_p95: self.rate_p95,
             feature_entropy_ratio: self.entropy_ratio(),
-            information_budget_ratio: self.information_budget(),
+            information_budget_ratio: curious.first().map_or(0.0, |most| most.ratio),
+            curious,
             features: self.drift.features(),
             prediction: self.drift.prediction(),
         }
@@ -724,12 +732,6 @@ impl ModelJudge {
         }
         let mean = total / sizes.len().max(1) as f64;
         if sums.iter().all(|&s| s == 0) || self.reference_entropy <= 0.0 { 1.0 } else { mean / self.reference_entropy }
-    }
-
-    /// Largest number of distinct rows of one unflagged client over d + 1, what a linear model costs.
-    fn information_budget(&self) -> f64 {
-        let most = self.clients.iter().map(|(_, _, c)| c.distinct).max().unwrap_or(0);
-        most as f64 / (self.reference.features.len() + 1) as f64
     }
 
     /// Memory held by clients and history: (clients, bytes of clients, rows of history, bytes of history).

@@ -12,7 +12,7 @@ use super::picture::{gaps::Gaps, timeline, volumes::Volumes};
 use super::sample::Sample;
 use super::suspects::Suspects;
 use super::tally::{ModelTally, Tally};
-use super::{case, glossary, words};
+use super::{budget, case, glossary, words};
 use crate::engine::EngineConfig;
 use crate::judge::{FeatureDrift, Finding};
 
@@ -123,6 +123,7 @@ impl Page<'_> {
                     }
                 }
                 (cases(model, sample))
+                (budget::table(model))
                 (drift(model))
                 h3 { "What they ask: feature values" }
                 p.lead {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::ledger::{Ledger, Subject};
-use super::words;
+use super::{budget, words};
 use crate::engine::ModelStatus;
 use crate::event::{EventTime, Provenance, Query};
 use crate::judge::{Finding, SignalValue, Verdict};
@@ -256,6 +256,7 @@ impl fmt::Display for ModelTally {
         }
         self.write_campaigns(f)?;
         self.write_callers(f)?;
+        budget::line(self, f)?;
         self.write_drift(f)
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::page::Page;
 use super::sample::Sample;
 use super::tally::Tally;
-use crate::engine::EngineConfig;
+use crate::engine::{EngineConfig, ModelStatus};
 use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
+use crate::judge::budget::Spent;
 use crate::judge::{At, Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
 use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
 use crate::replay::Rejected;
@@ -189,6 +190,41 @@ fn a_quiet_log_is_said_to_be_quiet() {
     assert!(summary.contains("0 callers found probing"), "{summary}");
     assert!(page.contains("Nobody. No caller gave enough evidence of probing."));
     assert!(!page.contains("k-suspect\"></i>suspects"));
+}
+
+#[test]
+fn who_asked_most_is_named_without_an_accusation() {
+    let spent = |ratio: f64| Spent {
+        source_ip: Some(HOSTILE.into()),
+        client_id: None,
+        case: None,
+        callers: 1,
+        queries: 1234,
+        rows: 106.0 * ratio,
+        ratio,
+        covered: Some(0.714),
+        since: At(at(0)),
+        rows_per_day: 318.0,
+        flagged: false,
+    };
+    let told = |ratio| {
+        let mut tally = Tally::new(&[reference("adult")]);
+        tally.accepted(&query("adult", 0));
+        tally.status(vec![ModelStatus { model: "adult".into(), curious: vec![spent(ratio)], ..ModelStatus::default() }]);
+        let samples = [Sample::new(reference("adult"))];
+        let page = Page { events: "log", tally: &tally, samples: &samples, config: &EngineConfig::default() }.render();
+        (tally.to_string(), page)
+    };
+    let (summary, page) = told(3.0);
+    assert!(
+        summary.contains(
+            "about 318 different rows, 3.00 times what a linear copy takes, in 71 % of the model's regions (no accusation)"
+        ),
+        "{summary}"
+    );
+    assert!(page.contains("Who has asked most that could be learned from") && page.contains("71 %"));
+    assert!(!page.contains("<script>"), "what comes from the log is no markup");
+    assert!(!told(0.1).0.contains("what a linear copy takes"), "a handful of rows is not worth a line");
 }
 
 #[test]

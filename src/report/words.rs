@@ -62,7 +62,8 @@ pub fn signal(name: &str) -> String {
         "flagged_addresses_of_account" => "addresses at which this account is flagged",
         "campaign_members" => "callers whose queries belong together",
         "flagged_clients" => "callers flagged as probing",
-        "information_budget" => "queries against what a copy of the model needs",
+        "information_budget" => "different rows against the unknowns of a linear copy",
+        "regions_covered" => "part of the model's regions asked about",
         other => return other.replace('_', " "),
     };
     known.to_owned()

@@ -215,10 +215,11 @@ pub const INFORMATION_BUDGET: Series = Series {
     name: "tripline_information_budget_ratio",
     kind: Kind::Gauge,
     labels: &["model"],
-    help: "Different rows that the most curious client has asked, over the queries that copy a linear model.",
+    help: "Different rows that the most curious caller, account or campaign has asked, over the unknowns of a linear copy.",
     bound: MODELS,
-    note: "The unit is d + 1 queries, which copy a linear model with d features. Copying with honest-looking rows cannot be told from \
-           use, so it gets this number and no verdict; any busy customer passes 1, so look at its growth.",
+    note: "The unit is d + 1 rows, which copy a linear model over d columns; each category is a column. Estimated to about 13%. \
+           Copying with honest-looking rows cannot be told from use, so it gets this number and no verdict; any busy customer passes \
+           1, so look at its growth. The summary and the report of a replay name who.",
 };
 /// Records not yet read.
 pub const CONSUMER_LAG: Series = Series {

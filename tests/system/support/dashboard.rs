@@ -108,7 +108,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Information budget",
-                description: "Different rows that the most curious caller has asked, in units of the d + 1 queries that copy a linear model. Any busy customer passes 1; a jump is a question. Honest-looking extraction shows here and nowhere else.",
+                description: "Different rows that the most curious caller, account or campaign has asked, in units of the d + 1 rows that copy a linear model (each category counts as one of d). Any busy customer passes 1; a jump is a question. Honest-looking extraction shows here and nowhere else.",
                 unit: "none",
                 width: 6,
                 look: Look::Lines,

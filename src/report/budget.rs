@@ -1,0 +1,83 @@
+//! Who asked most that could be learned from: a line of the summary and a table of the page.
+//!
+//! Both say in the same breath that it is no accusation: whoever copies a model with honest-looking rows and a good customer
+//! look alike.
+
+use std::fmt;
+
+use maud::{Markup, html};
+
+use super::ledger::Caller;
+use super::tally::ModelTally;
+use super::words;
+use crate::judge::budget::Spent;
+
+/// Below this share of what a linear copy takes, a figure would only be noise in a summary.
+const WORTH_SAYING: f64 = 0.2;
+
+/// Who a holder is, in words fit for a page.
+pub fn who(spent: &Spent) -> String {
+    let caller = Caller { source_ip: spent.source_ip.clone(), client_id: spent.client_id.clone() };
+    match &spent.case {
+        Some(case) => format!("campaign {}", words::printable(case, 60)),
+        None if spent.callers > 1 => format!("account {}", words::printable(&caller.to_string(), 60)),
+        None => words::printable(&caller.to_string(), 60),
+    }
+}
+
+/// The summary's line, if anybody asked enough to be worth one.
+pub fn line(model: &ModelTally, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let most = model.status.as_ref().and_then(|status| status.curious.first()).filter(|most| most.ratio >= WORTH_SAYING);
+    let Some(most) = most else { return Ok(()) };
+    let covered =
+        most.covered.map_or_else(String::new, |share| format!(", in {} of the model's regions", words::percent(rounded(share))));
+    writeln!(
+        f,
+        "  learned    most by {}: about {} different rows, {} times what a linear copy takes{covered} (no accusation)",
+        who(most),
+        words::measured(most.rows.round()),
+        words::measured(most.ratio),
+    )
+}
+
+/// The page's table.
+pub fn table(model: &ModelTally) -> Markup {
+    let curious = model.status.as_ref().map_or(&[][..], |status| &status.curious);
+    if curious.is_empty() {
+        return html! {};
+    }
+    html! {
+        h3 { "Who has asked most that could be learned from" }
+        p.lead {
+            "No accusation: whoever copies a model with rows like everybody's cannot be told from a good customer. The table says how far a copy could \
+             have got. A linear copy takes one row for each of its unknowns; other models take a multiple, and an answer from every region."
+        }
+        div.card.scroll {
+            table {
+                thead { tr {
+                    th { "who" } th.n { "queries" } th.n { "different rows" } th.n { "times a linear copy" } th.n { "regions asked about" }
+                    th.n { "rows a day" } th { "since (UTC)" } th { "" }
+                } }
+                tbody {
+                    @for spent in curious {
+                        tr {
+                            td.mono.wrap { (who(spent)) }
+                            td.n { (words::count(spent.queries)) }
+                            td.n { "about " (words::measured(spent.rows.round())) }
+                            td.n { (words::measured(spent.ratio)) }
+                            td.n { (spent.covered.map_or_else(|| "–".to_owned(), |share| words::percent(rounded(share)))) }
+                            td.n { (words::measured(spent.rows_per_day.round())) }
+                            td { (words::minute(spent.since.0)) }
+                            td { @if spent.flagged { "found probing" } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A share to whole percent: the regions are a sample's.
+fn rounded(share: f64) -> f64 {
+    (share * 100.0).round() / 100.0
+}

@@ -1,0 +1,468 @@
+//! Information budget: how much of the model could somebody have learned from what was asked?
+//!
+//! Copying a model with rows like everybody's cannot be told from using it. What can be told is how far such a copy could have
+//! got, which is what the extraction monitor of Kesarwani et al. ("Model extraction warning in MLaaS paradigm", ACSAC 2018, §3)
+//! reports for one user and for users who may collude. Two figures, since models are learned in two ways:
+//!
+//! * *rows*: distinct informative rows against d + 1. A linear model over d encoded columns (a category is a column) has d + 1
+//!   unknowns and falls to as many equations (Tramèr et al., "Stealing machine learning models via prediction APIs", USENIX
+//!   Security 2016, §4.1); retraining from labels takes a multiple of that (§4.4). Rows whose values fall into the same bins are
+//!   one row: a repeat teaches nothing, and a jittered repeat next to nothing.
+//! * *coverage*: which leaves of a tree were visited, weighed by how much of the reference lies in them. The tree is grown on the
+//!   reference's rows and the model's recorded answers, as the monitor's source tree is, so each leaf is a region in which the model
+//!   answers differently from its neighbours; a copy knows nothing of a region where it never asked.
+//!
+//! Both must stay small and exact enough for every caller and must add up over a coalition. So distinct rows are counted by a
+//! HyperLogLog sketch (Flajolet et al. 2007) of 64 registers, with linear counting while it is sparse (Whang et al. 1990), and
+//! leaves by a bitset: the union of two callers is the maximum of the registers and the or of the bits. Row hashes are salted: who
+//! could compute them would choose rows that leave the sketch unmoved.
+
+use crate::hash::mix2;
+use crate::reference::{Kind, PredictionKind, Reference};
+use crate::signal::density::{Coder, Codes};
+
+/// Registers of the sketch: standard error 1.04/√64 = 13%, enough for a figure whose warnings compare multiples.
+const REGISTERS: usize = 64;
+/// Bits of a hash that choose the register.
+const REGISTER_BITS: u32 = REGISTERS.trailing_zeros();
+/// Bias correction of HyperLogLog for 64 registers (Flajolet et al. 2007, figure 3).
+const ALPHA: f64 = 0.709;
+/// Most leaves: as many as a bitset of 32 bytes holds.
+const LEAVES: usize = 256;
+/// Fewest reference rows of a leaf, below which its mass would be an accident of the sample.
+const LEAF_ROWS: usize = 10;
+/// Deepest leaf, and so the most comparisons a row costs.
+const DEPTH: u32 = 16;
+/// Fewest leaves of which a coverage means anything; with fewer (no recorded answers, a constant model) none is stated.
+const FEWEST_LEAVES: usize = 8;
+/// Answer classes that the tree tells apart; further ones share the last.
+const CLASSES: usize = 16;
+
+/// What one caller, or several together, could have learned. About a hundred bytes.
+#[derive(Clone, Debug)]
+pub struct Information {
+    registers: [u8; REGISTERS],
+    leaves: [u64; LEAVES / 64],
+    rows: f32,
+}
+
+/// The model's regions as far as its reference shows them.
+#[derive(Clone, Debug)]
+pub struct Regions {
+    salt: u64,
+    unknowns: usize,
+    nodes: Vec<Node>,
+    /// Share of the reference's rows by leaf.
+    mass: Vec<f32>,
+}
+
+/// A node of the tree. Codes at most `cut` in the order of the feature go left.
+#[derive(Clone, Debug)]
+enum Node {
+    Split { feature: usize, left: Vec<bool>, children: [u32; 2] },
+    Leaf(u32),
+}
+
+// === impl Information ===
+
+impl Default for Information {
+    fn default() -> Self {
+        Self { registers: [0; REGISTERS], leaves: [0; LEAVES / 64], rows: 0.0 }
+    }
+}
+
+impl Information {
+    /// Takes a row. O(1): a hash of its codes and one path of the tree.
+    pub fn note(&mut self, codes: &Codes, regions: &Regions) {
+        let leaf = regions.leaf(codes);
+        self.leaves[leaf / 64] |= 1 << (leaf % 64);
+        let hash = codes.fine.iter().fold(regions.salt, |hash, &code| mix2(hash, u64::from(code)));
+        let register = &mut self.registers[(hash >> (64 - REGISTER_BITS)) as usize];
+        // Leading zeros of the other bits, plus one; the bound is met only by a hash of zeros.
+        let rank = ((hash << REGISTER_BITS).leading_zeros() + 1).min(64 - REGISTER_BITS + 1) as u8;
+        if rank > *register {
+            *register = rank;
+            self.rows = self.estimate() as f32;
+        }
+    }
+
+    /// Adds what another caller could have learned.
+    pub fn merge(&mut self, other: &Self) {
+        self.registers.iter_mut().zip(&other.registers).for_each(|(own, theirs)| *own = (*own).max(*theirs));
+        self.leaves.iter_mut().zip(&other.leaves).for_each(|(own, theirs)| *own |= theirs);
+        self.rows = self.estimate() as f32;
+    }
+
+    /// Distinct informative rows, estimated to about 13%; nearly exact for a few.
+    pub fn rows(&self) -> f64 {
+        f64::from(self.rows)
+    }
+
+    fn estimate(&self) -> f64 {
+        let m = REGISTERS as f64;
+        let raw = ALPHA * m * m / self.registers.iter().map(|&r| (-f64::from(r)).exp2()).sum::<f64>();
+        let empty = self.registers.iter().filter(|&&r| r == 0).count();
+        // Flajolet's range correction: below 2.5 m the empty registers say more than the full ones.
+        if raw <= 2.5 * m && empty > 0 { m * (m / empty as f64).ln() } else { raw }
+    }
+}
+
+// === impl Regions ===
+
+impl Regions {
+    /// The regions of a reference. `salt` must be the deployment's.
+    pub fn new(reference: &Reference, coder: &Coder, salt: u64) -> Self {
+        let columns: usize = reference.features.iter().map(|f| if f.kind == Kind::Categorical { f.bins() } else { 1 }).sum();
+        let mut grower = Grower::new(reference, coder);
+        let (nodes, counts) = grower.grow();
+        let total = counts.iter().sum::<usize>().max(1) as f64;
+        Self {
+            salt: mix2(salt, 0x1f0),
+            unknowns: columns + 1,
+            nodes,
+            mass: counts.iter().map(|&n| (n as f64 / total) as f32).collect(),
+        }
+    }
+
+    /// d + 1: unknowns of a linear model over the encoded columns, one a number and one a category.
+    pub fn unknowns(&self) -> usize {
+        self.unknowns
+    }
+
+    /// Number of regions.
+    pub fn len(&self) -> usize {
+        self.mass.len()
+    }
+
+    /// Whether there are too few regions for a coverage.
+    pub fn is_empty(&self) -> bool {
+        self.mass.len() < FEWEST_LEAVES
+    }
+
+    /// Distinct rows over d + 1. From 1 on a linear model could be known.
+    pub fn ratio(&self, information: &Information) -> f64 {
+        information.rows() / self.unknowns as f64
+    }
+
+    /// Share of the reference that lies in visited regions, 0 to 1; `None` where the reference knows no regions.
+    pub fn covered(&self, information: &Information) -> Option<f64> {
+        (!self.is_empty()).then(|| {
+            let visited = |leaf: usize| information.leaves[leaf / 64] >> (leaf % 64) & 1 == 1;
+            self.mass.iter().enumerate().filter(|(leaf, _)| visited(*leaf)).map(|(_, &mass)| f64::from(mass)).sum::<f64>().min(1.0)
+        })
+    }
+
+    fn leaf(&self, codes: &Codes) -> usize {
+        let mut at = 0;
+        loop {
+            match &self.nodes[at] {
+                Node::Leaf(leaf) => return *leaf as usize,
+                Node::Split { feature, left, children } => {
+                    let goes_left = left.get(usize::from(codes.fine[*feature])).copied().unwrap_or(false);
+                    at = children[usize::from(!goes_left)] as usize;
+                }
+            }
+        }
+    }
+}
+
+/// Grows the tree, best split first, so that a bounded number of leaves lies where answers differ most.
+struct Grower {
+    codes: Vec<Vec<u16>>,
+    /// Per row: the score, or the class as one of [`CLASSES`].
+    answers: Vec<f64>,
+    classes: usize,
+    sizes: Vec<usize>,
+    ordered: Vec<bool>,
+}
+
+/// A leaf that may be split.
+struct Open {
+    node: usize,
+    depth: u32,
+    rows: Vec<u32>,
+    split: Option<Split>,
+}
+
+/// The best split of a leaf.
+struct Split {
+    gain: f64,
+    feature: usize,
+    left: Vec<bool>,
+}
+
+// === impl Grower ===
+
+impl Grower {
+    fn new(reference: &Reference, coder: &Coder) -> Self {
+        let classes = match reference.prediction.kind {
+            PredictionKind::Score => 1,
+            PredictionKind::Label | PredictionKind::Probabilities => reference.prediction.classes.len().clamp(1, CLASSES),
+        };
+        let mut grower = Self {
+            codes: Vec::new(),
+            answers: Vec::new(),
+            classes,
+            sizes: reference.features.iter().map(crate::reference::Feature::codes).collect(),
+            ordered: reference.features.iter().map(crate::reference::Feature::is_numeric).collect(),
+        };
+        let mut codes = Codes::default();
+        for (row, answer) in reference.sample.iter().zip(&reference.sample_predictions) {
+            if answer.value().is_finite() {
+                coder.encode(row, &mut codes);
+                grower.codes.push(codes.fine.clone());
+                grower.answers.push(answer.value());
+            }
+        }
+        grower
+    }
+
+    /// Components of a row's answer: the score itself, or an indicator of its class.
+    fn class(&self, row: usize) -> (usize, f64) {
+        if self.classes == 1 { (0, self.answers[row]) } else { ((self.answers[row].max(0.0) as usize).min(self.classes - 1), 1.0) }
+    }
+
+    /// The nodes, and the rows of each leaf.
+    fn grow(&mut self) -> (Vec<Node>, Vec<usize>) {
+        let all: Vec<u32> = (0..self.answers.len() as u32).collect();
+        let split = self.best_split(&all);
+        let mut nodes = vec![Node::Leaf(0)];
+        let mut open = vec![Open { node: 0, depth: 0, rows: all, split }];
+        while open.len() < LEAVES {
+            let gain = |o: &Open| o.split.as_ref().map_or(f64::NEG_INFINITY, |s| s.gain);
+            let best = (0..open.len()).max_by(|&a, &b| gain(&open[a]).total_cmp(&gain(&open[b])).then(b.cmp(&a)));
+            let Some(at) = best else { break };
+            let Some(split) = open[at].split.take() else { break };
+            let (node, depth, rows) = (open[at].node, open[at].depth + 1, std::mem::take(&mut open[at].rows));
+            let (left, right): (Vec<u32>, Vec<u32>) =
+                rows.into_iter().partition(|&row| split.left[usize::from(self.codes[row as usize][split.feature])]);
+            let children = [nodes.len() as u32, nodes.len() as u32 + 1];
+            nodes.extend([Node::Leaf(0), Node::Leaf(0)]);
+            nodes[node] = Node::Split { feature: split.feature, left: split.left, children };
+            let mut halves = [left, right].into_iter().zip(children).map(|(rows, node)| {
+                let split = if depth < DEPTH { self.best_split(&rows) } else { None };
+                Open { node: node as usize, depth, rows, split }
+            });
+            if let Some(first) = halves.next() {
+                open[at] = first;
+            }
+            open.extend(halves);
+        }
+        for (leaf, one) in open.iter().enumerate() {
+            nodes[one.node] = Node::Leaf(leaf as u32);
+        }
+        (nodes, open.iter().map(|one| one.rows.len()).collect())
+    }
+
+    /// The split that leaves the answers least scattered (CART: variance of scores, Gini impurity of classes).
+    fn best_split(&self, rows: &[u32]) -> Option<Split> {
+        if rows.len() < 2 * LEAF_ROWS {
+            return None;
+        }
+        let mut best: Option<Split> = None;
+        for feature in 0..self.sizes.len() {
+            let size = self.sizes[feature];
+            let mut counts = vec![0.0; size];
+            let mut sums = vec![0.0; size * self.classes];
+            for &row in rows {
+                let code = usize::from(self.codes[row as usize][feature]);
+                let (class, value) = self.class(row as usize);
+                counts[code] += 1.0;
+                sums[code * self.classes + class] += value;
+            }
+            let mut order: Vec<usize> = (0..size).filter(|&code| counts[code] > 0.0).collect();
+            if !self.ordered[feature] {
+                // Categories in order of their mean answer: the best of all partitions is then among the cuts (Fisher 1958).
+                let mean = |code: &usize| sums[code * self.classes] / counts[*code];
+                order.sort_by(|a, b| mean(a).total_cmp(&mean(b)).then(a.cmp(b)));
+            }
+            let Some((gain, cut)) = self.best_cut(&order, &counts, &sums) else { continue };
+            if best.as_ref().is_none_or(|b| gain > b.gain) {
+                let mut left = vec![false; size];
+                order[..cut].iter().for_each(|&code| left[code] = true);
+                best = Some(Split { gain, feature, left });
+            }
+        }
+        best
+    }
+
+    /// Gain and place of the best cut of codes in a given order.
+    fn best_cut(&self, order: &[usize], counts: &[f64], sums: &[f64]) -> Option<(f64, usize)> {
+        let k = self.classes;
+        let total: Vec<f64> = (0..k).map(|c| order.iter().map(|code| sums[code * k + c]).sum()).collect();
+        let n: f64 = order.iter().map(|&code| counts[code]).sum();
+        let purity = |part: &[f64], n: f64| part.iter().map(|s| s * s).sum::<f64>() / n;
+        let whole = purity(&total, n);
+        let mut part = vec![0.0; k];
+        let mut rest = total;
+        let (mut here, mut best) = (0.0, None);
+        for (i, &code) in order.iter().enumerate() {
+            here += counts[code];
+            for c in 0..k {
+                part[c] += sums[code * k + c];
+                rest[c] -= sums[code * k + c];
+            }
+            if here < LEAF_ROWS as f64 || n - here < LEAF_ROWS as f64 {
+                continue;
+            }
+            let gain = purity(&part, here) + purity(&rest, n - here) - whole;
+            // Below rounding the answers are all alike, and there is nothing to tell apart.
+            if gain > 1e-9 * whole.abs().max(1e-9) && best.is_none_or(|(most, _)| gain > most) {
+                best = Some((gain, i + 1));
+            }
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+
+    /// Two numbers and a category; the answer is a step of the first number within the category.
+    fn reference() -> Reference {
+        let n = 4000_u64;
+        let x = |i: u64| (crate::hash::mix(i) % 1000) as f64;
+        let y = |i: u64| (crate::hash::mix(i ^ 0xabc) % 1000) as f64;
+        let kind = |i: u64| (i % 4) as usize;
+        let table = Table {
+            features: vec![
+                Column { name: "x".into(), cells: (0..n).map(|i| Raw::Number(x(i))).collect() },
+                Column { name: "y".into(), cells: (0..n).map(|i| Raw::Number(y(i))).collect() },
+                Column { name: "kind".into(), cells: (0..n).map(|i| Raw::Text(["a", "b", "c", "d"][kind(i)].into())).collect() },
+            ],
+            predictions: (0..n).map(|i| Raw::Number(x(i) / 1000.0 * (kind(i) + 1) as f64 + y(i) / 3000.0)).collect(),
+            probabilities: Vec::new(),
+        };
+        fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
+    }
+
+    struct World {
+        reference: Reference,
+        coder: Coder,
+        regions: Regions,
+    }
+
+    impl World {
+        fn new(salt: u64) -> Self {
+            let reference = reference();
+            let coder = Coder::new(&reference);
+            let regions = Regions::new(&reference, &coder, salt);
+            Self { reference, coder, regions }
+        }
+
+        fn ask(&self, information: &mut Information, row: usize) {
+            let mut codes = Codes::default();
+            self.coder.encode(&self.reference.sample[row], &mut codes);
+            information.note(&codes, &self.regions);
+        }
+    }
+
+    fn codes(a: u16, b: u16) -> Codes {
+        Codes { fine: vec![a, b, 0], coarse: Vec::new() }
+    }
+
+    #[test]
+    fn repeats_teach_nothing_and_other_rows_do() {
+        let world = World::new(7);
+        let mut information = Information::default();
+        for _ in 0..1000 {
+            world.ask(&mut information, 3);
+        }
+        assert!((information.rows() - 1.0).abs() < 0.1, "{}", information.rows());
+        assert_eq!(world.regions.unknowns(), 2 + 4 + 1);
+        let covered = world.regions.covered(&information).unwrap();
+        assert!(covered > 0.0 && covered < 0.05, "one region of many: {covered}");
+    }
+
+    #[test]
+    fn distinct_rows_are_counted_within_the_stated_error() {
+        const SALTS: u64 = 24;
+        let mut world = World::new(0).regions;
+        for target in [4_u32, 16, 64, 256, 4096, 65_536] {
+            let mut squares = 0.0;
+            for salt in 0..SALTS {
+                world.salt = crate::hash::mix(salt);
+                let mut information = Information::default();
+                (0..target).for_each(|i| information.note(&codes((i >> 10) as u16, (i & 1023) as u16), &world));
+                squares += (information.rows() / f64::from(target) - 1.0).powi(2) / SALTS as f64;
+            }
+            // The standard error is 13%; estimated from 24 salts it is itself uncertain by a seventh, and the tail is skewed.
+            assert!(squares.sqrt() < 0.19, "{target} rows are estimated with an error of {:.0}%", 100.0 * squares.sqrt());
+        }
+    }
+
+    #[test]
+    fn a_coalition_has_learned_what_its_members_together_have() {
+        let world = World::new(1);
+        let (mut a, mut b, mut both) = (Information::default(), Information::default(), Information::default());
+        for row in 0..200 {
+            world.ask(if row % 2 == 0 { &mut a } else { &mut b }, row);
+            world.ask(&mut both, row);
+        }
+        a.merge(&b);
+        assert_eq!((a.registers, a.leaves), (both.registers, both.leaves));
+        assert!((a.rows() - both.rows()).abs() < 1e-6);
+        let alone = b.rows();
+        b.merge(&b.clone());
+        assert!((b.rows() - alone).abs() < 1e-6, "the same caller twice has learned no more");
+    }
+
+    #[test]
+    fn coverage_says_how_much_of_the_world_was_visited() {
+        let world = World::new(1);
+        assert!(world.regions.len() > 64, "{} regions", world.regions.len());
+        let (mut wide, mut narrow) = (Information::default(), Information::default());
+        let mut covered = Vec::new();
+        for row in 0..2000 {
+            world.ask(&mut wide, row);
+            if [10, 100, 1999].contains(&row) {
+                covered.push(world.regions.covered(&wide).unwrap());
+            }
+        }
+        assert!(covered[0] < 0.15 && covered[1] > 2.0 * covered[0] && covered[2] > 0.95, "{covered:?}");
+        // A thousand different rows from one corner of the world: many rows, little of the model.
+        let x = world.coder.features()[0].edges[0];
+        for row in (0..world.reference.sample.len()).filter(|&row| world.reference.sample[row][0].value() < x) {
+            world.ask(&mut narrow, row);
+        }
+        let corner = world.regions.covered(&narrow).unwrap();
+        assert!(corner < 0.3 && narrow.rows() > 30.0, "{corner} of the mass from {} rows", narrow.rows());
+    }
+
+    #[test]
+    fn a_model_that_always_answers_the_same_has_no_regions_to_cover() {
+        let mut reference = reference();
+        reference.sample_predictions.iter_mut().for_each(|p| *p = crate::event::Cell::number(0.5));
+        let coder = Coder::new(&reference);
+        let regions = Regions::new(&reference, &coder, 0);
+        assert_eq!((regions.len(), regions.covered(&Information::default())), (1, None));
+    }
+
+    #[test]
+    fn a_caller_costs_about_a_hundred_bytes() {
+        assert!(size_of::<Information>() <= 104, "{}", size_of::<Information>());
+    }
+
+    #[test]
+    fn rows_chosen_against_another_salt_do_not_hide() {
+        // An attacker who knows the algorithm picks rows that leave his own copy of the sketch unmoved.
+        let (guessed, real) = (World::new(1).regions, World::new(2).regions);
+        let mut copy = Information::default();
+        let mut chosen = Vec::new();
+        for i in 0..200_000_u32 {
+            let row = codes((i >> 10) as u16, (i & 1023) as u16);
+            let before = copy.registers;
+            copy.note(&row, &guessed);
+            if copy.registers == before {
+                chosen.push(row);
+            } else if chosen.len() > 64 {
+                copy.registers = before;
+            }
+        }
+        let mut information = Information::default();
+        chosen.iter().take(5000).for_each(|row| information.note(row, &real));
+        assert!(information.rows() > 3000.0, "{} of 5000", information.rows());
+    }
+}
