@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod describe;
+pub mod drill;
 pub mod fit;
 pub mod keys;
 pub mod output;
@@ -16,6 +17,8 @@ use clap::{Parser, Subcommand};
 /// How a command ends; the numbers are those of sysexits.h, so that scripts can tell the cases apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
+    /// The command did its work, and what it was asked to hold does not hold (`drill --min-power`).
+    Floor = 1,
     /// Wrong arguments or configuration.
     Usage = 64,
     /// More unreadable data than `--max-rejects` allows.
@@ -71,6 +74,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Simulate the callers of a model, to a file or a topic.
     Simulate(simulate::Args),
+    /// Plant attacks in a copy of your own log; say what is found, how soon, and at which price in false alarms.
+    Drill(drill::Args),
 }
 
 /// Runs the command of the arguments.
@@ -83,5 +88,6 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Drill(args) => drill::run(args),
     }
 }

@@ -125,8 +125,8 @@ pub enum EngineError {
     },
 }
 
-/// The core.
-#[derive(Debug)]
+/// The core. A clone goes on from where the original stands, with the same state.
+#[derive(Clone, Debug)]
 pub struct Engine {
     config: EngineConfig,
     /// One judge per model, in order of name.

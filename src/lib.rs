@@ -28,6 +28,8 @@ pub mod clock;
 #[cfg(feature = "runtime")]
 pub mod config;
 #[cfg(feature = "runtime")]
+pub mod drill;
+#[cfg(feature = "runtime")]
 pub mod page;
 #[cfg(feature = "runtime")]
 pub mod replay;

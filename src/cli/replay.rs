@@ -66,7 +66,7 @@ pub struct Args {
 
 /// How much bad data is put up with.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum MaxRejects {
+pub(super) enum MaxRejects {
     Number(u64),
     /// Part of the messages, 0 to 1.
     Share(f64),
@@ -127,7 +127,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Reads a configuration; what only the service needs may be missing, but a slip in it is still said.
-fn load_config(path: &Path) -> Result<Config, Failure> {
+pub(super) fn load_config(path: &Path) -> Result<Config, Failure> {
     let usage = |what: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
     let text = String::from_utf8(read(path)?).map_err(|_| usage(&"not UTF-8"))?;
     let (config, faults) = document::read::<Config>(&text);
@@ -172,7 +172,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
-fn source_failure(error: &FileError) -> Failure {
+pub(super) fn source_failure(error: &FileError) -> Failure {
     let exit = if matches!(error, FileError::Missing { .. }) { Exit::NoInput } else { Exit::Io };
     Failure::new(exit, error.to_string())
 }
@@ -197,7 +197,7 @@ impl std::str::FromStr for MaxRejects {
 impl MaxRejects {
     /// Rejections allowed among so many messages.
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of lines")]
-    fn allows(self, messages: u64) -> u64 {
+    pub(super) fn allows(self, messages: u64) -> u64 {
         match self {
             Self::Number(number) => number,
             Self::Share(share) => (share * messages.max(SHARE_FLOOR) as f64) as u64,

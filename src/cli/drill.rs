@@ -1,0 +1,278 @@
+//! `tripline drill`: attacks planted in a copy of the user's own log, and what became of them.
+//!
+//! Arguments, files and the bar are here; the drill itself is [`crate::drill`]. Nothing that is written depends on the machine or
+//! the moment but the bar: two drills with the same settings give the same bytes.
+
+use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::replay::{MaxRejects, load_config, source_failure};
+use super::{Exit, Failure, output};
+use crate::config::Config;
+use crate::decode::Decoder;
+use crate::drill::calibration::Calibration;
+use crate::drill::log::{Limits, Log, LogError, Reader};
+use crate::drill::outcome::{About, Outcome};
+use crate::drill::{DrillError, Progress, Settings, deliveries, judge_alone, table};
+use crate::reference::Reference;
+use crate::simulate::attack::Family;
+use crate::source::file::{FileSource, STDIN};
+
+const EXAMPLES: &str = "\
+Examples:
+  tripline drill --reference models/adult/reference.json events.jsonl.zst
+      would attacks in this log be found, how soon, and at which price in false alarms?
+  tripline drill --reference adult.json events.jsonl --family grid,line_search --addresses 1,200 --report drill.html
+      two attacks, from one address and from two hundred, as a page with pictures
+  tripline drill --reference adult.json events.jsonl --min-power 0.9 --json drill.json
+      in CI: ends with 1 if fewer than nine of ten attacks are found
+  tripline drill --reference adult.json events.jsonl --calibration-only
+      what the stated rate of false alarms turned into on this log
+
+Nothing is sent anywhere and the real model is not asked: a surrogate fitted on the log answers. Attacks: grid, one_at_a_time,
+line_search, hopskipjump, boundary, zoo, simba, square, uniform, tempest, jacobian, equation, tree_path, active, membership,
+natural. Natural sampling cannot be told from use; it is reported apart. The log must cover five and a half hours.";
+
+/// Feature values that a kept event costs at least, when --max-events is not given.
+const DEFAULT_EVENTS: usize = 400_000;
+
+/// Arguments of `tripline drill`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The log: one JSON event a line, plain or packed as .gz or .zst; `-` is standard input.
+    #[arg(value_name = "EVENTS")]
+    events: PathBuf,
+    /// Reference profile of the model, as `tripline fit` makes it. Events of other models are left out.
+    #[arg(long, value_name = "FILE")]
+    reference: PathBuf,
+    /// Configuration, as for `run`; its sections engine and decode apply.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Attacks to plant, separated by commas [default: all].
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    family: Vec<String>,
+    /// Numbers of addresses that attacks come from, separated by commas.
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [1, 50], value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    addresses: Vec<u32>,
+    /// Deliveries to try, separated by commas: fast, slow, cover (slow, every other query a real row), nat [default: all].
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = ["fast", "slow", "cover", "nat"])]
+    delivery: Vec<String>,
+    /// Queries of each attack, cover not counted.
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    budget: u32,
+    /// How often each attack is planted in each delivery, at another moment and with other rows.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repeats: u32,
+    /// Seed: the same one gives the same drill.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// End with 1 if the share of attacks found, over all that can be detected, is below this (0 to 1).
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    min_power: Option<f64>,
+    /// Drill only the last hours of the log.
+    #[arg(long, value_name = "HOURS", value_parser = hours)]
+    last: Option<f64>,
+    /// Events kept in memory; beyond that whole callers are left out, and the report says how many.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_EVENTS as u64, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    max_events: u64,
+    /// Plant nothing: say only what the stated rate of false alarms turned into on this log.
+    #[arg(long, conflicts_with_all = ["family", "delivery", "min_power"])]
+    calibration_only: bool,
+    /// Write everything as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Unreadable messages that are put up with: a number, or a share such as 1% (of at least 1000 messages).
+    #[arg(long, value_name = "N|N%", default_value = "1%")]
+    max_rejects: MaxRejects,
+    /// Threads [default: one per core].
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let fits = text.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
+    fits.ok_or_else(|| format!("'{text}' is not a share from 0 to 1, such as 0.9"))
+}
+
+fn hours(text: &str) -> Result<f64, String> {
+    let fits = text.parse().ok().filter(|hours: &f64| *hours > 0.0 && *hours <= 24.0 * 366.0);
+    fits.ok_or_else(|| format!("'{text}' is not a number of hours"))
+}
+
+impl From<DrillError> for Failure {
+    fn from(error: DrillError) -> Self {
+        let exit = if matches!(error, DrillError::Settings(_)) { Exit::Usage } else { Exit::Data };
+        Self::new(exit, error.to_string())
+    }
+}
+
+/// Runs `tripline drill`.
+///
+/// # Errors
+/// Power below the floor (1), usage (64), a log that cannot be drilled or too much bad data (65), a missing file (66), reading or
+/// writing that failed (74).
+pub fn run(args: Args) -> Result<(), Failure> {
+    let families = families(&args.family)?;
+    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load_config)?;
+    let reference = Arc::new(super::reference::load(&args.reference)?);
+    let addresses: Vec<usize> = args.addresses.iter().map(|&n| n as usize).collect();
+    let kinds = (!args.delivery.is_empty()).then_some(args.delivery.as_slice());
+    let settings = Settings {
+        families,
+        deliveries: deliveries(&addresses, kinds),
+        budget: args.budget as usize,
+        repeats: args.repeats,
+        seed: args.seed,
+        engine: config.engine.clone(),
+    };
+    let bar = Bar::new();
+    let log = read(&args, &config, &reference, &bar)?;
+    let baseline = judge_alone(&log, &reference, &settings.engine, &|progress| bar.show(progress))?;
+    if args.calibration_only {
+        bar.clear();
+        let calibration = Calibration::of(&log, &baseline, settings.engine.alarms_per_client_day);
+        let about = About::of(&log, &baseline);
+        if let Some(path) = &args.json {
+            write_json(path, &serde_json::json!({ "model": log.model, "log": about, "calibration": calibration }))?;
+        }
+        return output::print(&table::calibration(&log.model, &about, &calibration));
+    }
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let outcome = crate::drill::run(&log, &reference, &settings, &baseline, threads, &|progress| bar.show(progress))?;
+    bar.clear();
+    if let Some(path) = &args.json {
+        write_json(path, &outcome)?;
+    }
+    output::print(&table::summary(&outcome))?;
+    args.min_power.map_or(Ok(()), |floor| hold(&outcome, floor))
+}
+
+/// Whether enough was found.
+fn hold(outcome: &Outcome, floor: f64) -> Result<(), Failure> {
+    match outcome.all.power.value() {
+        None => Err(Failure::new(
+            Exit::Usage,
+            "--min-power: nothing that can be detected was planted, so there is no power to hold it against",
+        )),
+        Some(power) if power < floor => Err(Failure::new(
+            Exit::Floor,
+            format!(
+                "{} of the attacks that can be detected were found, which is below the floor of --min-power {floor}",
+                table::fraction(outcome.all.power)
+            ),
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+fn families(named: &[String]) -> Result<Vec<Family>, Failure> {
+    let find = |name: &String| {
+        Family::ALL.into_iter().find(|family| family.name() == name.trim()).ok_or_else(|| {
+            let all = Family::ALL.map(Family::name).join(", ");
+            Failure::new(Exit::Usage, format!("--family: there is no attack '{name}'; attacks are {all}"))
+        })
+    };
+    if named.is_empty() {
+        return Ok(Family::ALL.to_vec());
+    }
+    let wanted: Vec<Family> = named.iter().map(find).collect::<Result<_, _>>()?;
+    // In the order of the list, whatever the order of asking, and each once.
+    Ok(Family::ALL.into_iter().filter(|family| wanted.contains(family)).collect())
+}
+
+/// Reads the log within its bounds.
+fn read(args: &Args, config: &Config, reference: &Arc<Reference>, bar: &Bar) -> Result<Log, Failure> {
+    let mut source = FileSource::open(&args.events, config.decode.max_message_bytes).map_err(|error| source_failure(&error))?;
+    let mut decoder = Decoder::new(&[Arc::clone(reference)], config.decode.clone())
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let limits = Limits {
+        events: usize::try_from(args.max_events).unwrap_or(usize::MAX),
+        last_seconds: args.last.map(|hours| hours * 3600.0),
+    };
+    let reader = Reader::new(&reference.model, reference.features.len(), config.engine.allowed_lateness_seconds, limits);
+    let (size, consumed) = (source.size(), source.consumed());
+    let max_rejects = args.max_rejects;
+    let log = reader
+        .read(
+            &mut source,
+            &mut decoder,
+            || bar.reading(consumed.load(Ordering::Relaxed), size),
+            |facts| facts.rejected > max_rejects.allows(facts.read),
+        )
+        .map_err(|error| match error {
+            LogError::Source(error) => source_failure(&error),
+            LogError::OneCaller(_) => Failure::new(Exit::Data, error.to_string()),
+        })?;
+    let facts = &log.facts;
+    if facts.rejected > max_rejects.allows(facts.read) {
+        let first = facts.first_rejection.clone().unwrap_or_default();
+        let message = format!(
+            "{}: {} of {} messages could not be read, more than --max-rejects; the first is in {first}",
+            name(&args.events),
+            facts.rejected,
+            facts.read
+        );
+        return Err(Failure::new(Exit::Data, message));
+    }
+    Ok(log)
+}
+
+fn name(path: &Path) -> String {
+    if path.as_os_str() == STDIN { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+    bytes.push(b'\n');
+    output::write_atomically(path, &bytes)
+}
+
+/// A bar on a terminal, and nothing elsewhere.
+struct Bar(ProgressBar);
+
+// === impl Bar ===
+
+impl Bar {
+    fn new() -> Self {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        // A template that does not parse leaves the default look.
+        if let Ok(style) = ProgressStyle::with_template("{msg:24} {wide_bar} {percent:>3}%  {elapsed} elapsed, {eta} to go") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn set(&self, what: &'static str, done: u64, of: u64) {
+        if self.0.is_hidden() {
+            return;
+        }
+        if self.0.message() != what {
+            self.0.reset();
+            self.0.set_message(what);
+        }
+        self.0.set_length(of);
+        self.0.set_position(done);
+    }
+
+    fn reading(&self, done: u64, of: Option<u64>) {
+        self.set("reading the log", done, of.unwrap_or(done));
+    }
+
+    fn show(&self, progress: Progress) {
+        match progress {
+            Progress::Baseline(done, of) => self.set("judging the log alone", done as u64, of as u64),
+            Progress::Surrogate => self.set("fitting the surrogates", 0, 1),
+            Progress::Trials(done, of) => self.set("planting attacks", done as u64, of as u64),
+        }
+    }
+
+    fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}

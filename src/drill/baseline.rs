@@ -1,0 +1,153 @@
+//! The log as it is, judged before anything is planted.
+//!
+//! Whoever is flagged here is a real attacker or a false alarm; the drill cannot know which, so it lists them, teaches the
+//! surrogate nothing of theirs, and never counts them as found or as an alarm that a planted attack caused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::DrillError;
+use super::log::Log;
+use crate::engine::{Disposition, Engine, EngineConfig, Input, Outbox};
+use crate::event::{EventTime, Query};
+use crate::judge::{At, Finding, Scope, Verdict};
+use crate::reference::Reference;
+use crate::report::ledger::Caller;
+
+/// A caller that is flagged without anything planted.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Flagged {
+    /// Who, as a verdict names it.
+    pub who: String,
+    /// When.
+    pub at: At,
+    /// Shape of the probing.
+    pub family: &'static str,
+    /// The heaviest signal.
+    pub signal: &'static str,
+    /// Its queries up to then.
+    pub queries_seen: u64,
+}
+
+/// What the engine says of the log alone.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    /// Everybody flagged, by who they are.
+    pub flagged: BTreeMap<Caller, Flagged>,
+    /// Addresses that campaign lines name.
+    pub members: BTreeSet<String>,
+    /// What was said of the model, in order.
+    pub model: Vec<(EventTime, Finding)>,
+    /// Whether each event was accepted (not late, not from the future).
+    pub accepted: Vec<bool>,
+    /// Event time after each event: the newest accepted one so far.
+    pub clock: Vec<EventTime>,
+    /// First and last accepted event; none if nothing was accepted.
+    pub span: Option<(EventTime, EventTime)>,
+    /// Clients that the engine forgot to keep within its memory.
+    pub evicted: u64,
+}
+
+/// An engine for one model.
+///
+/// # Errors
+/// Settings out of range.
+pub fn engine(reference: &Arc<Reference>, config: &EngineConfig) -> Result<Engine, DrillError> {
+    Engine::new(config.clone(), vec![Arc::clone(reference)]).map_err(|error| DrillError::Settings(error.to_string()))
+}
+
+/// A blank query of the log's model.
+pub fn blank(log: &Log) -> Query {
+    Query { model: log.model.clone(), ..Query::default() }
+}
+
+/// Whom a verdict of probing speaks of, if it is one on a caller.
+pub fn named(verdict: &Verdict) -> Option<Caller> {
+    let probing = verdict.scope == Scope::Client && verdict.verdict == Finding::Probing;
+    probing.then(|| Caller { source_ip: verdict.source_ip.clone(), client_id: verdict.client_id.clone() })
+}
+
+// === impl Baseline ===
+
+impl Baseline {
+    /// Judges the whole log; `progress` is called with the number of events done.
+    ///
+    /// # Errors
+    /// Settings out of range.
+    pub fn of(
+        log: &Log,
+        reference: &Arc<Reference>,
+        config: &EngineConfig,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Self, DrillError> {
+        let mut engine = engine(reference, config)?;
+        let mut outbox = Outbox::default();
+        let mut query = blank(log);
+        let mut baseline = Self {
+            flagged: BTreeMap::new(),
+            members: BTreeSet::new(),
+            model: Vec::new(),
+            accepted: Vec::with_capacity(log.len()),
+            clock: Vec::with_capacity(log.len()),
+            span: None,
+            evicted: 0,
+        };
+        for event in 0..log.len() {
+            log.fill(event, &mut query);
+            outbox.verdicts.clear();
+            engine.step(Input::Query(&query), &mut outbox);
+            let accepted = outbox.disposition == Disposition::Accepted;
+            if accepted {
+                let (first, last) = baseline.span.unwrap_or((query.time, query.time));
+                baseline.span = Some((first.min(query.time), last.max(query.time)));
+            }
+            baseline.accepted.push(accepted);
+            baseline.clock.push(baseline.span.map_or(query.time, |(_, last)| last));
+            outbox.verdicts.iter().for_each(|verdict| baseline.take(verdict));
+            if event % 1024 == 0 {
+                progress(event);
+            }
+        }
+        outbox.verdicts.clear();
+        engine.step(Input::End, &mut outbox);
+        outbox.verdicts.iter().for_each(|verdict| baseline.take(verdict));
+        baseline.evicted = engine.status().first().map_or(0, |status| status.evicted_clients);
+        Ok(baseline)
+    }
+
+    fn take(&mut self, verdict: &Verdict) {
+        match verdict.scope {
+            Scope::Model => self.model.push((verdict.at.0, verdict.verdict)),
+            Scope::Campaign if verdict.verdict == Finding::Probing => self.members.extend(verdict.members.iter().cloned()),
+            _ => {}
+        }
+        if let Some(caller) = named(verdict) {
+            let flagged = Flagged {
+                who: caller.to_string(),
+                at: verdict.at,
+                family: verdict.family.map_or("unknown", crate::judge::Family::name),
+                signal: verdict.signals.first().map_or("", |signal| signal.name),
+                queries_seen: verdict.queries_seen,
+            };
+            self.flagged.entry(caller).or_insert(flagged);
+        }
+    }
+
+    /// Whether the log itself already accuses this caller, or its address.
+    pub fn accuses(&self, caller: &Caller) -> bool {
+        let known = |source_ip: &Option<String>, client_id: &Option<String>| {
+            self.flagged.contains_key(&Caller { source_ip: source_ip.clone(), client_id: client_id.clone() })
+        };
+        known(&caller.source_ip, &caller.client_id)
+            || (caller.source_ip.is_some() && known(&caller.source_ip, &None))
+            || (caller.client_id.is_some() && known(&None, &caller.client_id))
+            || caller.source_ip.as_ref().is_some_and(|ip| self.members.contains(ip))
+    }
+
+    /// Events of the log that the engine took into account, before or after `from` until `until`.
+    pub fn accepted_events(&self) -> u64 {
+        self.accepted.iter().filter(|accepted| **accepted).count() as u64
+    }
+}

@@ -1,0 +1,207 @@
+//! What is planted: how an attack is delivered, by whom, when, and between what.
+//!
+//! The attack's queries were recorded beforehand against the surrogate; here they get senders, times and cover. Attackers come from
+//! addresses that nobody in the log has. They carry accounts if the log's callers mostly do. Cover is rows of the log, drawn at
+//! random, with the answers that the log gives: an attacker who has real rows uses real rows.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rustc_hash::FxHashSet;
+
+use super::log::{Log, Who};
+use crate::event::{Address, EventTime};
+use crate::hash::{mix2, text};
+use crate::simulate::callers::{after, exponential, normal};
+
+/// Queries per minute of a fast attack: what a plain script with one connection reaches against a 100 ms service.
+pub const FAST_PER_MINUTE: f64 = 300.0;
+/// Share of cover among all queries of an attack with cover.
+pub const COVER: f64 = 0.5;
+/// Accounts that an address must have shown before the attack to be a NAT.
+const NAT_ACCOUNTS: usize = 3;
+/// NATs among which one is drawn: the busiest.
+const NATS: usize = 3;
+
+/// How an attack arrives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Delivery {
+    /// Addresses that it comes from.
+    pub addresses: usize,
+    /// Whether it is spread over hours rather than sent as fast as a script can.
+    pub slow: bool,
+    /// Whether every other query is honest-looking cover.
+    pub cover: bool,
+    /// Whether it comes as one more account from an address of honest users.
+    pub nat: bool,
+}
+
+/// One planted query.
+#[derive(Clone, Debug)]
+pub struct Planted {
+    /// When.
+    pub time: EventTime,
+    /// Who, as an index into the senders.
+    pub sender: usize,
+    /// What it asks.
+    pub what: What,
+}
+
+/// What a planted query asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// The attack's next query, by number.
+    Attack(usize),
+    /// A row of the log, by event.
+    Cover(usize),
+}
+
+/// Addresses of the log that hide many accounts, and whether callers have accounts at all.
+#[derive(Clone, Debug)]
+pub struct Crowd {
+    taken: FxHashSet<Address>,
+    /// Addresses with their accounts' first appearances, most accounts first.
+    shared: Vec<(IpAddr, Vec<EventTime>)>,
+    accounts: bool,
+    addresses: bool,
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    /// In a few words, for tables: `1 address, slow, cover`.
+    pub fn name(self) -> String {
+        if self.nat {
+            return "behind a NAT, slow".to_owned();
+        }
+        let from = if self.addresses == 1 { "1 address".to_owned() } else { format!("{} addresses", self.addresses) };
+        let pace = if self.slow { "slow" } else { "fast" };
+        format!("{from}, {pace}{}", if self.cover { ", cover" } else { "" })
+    }
+
+    /// A number of its own, so that a trial does not depend on which other deliveries are drilled.
+    fn key(self) -> u64 {
+        text(&self.name())
+    }
+}
+
+/// Sets out a recorded attack of `queries` queries from `start` on; slow ones last `slow_seconds`. None if the delivery needs a
+/// NAT and the log had none by then.
+pub fn plant(
+    delivery: Delivery,
+    queries: usize,
+    start: EventTime,
+    slow_seconds: f64,
+    log: &Log,
+    crowd: &Crowd,
+    seed: u64,
+) -> Option<(Vec<Who>, Vec<Planted>)> {
+    let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, delivery.key()));
+    let senders = crowd.senders(delivery, start, &mut rng)?;
+    let cover = if delivery.cover { COVER } else { 0.0 };
+    let total = queries as f64 / (1.0 - cover);
+    let gap = if delivery.slow { slow_seconds / total.max(1.0) } else { 60.0 / FAST_PER_MINUTE };
+    let mut planted = Vec::with_capacity(total as usize + 16);
+    let (mut now, mut turn, mut next) = (start, 0_usize, 0);
+    while next < queries {
+        let what = if rng.random::<f64>() < cover {
+            What::Cover(rng.random_range(0..log.len()))
+        } else {
+            next += 1;
+            What::Attack(next - 1)
+        };
+        planted.push(Planted { time: now, sender: turn % senders.len(), what });
+        // In turn with a random start, as a pool of proxies is used: nobody stands out by volume.
+        turn += 1 + usize::from(rng.random::<f64>() < 0.2);
+        // A script's gaps vary a little; who goes slowly to hide also leaves no regular gaps.
+        let noise = if delivery.slow { exponential(&mut rng) } else { (0.4 * normal(&mut rng)).exp() };
+        now = after(now, gap * noise);
+    }
+    if delivery.slow {
+        fit_within(&mut planted, start, slow_seconds);
+    }
+    Some((senders, planted))
+}
+
+/// Random gaps add up to more or less than was meant: stretches them to end exactly in time.
+fn fit_within(planted: &mut [Planted], start: EventTime, seconds: f64) {
+    let Some(last) = planted.last().map(|query| query.time.seconds_since(start)).filter(|&last| last > seconds) else { return };
+    for query in planted {
+        query.time = after(start, query.time.seconds_since(start) * seconds / last);
+    }
+}
+
+// === impl Crowd ===
+
+impl Crowd {
+    /// Looks at who asks in the log.
+    pub fn of(log: &Log) -> Self {
+        let mut first: Vec<Option<EventTime>> = vec![None; log.callers.len()];
+        for event in 0..log.len() {
+            let at = first[log.caller(event)].get_or_insert(log.time(event));
+            *at = (*at).min(log.time(event));
+        }
+        let mut by_address: std::collections::BTreeMap<IpAddr, Vec<EventTime>> = std::collections::BTreeMap::new();
+        for (who, first) in log.callers.iter().zip(&first) {
+            if let (Address::Ip(ip), Some(first), false) = (who.address, first, who.account.is_empty()) {
+                by_address.entry(ip).or_default().push(*first);
+            }
+        }
+        let mut shared: Vec<(IpAddr, Vec<EventTime>)> =
+            by_address.into_iter().filter(|(_, accounts)| accounts.len() >= NAT_ACCOUNTS).collect();
+        shared.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then(a.0.cmp(&b.0)));
+        let with_account = log.callers.iter().filter(|who| !who.account.is_empty()).count();
+        Self {
+            taken: log.callers.iter().map(|who| who.address).collect(),
+            shared,
+            // Half of the callers: then somebody without an account would stand out.
+            accounts: with_account * 2 >= log.callers.len(),
+            addresses: log.callers.iter().any(|who| who.address != Address::Unknown),
+        }
+    }
+
+    /// Whether any address hides enough accounts at some time.
+    pub fn has_nat(&self) -> bool {
+        !self.shared.is_empty()
+    }
+
+    fn senders(&self, delivery: Delivery, start: EventTime, rng: &mut ChaCha8Rng) -> Option<Vec<Who>> {
+        let account = |rng: &mut ChaCha8Rng| -> Arc<str> { format!("planted-{:08x}", rng.random::<u32>()).into() };
+        if delivery.nat {
+            let by_then = |accounts: &[EventTime]| accounts.iter().filter(|&&first| first < start).count();
+            let mut open: Vec<(usize, IpAddr)> =
+                self.shared.iter().map(|(ip, accounts)| (by_then(accounts), *ip)).filter(|(n, _)| *n >= NAT_ACCOUNTS).collect();
+            open.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+            open.truncate(NATS);
+            if open.is_empty() {
+                return None;
+            }
+            let (_, ip) = open[rng.random_range(0..open.len())];
+            return Some(vec![Who { address: Address::Ip(ip), account: account(rng) }]);
+        }
+        let mut used = FxHashSet::default();
+        let mut senders = Vec::with_capacity(delivery.addresses);
+        while senders.len() < delivery.addresses {
+            let address = if self.addresses { Address::Ip(free_address(rng)) } else { Address::Unknown };
+            if self.addresses && (self.taken.contains(&address) || !used.insert(address)) {
+                continue;
+            }
+            let named = self.accounts || !self.addresses;
+            senders.push(Who { address, account: if named { account(rng) } else { "".into() } });
+        }
+        Some(senders)
+    }
+}
+
+/// An address of the ranges that belong to nobody on the internet (RFC 6598 and RFC 2544), so that no report ever accuses a real
+/// host that was not in the log. Together they hold four million.
+fn free_address(rng: &mut ChaCha8Rng) -> IpAddr {
+    let bits: u32 = rng.random();
+    IpAddr::V4(Ipv4Addr::from_bits(if bits >> 29 == 0 {
+        0xC612_0000 | (bits & 0x1_FFFF)
+    } else {
+        0x6440_0000 | (bits & 0x3F_FFFF)
+    }))
+}

@@ -1,0 +1,232 @@
+//! One trial: one attack, one delivery, planted once, judged by the engine, and scored.
+//!
+//! The engine is a clone of one that has judged the log up to the instant of planting, which is exactly what a full replay of
+//! the planted copy would have come to: the engine's state is a function of its input. The trial then goes on through the log,
+//! planted queries sorted in by time, until [`GRACE_SECONDS`] after the attack's last query. What the log holds later is not
+//! judged again. No two attacks share a trial, so none can help find another.
+//!
+//! A verdict counts as having named an attacker when it names its address (its own, never a NAT's), its account, or the
+//! account at the address. Any other probing verdict, unless the log alone gives it too, accuses somebody honest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::baseline::{Baseline, blank, named};
+use super::log::{Log, Who};
+use super::plant::{Delivery, Planted, What};
+use crate::engine::{Engine, Input, Outbox};
+use crate::event::{Address, Cell, EventTime, Prediction, Query};
+use crate::judge::{At, Finding, Scope, Verdict};
+use crate::report::ledger::Caller;
+use crate::simulate::attack::Family;
+use crate::simulate::callers::after;
+
+/// Event time that goes on after an attack's last query: two evaluations of drift, and time for a campaign to be pieced together.
+pub const GRACE_SECONDS: f64 = 1800.0;
+/// Accused callers that are named in a report; the number is always exact.
+const MAX_ACCUSED: usize = 20;
+
+/// A recorded attack: what it asked and what it was told.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    /// Rows, in order.
+    pub rows: Vec<Vec<Cell>>,
+    /// The surrogate's answers.
+    pub answers: Vec<Prediction>,
+}
+
+/// What became of one planted attack.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Trial {
+    /// The attack.
+    pub family: &'static str,
+    /// The delivery, in words.
+    pub delivery: String,
+    /// Number of the repeat; repeats differ in instant, rows and senders.
+    pub repeat: u32,
+    /// When its first query was planted.
+    pub planted: At,
+    /// Queries of the attack's own, cover not counted.
+    pub queries: u64,
+    /// Callers it used.
+    pub callers: u64,
+    /// Of those, named.
+    pub named: u64,
+    /// Own queries up to the first verdict that named any of its callers; none if there was none.
+    pub queries_to_detection: Option<u64>,
+    /// Seconds from its first query to that verdict.
+    pub seconds_to_detection: Option<f64>,
+    /// Share of its own queries that were answered before their caller had been named, 0 to 1: what an operator who shuts out
+    /// whoever is named would have leaked.
+    pub leaked: f64,
+    /// The shape that the first verdict gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub called: Option<&'static str>,
+    /// Honest callers accused because of it.
+    pub accused: u64,
+    /// The first of them by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accused_names: Vec<String>,
+    /// Events of the log that the trial judged.
+    pub log_events: u64,
+}
+
+/// Where in the log and with what a trial starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage<'a> {
+    /// The log.
+    pub log: &'a Log,
+    /// What it says alone.
+    pub baseline: &'a Baseline,
+    /// An engine that has judged every event before `next`.
+    pub engine: &'a Engine,
+    /// First event that it has not judged.
+    pub next: usize,
+}
+
+/// An attack, ready to be planted.
+#[derive(Debug)]
+pub struct Attack<'a> {
+    /// Which.
+    pub family: Family,
+    /// How it arrives.
+    pub delivery: Delivery,
+    /// Number of the repeat.
+    pub repeat: u32,
+    /// What it asks, and what it is told.
+    pub recording: &'a Recording,
+    /// From whom.
+    pub senders: Vec<Who>,
+    /// When, in order.
+    pub planted: Vec<Planted>,
+}
+
+struct Score<'a> {
+    baseline: &'a Baseline,
+    /// Callers of the attack by what a verdict may call them.
+    attackers: BTreeMap<Caller, Vec<usize>>,
+    named: Vec<bool>,
+    sent: u64,
+    first: Option<(u64, EventTime, Option<crate::judge::Family>)>,
+    accused: BTreeSet<Caller>,
+}
+
+// === impl Score ===
+
+impl<'a> Score<'a> {
+    fn new(senders: &[Who], baseline: &'a Baseline, shared: bool) -> Self {
+        let mut attackers: BTreeMap<Caller, Vec<usize>> = BTreeMap::new();
+        for (index, who) in senders.iter().enumerate() {
+            let source_ip = match who.address {
+                Address::Ip(ip) => Some(ip.to_string()),
+                Address::Unknown => None,
+            };
+            let client_id = (!who.account.is_empty()).then(|| who.account.to_string());
+            let mut names =
+                vec![Caller { source_ip: source_ip.clone(), client_id: client_id.clone() }, Caller { source_ip: None, client_id }];
+            if !shared {
+                names.push(Caller { source_ip, client_id: None });
+            }
+            names.retain(|name| *name != Caller::default());
+            names.sort();
+            names.dedup();
+            names.into_iter().for_each(|name| attackers.entry(name).or_default().push(index));
+        }
+        Self { baseline, attackers, named: vec![false; senders.len()], sent: 0, first: None, accused: BTreeSet::new() }
+    }
+
+    fn take(&mut self, verdict: &Verdict) {
+        if let Some(caller) = named(verdict) {
+            self.name(caller, verdict);
+        }
+        if verdict.scope == Scope::Campaign && verdict.verdict == Finding::Probing {
+            for member in &verdict.members {
+                self.name(Caller { source_ip: Some(member.clone()), client_id: None }, verdict);
+            }
+        }
+    }
+
+    fn name(&mut self, caller: Caller, verdict: &Verdict) {
+        match self.attackers.get(&caller) {
+            Some(attackers) => {
+                attackers.iter().for_each(|&attacker| self.named[attacker] = true);
+                self.first.get_or_insert((self.sent, verdict.at.0, verdict.family));
+            }
+            None if caller == Caller::default() || self.baseline.accuses(&caller) => {}
+            None => {
+                self.accused.insert(caller);
+            }
+        }
+    }
+}
+
+/// Runs a trial.
+pub fn run(stage: Stage<'_>, attack: &Attack<'_>) -> Trial {
+    let Attack { recording, senders, planted, .. } = attack;
+    let mut engine = stage.engine.clone();
+    let mut score = Score::new(senders, stage.baseline, attack.delivery.nat);
+    let mut outbox = Outbox::default();
+    let mut query = blank(stage.log);
+    let (mut at, mut next, mut leaked) = (stage.next, 0, 0);
+    let start = planted.first().map_or(EventTime::default(), |query| query.time);
+    let end = after(planted.last().map_or(start, |query| query.time), GRACE_SECONDS);
+    loop {
+        let log_time = (at < stage.log.len()).then(|| stage.baseline.clock[at]);
+        match (planted.get(next), log_time) {
+            (Some(one), time) if time.is_none_or(|time| one.time <= time) => {
+                fill(stage.log, recording, senders, one, &mut query);
+                if let What::Attack(_) = one.what {
+                    leaked += u64::from(!score.named[one.sender]);
+                    score.sent += 1;
+                }
+                next += 1;
+            }
+            (_, Some(time)) if time <= end => {
+                stage.log.fill(at, &mut query);
+                at += 1;
+            }
+            _ => break,
+        }
+        outbox.verdicts.clear();
+        engine.step(Input::Query(&query), &mut outbox);
+        outbox.verdicts.iter().for_each(|verdict| score.take(verdict));
+    }
+    outbox.verdicts.clear();
+    engine.step(Input::Tick(end), &mut outbox);
+    outbox.verdicts.iter().for_each(|verdict| score.take(verdict));
+    Trial {
+        family: attack.family.name(),
+        delivery: attack.delivery.name(),
+        repeat: attack.repeat,
+        planted: At(start),
+        queries: score.sent,
+        callers: senders.len() as u64,
+        named: score.named.iter().filter(|named| **named).count() as u64,
+        queries_to_detection: score.first.map(|(sent, ..)| sent),
+        seconds_to_detection: score.first.map(|(_, at, _)| at.seconds_since(start).max(0.0)),
+        leaked: if score.sent == 0 { 1.0 } else { leaked as f64 / score.sent as f64 },
+        called: score.first.and_then(|(.., family)| family).map(crate::judge::Family::name),
+        accused: score.accused.len() as u64,
+        accused_names: score.accused.iter().take(MAX_ACCUSED).map(ToString::to_string).collect(),
+        log_events: (at - stage.next) as u64,
+    }
+}
+
+/// Writes a planted query as the log would hold it.
+fn fill(log: &Log, recording: &Recording, senders: &[Who], one: &Planted, query: &mut Query) {
+    let (row, answer): (&[Cell], Prediction) = match one.what {
+        What::Attack(nth) => (&recording.rows[nth], recording.answers[nth]),
+        What::Cover(event) => (log.row(event), log.answer(event)),
+    };
+    let who = &senders[one.sender];
+    query.time = one.time;
+    query.address = who.address;
+    query.account.clear();
+    query.account.push_str(&who.account);
+    query.row.clear();
+    query.row.extend_from_slice(row);
+    query.prediction = answer;
+    // No line of the log: where the file would have it does not matter, since no verdict of a drill is shown to anybody.
+    query.provenance.offset = i64::MAX;
+}
