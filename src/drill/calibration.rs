@@ -225,12 +225,7 @@ mod tests {
         assert!(finding.contains("does not contradict it") && finding.contains("36,889 client-days"), "{finding}");
         assert_eq!(recommendation, None);
         let (_, recommendation) = conclude(1e-4, &Rate::new(1, 700));
-        assert_eq!(
-            recommendation,
-            None,
-            "one alarm in 700 client-days may be chance? It is not, but its interval says {:?}",
-            rate(1, 700.0)
-        );
+        assert_eq!(recommendation, None, "one alarm in 700 client-days is no proof against the stated rate: {:?}", rate(1, 700.0));
     }
 
     #[test]
