@@ -246,7 +246,8 @@ fn sinks(config: &Config, metrics: &Metrics, readiness: &Readiness, watchers: Ve
         }
         _ => Box::new(Discard),
     };
-    Ok(Sinks { verdicts, dead_letters, watchers, metrics: metrics.clone(), readiness: readiness.clone() })
+    let keep_late = sink.dead_letters.late;
+    Ok(Sinks { verdicts, dead_letters, keep_late, watchers, metrics: metrics.clone(), readiness: readiness.clone() })
 }
 
 /// Topics that the configuration writes to.

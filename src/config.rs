@@ -147,6 +147,8 @@ pub struct DeadLetterConfig {
     pub topic: String,
     /// File that JSON lines are appended to, instead of the topic.
     pub file: Option<PathBuf>,
+    /// Whether late events are kept, too (they were used; the copy is for the audit).
+    pub late: bool,
 }
 
 /// The operations endpoint.
@@ -222,7 +224,7 @@ impl Default for RuntimeConfig {
 
 impl Default for DeadLetterConfig {
     fn default() -> Self {
-        Self { topic: "{topic}.dlq".into(), file: None }
+        Self { topic: "{topic}.dlq".into(), file: None, late: true }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::reference::Reference;
 pub struct EngineConfig {
     /// Stated rate of false alarms: expected false client alarms per client and day. The one knob of sensitivity.
     pub alarms_per_client_day: f64,
-    /// How late an event may be, in seconds of event time, before it is only counted.
+    /// How late an event may be, in seconds of event time, before the windows do without it.
     pub allowed_lateness_seconds: u32,
     /// Clients kept per model; the least recently seen is forgotten (and counted) beyond that.
     pub max_clients: usize,
@@ -55,8 +55,8 @@ pub enum Disposition {
     /// Counted in the windows.
     #[default]
     Accepted,
-    /// Behind the watermark by more than the allowed lateness: counted as late, and left out of windows and verdicts.
-    Late,
+    /// Behind the watermark, which is given: counted as late, judged as evidence about its sender, left out of windows and drift.
+    Late(EventTime),
     /// No reference for its model: counted, nothing learned.
     UnknownModel,
     /// Implausibly far ahead of everything else: dead letter.

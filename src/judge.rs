@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod campaign;
 pub mod client;
+pub mod company;
 pub mod culprit;
 pub mod distribution;
 pub mod drift;
@@ -210,6 +211,9 @@ pub struct Verdict {
     /// Client scope: the address, if the verdict speaks of an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<String>,
+    /// Client scope: the prefix (/24, /64), if the verdict speaks of a prefix as a whole; its honest addresses are not meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_prefix: Option<String>,
     /// Client scope: the account, if the verdict speaks of an account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
@@ -238,7 +242,7 @@ pub struct Verdict {
     /// Event time of that query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<At>,
-    /// Campaign scope: the addresses.
+    /// The addresses of a campaign, or the flagged ones of a prefix or an account.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<String>,
     /// Model scope: the features that drifted.

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 
 use crate::decode::{Batch, Decoder, Reason, Rejection};
 use crate::engine::{Disposition, Engine, Input, Outbox};
-use crate::event::{Provenance, Query};
+use crate::event::{EventTime, Provenance, Query};
 use crate::judge::Verdict;
 use crate::source::Source;
 
@@ -24,6 +24,13 @@ const CHUNKS: usize = 4;
 
 /// The reason of a query that lies implausibly far in the future; only the engine can tell.
 pub const FROM_THE_FUTURE: &str = "from_the_future";
+/// The reason of a query behind the watermark. It is kept among the dead letters, but counted as late, not as rejected.
+pub const LATE: &str = "late";
+
+/// What a person reads about a late query.
+pub fn late_message(query: &Query, watermark: EventTime) -> String {
+    format!("{} is behind the watermark of {watermark}: judged as evidence about its sender, left out of the windows", query.time)
+}
 
 /// A record that was not used, with what is needed to find and mend it.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +57,10 @@ pub trait Observer {
 
     /// A query was judged; `outbox` has what the engine said to it.
     fn query(&mut self, query: &Query, outbox: &Outbox) -> Result<(), Self::Error>;
+
+    /// A query came behind the watermark: its windows are closed, and a copy belongs where it can be audited. Comes before
+    /// [`Observer::query`] of the same query.
+    fn late(&mut self, record: Rejected<'_>) -> Result<(), Self::Error>;
 
     /// A record was not used. Break ends the replay: there are too many.
     fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, Self::Error>;
@@ -187,11 +198,19 @@ fn judge<S, O: Observer>(
         for query in queries.by_ref().take(rows) {
             outbox.verdicts.clear();
             engine.step(Input::Query(query), outbox);
+            if let Disposition::Late(watermark) = outbox.disposition {
+                let payload = &chunk.payloads[entry.payload.clone()];
+                let message = late_message(query, watermark);
+                let record = Rejected { reason: LATE, message: &message, provenance: query.provenance, payload };
+                if let Err(error) = observer.late(record) {
+                    return failed(error);
+                }
+            }
             if let Err(error) = observer.query(query, outbox) {
                 return failed(error);
             }
             match outbox.disposition {
-                Disposition::Accepted | Disposition::Late => {}
+                Disposition::Accepted | Disposition::Late(_) => {}
                 Disposition::FromTheFuture => {
                     let message = "its time is implausibly far ahead of all others; is the caller's clock wrong?";
                     refused(observer, entry, query.provenance, FROM_THE_FUTURE, message)?;
@@ -275,6 +294,7 @@ mod tests {
     struct Notes {
         seen: Vec<(i64, u32, bool)>,
         payloads: Vec<String>,
+        late: Vec<(i64, String)>,
         rejections_allowed: Option<usize>,
         fails_at: Option<usize>,
     }
@@ -289,6 +309,11 @@ mod tests {
         fn query(&mut self, query: &Query, _: &Outbox) -> Result<(), &'static str> {
             self.seen.push((query.provenance.offset, query.provenance.row, true));
             if self.fails_at == Some(self.seen.len()) { Err("disk full") } else { Ok(()) }
+        }
+
+        fn late(&mut self, record: Rejected<'_>) -> Result<(), &'static str> {
+            self.late.push((record.provenance.offset, String::from_utf8(record.payload.to_vec()).unwrap()));
+            Ok(())
         }
 
         fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, &'static str> {
@@ -356,6 +381,16 @@ mod tests {
         let mut notes = Notes { fails_at: Some(3), ..Notes::default() };
         assert!(matches!(run((0..100_000).map(line).collect(), false, &mut notes), Ended::Observer("disk full")));
         assert_eq!(notes.seen.len(), 3);
+    }
+
+    #[test]
+    fn a_late_query_is_seen_and_kept_as_it_came() {
+        let mut lines: Vec<String> = (0..200).map(|nth| line(10 * nth)).collect();
+        lines.push(line(0));
+        let mut notes = Notes::default();
+        assert!(matches!(run(lines, false, &mut notes), Ended::Whole));
+        assert_eq!(notes.late, [(200, line(0))]);
+        assert_eq!((notes.seen.len(), notes.seen[200]), (201, (200, 0, true)), "accepted + late + rejected = read");
     }
 
     #[test]

@@ -83,8 +83,10 @@ pub enum RuntimeError {
 pub struct Sinks {
     /// Every one of them gets every verdict.
     pub verdicts: Vec<Box<dyn VerdictSink>>,
-    /// Rejected records.
+    /// Rejected and late records.
     pub dead_letters: Box<dyn DeadLetterSink>,
+    /// Whether late records are wanted there.
+    pub keep_late: bool,
     /// Those who look on.
     pub watchers: Vec<Box<dyn Watcher>>,
     /// Numbers.

@@ -52,7 +52,8 @@ pub struct Args {
     /// Write every verdict as a JSON line.
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
-    /// Write every event that could not be used as a JSON line, with the reason and where it lay.
+    /// Write every event that could not be used, or came too late for its windows, as a JSON line with the reason and where
+    /// it lay.
     #[arg(long, value_name = "FILE")]
     dead_letters: Option<PathBuf>,
     /// Write a page with the findings and their pictures; it is one file and opens from disk.
@@ -251,6 +252,10 @@ impl Watch {
         rejected > self.max_rejects.allows(self.tally.messages()) || nothing_used
     }
 
+    fn bury(&mut self, record: &Rejected<'_>) -> Result<(), Failure> {
+        self.dead_letters.as_mut().map_or(Ok(()), |output| output.line(&DeadLetter::new(&self.log, record)))
+    }
+
     fn too_much_bad_data(&self) -> Failure {
         let Tally { accepted, late, .. } = self.tally;
         let why = match self.tally.first_rejection() {
@@ -281,7 +286,7 @@ impl Observer for Watch {
     fn query(&mut self, query: &Query, outbox: &Outbox) -> Result<(), Failure> {
         match outbox.disposition {
             Disposition::Accepted => self.tally.accepted(query),
-            Disposition::Late => self.tally.late(query),
+            Disposition::Late(_) => self.tally.late(query),
             // These come back as rejections.
             Disposition::UnknownModel | Disposition::FromTheFuture => return Ok(()),
         }
@@ -292,11 +297,13 @@ impl Observer for Watch {
         Ok(())
     }
 
+    fn late(&mut self, record: Rejected<'_>) -> Result<(), Failure> {
+        self.bury(&record)
+    }
+
     fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, Failure> {
         self.tally.reject(&record);
-        if let Some(output) = &mut self.dead_letters {
-            output.line(&DeadLetter::new(&self.log, &record))?;
-        }
+        self.bury(&record)?;
         Ok(if self.is_too_much(false) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::At;
 use super::client::{Client, Key, blame};
-use crate::event::Address;
+use super::company::Companies;
 use crate::signal::information::{Information, Regions};
 use crate::window::clients::Table;
 
@@ -55,8 +55,8 @@ pub struct Spent {
 pub struct Budgets<'a> {
     /// The callers.
     pub clients: &'a Table<Key, Client>,
-    /// Accounts seen at each address.
-    pub accounts: &'a FxHashMap<Address, u32>,
+    /// Who shares an address.
+    pub companies: &'a Companies,
     /// Regions of the model.
     pub regions: &'a Regions,
 }
@@ -144,7 +144,7 @@ impl Budgets<'_> {
     }
 
     fn spent(&self, holder: &Holder<'_>) -> Spent {
-        let accounts = self.accounts.get(&holder.first.address).copied().unwrap_or(0);
+        let accounts = self.companies.accounts_at(holder.first.address);
         let (source_ip, client_id) = match (holder.case, holder.callers) {
             (Some(_), _) => (None, None),
             (None, 1) => blame(holder.first, accounts),
@@ -180,7 +180,7 @@ fn keep_largest<'a>(largest: &mut Vec<&'a Client>, client: &'a Client) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventTime, Query};
+    use crate::event::{Address, EventTime, Query};
     use crate::judge::Family;
     use crate::judge::client::Flag;
     use crate::reference::{Column, FitOptions, Raw, Table as Training, fit};
@@ -190,7 +190,7 @@ mod tests {
         coder: Coder,
         regions: Regions,
         clients: Table<Key, Client>,
-        accounts: FxHashMap<Address, u32>,
+        companies: Companies,
     }
 
     impl World {
@@ -203,7 +203,7 @@ mod tests {
             let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
             let coder = Coder::new(&reference);
             let regions = Regions::new(&reference, &coder, 1);
-            Self { coder, regions, clients: Table::new(100), accounts: FxHashMap::default() }
+            Self { coder, regions, clients: Table::new(100), companies: Companies::default() }
         }
 
         /// `rows` different rows, the first of them number `from`, by an account (or none) at an address.
@@ -211,9 +211,9 @@ mod tests {
             let address = Address::parse(address).unwrap();
             let query = Query { address, account: account.into(), time: EventTime::from_micros(1), ..Query::default() };
             let key = Key { address, account: if account.is_empty() { 0 } else { crate::hash::text(account) } };
-            let (at, fresh, _) = self.clients.touch(&key, || Client::new(&query));
+            let (at, fresh, _) = self.clients.touch(&key, || Client::new(&query, query.time));
             if fresh {
-                *self.accounts.entry(address).or_default() += 1;
+                self.companies.join(&key);
             }
             let client = self.clients.get_mut(at).unwrap();
             let mut codes = Codes::default();
@@ -232,7 +232,7 @@ mod tests {
         }
 
         fn largest(&self) -> Vec<Spent> {
-            Budgets { clients: &self.clients, accounts: &self.accounts, regions: &self.regions }.largest()
+            Budgets { clients: &self.clients, companies: &self.companies, regions: &self.regions }.largest()
         }
     }
 

@@ -74,13 +74,13 @@ pub struct Client {
 // === impl Client ===
 
 impl Client {
-    /// A client with its first query.
-    pub fn new(query: &Query) -> Self {
+    /// A client with its first query, seen now: a late first query does not make an old acquaintance of a newcomer.
+    pub fn new(query: &Query, now: EventTime) -> Self {
         Self {
             address: query.address,
             account: query.account.as_str().into(),
-            first: query.time,
-            last: query.time,
+            first: now,
+            last: now,
             queries: 0,
             rate: Rate::default(),
             gap: Gap::default(),

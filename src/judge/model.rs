@@ -6,11 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use rustc_hash::FxHashMap;
-
 use super::budget::Budgets;
 use super::campaign::Component;
 use super::client::{Client, Flag, Key, blame, case_id};
+use super::company::{Companies, Company, prefix_name};
 use super::culprit::Culprits;
 use super::density_family;
 use super::distribution::{Outcome, Population, SUSPICIOUS, Voter};
@@ -56,18 +55,20 @@ struct ValuePane {
     counts: Vec<u32>,
 }
 
-/// Callers that share a prefix or an account.
-#[derive(Clone, Copy, Debug, Default)]
-struct Company {
-    clients: u32,
-    flagged: u32,
-    /// Whether a verdict on the account itself was given.
-    said: bool,
-}
+/// Queries shown in a verdict on an account or a prefix: the first of each member, as many as of one client.
+const COMPANY_TRAIL: usize = 12;
 
-/// Addresses at which an account must be flagged, and at least half of those where it is known, before a verdict speaks of the
-/// account wherever it is: two may be one person's phone and desk.
-const ACCOUNT_ADDRESSES: u32 = 3;
+/// A query under judgement.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    query: &'a Query,
+    /// Who sent it.
+    at: SlotRef,
+    /// Event time of what is said about it: its own, or the watermark if it is late.
+    now: EventTime,
+    /// Whether it came behind the watermark.
+    late: bool,
+}
 
 /// Everything known about one model.
 #[derive(Clone, Debug)]
@@ -85,9 +86,7 @@ pub struct ModelJudge {
     minutes: Ring<Pane>,
     quarters: Ring<ValuePane>,
     clients: Table<Key, Client>,
-    accounts: FxHashMap<Address, u32>,
-    prefixes: FxHashMap<std::net::IpAddr, Company>,
-    by_account: FxHashMap<u64, Company>,
+    companies: Companies,
     population: Population,
     structure: Structure,
     drift: Drift,
@@ -128,9 +127,7 @@ impl ModelJudge {
             minutes: Ring::new(24 * 60, 60),
             quarters: Ring::new(24 * 4, 15 * 60),
             clients: Table::new(config.max_clients),
-            accounts: FxHashMap::default(),
-            prefixes: FxHashMap::default(),
-            by_account: FxHashMap::default(),
+            companies: Companies::default(),
             population: Population::new(config.alarms_per_client_day),
             structure: Structure::new(&reference, config.salt, config.max_history, config.max_clients),
             drift: Drift::new(&reference, &coder),
@@ -165,7 +162,9 @@ impl ModelJudge {
             Standing::OnTime => {}
             Standing::Late => {
                 self.late += 1;
-                return (Disposition::Late, None);
+                let mark = self.watermark.at().unwrap_or(query.time);
+                self.late(query, mark, out);
+                return (Disposition::Late(mark), None);
             }
             Standing::FromTheFuture => return (Disposition::FromTheFuture, None),
         }
@@ -176,24 +175,44 @@ impl ModelJudge {
         }
         self.coder.encode(&query.row, &mut self.codes);
         self.tally(query.time);
+        let Some((at, account)) = self.sender(query, query.time) else { return (Disposition::Accepted, None) };
+        let gap = self.note(at, query);
+        let asked = Asked { query, at, now: query.time, late: false };
+        self.vote(&asked, out);
+        self.search(&asked, account, out);
+        (Disposition::Accepted, gap)
+    }
+
+    /// A query behind the watermark. Its windows are closed, so it is left out of them and of drift; but what it tells of its
+    /// sender does not age, and whoever's log is shipped late must not be out of sight. Said about it is said now.
+    fn late(&mut self, query: &Query, now: EventTime, out: &mut Vec<Verdict>) {
+        let Some((at, account)) = self.sender(query, now) else { return };
+        self.coder.encode(&query.row, &mut self.codes);
+        if let Some(client) = self.clients.get_mut(at) {
+            client.queries += 1;
+            client.information.note(&self.codes, &self.regions);
+        }
+        let asked = Asked { query, at, now, late: true };
+        self.vote(&asked, out);
+        self.search(&asked, account, out);
+    }
+
+    /// The client that sent a query, made if it is new, and the hash of its account; `None` if the log does not say who asked:
+    /// many callers mixed into one would only look odd together.
+    fn sender(&mut self, query: &Query, now: EventTime) -> Option<(SlotRef, u64)> {
         if query.address == Address::Unknown && query.account.is_empty() {
-            // Nobody to speak of: many callers mixed into one would only look odd together.
-            return (Disposition::Accepted, None);
+            return None;
         }
         let account = if query.account.is_empty() { 0 } else { hash::text(&query.account) };
         let key = Key { address: query.address, account };
-        let (at, fresh, forgotten) = self.clients.touch(&key, || Client::new(query));
+        let (at, fresh, forgotten) = self.clients.touch(&key, || Client::new(query, now));
         if fresh {
-            *self.accounts.entry(query.address).or_default() += 1;
-            self.company(&key, |company| company.clients += 1);
+            self.companies.join(&key);
         }
         if let Some((gone, client)) = forgotten {
             self.forget(&gone, &client);
         }
-        let gap = self.note(at, query);
-        self.vote(at, query, out);
-        self.search(at, (hash::mix2(1, address_hash(query.address)), account), query, out);
-        (Disposition::Accepted, gap)
+        Some((at, account))
     }
 
     /// Event time has reached `at` everywhere.
@@ -208,37 +227,8 @@ impl ModelJudge {
         self.advance(out);
     }
 
-    /// Updates the prefix and the account of a client; those without clients are dropped, so that both stay as bounded as the
-    /// table of clients.
-    fn company(&mut self, key: &Key, mut update: impl FnMut(&mut Company)) {
-        if let Some(prefix) = key.address.prefix() {
-            let company = self.prefixes.entry(prefix).or_default();
-            update(company);
-            if company.clients == 0 {
-                self.prefixes.remove(&prefix);
-            }
-        }
-        if key.account != 0 {
-            let company = self.by_account.entry(key.account).or_default();
-            update(company);
-            if company.clients == 0 {
-                self.by_account.remove(&key.account);
-            }
-        }
-    }
-
     fn forget(&mut self, key: &Key, client: &Client) {
-        let flagged = u32::from(client.is_flagged());
-        self.company(key, |company| {
-            company.clients = company.clients.saturating_sub(1);
-            company.flagged = company.flagged.saturating_sub(flagged);
-        });
-        if let Some(count) = self.accounts.get_mut(&key.address) {
-            *count -= 1;
-            if *count == 0 {
-                self.accounts.remove(&key.address);
-            }
-        }
+        self.companies.leave(key, client.is_flagged());
         if let Some(flag) = &client.flag
             && let Some(count) = self.flagged.get_mut(flag.family.name())
         {
@@ -273,18 +263,20 @@ impl ModelJudge {
         client.gap.add(query.time)
     }
 
-    fn vote(&mut self, at: SlotRef, query: &Query, out: &mut Vec<Verdict>) {
+    fn vote(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
+        let Asked { query, at, now, late } = *asked;
         let Some(client) = self.clients.get(at) else { return };
         let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
         let before = client.distribution.votes;
         let (density, codes) = (&self.density, &self.codes);
-        let outcome =
-            self.population.vote(&mut self.clients, voter, codes, || density.cells(codes), query.time, self.drift_pending);
+        let outcome = self.population.vote(&mut self.clients, voter, codes, || density.cells(codes), now, self.drift_pending);
         if outcome == Outcome::NoVote {
             return;
         }
         self.votes += 1;
-        self.drift.vote(query.time, at, &self.codes.coarse, query.prediction);
+        if !late {
+            self.drift.vote(now, at, &self.codes.coarse, query.prediction);
+        }
         let Some(client) = self.clients.get_mut(at) else { return };
         if client.distribution.lowest.iter().any(|&cell| cell <= 1) || before == 0 {
             client.keep(query);
@@ -295,15 +287,15 @@ impl ModelJudge {
                 let Some(client) = self.clients.get(at) else { return };
                 let votes = f64::from(client.distribution.votes);
                 let confidence = (1.0 - votes / evidence.max(threshold)).clamp(0.5, MOST_CERTAIN);
-                let active = self.population.pool_active(query.time);
+                let active = self.population.pool_active(now);
                 let case = if active { Some(self.wave_case(at)) } else { None };
                 let family = density_family(self.clients.get(at));
-                self.flag(at, query, family, confidence, case.clone(), out);
+                self.flag(at, asked, family, confidence, case.clone(), out);
                 if let Some(case) = case {
-                    self.name_wave(query, &case, out);
+                    self.name_wave(asked, &case, out);
                 }
             }
-            _ => self.maybe_suspicious(at, query, out),
+            _ => self.maybe_suspicious(at, now, out),
         }
     }
 
@@ -339,7 +331,7 @@ impl ModelJudge {
     }
 
     /// Names the members of an alarmed wave of newcomers.
-    fn name_wave(&mut self, query: &Query, case: &str, out: &mut Vec<Verdict>) {
+    fn name_wave(&mut self, asked: &Asked<'_>, case: &str, out: &mut Vec<Verdict>) {
         let since = self.population.pool_since.plus_seconds(-3600);
         let threshold = self.population.member_threshold();
         let members: Vec<SlotRef> = self
@@ -362,13 +354,13 @@ impl ModelJudge {
                 .clients
                 .get(at)
                 .map_or(0.5, |c| (1.0 - f64::from(c.distribution.votes) / c.distribution.detector.total()).clamp(0.5, 0.999));
-            self.flag(at, query, family, confidence, Some(case.to_owned()), out);
+            self.flag(at, asked, family, confidence, Some(case.to_owned()), out);
         }
-        self.announce(query, case, out);
+        self.announce(asked.now, case, out);
     }
 
     /// Says (again) who belongs to a case, when the number of its members has doubled.
-    fn announce(&mut self, query: &Query, case: &str, out: &mut Vec<Verdict>) {
+    fn announce(&mut self, now: EventTime, case: &str, out: &mut Vec<Verdict>) {
         let members: Vec<(SlotRef, &Client)> = self
             .clients
             .iter()
@@ -379,22 +371,16 @@ impl ModelJudge {
         if members.len() < 2 || members.len() < 2 * said {
             return;
         }
-        let mut addresses: Vec<Address> = members
-            .iter()
-            .filter(|(_, c)| self.accounts.get(&c.address).copied().unwrap_or(0) <= 1)
-            .map(|(_, c)| c.address)
-            .filter(|a| *a != Address::Unknown)
-            .collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+        let addresses = self.accused_addresses(members.iter().map(|(_, c)| *c));
         let strongest = members.iter().max_by(|a, b| a.1.distribution.peak.total_cmp(&b.1.distribution.peak));
         let family = strongest.and_then(|(_, c)| c.flag.as_ref()).map_or(Family::Unknown, |f| f.family);
         let first = members.iter().filter_map(|(_, c)| c.trail.front()).min_by_key(|q| q.at);
         let line = Verdict {
-            at: At(query.time),
+            at: At(now),
             scope: Scope::Campaign,
             model: self.name.clone(),
             source_ip: None,
+            source_prefix: None,
             client_id: None,
             verdict: Finding::Probing,
             family: Some(family),
@@ -405,7 +391,7 @@ impl ModelJudge {
             queries_seen: members.iter().map(|(_, c)| c.queries).sum(),
             first_query: first.map(reference_of),
             since: first.map(|q| q.at),
-            members: addresses.iter().map(ToString::to_string).collect(),
+            members: addresses,
             features: Vec::new(),
             signals: vec![SignalValue {
                 name: "campaign_members",
@@ -415,22 +401,27 @@ impl ModelJudge {
             }],
             queries: members.iter().filter_map(|(_, c)| c.trail.front().cloned()).take(12).collect(),
         };
-        self.campaigns.insert(case.to_owned(), (members.len(), query.time));
+        self.campaigns.insert(case.to_owned(), (members.len(), now));
         if !line.members.is_empty() {
             out.push(line);
         }
     }
 
-    fn search(&mut self, at: SlotRef, sender: (u64, u64), query: &Query, out: &mut Vec<Verdict>) {
+    fn search(&mut self, asked: &Asked<'_>, account: u64, out: &mut Vec<Verdict>) {
+        let Asked { query, at, now, late } = *asked;
+        let sender = (hash::mix2(1, address_hash(query.address)), account);
         let mut accusations = std::mem::take(&mut self.accusations);
         accusations.clear();
         let row = self.structure.step(query, at, sender, &mut self.clients, &mut accusations);
-        if let Some(client) = self.clients.get_mut(at) {
-            if row.is_some() && client.structure.closeness() > 0.0 {
-                client.keep(query);
-            }
+        if let Some(client) = self.clients.get_mut(at)
+            && row.is_some()
+            && client.structure.closeness() > 0.0
+        {
+            client.keep(query);
         }
-        self.drift.answer(query.time, at, self.structure.row_hash(), query.prediction);
+        if !late {
+            self.drift.answer(now, at, self.structure.row_hash(), query.prediction);
+        }
         for accusation in &accusations {
             let Some(client) = self.clients.get(accusation.client) else { continue };
             if client.is_flagged() {
@@ -442,67 +433,97 @@ impl ModelJudge {
                 .and_then(|c| self.structure.components.get(c))
                 .filter(|c| c.flagged.is_some())
                 .map(|c| component_case(&self.name, self.salt, c));
-            self.flag(accusation.client, query, accusation.family, confidence, case.clone(), out);
+            self.flag(accusation.client, asked, accusation.family, confidence, case.clone(), out);
             if let (Some(case), Grounds::Campaign) = (case, accusation.grounds) {
-                self.announce(query, &case, out);
+                self.announce(now, &case, out);
             }
         }
         self.accusations = accusations;
     }
 
     /// Flags a client and says so.
-    fn flag(&mut self, at: SlotRef, query: &Query, family: Family, confidence: f64, case: Option<String>, out: &mut Vec<Verdict>) {
-        let signals = self.reasons(at, query.time);
+    fn flag(
+        &mut self,
+        at: SlotRef,
+        asked: &Asked<'_>,
+        family: Family,
+        confidence: f64,
+        case: Option<String>,
+        out: &mut Vec<Verdict>,
+    ) {
+        let now = asked.now;
+        let signals = self.reasons(at, now);
         let Some(client) = self.clients.get_mut(at) else { return };
         if client.is_flagged() {
             return;
         }
-        if client.last == query.time {
-            client.keep(query);
+        if at == asked.at {
+            client.keep(asked.query);
         }
         let case = case.unwrap_or_else(|| client.trail.front().map_or_else(String::new, |q| case_id(&self.name, self.salt, q)));
-        client.flag = Some(Flag { at: query.time, family, case: case.clone() });
-        let accounts = self.accounts.get(&client.address).copied().unwrap_or(0);
-        out.push(client_line(
-            &self.name,
-            query.time,
-            client,
-            accounts,
-            Finding::Probing,
-            Some(family),
-            confidence,
-            Some(case),
-            signals,
-        ));
+        client.flag = Some(Flag { at: now, family, case: case.clone() });
+        let accounts = self.companies.accounts_at(client.address);
+        out.push(client_line(&self.name, now, client, accounts, Finding::Probing, Some(family), confidence, Some(case), signals));
         let key = Key { address: client.address, account: if client.account.is_empty() { 0 } else { hash::text(&client.account) } };
         *self.flagged.entry(family.name()).or_default() += 1;
-        self.company(&key, |company| company.flagged += 1);
-        self.flag_account(at, key.account, query.time, family, confidence, out);
+        let tipped = self.companies.flag(&key);
+        if let Some(company) = tipped.account {
+            let same = |c: &Client| hash::text(&c.account) == key.account && !c.account.is_empty();
+            let line = self.company_line(at, now, (family, confidence), "flagged_addresses_of_account", company, same);
+            out.extend(line.map(|(line, client)| Verdict { client_id: Some(client.account.to_string()), ..line }));
+        }
+        if let Some((prefix, company)) = tipped.prefix {
+            let near = |c: &Client| c.address.prefix() == Some(prefix);
+            let line = self.company_line(at, now, (family, confidence), "flagged_addresses_in_prefix", company, near);
+            out.extend(line.map(|(line, _)| Verdict { source_prefix: Some(prefix_name(prefix)), ..line }));
+        }
         self.population.flagged(at);
-        self.probing_until = Some(query.time.plus_seconds(PROBING_SECONDS));
-        self.say(query.time, Vec::new(), out);
+        self.probing_until = Some(now.plus_seconds(PROBING_SECONDS));
+        self.say(now, Vec::new(), out);
     }
 
-    /// Speaks of an account wherever it is, once it is flagged at several addresses.
-    fn flag_account(&mut self, at: SlotRef, account: u64, now: EventTime, family: Family, confidence: f64, out: &mut Vec<Verdict>) {
-        let Some(company) = self.by_account.get_mut(&account) else { return };
-        if company.said || company.flagged < ACCOUNT_ADDRESSES || company.flagged * 2 < company.clients {
-            return;
-        }
-        company.said = true;
-        let (addresses, flagged) = (f64::from(company.clients), f64::from(company.flagged));
-        let Some(client) = self.clients.get(at) else { return };
+    /// A line that speaks of what flagged clients have in common, without naming it yet; `at` is the client that tipped it.
+    fn company_line(
+        &self,
+        at: SlotRef,
+        now: EventTime,
+        (family, confidence): (Family, f64),
+        name: &'static str,
+        company: Company,
+        belongs: impl Fn(&Client) -> bool,
+    ) -> Option<(Verdict, &Client)> {
+        let tipping = self.clients.get(at)?;
+        let flagged: Vec<&Client> = self.clients.iter().map(|(_, _, c)| c).filter(|c| c.is_flagged() && belongs(c)).collect();
         let signals =
-            vec![SignalValue { name: "flagged_addresses_of_account", value: flagged, reference: addresses, evidence: 0.0 }];
-        let case = client.flag.as_ref().map(|f| f.case.clone());
-        let mut line = client_line(&self.name, now, client, 1, Finding::Probing, Some(family), confidence, case, signals);
-        line.source_ip = None;
-        line.client_id = Some(client.account.to_string());
-        out.push(line);
+            vec![SignalValue { name, value: f64::from(company.flagged), reference: f64::from(company.members), evidence: 0.0 }];
+        let case = tipping.flag.as_ref().map(|f| f.case.clone());
+        let line = client_line(&self.name, now, tipping, 1, Finding::Probing, Some(family), confidence, case, signals);
+        let first = flagged.iter().filter_map(|c| c.trail.front()).min_by_key(|q| q.at);
+        let mut queries: Vec<_> = flagged.iter().filter_map(|c| c.trail.front().cloned()).collect();
+        queries.sort_by_key(|q| (q.at, q.provenance));
+        queries.truncate(COMPANY_TRAIL);
+        let line = Verdict {
+            source_ip: None,
+            client_id: None,
+            queries_seen: flagged.iter().map(|c| c.queries).sum(),
+            first_query: first.map(reference_of),
+            since: first.map(|q| q.at),
+            members: self.accused_addresses(flagged.iter().copied()),
+            queries,
+            ..line
+        };
+        Some((line, tipping))
+    }
+
+    /// Addresses of flagged clients, in order, without those that other accounts share: they are not condemned.
+    fn accused_addresses<'a>(&self, flagged: impl Iterator<Item = &'a Client>) -> Vec<String> {
+        let alone = |c: &&Client| c.address != Address::Unknown && self.companies.accounts_at(c.address) <= 1;
+        let addresses: std::collections::BTreeSet<Address> = flagged.filter(alone).map(|c| c.address).collect();
+        addresses.iter().map(ToString::to_string).collect()
     }
 
     /// Says that a client is suspicious, once, well before it is flagged.
-    fn maybe_suspicious(&mut self, at: SlotRef, query: &Query, out: &mut Vec<Verdict>) {
+    fn maybe_suspicious(&mut self, at: SlotRef, now: EventTime, out: &mut Vec<Verdict>) {
         let Some(client) = self.clients.get(at) else { return };
         let evidence = client.distribution.detector.total();
         let said = client.suspicious;
@@ -512,13 +533,13 @@ impl ModelJudge {
         {
             return;
         }
-        let signals = self.reasons(at, query.time);
-        let accounts = self.accounts.get(&client.address).copied().unwrap_or(0);
+        let signals = self.reasons(at, now);
+        let accounts = self.companies.accounts_at(client.address);
         let finding = if said { Finding::Benign } else { Finding::Suspicious };
         let Some(client) = self.clients.get_mut(at) else { return };
         client.suspicious = !said;
         let confidence = (1.0 - f64::from(client.distribution.votes) / evidence.max(1.0)).clamp(0.0, 0.999);
-        out.push(client_line(&self.name, query.time, client, accounts, finding, None, confidence, None, signals));
+        out.push(client_line(&self.name, now, client, accounts, finding, None, confidence, None, signals));
     }
 
     /// Signals of a client, heaviest first.
@@ -550,10 +571,9 @@ impl ModelJudge {
         if let Some(share) = client.gap.off_hours() {
             add("off_hours_share", share, 0.25, 0.0);
         }
-        if let Some(company) = client.address.prefix().and_then(|p| self.prefixes.get(&p))
-            && company.flagged > 0
-        {
-            add("flagged_neighbours_in_prefix", f64::from(company.flagged), f64::from(company.clients), 0.0);
+        let neighbours = self.companies.neighbours(client.address);
+        if neighbours.flagged > 0 {
+            add("flagged_neighbours_in_prefix", f64::from(neighbours.flagged), f64::from(neighbours.members), 0.0);
         }
         add("information_budget", self.regions.ratio(&client.information), 1.0, 0.0);
         if let Some(covered) = self.regions.covered(&client.information) {
@@ -677,6 +697,7 @@ impl ModelJudge {
             scope: Scope::Model,
             model: self.name.clone(),
             source_ip: None,
+            source_prefix: None,
             client_id: None,
             verdict: finding,
             family: None,
@@ -697,7 +718,7 @@ impl ModelJudge {
     /// State for metrics, pages and reports.
     pub fn status(&self) -> ModelStatus {
         let watermark = self.watermark.at().unwrap_or_default();
-        let curious = Budgets { clients: &self.clients, accounts: &self.accounts, regions: &self.regions }.largest();
+        let curious = Budgets { clients: &self.clients, companies: &self.companies, regions: &self.regions }.largest();
         ModelStatus {
             model: self.name.clone(),
             watermark,
@@ -786,6 +807,7 @@ fn client_line(
         scope: Scope::Client,
         model: model.to_owned(),
         source_ip,
+        source_prefix: None,
         client_id,
         verdict,
         family,

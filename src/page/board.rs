@@ -550,6 +550,7 @@ mod tests {
             scope,
             model: "m".into(),
             source_ip: host.map(|host| format!("100.64.0.{host}")),
+            source_prefix: None,
             client_id: None,
             verdict: finding,
             family: host.map(|_| Family::Grid),

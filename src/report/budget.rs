@@ -17,7 +17,7 @@ const WORTH_SAYING: f64 = 0.2;
 
 /// Who a holder is, in words fit for a page.
 pub fn who(spent: &Spent) -> String {
-    let caller = Caller { source_ip: spent.source_ip.clone(), client_id: spent.client_id.clone() };
+    let caller = Caller { source_ip: spent.source_ip.clone(), client_id: spent.client_id.clone(), source_prefix: None };
     match &spent.case {
         Some(case) => format!("campaign {}", words::printable(case, 60)),
         None if spent.callers > 1 => format!("account {}", words::printable(&caller.to_string(), 60)),

@@ -11,7 +11,7 @@ pub const TERMS: [(&str, &str); 15] = [
     ("Suspect", "A caller that was found probing at some time in this log, or belongs to a campaign that was."),
     (
         "Caller",
-        "Who asks: an address, an account wherever it is, or one account at one address (so that one attacker behind a shared address does not condemn all others there).",
+        "Who asks: an address, an account wherever it is, or one account at one address (so that one attacker behind a shared address does not condemn all others there). A network prefix is named when three or more of its addresses, and at least half of them, were found probing; its other addresses are not meant.",
     ),
     ("Campaign", "Several callers whose queries belong together by what they ask, whatever their addresses."),
     (
@@ -41,7 +41,7 @@ pub const TERMS: [(&str, &str); 15] = [
     ),
     (
         "Late",
-        "An event that arrived behind the allowed lateness. It is counted and looked at, but the windows were already closed.",
+        "An event that arrived behind the allowed lateness. It is evidence about its sender, but the windows were already closed.",
     ),
     ("AML.… and ML0…", "Names of attack techniques in MITRE ATLAS, and entries of the OWASP Machine Learning Security Top 10."),
 ];

@@ -27,11 +27,13 @@ pub struct Ledger {
     pub left_out: u64,
 }
 
-/// Who asks: an address, an account, or an account at an address.
+/// Who asks: an address, an account, an account at an address, or a prefix as a whole.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Caller {
     /// The address, if the verdict speaks of one.
     pub source_ip: Option<String>,
+    /// The prefix, if the verdict speaks of one.
+    pub source_prefix: Option<String>,
     /// The account, if the verdict speaks of one.
     pub client_id: Option<String>,
 }
@@ -93,7 +95,9 @@ impl Ledger {
         match verdict.scope {
             Scope::Model => self.model(verdict),
             Scope::Client => {
-                let caller = Caller { source_ip: verdict.source_ip.clone(), client_id: verdict.client_id.clone() };
+                let Verdict { source_ip, source_prefix, client_id, .. } = verdict;
+                let caller =
+                    Caller { source_ip: source_ip.clone(), source_prefix: source_prefix.clone(), client_id: client_id.clone() };
                 self.left_out += u64::from(!subject(&mut self.callers, caller, verdict));
             }
             Scope::Campaign => {
@@ -225,7 +229,7 @@ impl std::fmt::Display for Caller {
             (Some(ip), Some(id)) => write!(f, "{id} at {ip}"),
             (Some(ip), None) => f.write_str(ip),
             (None, Some(id)) => f.write_str(id),
-            (None, None) => f.write_str("unknown"),
+            (None, None) => f.write_str(self.source_prefix.as_deref().unwrap_or("unknown")),
         }
     }
 }

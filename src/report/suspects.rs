@@ -19,7 +19,8 @@ impl<'a> Suspects<'a> {
     /// The suspects of a model, campaign members included.
     pub fn of(ledger: &'a Ledger) -> Self {
         let mut suspects = Self::default();
-        for (Caller { source_ip, client_id }, _) in ledger.probing() {
+        // A prefix accuses nobody by itself; its flagged addresses have lines of their own.
+        for (Caller { source_ip, client_id, .. }, _) in ledger.probing() {
             match (source_ip, client_id) {
                 (Some(ip), None) => drop(suspects.addresses.insert(ip)),
                 (None, Some(id)) => drop(suspects.accounts.insert(id)),

@@ -60,6 +60,7 @@ fn verdict(model: &str, scope: Scope, verdict: Finding, second: i64) -> Verdict 
         scope,
         model: model.into(),
         source_ip: None,
+        source_prefix: None,
         client_id: None,
         verdict,
         family: None,
@@ -87,6 +88,7 @@ fn verdicts(model: &str) -> Vec<Verdict> {
     };
     let attacker = Verdict {
         source_ip: Some("203.0.113.7".into()),
+        source_prefix: None,
         family: Some(Family::Boundary),
         technique: Family::Boundary.techniques(),
         confidence: 0.999,
@@ -100,6 +102,7 @@ fn verdicts(model: &str) -> Vec<Verdict> {
     let campaign = Verdict {
         scope: Scope::Campaign,
         source_ip: None,
+        source_prefix: None,
         members: vec!["203.0.113.7".into(), HOSTILE.into()],
         ..attacker.clone()
     };
@@ -247,6 +250,7 @@ fn a_reference_of_other_features_is_said() {
 fn everybody_accused_still_gives_a_page_that_opens() {
     let accuse = |nth: u32| Verdict {
         source_ip: Some(std::net::Ipv4Addr::from(nth).to_string()),
+        source_prefix: None,
         signals: vec![SignalValue { name: "psi", value: 1.0, reference: 0.0, evidence: f64::from(nth) }],
         ..verdict("adult", Scope::Client, Finding::Probing, 900)
     };

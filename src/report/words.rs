@@ -59,6 +59,7 @@ pub fn signal(name: &str) -> String {
         "boundary_nearness" => "answers close to the decision threshold",
         "uniformity" => "values spread evenly, as chance spreads them",
         "flagged_neighbours_in_prefix" => "flagged callers of the same network prefix",
+        "flagged_addresses_in_prefix" => "flagged addresses among those known of this network prefix",
         "flagged_addresses_of_account" => "addresses at which this account is flagged",
         "campaign_members" => "callers whose queries belong together",
         "flagged_clients" => "callers flagged as probing",

@@ -12,7 +12,7 @@ use crate::decode::Reason;
 use crate::engine::Disposition;
 use crate::event::{EventTime, Query};
 use crate::judge::Verdict;
-use crate::replay::FROM_THE_FUTURE;
+use crate::replay::{FROM_THE_FUTURE, LATE, late_message};
 use crate::sink::{DeadLetter, Flushed, SinkError};
 
 /// Where answers go.
@@ -66,9 +66,13 @@ impl Desk {
                 let latest = self.last.map_or(query.time, |(last, _)| last.max(query.time));
                 self.last = Some((latest, now.since_start));
             }
-            Disposition::Late => {
+            Disposition::Late(watermark) => {
                 self.counts.late += 1;
                 self.sinks.metrics.late(&query.model);
+                if self.sinks.keep_late {
+                    let message = late_message(query, watermark);
+                    self.sinks.dead_letters.bury(&letter(block, item, query.provenance.row, LATE, &message))?;
+                }
             }
             Disposition::UnknownModel => {
                 let message = format!("there is no reference profile for model '{}'", query.model);

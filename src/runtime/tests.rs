@@ -64,6 +64,7 @@ impl Bench {
         let sinks = Sinks {
             verdicts: Vec::new(),
             dead_letters: Box::new(letters.clone()),
+            keep_late: true,
             watchers: Vec::new(),
             metrics: metrics.clone(),
             readiness: Readiness::default(),
@@ -134,6 +135,20 @@ fn everything_produced_is_accepted_late_or_rejected_and_then_committed() {
     assert!(text.contains(r#"tripline_rejected_total{reason="not_utf8"} 1"#), "{text}");
     assert!(text.contains(r#"tripline_consumer_lag_records{partition="0",topic="t"} 0"#), "{text}");
     assert_eq!(bench.runtime.blocks.in_use(), 0, "every block is used again");
+}
+
+#[test]
+fn a_late_query_is_counted_as_late_and_kept_with_its_reason() {
+    let mut bench = Bench::new(config());
+    let p = partition(0);
+    bench.memory.assign(std::slice::from_ref(&p));
+    (0..500).for_each(|second| bench.event(&p, "m", second));
+    bench.event(&p, "m", 7);
+    bench.turns(20);
+    let counts = bench.runtime.counts();
+    assert_eq!((counts.accepted, counts.late, counts.rejected), (500, 1, 0));
+    assert_eq!(bench.letters.0.lock().unwrap().0, [(500, "late")]);
+    assert_eq!(bench.memory.committed(&p), 501);
 }
 
 #[test]

@@ -36,7 +36,10 @@ fn with(part: &str, other: &str) -> Vec<u8> {
 /// What a replay made of a log.
 struct Replayed {
     ended: Ended,
+    /// What could not be used.
     letters: Vec<Value>,
+    /// What came too late for its windows, and was used all the same.
+    late_letters: Vec<Value>,
     accepted: u64,
     late: u64,
 }
@@ -55,9 +58,10 @@ impl Replayed {
         let ended = program::run(&args);
         ended.must_not_panic();
         let letters = std::fs::read_to_string(&letters).unwrap_or_default();
-        let letters = letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let letters = letters.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let (late_letters, letters): (Vec<_>, Vec<_>) = letters.partition(|letter| letter["reason"] == "late");
         let (accepted, late) = (count(&ended.out, "accepted"), count(&ended.out, "late"));
-        Self { ended, letters, accepted, late }
+        Self { ended, letters, late_letters, accepted, late }
     }
 
     /// Replays a spoiled line between two good ones and puts up with it.
@@ -274,6 +278,12 @@ fn an_unsorted_log_is_read_whole() {
     replayed.ended.must_succeed();
     assert_eq!(replayed.accepted + replayed.late, 5_000, "{}", replayed.ended.out);
     assert!(replayed.late > 0, "a log in reverse has late events:\n{}", replayed.ended.out);
+    assert_eq!(replayed.late_letters.len() as u64, replayed.late);
+    assert!(
+        replayed.ended.out.contains("0 callers found probing"),
+        "honest queries are honest in any order:\n{}",
+        replayed.ended.out
+    );
 }
 
 #[test]

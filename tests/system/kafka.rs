@@ -79,7 +79,13 @@ fn what_was_produced_is_accepted_late_or_rejected_and_kept_with_its_reason() {
     }
 
     let letters = broker.read(&format!("{topic}.dlq"));
-    assert_eq!(letters.len(), bad.len());
+    assert_eq!(letters.len(), bad.len() + late.len());
+    let kept: Vec<_> = letters.iter().filter(|letter| header(letter, "__tripline.errors.reason") == "late").collect();
+    assert_eq!(kept.len(), late.len(), "late events were used, and are kept all the same");
+    for (line, letter) in late.iter().zip(kept) {
+        assert_eq!(letter.payload(), Some(line.as_bytes()));
+        assert!(header(letter, "__tripline.errors.message").contains("behind the watermark"));
+    }
     for (payload, reason) in bad {
         let letter = letters.iter().find(|letter| letter.payload().unwrap_or_default() == payload).expect(reason);
         assert_eq!(header(letter, "__tripline.errors.reason"), reason);

@@ -166,6 +166,7 @@ fn verdict(at: EventTime) -> Verdict {
         scope: Scope::Client,
         model: "adult".into(),
         source_ip: Some("203.0.113.7".into()),
+        source_prefix: None,
         client_id: None,
         verdict: Finding::Probing,
         family: Some(Family::Grid),

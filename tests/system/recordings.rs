@@ -5,6 +5,7 @@
 //! included. What must be found is stated per recording.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -25,6 +26,8 @@ struct Said {
     wronged: BTreeSet<String>,
     /// Attackers' addresses that were flagged.
     named: BTreeSet<String>,
+    /// Network prefixes that were spoken of as a whole.
+    prefixes: BTreeSet<String>,
 }
 
 /// Strings of an array.
@@ -35,11 +38,15 @@ fn strings(value: &Value) -> BTreeSet<String> {
 impl Said {
     /// Replays `cut` and sorts what was said.
     fn about(cut: Cut, truth: &Value) -> Self {
+        Self::about_log(cut, truth, &cut.path("events.jsonl.zst"))
+    }
+
+    /// Replays another log against the profile and the truth of `cut`.
+    fn about_log(cut: Cut, truth: &Value, log: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let profile = cut.fit(folder.path());
         let out = folder.path().join("verdicts.jsonl");
-        let log = cut.path("events.jsonl.zst");
-        program::run(&["replay", text(&log), "--reference", text(&profile), "--verdicts", text(&out)]).must_succeed();
+        program::run(&["replay", text(log), "--reference", text(&profile), "--verdicts", text(&out)]).must_succeed();
         let mut said = Self::default();
         for line in std::fs::read_to_string(out).unwrap().lines() {
             said.take(&serde_json::from_str(line).unwrap(), truth);
@@ -66,6 +73,7 @@ impl Said {
         let (attackers, accounts) = (strings(&truth["malicious_ips"]), strings(&truth["malicious_clients"]));
         let shared = strings(&truth["shared_ips"]);
         let account = verdict["client_id"].as_str();
+        self.prefixes.extend(verdict["source_prefix"].as_str().map(str::to_owned));
         for address in strings(&verdict["members"]).into_iter().chain(verdict["source_ip"].as_str().map(str::to_owned)) {
             if attackers.contains(&address) {
                 self.named.insert(address);
@@ -125,6 +133,41 @@ fn hopskipjump_from_one_address_is_found() {
 #[test]
 fn equation_solving_is_found_over_a_prefix_and_behind_a_nat_that_stays_innocent() {
     is_judged_rightly("20_tramer_dist24_and_behind_nat");
+}
+
+#[test]
+fn a_prefix_full_of_attackers_is_spoken_of_as_a_whole() {
+    let cut = Cut("20_tramer_dist24_and_behind_nat");
+    let truth = cut.truth();
+    let attackers = strings(&truth["malicious_ips"]);
+    let prefix = |address: &String| format!("{}.0/24", address.rsplit_once('.').unwrap().0);
+    let theirs: BTreeSet<String> = attackers.iter().map(prefix).collect();
+    let said = Said::about(cut, &truth);
+    assert!(!said.prefixes.is_empty() && said.prefixes.is_subset(&theirs), "{:?} of {theirs:?}", said.prefixes);
+}
+
+#[test]
+fn an_attack_that_is_logged_an_hour_late_is_found_all_the_same() {
+    let cut = Cut("10_hopskipjump_fast");
+    let truth = cut.truth();
+    let attackers = strings(&truth["malicious_ips"]);
+    let time = |event: &Value| event["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    let mut lines: Vec<(i64, String)> = cut
+        .lines()
+        .into_iter()
+        .map(|line| {
+            let event: Value = serde_json::from_str(&line).unwrap();
+            let hour = if attackers.contains(event["source_ip"].as_str().unwrap()) { 3600 } else { 0 };
+            (time(&event) + hour, line)
+        })
+        .collect();
+    lines.sort_by_key(|(logged, _)| *logged);
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("events.jsonl");
+    std::fs::write(&log, lines.into_iter().map(|(_, line)| line + "\n").collect::<String>()).unwrap();
+    let said = Said::about_log(cut, &truth, &log);
+    assert!(said.wronged.is_empty() && said.early.is_empty(), "{said:?}");
+    assert_eq!(said.named, attackers);
 }
 
 #[test]

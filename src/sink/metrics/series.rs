@@ -64,7 +64,7 @@ pub const LATE: Series = Series {
     name: "tripline_late_total",
     kind: Kind::Counter,
     labels: &["model"],
-    help: "Queries later than the allowed lateness: counted, and left out of windows and verdicts.",
+    help: "Queries behind the watermark: evidence about their sender, left out of windows and drift; each is kept as a dead letter of reason late.",
     bound: MODELS,
     note: "",
 };

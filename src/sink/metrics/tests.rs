@@ -137,6 +137,7 @@ fn a_verdict_counts_with_its_delay_and_without_its_address() {
         scope: Scope::Client,
         model: "adult".into(),
         source_ip: Some("203.0.113.7".into()),
+        source_prefix: None,
         client_id: Some("acct-42".into()),
         verdict: Finding::Probing,
         family: Some(Family::Grid),
