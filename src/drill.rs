@@ -12,8 +12,11 @@
 
 pub mod baseline;
 pub mod calibration;
+pub mod card;
 pub mod log;
 pub mod outcome;
+pub mod page;
+mod picture;
 pub mod plant;
 pub mod statistics;
 pub mod surrogate;

@@ -18,7 +18,7 @@ use crate::decode::Decoder;
 use crate::drill::calibration::Calibration;
 use crate::drill::log::{Limits, Log, LogError, Reader};
 use crate::drill::outcome::{About, Outcome};
-use crate::drill::{DrillError, Progress, Settings, deliveries, judge_alone, table};
+use crate::drill::{DrillError, Progress, Settings, card, deliveries, judge_alone, page, table};
 use crate::reference::Reference;
 use crate::simulate::attack::Family;
 use crate::source::file::{FileSource, STDIN};
@@ -38,8 +38,11 @@ Nothing is sent anywhere and the real model is not asked: a surrogate fitted on 
 line_search, hopskipjump, boundary, zoo, simba, square, uniform, tempest, jacobian, equation, tree_path, active, membership,
 natural. Natural sampling cannot be told from use; it is reported apart. The log must cover five and a half hours.";
 
-/// Feature values that a kept event costs at least, when --max-events is not given.
+/// Events kept unless told otherwise: a busy day, and minutes of work on a laptop.
 const DEFAULT_EVENTS: usize = 400_000;
+
+/// Longest model card in bytes; they are written by people.
+const MAX_CARD: u64 = 4 << 20;
 
 /// Arguments of `tripline drill`.
 #[derive(Debug, clap::Args)]
@@ -82,11 +85,20 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_EVENTS as u64, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     max_events: u64,
     /// Plant nothing: say only what the stated rate of false alarms turned into on this log.
-    #[arg(long, conflicts_with_all = ["family", "delivery", "min_power"])]
+    #[arg(long, conflicts_with_all = ["family", "delivery", "min_power", "report", "card"])]
     calibration_only: bool,
     /// Write everything as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with the findings and their pictures; it is one file and opens from disk.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Bring the drill's section of this Markdown model card up to date; it is appended where there is none.
+    #[arg(long, value_name = "FILE")]
+    card: Option<PathBuf>,
+    /// What page and card call the log [default: its file name].
+    #[arg(long, value_name = "NAME")]
+    log_name: Option<String>,
     /// Unreadable messages that are put up with: a number, or a share such as 1% (of at least 1000 messages).
     #[arg(long, value_name = "N|N%", default_value = "1%")]
     max_rejects: MaxRejects,
@@ -148,6 +160,19 @@ pub fn run(args: Args) -> Result<(), Failure> {
     bar.clear();
     if let Some(path) = &args.json {
         write_json(path, &outcome)?;
+    }
+    // The name alone: a report is passed on, and where the log lay is nobody's business.
+    let file = args.events.file_name().filter(|name| *name != STDIN);
+    let named = args.log_name.clone().or_else(|| file.map(|name| name.to_string_lossy().into_owned()));
+    let named = named.unwrap_or_else(|| "standard input".to_owned());
+    if let Some(path) = &args.report {
+        output::write_atomically(path, page::render(&outcome, &named).as_bytes())?;
+    }
+    if let Some(path) = &args.card {
+        let old = String::from_utf8(output::read_file(path, MAX_CARD)?)
+            .map_err(|_| Failure::new(Exit::Data, format!("{}: not UTF-8, so no model card", path.display())))?;
+        let section = card::section(&outcome, &named, &card::stamp(&reference, &log.facts.digest, &settings));
+        output::write_atomically(path, card::put(&old, &section).as_bytes())?;
     }
     output::print(&table::summary(&outcome))?;
     args.min_power.map_or(Ok(()), |floor| hold(&outcome, floor))

@@ -19,6 +19,7 @@ use super::statistics::Share;
 use crate::event::{Cell, Prediction};
 use crate::hash::{mix, mix2};
 use crate::reference::{PredictionKind, Reference};
+use crate::simulate::MIN_SAMPLE;
 use crate::simulate::rows::Rows;
 use crate::simulate::victim::{Answer, Surrogate, Victim, VictimKind};
 
@@ -45,10 +46,10 @@ pub struct Fidelity {
     pub explained: Option<f64>,
 }
 
-/// The models that answer, and the rows that attackers and cover draw from.
+/// The models that answer, and the rows that attackers start from.
 #[derive(Debug)]
 pub struct Answerer {
-    /// What is public about the features, and rows of the log.
+    /// What is public about the features, and the real rows that attackers have.
     pub rows: Rows,
     /// The more faithful of the two, and its fidelity.
     pub best: (Surrogate, Fidelity),
@@ -71,12 +72,17 @@ impl Answerer {
         let part = |wanted: bool| -> (Vec<Vec<Cell>>, Vec<Cell>) {
             (0..chosen.len()).filter(|&at| held_out(at) == wanted).map(|at| (log.row(chosen[at].0).to_vec(), chosen[at].1)).unzip()
         };
-        let all = (chosen.iter().map(|&(event, _)| log.row(event).to_vec()).collect(), chosen.iter().map(|&(_, a)| a).collect());
-        let rows = Rows::new(&world(reference, all), seed);
         let constant = (0..reference.features.len())
-            .filter(|&j| rows.sample.windows(2).all(|pair| pair[0][j].bits() == pair[1][j].bits()))
+            .filter(|&j| chosen.windows(2).all(|pair| log.row(pair[0].0)[j].bits() == log.row(pair[1].0)[j].bits()))
             .map(|j| reference.features[j].name.clone())
             .collect();
+        // Attackers have real rows, but hardly those that others send on the same day: they take the profile's.
+        let rows = if reference.sample.len() >= MIN_SAMPLE {
+            Rows::new(reference, seed)
+        } else {
+            let all = chosen.iter().map(|&(event, answer)| (log.row(event).to_vec(), answer)).unzip();
+            Rows::new(&world(reference, all), seed)
+        };
         let (learned, test) = (world(reference, part(false)), part(true));
         let fit = |kind: VictimKind, name: &'static str| -> Result<(Surrogate, Fidelity), DrillError> {
             let surrogate =

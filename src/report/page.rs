@@ -27,7 +27,9 @@ const FIRST_FEATURES: usize = 9;
 /// Features drawn at all.
 const MAX_FEATURES: usize = 120;
 /// Nobody shall be able to make the page fetch or run anything, not even through a fault of this program.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+pub(crate) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+/// The look of a report; light and dark.
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// What the page is made of.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +60,7 @@ impl Page<'_> {
                     meta name="referrer" content="no-referrer";
                     title { "Tripline report: " (words::printable(self.events, 80)) }
                     link rel="icon" href="data:,";
-                    style { (PreEscaped(include_str!("style.css"))) }
+                    style { (PreEscaped(STYLE)) }
                 }
                 body {
                     header.top {

@@ -13,7 +13,7 @@ use std::fmt::Display;
 use maud::{Markup, html};
 
 /// A figure with its picture: `label` is what somebody hears who cannot see it.
-fn svg(width: f64, height: f64, label: &str, body: &Markup) -> Markup {
+pub(crate) fn svg(width: f64, height: f64, label: &str, body: &Markup) -> Markup {
     html! {
         svg viewBox={ "0 0 " (px(width)) " " (px(height)) } role="img" aria-label=(label) xmlns="http://www.w3.org/2000/svg" {
             title { (label) }
@@ -23,30 +23,30 @@ fn svg(width: f64, height: f64, label: &str, body: &Markup) -> Markup {
 }
 
 /// A coordinate with one decimal: finer than a pixel, and the same text on every machine.
-fn px(value: f64) -> String {
+pub(crate) fn px(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }
 
 /// A filled rectangle with a tooltip.
-fn bar(x: f64, y: f64, width: f64, height: f64, fill: &str, tip: &dyn Display) -> Markup {
+pub(crate) fn bar(x: f64, y: f64, width: f64, height: f64, fill: &str, tip: &dyn Display) -> Markup {
     html! {
         rect x=(px(x)) y=(px(y)) width=(px(width.max(0.0))) height=(px(height.max(0.0))) fill=(fill) rx="1.5" { title { (tip) } }
     }
 }
 
 /// A straight line.
-fn line(from: (f64, f64), to: (f64, f64), stroke: &str) -> Markup {
+pub(crate) fn line(from: (f64, f64), to: (f64, f64), stroke: &str) -> Markup {
     html! { line x1=(px(from.0)) y1=(px(from.1)) x2=(px(to.0)) y2=(px(to.1)) stroke=(stroke) {} }
 }
 
 /// Text; `anchor` is start, middle or end.
-fn text(x: f64, y: f64, anchor: &str, words: &dyn Display) -> Markup {
+pub(crate) fn text(x: f64, y: f64, anchor: &str, words: &dyn Display) -> Markup {
     html! { text x=(px(x)) y=(px(y)) text-anchor=(anchor) { (words) } }
 }
 
 /// Points as the path of a polygon or line.
-fn path(points: &[(f64, f64)]) -> String {
+pub(crate) fn path(points: &[(f64, f64)]) -> String {
     let mut text = String::with_capacity(points.len() * 12);
     for (nth, (x, y)) in points.iter().enumerate() {
         text.push_str(if nth == 0 { "M" } else { "L" });

@@ -1,0 +1,185 @@
+//! The drill's section of a model card: generated Markdown between two markers, with a stamp that tells when it is stale.
+//!
+//! The stamp names what the numbers depend on: this program's version, the profile, the log, the settings, and the text itself. A
+//! check of the stamp costs a reading of the log, not a drill. It cannot see that the judge's code changed within a version;
+//! for that, a drill of one attack must give that attack's line again, since trials do not depend on what else is drilled.
+
+use std::fmt::Write as _;
+
+use super::Settings;
+use super::outcome::{Line, Outcome, detectable};
+use super::table::{fraction, interval, number, pair, whole};
+use crate::hash;
+use crate::reference::Reference;
+use crate::report::words;
+
+/// What the first marker begins with.
+const BEGIN: &str = "<!-- drill:";
+/// The last marker.
+const END: &str = "<!-- end of the drill -->";
+/// Heading of the section, where a card has none yet.
+const HEADING: &str = "## Drill";
+
+/// Everything that the numbers of a section depend on but the judge's code, as a line of text.
+pub fn stamp(reference: &Reference, log_digest: &str, settings: &Settings) -> String {
+    let Settings { families, deliveries, budget, repeats, seed, engine } = settings;
+    // The salt is a secret of the deployment, so nothing of it may be in a document, not even in a digest of few values.
+    let engine = crate::engine::EngineConfig { salt: 0, ..engine.clone() };
+    let what = serde_json::json!({
+        "families": families.iter().map(|family| family.name()).collect::<Vec<_>>(),
+        "deliveries": deliveries.iter().map(|delivery| delivery.name()).collect::<Vec<_>>(),
+        "budget": budget,
+        "repeats": repeats,
+        "seed": seed,
+        "engine": engine,
+    });
+    let reference: String = reference.digest.chars().take(16).collect();
+    let settings = hash::text(&what.to_string());
+    format!("tripline {}, reference {reference}, log {log_digest}, settings {settings:016x}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The section, markers included. `log` is the name of the log for people.
+pub fn section(outcome: &Outcome, log: &str, stamp: &str) -> String {
+    let body = body(outcome, log);
+    format!("{BEGIN} {stamp}, text {:016x} -->\n\n{body}\n{END}", hash::text(&body))
+}
+
+/// Puts a section into a card: in place of the old one, or at the end.
+pub fn put(card: &str, section: &str) -> String {
+    match split(card) {
+        Some((before, _, after)) => format!("{before}{section}{after}"),
+        None => format!("{}\n\n{HEADING}\n\n{section}\n", card.trim_end()),
+    }
+}
+
+/// Why a card's section cannot be believed, or nothing.
+pub fn stale(card: &str, stamp: &str) -> Option<String> {
+    let Some((_, section, _)) = split(card) else { return Some("it has no drill section".to_owned()) };
+    let (first, rest) = section.split_once('\n').unwrap_or((section, ""));
+    let found = first.trim_start_matches(BEGIN).trim_end_matches("-->").trim();
+    let (found, text) = found.rsplit_once(", text ").unwrap_or((found, ""));
+    if found != stamp {
+        return Some(format!("its drill is of other things: it says '{found}', and should say '{stamp}'"));
+    }
+    let body = rest.trim_start_matches('\n').strip_suffix(END).unwrap_or(rest);
+    let body = body.strip_suffix('\n').unwrap_or(body);
+    (text != format!("{:016x}", hash::text(body))).then(|| "its drill section was changed by hand".to_owned())
+}
+
+/// The line of an attack in the table of a card.
+pub fn family_line(line: &Line) -> String {
+    row(&line.family, line)
+}
+
+/// What is before, the section from marker to marker, and what is behind.
+fn split(card: &str) -> Option<(&str, &str, &str)> {
+    let from = card.find(BEGIN)?;
+    let to = from + card[from..].find(END)? + END.len();
+    Some((&card[..from], &card[from..to], &card[to..]))
+}
+
+fn body(outcome: &Outcome, log: &str) -> String {
+    let mut out = String::new();
+    let (drill, about) = (&outcome.drill, &outcome.log);
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "Attacks planted in {} ({} of {}, {} to {} UTC): {} trials of {} queries, {} of each attack and delivery, seed {}. A surrogate answered them, not the model.\n",
+        escape(log),
+        words::counted(about.accepted, "query", "queries"),
+        words::counted(about.callers, "caller", "callers"),
+        words::minute(about.from.0),
+        words::minute(about.to.0),
+        words::count(outcome.trials.len() as u64),
+        words::count(drill.budget),
+        drill.repeats,
+        drill.seed,
+    );
+    for fidelity in &outcome.surrogates {
+        let explained = fidelity.explained.map_or(String::new(), |share| format!(", R² {share:.2}"));
+        let _ = writeln!(
+            out,
+            "* Surrogate, {}: decides like the log on {} of {} rows that it did not learn from{explained}; always the commonest decision would get {}.",
+            fidelity.surrogate,
+            fidelity.agreement.value().map_or_else(|| "–".to_owned(), words::percent),
+            words::count(fidelity.agreement.among),
+            words::percent(fidelity.always_the_commonest)
+        );
+    }
+    let _ = writeln!(out, "* Without any attack: {}", outcome.calibration.finding);
+    for note in outcome.notes.iter().chain(&about.left_out()) {
+        let _ = writeln!(out, "* {note}");
+    }
+    table(&mut out, "Attack", outcome.families.iter().filter(|line| detectable(&line.family)), |line| line.family.clone());
+    let _ = writeln!(out, "{}", row("**all of these**", &outcome.all));
+    if let Some(natural) = &outcome.undetectable {
+        let _ = writeln!(out, "{}", row("*natural sampling, which cannot be told from use*", natural));
+    }
+    table(&mut out, "Delivery", outcome.deliveries.iter(), |line| line.delivery.clone());
+    let _ = writeln!(
+        out,
+        "\nFound: the attack was named, with the exact 95 % interval. Callers: of the attack, named. Queries and time: to the first verdict, median / ninth decile over all trials; – where fewer were found. Leaked: share of the queries that were answered before their caller was named, median. False alarms: trials in which somebody honest was accused."
+    );
+    out
+}
+
+fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a Line>, name: impl Fn(&Line) -> String) {
+    let _ = writeln!(out, "\n| {first} | Found | 95 % interval | Callers | Queries | Time | Leaked | False alarms |");
+    let _ = writeln!(out, "|---|---:|---:|---:|---:|---:|---:|---:|");
+    for line in lines {
+        let _ = writeln!(out, "{}", row(&name(line), line));
+    }
+}
+
+fn row(name: &str, line: &Line) -> String {
+    format!(
+        "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+        fraction(line.power),
+        interval(line.power),
+        fraction(line.callers),
+        pair(&line.queries_median, &line.queries_p90, &whole),
+        pair(&line.seconds_median, &line.seconds_p90, &words::duration),
+        number(&line.leaked_median, &words::percent),
+        fraction(line.false_alarms)
+    )
+}
+
+/// A name from the command line as Markdown text.
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in words::printable(text, 120).chars() {
+        if matches!(c, '\\' | '`' | '*' | '_' | '<' | '>' | '[' | ']' | '|') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marked(stamp: &str, body: &str) -> String {
+        format!("{BEGIN} {stamp}, text {:016x} -->\n\n{body}\n{END}", hash::text(body))
+    }
+
+    #[test]
+    fn a_section_is_appended_once_and_replaced_ever_after() {
+        let first = put("# m\n\nText.\n", &marked("a", "one\n"));
+        assert!(first.starts_with("# m\n\nText.\n\n## Drill\n\n<!-- drill: a, text "), "{first}");
+        let second = put(&format!("{first}\n## More\n"), &marked("b", "two\n"));
+        assert!(second.contains("two") && !second.contains("one") && second.ends_with("\n## More\n"), "{second}");
+        assert_eq!(second.matches(BEGIN).count(), 1);
+    }
+
+    #[test]
+    fn another_log_another_profile_and_a_helping_hand_make_it_stale() {
+        let card = put("# m\n", &marked("reference 1, log 2", "| grid | 5/5 |\n"));
+        assert_eq!(stale(&card, "reference 1, log 2"), None);
+        assert!(stale(&card, "reference 1, log 3").is_some_and(|why| why.contains("of other things")));
+        let mended = card.replace("5/5", "9/9");
+        assert!(stale(&mended, "reference 1, log 2").is_some_and(|why| why.contains("by hand")));
+        assert!(stale("# m\n", "reference 1, log 2").is_some_and(|why| why.contains("no drill section")));
+    }
+}

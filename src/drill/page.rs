@@ -1,0 +1,304 @@
+//! The page of `drill --report`: one file that opens from disk, in the manner of the replay report.
+//!
+//! It has to explain itself to somebody who was not there: what was done, what was found, what was not and why, and how far the
+//! numbers can be trusted. Nothing on it depends on the machine or the moment, so two drills give the same page.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::calibration::{Calibration, Rate};
+use super::outcome::{Line, Outcome, detectable};
+use super::picture;
+use super::statistics::Quantile;
+use super::table::{fraction, interval, number, whole};
+use super::trial::Trial;
+use crate::report::page::{POLICY, STYLE};
+use crate::report::words;
+use crate::simulate::attack::Family;
+
+/// Trials with an honest caller accused that are listed.
+const MAX_LISTED: usize = 40;
+/// Flagged callers that are listed.
+const MAX_FLAGGED: usize = 60;
+
+/// The page as HTML. `log` is the name of the log for people.
+pub fn render(outcome: &Outcome, log: &str) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="referrer" content="no-referrer";
+                title { "Tripline drill: " (words::printable(log, 80)) }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (head(outcome, log))
+                main {
+                    (found(outcome))
+                    (soon(outcome))
+                    (numbers(outcome))
+                    (accused(outcome))
+                    (calibration(&outcome.calibration))
+                    (undetectable(outcome))
+                    (how(outcome))
+                    (footer(outcome))
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn head(outcome: &Outcome, log: &str) -> Markup {
+    let power = outcome.all.power;
+    let class = match power.value() {
+        Some(share) if share >= 0.9 => "verdict stable",
+        Some(share) if share >= 0.5 => "verdict drift",
+        _ => "verdict probing",
+    };
+    html! {
+        header.top {
+            p.brand { "Tripline drill report" }
+            h1 { "Model " (words::printable(&outcome.model, 60)) ": what would be found, and what would not" }
+            p.lead { "Attacks planted in a copy of " (words::printable(log, 120)) ", " (words::minute(outcome.log.from.0)) " to " (words::minute(outcome.log.to.0)) " UTC" }
+            div class=(class) {
+                p.word { "power" }
+                p.say { (words::count(power.of)) " of " (words::count(power.among)) " planted attacks were found" }
+                p { "With 95 % confidence that is " (interval(power)) " of attacks like these on traffic like this. "
+                    @match outcome.all.queries_median.value {
+                        Some(queries) => { "Half of them were found within " (whole(queries)) " queries. " }
+                        None => { "Fewer than half of them were found. " }
+                    }
+                    @if outcome.all.accused == 0 { "Nobody honest was accused because of them." }
+                    @else { "In " (fraction(outcome.all.false_alarms)) " trials somebody honest was accused because of them." }
+                }
+            }
+            nav aria-label="Parts of this page" {
+                a href="#found" { "What is found" } a href="#soon" { "How soon" } a href="#numbers" { "All numbers" }
+                a href="#false" { "False alarms" } a href="#rate" { "The stated rate" } a href="#not" { "What cannot be found" } a href="#how" { "How it was done" }
+            }
+        }
+    }
+}
+
+fn found(outcome: &Outcome) -> Markup {
+    let about = &outcome.log;
+    html! {
+        section #found {
+            h2 { "What is found" }
+            dl.facts {
+                div { dt { "queries in the log" } dd { (words::count(about.accepted)) } }
+                div { dt { "callers" } dd { (words::count(about.callers)) } }
+                div { dt { "attacks planted" } dd { (words::count(outcome.trials.len() as u64)) } }
+                div { dt { "of the attacks' callers named" } dd { (outcome.all.callers.value().map_or_else(|| "–".to_owned(), words::percent)) } }
+                div { dt { "callers flagged without any attack" } dd { (words::count(outcome.calibration.measured.alarms)) } }
+            }
+            p { "Each field is one attack in one delivery: how many of its trials were found. Green: all; yellow: half or more; red: fewer." }
+            figure { (picture::matrix(outcome)) }
+            ul.legend {
+                li { i style="background:var(--calm-soft)" {} "all found" }
+                li { i style="background:var(--drift-soft)" {} "half or more" }
+                li { i style="background:var(--probing-soft)" {} "fewer than half" }
+            }
+            p.note { (outcome.drill.repeats) " trials a field are few: 5 of 5 still leaves room for a power of 48 %. The sums below say more." }
+        }
+    }
+}
+
+fn soon(outcome: &Outcome) -> Markup {
+    html! {
+        section #soon {
+            h2 { "How soon" }
+            p { "The share of trials in which the attack had been named after so many of its own queries. The further left a line rises, the less was given away." }
+            ul.legend { li { i.k-other {} "from one address" } li { i.k-suspect {} "from many addresses" } }
+            div.grid {
+                @for line in &outcome.families {
+                    div.card {
+                        header { h4 { (line.family) } span { (fraction(line.power)) " found" } }
+                        (picture::soon(outcome, &line.family))
+                        p.note { "It " (explained(&line.family)) "." }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn explained(family: &str) -> &'static str {
+    Family::ALL.into_iter().find(|one| one.name() == family).map_or("", Family::in_words)
+}
+
+fn numbers(outcome: &Outcome) -> Markup {
+    let families: Vec<&Line> = outcome.families.iter().filter(|line| detectable(&line.family)).collect();
+    let deliveries: Vec<&Line> = outcome.deliveries.iter().collect();
+    html! {
+        section #numbers {
+            h2 { "All numbers" }
+            (table("attack, over all deliveries", &families, |line| line.family.clone()))
+            (table("delivery, over all attacks that can be found", &deliveries, |line| line.delivery.clone()))
+            (table("together", &[&outcome.all], |_| "everything that can be found".to_owned()))
+            details {
+                summary { "Every attack in every delivery" }
+                (table("attack, delivery", &outcome.cells.iter().collect::<Vec<_>>(), |line| format!("{}, {}", line.family, line.delivery)))
+            }
+            p.note { "Intervals are exact at 95 %: of Clopper and Pearson for shares, between order statistics for medians. Attacks that were never found count as infinitely late, so a median is missing (–) where fewer than half were found. "
+                "Leaked is the share of an attack's queries that were answered before their caller had been named: what somebody who shuts out whoever is named would have lost. "
+                "Sums over deliveries and attacks share moments of the log, which makes their intervals a little too narrow." }
+        }
+    }
+}
+
+fn table(first: &str, lines: &[&Line], name: impl Fn(&Line) -> String) -> Markup {
+    html! {
+        div.card.scroll {
+            table {
+                thead { tr { th { (first) } th.n { "found" } th.n { "95 % interval" } th.n { "callers named" } th.n { "queries, median" } th.n { "9th decile" }
+                    th.n { "time, median" } th.n { "9th decile" } th.n { "leaked, median" } th.n { "9th decile" } th.n { "trials with a false alarm" } } }
+                tbody {
+                    @for line in lines {
+                        tr {
+                            td { (name(line)) } td.n { (fraction(line.power)) } td.n { (interval(line.power)) } td.n { (fraction(line.callers)) }
+                            td.n { (with(&line.queries_median, &whole)) } td.n { (number(&line.queries_p90, &whole)) }
+                            td.n { (with(&line.seconds_median, &words::duration)) } td.n { (number(&line.seconds_p90, &words::duration)) }
+                            td.n { (number(&line.leaked_median, &words::percent)) } td.n { (number(&line.leaked_p90, &words::percent)) }
+                            td.n { (fraction(line.false_alarms)) " (" (interval(line.false_alarms)) ")" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A median with its interval.
+fn with(quantile: &Quantile, words: &dyn Fn(f64) -> String) -> String {
+    let value = number(quantile, words);
+    let end = |end: Option<f64>| end.map_or_else(|| "?".to_owned(), words);
+    match quantile.value {
+        Some(_) if quantile.low.is_some() || quantile.high.is_some() => {
+            format!("{value} ({} to {})", end(quantile.low), end(quantile.high))
+        }
+        _ => value,
+    }
+}
+
+fn accused(outcome: &Outcome) -> Markup {
+    let bad: Vec<&Trial> = outcome.trials.iter().filter(|trial| trial.accused > 0).collect();
+    html! {
+        section #false {
+            h2 { "False alarms that attacks caused" }
+            @if bad.is_empty() {
+                p { "None. In no trial was an honest caller accused that is not accused without the attack." }
+            } @else {
+                p { "Honest callers of the log who were accused in a trial, and are not when the log is judged without the attack." }
+                div.card.scroll { table {
+                    thead { tr { th { "attack" } th { "delivery" } th { "planted (UTC)" } th.n { "accused" } th { "who" } } }
+                    tbody { @for trial in bad.iter().take(MAX_LISTED) { tr {
+                        td { (trial.family) } td { (trial.delivery) } td.t { (words::minute(trial.planted.0)) } td.n { (trial.accused) }
+                        td.wrap.mono { (words::printable(&trial.accused_names.join(", "), 200)) }
+                    } } }
+                } }
+                @if bad.len() > MAX_LISTED { p.note { (bad.len() - MAX_LISTED) " more trials are in the JSON." } }
+            }
+        }
+    }
+}
+
+fn calibration(calibration: &Calibration) -> Markup {
+    html! {
+        section #rate {
+            h2 { "What the stated rate of false alarms turned into" }
+            p { (calibration.finding) }
+            @if let Some(recommendation) = &calibration.recommendation { p.card { strong { "What follows: " } (recommendation) } }
+            p.lead { "The log as it is, nothing planted. Whoever is flagged here is a real attacker or a false alarm; a drill cannot know which. They count neither as found nor as caused by a planted attack." }
+            figure { (picture::hours(calibration)) }
+            div.card.scroll { table {
+                thead { tr { th { "callers" } th { "" } th.n { "how many" } th.n { "flagged" } th.n { "client-days" } th.n { "per client and day" } th.n { "95 % interval" } } }
+                tbody {
+                    @for group in &calibration.by_group { tr {
+                        td { (group.by) } td { (group.name) } td.n { (words::count(group.callers)) } (rate(&group.rate))
+                    } }
+                    tr { td { strong { "everybody" } } td {} td.n { (words::count(calibration.callers)) } (rate(&calibration.measured)) }
+                }
+            } }
+            @if !calibration.flagged.is_empty() {
+                div.card.scroll { table {
+                    thead { tr { th { "flagged" } th { "at (UTC)" } th { "as" } th.n { "after queries" } th { "because of" } } }
+                    tbody { @for one in calibration.flagged.iter().take(MAX_FLAGGED) { tr {
+                        td.mono.wrap { (words::printable(&one.who, 80)) } td.t { (words::minute(one.at.0)) } td { (one.family) }
+                        td.n { (words::count(one.queries_seen)) } td { (words::reason(one.signal)) }
+                    } } }
+                } }
+            }
+        }
+    }
+}
+
+fn rate(rate: &Rate) -> Markup {
+    html! {
+        td.n { (words::count(rate.alarms)) } td.n { (words::count(rate.client_days)) } td.n { (words::measured(rate.per_client_day)) }
+        td.n { (words::measured(rate.interval.low)) " to " (words::measured(rate.interval.high)) }
+    }
+}
+
+fn undetectable(outcome: &Outcome) -> Markup {
+    html! {
+        section #not {
+            h2 { "What cannot be found" }
+            p { "Somebody who asks with realistic rows, at a realistic pace, does what users do. No detector that reads logs can tell the two apart, and one that says it can accuses users. "
+                "Rate limits and prices bound what he learns; Tripline shows how much that can be (the information budget)." }
+            @if let Some(natural) = &outcome.undetectable {
+                p { "Natural sampling was planted all the same, and is counted apart: named in " (fraction(natural.power)) " trials (" (interval(natural.power)) "). It is part of no sum above." }
+            } @else {
+                p { "Natural sampling was not planted in this drill." }
+            }
+        }
+    }
+}
+
+fn how(outcome: &Outcome) -> Markup {
+    let drill = &outcome.drill;
+    html! {
+        section #how {
+            h2 { "How it was done, and how far to trust it" }
+            p { "Every trial is one attack in one delivery, alone in a copy of the log, so no attack can help find another. "
+                "It starts at a random moment after the judge's warm-up. The judge has seen the whole log up to that moment and goes on until "
+                (words::duration(drill.grace_seconds)) " after the attack's last query. Slow attacks last " (words::duration(drill.slow_seconds)) "; fast ones send five queries a second; "
+                "cover is rows of the log, one for each query of the attack; behind a NAT, the attacker is one more account at a busy address of the log." }
+            p { "The real model was not asked. Surrogates were fitted on the log, and judged on rows that they did not learn from:" }
+            div.card.scroll { table {
+                thead { tr { th { "surrogate" } th.n { "learned from" } th.n { "decides like the log" } th.n { "95 % interval" } th.n { "always the commonest" } th.n { "R²" } } }
+                tbody { @for one in &outcome.surrogates { tr {
+                    td { (one.surrogate) } td.n { (words::count(one.learned_from)) } td.n { (one.agreement.value().map_or_else(|| "–".to_owned(), words::percent)) }
+                    td.n { (interval(one.agreement)) } td.n { (words::percent(one.always_the_commonest)) }
+                    td.n { (one.explained.map_or_else(|| "–".to_owned(), |share| format!("{share:.3}"))) }
+                } } }
+            } }
+            p.note { "The first one answered all attacks but path finding, which meets the tree." }
+            @if !outcome.notes.is_empty() || !outcome.log.left_out().is_empty() || !outcome.constant_features.is_empty() {
+                ul {
+                    @for note in outcome.notes.iter().chain(&outcome.log.left_out()) { li { (note) } }
+                    @if !outcome.constant_features.is_empty() {
+                        li { "These features never change in the log: " (words::printable(&outcome.constant_features.join(", "), 400)) ". An attacker who changes them stands out more than he would elsewhere." }
+                    }
+                }
+            }
+            p { "The planted attacks are published algorithms at their usual settings. Somebody who knows this program and takes pains does better than they do." }
+        }
+    }
+}
+
+fn footer(outcome: &Outcome) -> Markup {
+    let drill = &outcome.drill;
+    html! {
+        footer {
+            p { "Made by tripline " (outcome.version) ": " (drill.families.len()) " attacks, " (drill.deliveries.len()) " deliveries, " (drill.repeats) " repeats, "
+                (words::count(drill.budget)) " queries each, seed " (drill.seed) "; at most " (words::measured(drill.engine.alarms_per_client_day))
+                " false alarms expected per caller and day. The same log, profile and settings give the same page." }
+            p.mono { "reference " (words::printable(&outcome.reference, 64)) ", log " (outcome.log.facts.digest) }
+        }
+    }
+}
