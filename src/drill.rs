@@ -233,13 +233,15 @@ pub fn run(
     let honest: Vec<bool> = log.callers.iter().map(|who| !baseline.accuses(&caller(who))).collect();
     let answerer = Answerer::fit(reference, log, |event| honest[log.caller(event)] && baseline.accepted[event], settings.seed)?;
     let mut notes = Vec::new();
-    let families: Vec<Family> =
-        settings.families.iter().copied().filter(|family| applies(*family, &answerer, reference, &mut notes)).collect();
+    let families = applicable(&settings.families, &answerer, reference, &mut notes);
     let crowd = Crowd::of(log);
     let mut deliveries = settings.deliveries.clone();
     if !crowd.has_nat() && deliveries.iter().any(|delivery| delivery.nat) {
         deliveries.retain(|delivery| !delivery.nat);
         notes.push("No address of this log hides three accounts or more, so nothing was planted behind a NAT.".to_owned());
+    }
+    if !crowd.has_addresses() {
+        notes.push("This log names no addresses, so attackers came as so many accounts instead.".to_owned());
     }
     let plan = Plan::new(baseline, settings);
     let total = families.len() * deliveries.len() * settings.repeats as usize;
@@ -288,30 +290,31 @@ pub fn caller(who: &log::Who) -> crate::report::ledger::Caller {
     crate::report::ledger::Caller { source_ip, client_id: (!who.account.is_empty()).then(|| who.account.to_string()) }
 }
 
-/// Whether an attack makes sense against this model; if not, or if not quite, notes why.
-fn applies(family: Family, answerer: &Answerer, reference: &Reference, notes: &mut Vec<String>) -> bool {
-    let moves = matches!(
-        family,
-        Family::LineSearch
-            | Family::HopSkipJump
-            | Family::Boundary
-            | Family::Zoo
-            | Family::SimBa
-            | Family::Square
-            | Family::Jacobian
-    );
-    if moves && answerer.rows.numeric().is_empty() {
-        notes.push(format!("{} moves numbers in small steps, and this model has none: left out.", family.name()));
-        return false;
+/// The attacks that make sense against this model; notes which do not, or not quite, and why.
+fn applicable(wanted: &[Family], answerer: &Answerer, reference: &Reference, notes: &mut Vec<String>) -> Vec<Family> {
+    let names = |families: &[Family]| families.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ");
+    let (mut left_out, mut climbing) = (Vec::new(), Vec::new());
+    let mut kept = Vec::new();
+    for &family in wanted {
+        let climbs = matches!(family, Family::Zoo | Family::SimBa | Family::Square);
+        let walks = matches!(family, Family::LineSearch | Family::HopSkipJump | Family::Boundary | Family::Jacobian);
+        if (climbs || walks) && answerer.rows.numeric().is_empty() {
+            left_out.push(family);
+            continue;
+        }
+        if climbs && reference.prediction.kind == PredictionKind::Label {
+            climbing.push(family);
+        }
+        kept.push(family);
     }
-    let climbs = matches!(family, Family::Zoo | Family::SimBa | Family::Square);
-    if climbs && reference.prediction.kind == PredictionKind::Label {
-        notes.push(format!(
-            "{} climbs a score, and this model answers with labels alone: it was planted, and learns little.",
-            family.name()
-        ));
+    if !left_out.is_empty() {
+        notes.push(format!("Left out, since they move numbers in small steps and this model has none: {}.", names(&left_out)));
     }
-    true
+    if !climbing.is_empty() {
+        let what = "This model answers with labels alone. Attacks that climb a score were planted and learn little";
+        notes.push(format!("{what}: {}.", names(&climbing)));
+    }
+    kept
 }
 
 fn trial_seed(seed: u64, repeat: u32, family: Family) -> u64 {

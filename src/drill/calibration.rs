@@ -88,6 +88,8 @@ struct Caller {
     flagged: bool,
 }
 
+/// The heaviest signal of a verdict on an account that is flagged at several addresses.
+const ACCOUNT_SIGNAL: &str = "flagged_addresses_of_account";
 const DAY_MICROS: i64 = 86_400_000_000;
 
 // === impl Rate ===
@@ -117,7 +119,9 @@ impl Calibration {
         let mut flagged: Vec<Flagged> = baseline.flagged.values().cloned().collect();
         flagged.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.who.cmp(&b.who)));
         let (mut by_signal, mut by_family) = (BTreeMap::new(), BTreeMap::new());
-        for one in &flagged {
+        // A line on an account wherever it is repeats what was said of its addresses.
+        let repeats = |one: &&Flagged| one.signal == ACCOUNT_SIGNAL;
+        for one in flagged.iter().filter(|one| !repeats(one)) {
             *by_signal.entry(one.signal.to_owned()).or_default() += 1;
             *by_family.entry(one.family.to_owned()).or_default() += 1;
             by_hour[usize::from(one.at.0.hour_of_day()) % 24].alarms += 1;
@@ -128,7 +132,7 @@ impl Calibration {
         }
         let seen: Vec<usize> = (0..callers.len()).filter(|&at| callers[at].queries > 0).collect();
         let client_days: u64 = seen.iter().map(|&at| callers[at].days.len() as u64).sum();
-        let measured = Rate::new(flagged.len() as u64, client_days);
+        let measured = Rate::new(flagged.iter().filter(|one| !repeats(one)).count() as u64, client_days);
         let (finding, recommendation) = conclude(stated, &measured);
         Self {
             stated,

@@ -167,6 +167,11 @@ impl Crowd {
         !self.shared.is_empty()
     }
 
+    /// Whether the log names addresses at all.
+    pub fn has_addresses(&self) -> bool {
+        self.addresses
+    }
+
     fn senders(&self, delivery: Delivery, start: EventTime, rng: &mut ChaCha8Rng) -> Option<Vec<Who>> {
         let account = |rng: &mut ChaCha8Rng| -> Arc<str> { format!("planted-{:08x}", rng.random::<u32>()).into() };
         if delivery.nat {

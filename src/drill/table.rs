@@ -32,9 +32,9 @@ pub fn summary(outcome: &Outcome) -> String {
         &mut out,
         "planted",
         &format!(
-            "{} attacks × {} deliveries × {} = {} trials of {} queries, seed {}; slow ones last {}",
-            drill.families.len(),
-            drill.deliveries.len(),
+            "{} × {} × {} = {} trials of {} queries, seed {}; slow ones last {}",
+            words::counted(drill.families.len() as u64, "attack", "attacks"),
+            words::counted(drill.deliveries.len() as u64, "delivery", "deliveries"),
             drill.repeats,
             words::count(outcome.trials.len() as u64),
             words::count(drill.budget),
