@@ -19,7 +19,7 @@ TRIPLINE := $(CARGO_TARGET_DIR)/release/tripline
 # Recorded traffic with truth, where it is at hand.
 TRACES ?= ../shared/traces
 
-.PHONY: help setup setup-build build demo test check check-format check-links check-deny check-docs check-lint check-core bench evaluate models cuts
+.PHONY: help setup setup-build build demo test check check-format check-links check-deny check-docs check-lint check-core bench evaluate models cards cuts
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -78,6 +78,10 @@ evaluate: setup-build ## score the recorded traffic in TRACES (fit, replay, comp
 models: setup-build ## make the shipped profiles (models/) anew from tests/data, and sign them if they changed
 	$(CARGO) build $(PROFILE) --bin tripline
 	@scripts/make_models.sh $(TRIPLINE)
+
+cards: setup-build ## drill the shipped profiles and write what was found into models/*/CARD.md
+	$(CARGO) build $(PROFILE) --bin tripline
+	@scripts/make_cards.sh $(TRIPLINE)
 
 cuts: setup ## make tests/data anew from the recorded traffic in TRACES
 	python3 scripts/cut_traces.py "$(TRACES)" tests/data

@@ -159,6 +159,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Events of a log kept unless told otherwise: a busy day, and minutes of work on a laptop.
+    pub const fn default_events() -> usize {
+        400_000
+    }
+}
+
 /// Every delivery for the given numbers of addresses: fast, slow, and slow with cover, and one behind a NAT; `kinds` narrows to
 /// some of `fast`, `slow`, `cover`, `nat`.
 pub fn deliveries(addresses: &[usize], kinds: Option<&[String]>) -> Vec<Delivery> {
@@ -287,7 +294,7 @@ pub fn caller(who: &log::Who) -> crate::report::ledger::Caller {
         crate::event::Address::Ip(ip) => Some(ip.to_string()),
         crate::event::Address::Unknown => None,
     };
-    crate::report::ledger::Caller { source_ip, client_id: (!who.account.is_empty()).then(|| who.account.to_string()) }
+    baseline::caller(source_ip, (!who.account.is_empty()).then(|| who.account.to_string()))
 }
 
 /// The attacks that make sense against this model; notes which do not, or not quite, and why.

@@ -38,9 +38,6 @@ Nothing is sent anywhere and the real model is not asked: a surrogate fitted on 
 line_search, hopskipjump, boundary, zoo, simba, square, uniform, tempest, jacobian, equation, tree_path, active, membership,
 natural. Natural sampling cannot be told from use; it is reported apart. The log must cover five and a half hours.";
 
-/// Events kept unless told otherwise: a busy day, and minutes of work on a laptop.
-const DEFAULT_EVENTS: usize = 400_000;
-
 /// Longest model card in bytes; they are written by people.
 const MAX_CARD: u64 = 4 << 20;
 
@@ -82,7 +79,7 @@ pub struct Args {
     #[arg(long, value_name = "HOURS", value_parser = hours)]
     last: Option<f64>,
     /// Events kept in memory; beyond that whole callers are left out, and the report says how many.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_EVENTS as u64, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    #[arg(long, value_name = "N", default_value_t = Settings::default_events() as u64, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     max_events: u64,
     /// Plant nothing: say only what the stated rate of false alarms turned into on this log.
     #[arg(long, conflicts_with_all = ["family", "delivery", "min_power", "report", "card"])]

@@ -63,10 +63,16 @@ pub fn blank(log: &Log) -> Query {
     Query { model: log.model.clone(), ..Query::default() }
 }
 
-/// Whom a verdict of probing speaks of, if it is one on a caller.
+/// Whom a verdict of probing speaks of, if it is one on a caller. A verdict on a whole prefix repeats what was said of its
+/// addresses, and accuses nobody else.
 pub fn named(verdict: &Verdict) -> Option<Caller> {
-    let probing = verdict.scope == Scope::Client && verdict.verdict == Finding::Probing;
-    probing.then(|| Caller { source_ip: verdict.source_ip.clone(), client_id: verdict.client_id.clone() })
+    let probing = verdict.scope == Scope::Client && verdict.verdict == Finding::Probing && verdict.source_prefix.is_none();
+    probing.then(|| caller(verdict.source_ip.clone(), verdict.client_id.clone()))
+}
+
+/// A caller as verdicts name it.
+pub fn caller(source_ip: Option<String>, client_id: Option<String>) -> Caller {
+    Caller { source_ip, client_id, source_prefix: None }
 }
 
 // === impl Baseline ===
@@ -138,7 +144,7 @@ impl Baseline {
     /// Whether the log itself already accuses this caller, or its address.
     pub fn accuses(&self, caller: &Caller) -> bool {
         let known = |source_ip: &Option<String>, client_id: &Option<String>| {
-            self.flagged.contains_key(&Caller { source_ip: source_ip.clone(), client_id: client_id.clone() })
+            self.flagged.contains_key(&self::caller(source_ip.clone(), client_id.clone()))
         };
         known(&caller.source_ip, &caller.client_id)
             || (caller.source_ip.is_some() && known(&caller.source_ip, &None))

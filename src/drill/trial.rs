@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::baseline::{Baseline, blank, named};
+use super::baseline::{Baseline, blank, caller, named};
 use super::log::{Log, Who};
 use super::plant::{Delivery, Planted, What};
 use crate::engine::{Engine, Input, Outbox};
@@ -123,10 +123,9 @@ impl<'a> Score<'a> {
                 Address::Unknown => None,
             };
             let client_id = (!who.account.is_empty()).then(|| who.account.to_string());
-            let mut names =
-                vec![Caller { source_ip: source_ip.clone(), client_id: client_id.clone() }, Caller { source_ip: None, client_id }];
+            let mut names = vec![caller(source_ip.clone(), client_id.clone()), caller(None, client_id)];
             if !shared {
-                names.push(Caller { source_ip, client_id: None });
+                names.push(caller(source_ip, None));
             }
             names.retain(|name| *name != Caller::default());
             names.sort();
@@ -142,7 +141,7 @@ impl<'a> Score<'a> {
         }
         if verdict.scope == Scope::Campaign && verdict.verdict == Finding::Probing {
             for member in &verdict.members {
-                self.name(Caller { source_ip: Some(member.clone()), client_id: None }, verdict);
+                self.name(caller(Some(member.clone()), None), verdict);
             }
         }
     }

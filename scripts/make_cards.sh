@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# make_cards.sh TRIPLINE: bring the drill's section of every models/<name>/CARD.md up to date. `make cards` calls it; it takes
+# some minutes. The tests say when it is needed: after a change of a profile, of a log, of the drill or of the judge.
+#
+# adult and flights are drilled on the recorded calm cuts in tests/data. No calm recording of magic exists, so its callers are
+# simulated over its own profile; the card says so.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tripline=$(realpath "$1")
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+
+"$tripline" simulate --reference models/magic/reference.json --hours 24 --clients 400 --seed 7 --out "$work/magic.jsonl" 2> /dev/null
+
+# model, log, what the card calls the log
+while IFS='|' read -r model log name; do
+  "$tripline" drill --reference "models/$model/reference.json" "$log" --card "models/$model/CARD.md" --log-name "$name" > /dev/null
+  echo "models/$model/CARD.md"
+done <<LOGS
+adult|tests/data/01_stable_adult/events.jsonl.zst|tests/data/01_stable_adult
+flights|tests/data/02_stable_flights_mobile/events.jsonl.zst|tests/data/02_stable_flights_mobile
+magic|$work/magic.jsonl|a simulated day (seed 7) of callers drawn from the profile
+LOGS
