@@ -13,6 +13,7 @@ mod system {
     mod commands;
     mod demo;
     mod documents;
+    mod drill;
     mod end_to_end;
     mod kafka;
     mod observability;

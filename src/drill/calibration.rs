@@ -188,10 +188,10 @@ fn conclude(stated: f64, measured: &Rate) -> (String, Option<String>) {
     let alarms = words::counted(measured.alarms, "caller was flagged", "callers were flagged");
     let said = format!(
         "{alarms} in {days} client-days: {} per client and day, 95 % interval {} to {}; stated {}.",
-        words::measured(measured.per_client_day),
-        words::measured(low),
-        words::measured(high),
-        words::measured(stated)
+        small(measured.per_client_day),
+        small(low),
+        small(high),
+        small(stated)
     );
     if low > stated {
         let finding = format!(
@@ -200,7 +200,7 @@ fn conclude(stated: f64, measured: &Rate) -> (String, Option<String>) {
         let recommendation = format!(
             "Look at the {} listed here before anything else. Those that probe are findings. If all of them are honest, expect about {} alarms per client and day on traffic like this, and lower engine.alarms_per_client_day only after that has been looked into: it costs detection.",
             words::counted(measured.alarms, "caller", "callers"),
-            words::measured(measured.per_client_day)
+            small(measured.per_client_day)
         );
         return (finding, Some(recommendation));
     }
@@ -219,6 +219,11 @@ fn conclude(stated: f64, measured: &Rate) -> (String, Option<String>) {
     (finding, None)
 }
 
+/// A small rate as people write it: `0.0001`, not in powers of ten.
+pub fn small(rate: f64) -> String {
+    if (1e-5..0.001).contains(&rate) { words::exact((rate * 1e6).round() / 1e6) } else { words::measured(rate) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,7 +231,12 @@ mod tests {
     #[test]
     fn nothing_is_recommended_that_the_interval_does_not_justify() {
         let (finding, recommendation) = conclude(1e-4, &Rate::new(0, 700));
-        assert!(finding.contains("does not contradict it") && finding.contains("36,889 client-days"), "{finding}");
+        assert!(
+            finding.contains("stated 0.0001.")
+                && finding.contains("does not contradict it")
+                && finding.contains("36,889 client-days"),
+            "{finding}"
+        );
         assert_eq!(recommendation, None);
         let (_, recommendation) = conclude(1e-4, &Rate::new(1, 700));
         assert_eq!(recommendation, None, "one alarm in 700 client-days is no proof against the stated rate: {:?}", rate(1, 700.0));

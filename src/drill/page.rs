@@ -5,7 +5,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::calibration::{Calibration, Rate};
+use super::calibration::{Calibration, Rate, small};
 use super::outcome::{Line, Outcome, detectable};
 use super::picture;
 use super::statistics::Quantile;
@@ -239,8 +239,8 @@ fn calibration(calibration: &Calibration) -> Markup {
 
 fn rate(rate: &Rate) -> Markup {
     html! {
-        td.n { (words::count(rate.alarms)) } td.n { (words::count(rate.client_days)) } td.n { (words::measured(rate.per_client_day)) }
-        td.n { (words::measured(rate.interval.low)) " to " (words::measured(rate.interval.high)) }
+        td.n { (words::count(rate.alarms)) } td.n { (words::count(rate.client_days)) } td.n { (small(rate.per_client_day)) }
+        td.n { (small(rate.interval.low)) " to " (small(rate.interval.high)) }
     }
 }
 
@@ -296,7 +296,7 @@ fn footer(outcome: &Outcome) -> Markup {
     html! {
         footer {
             p { "Made by tripline " (outcome.version) ": " (drill.families.len()) " attacks, " (drill.deliveries.len()) " deliveries, " (drill.repeats) " repeats, "
-                (words::count(drill.budget)) " queries each, seed " (drill.seed) "; at most " (words::measured(drill.engine.alarms_per_client_day))
+                (words::count(drill.budget)) " queries each, seed " (drill.seed) "; at most " (small(drill.engine.alarms_per_client_day))
                 " false alarms expected per caller and day. The same log, profile and settings give the same page." }
             p.mono { "reference " (words::printable(&outcome.reference, 64)) ", log " (outcome.log.facts.digest) }
         }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::calibration::Calibration;
+use super::calibration::{Calibration, small};
 use super::outcome::{About, Line, Outcome, detectable};
 use super::statistics::{Quantile, Share};
 use crate::report::words;
@@ -201,9 +201,9 @@ fn calibration_into(out: &mut String, calibration: &Calibration) {
                 group.name,
                 group.rate.alarms,
                 words::count(group.callers),
-                words::measured(group.rate.per_client_day),
-                words::measured(group.rate.interval.low),
-                words::measured(group.rate.interval.high)
+                small(group.rate.per_client_day),
+                small(group.rate.interval.low),
+                small(group.rate.interval.high)
             ),
         );
     }
