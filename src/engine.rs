@@ -16,6 +16,9 @@ use crate::judge::model::ModelJudge;
 use crate::judge::{FeatureDrift, Finding, Verdict};
 use crate::reference::Reference;
 
+/// Most rows of history: what four bytes of an index entry can tell apart, with a fingerprint beside.
+const MAX_HISTORY: usize = 1 << 26;
+
 /// Settings of the core; every bound on memory and on false alarms is here.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -194,8 +197,8 @@ impl EngineConfig {
         if self.max_clients == 0 || self.max_clients > 50_000_000 {
             return fault("max_clients", "must lie between 1 and 50000000");
         }
-        if self.max_history < 1024 || self.max_history > 1 << 30 {
-            return fault("max_history", "must lie between 1024 and 1073741824");
+        if self.max_history < 1024 || self.max_history > MAX_HISTORY {
+            return fault("max_history", "must lie between 1024 and 67108864");
         }
         Ok(())
     }

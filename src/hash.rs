@@ -15,6 +15,12 @@ pub const fn mix2(a: u64, b: u64) -> u64 {
     mix(mix(a) ^ b.rotate_left(32))
 }
 
+/// Mixes a row of codes into a (secret) start, at one multiplication a code; [`mix`] only at the end.
+#[inline]
+pub fn codes(start: u64, codes: &[u16]) -> u64 {
+    mix(codes.iter().fold(start, |hash, &code| (hash ^ u64::from(code)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)))
+}
+
 /// A text as 64 bits, for ids and map keys within one process (FNV-1a, then [`mix`]).
 pub const fn text(text: &str) -> u64 {
     let bytes = text.as_bytes();

@@ -11,6 +11,7 @@
 //! | [`dependency`] | broken functional dependencies | varied columns |
 //! | [`similarity`] | how improbably alike two rows are | searches |
 //! | [`neighbours`] | which rows to compare | – |
+//! | [`quantise`] | rows in two bytes a feature | – |
 //! | [`edits`] | whether a person or a machine edits | searches |
 //! | [`information`] | what could have been learned from the rows asked | copies that look like use |
 
@@ -23,5 +24,6 @@ pub mod gap;
 pub mod information;
 pub mod neighbours;
 pub mod psi;
+pub mod quantise;
 pub mod rate;
 pub mod similarity;

@@ -2,10 +2,11 @@
 //!
 //! The watermark is the newest event time less the allowed lateness: what is older is late, and windows that end before it are
 //! complete. Windows slide over a ring of panes ([`Ring`]); [`clients`] is the bounded table of callers, [`history`] the bounded
-//! memory of rows.
+//! memory of rows, [`index`] what finds them again.
 
 pub mod clients;
 pub mod history;
+pub mod index;
 
 use crate::event::EventTime;
 

@@ -45,11 +45,11 @@ pub struct Component {
     /// Habits along the whole component, whoever sent the rows.
     pub process: EditProcess,
     /// Address and account of the last row, as hashes.
-    pub last_sender: (u64, u64),
+    pub last_sender: (u32, u32),
     /// Rows after which the sender's address changed, and did not (with half a pseudo-count each).
     pub senders: (f32, f32),
     /// Distinct addresses, as hashes, bounded.
-    pub addresses: Vec<u64>,
+    pub addresses: Vec<u32>,
     /// Members by client.
     pub members: BTreeMap<SlotRef, Member>,
     /// Links that no reference row explains, and at how many rows of traffic they were looked for.
@@ -70,7 +70,7 @@ pub struct Components {
 // === impl Component ===
 
 impl Component {
-    fn new(row: RowId, since: EventTime, address: u64, account: u64) -> Self {
+    fn new(row: RowId, since: EventTime, address: u32, account: u32) -> Self {
         Self {
             forward: None,
             rows: 1,
@@ -90,7 +90,7 @@ impl Component {
     }
 
     /// Notes an address.
-    pub fn sent_from(&mut self, address: u64) {
+    pub fn sent_from(&mut self, address: u32) {
         if self.addresses.len() < MAX_MEMBERS && !self.addresses.contains(&address) {
             self.addresses.push(address);
         }
@@ -136,7 +136,7 @@ impl Components {
     }
 
     /// Starts a component with one row.
-    pub fn start(&mut self, row: RowId, since: EventTime, address: u64, account: u64) -> SlotRef {
+    pub fn start(&mut self, row: RowId, since: EventTime, address: u32, account: u32) -> SlotRef {
         let id = self.next;
         self.next += 1;
         self.table.touch(&id, || Component::new(row, since, address, account)).0

@@ -16,7 +16,7 @@ use statrs::distribution::{Beta, ContinuousCDF as _};
 
 use super::evidence::{Bounds, CLIENT_BETS, Detector, Factors, POOL_BETS};
 use crate::event::EventTime;
-use crate::hash::mix2;
+use crate::hash;
 use crate::signal::density::{CUTS, Cells, Codes, STATISTICS};
 use crate::window::clients::{SlotRef, Table};
 
@@ -113,6 +113,8 @@ pub struct Population {
     heterogeneity: Bounds,
     pool_bounds: Bounds,
     peers: VecDeque<(SlotRef, Cells)>,
+    /// How many of them lie in each cell of each statistic.
+    peer_cells: [[u32; CUTS.len() + 1]; STATISTICS],
     client_factors: Factors,
     pool_factors: Factors,
     stale: bool,
@@ -131,13 +133,14 @@ impl ClientDistribution {
     /// Whether this row may vote; if so it is remembered.
     fn may_vote(&mut self, codes: &Codes) -> bool {
         let width = codes.fine.len();
-        let hash = codes.fine.iter().fold(0x5eed, |h, &c| mix2(h, u64::from(c)));
+        let hash = hash::codes(0x5eed, &codes.fine);
         let bits = [hash as usize & 511, (hash >> 20) as usize & 511];
         if bits.iter().all(|b| self.seen[b / 64] >> (b % 64) & 1 == 1) {
             return false;
         }
-        let near =
-            self.recent.chunks_exact(width.max(1)).any(|row| row.iter().zip(&codes.fine).filter(|(a, b)| a != b).count() <= 1);
+        // Sums in sixteen bits, and none that could overflow, are taken several at once.
+        let differ = |row: &[u16]| row.iter().zip(&codes.fine).fold(0_u16, |n, (a, b)| n.wrapping_add(u16::from(a != b)));
+        let near = self.recent.chunks_exact(width.max(1)).any(|row| differ(row) <= 1);
         if near {
             return false;
         }
@@ -146,12 +149,11 @@ impl ClientDistribution {
             self.seen = [0; 8];
         }
         bits.iter().for_each(|b| self.seen[b / 64] |= 1 << (b % 64));
-        let row = codes.fine.iter().copied();
         if self.recent.len() < RECENT_VOTES * width {
-            self.recent.extend(row);
+            self.recent.extend_from_slice(&codes.fine);
         } else {
             let at = self.recent_next * width;
-            self.recent.splice(at..at + width, row);
+            self.recent[at..at + width].copy_from_slice(&codes.fine);
             self.recent_next = (self.recent_next + 1) % RECENT_VOTES;
         }
         true
@@ -192,6 +194,7 @@ impl Population {
             heterogeneity,
             pool_bounds,
             peers: VecDeque::with_capacity(PEERS + 1),
+            peer_cells: Default::default(),
             client_factors: Factors::new(&heterogeneity, CLIENT_BETS),
             pool_factors: Factors::new(&pool_bounds, POOL_BETS),
             stale: false,
@@ -234,9 +237,11 @@ impl Population {
     fn peer_shares(&self) -> Bounds {
         let mut shares = [[0.0; CUTS.len()]; STATISTICS];
         let n = self.peers.len().max(1) as f64;
-        for (_, cells) in &self.peers {
-            for (statistic, share) in shares.iter_mut().enumerate() {
-                share.iter_mut().skip(usize::from(cells[statistic])).for_each(|s| *s += 1.0 / n);
+        for (share, counts) in shares.iter_mut().zip(&self.peer_cells) {
+            let mut below = 0;
+            for (share, count) in share.iter_mut().zip(counts) {
+                below += count;
+                *share = f64::from(below) / n;
             }
         }
         shares
@@ -316,14 +321,7 @@ impl Population {
             && usize::from(state.peer_votes) < PEERS_EACH
         {
             state.peer_votes += 1;
-            self.peers.push_back((voter.at, cells));
-            self.stale = true;
-            if self.peers.len() > PEERS
-                && let Some((old, _)) = self.peers.pop_front()
-                && let Some(client) = clients.get_mut(old)
-            {
-                client.distribution.peer_votes = client.distribution.peer_votes.saturating_sub(1);
-            }
+            self.add_peer(clients, voter.at, cells);
         }
         Outcome::Counted
     }
@@ -386,12 +384,17 @@ impl Population {
     pub fn flagged(&mut self, at: SlotRef) {
         self.flagged += 1;
         self.peers.retain(|(peer, _)| *peer != at);
+        self.peer_cells = Default::default();
+        for i in 0..self.peers.len() {
+            self.count_peer(self.peers[i].1, true);
+        }
         self.stale = true;
     }
 
     /// The statistics changed (drifting features were masked): what was learned with the old ones goes.
     pub fn restart(&mut self, clients: &mut Table<super::client::Key, super::client::Client>) {
         self.peers.clear();
+        self.peer_cells = Default::default();
         self.shifted.clear();
         self.pool.reset();
         self.stale = true;
@@ -401,6 +404,30 @@ impl Population {
                 client.distribution.detector.reset();
                 client.distribution.suspicious_since = None;
             }
+        }
+    }
+
+    /// Takes a vote among the peers' and lets the oldest go.
+    fn add_peer(&mut self, clients: &mut Table<super::client::Key, super::client::Client>, at: SlotRef, cells: Cells) {
+        self.peers.push_back((at, cells));
+        self.count_peer(cells, true);
+        if self.peers.len() <= PEERS {
+            self.stale = true;
+            return;
+        }
+        let Some((old, left)) = self.peers.pop_front() else { return };
+        self.count_peer(left, false);
+        // If one went as the other came, there is nothing to learn.
+        self.stale |= left != cells;
+        if let Some(client) = clients.get_mut(old) {
+            client.distribution.peer_votes = client.distribution.peer_votes.saturating_sub(1);
+        }
+    }
+
+    fn count_peer(&mut self, cells: Cells, came: bool) {
+        for (counts, cell) in self.peer_cells.iter_mut().zip(cells) {
+            let count = &mut counts[usize::from(cell)];
+            *count = if came { *count + 1 } else { count.saturating_sub(1) };
         }
     }
 

@@ -13,34 +13,33 @@
 //! | [`linking`] | what follows from a link: components, habits, accusations |
 //! | [`races`] | how much of nearness is coincidence |
 //! | [`likeness`] | how much of likeness is drift |
+//! | [`past`] | what is remembered of a client |
 //! | [`dependencies`] | functional dependencies broken against the peers |
 
 mod dependencies;
 mod likeness;
 mod linking;
+mod past;
 mod races;
 
 use super::campaign::Components;
 use super::client::{Client, Key};
-use crate::event::{Cell, Query};
+use crate::event::Query;
 use crate::judge::Family;
 use crate::reference::{Feature, Reference};
-use crate::signal::edits::EditProcess;
 use crate::signal::neighbours::{Hasher, RowHashes};
-use crate::signal::similarity::{Comparison, Similarity};
+use crate::signal::quantise::Quantiser;
+use crate::signal::similarity::{Comparison, Probe, Similarity};
 use crate::window::clients::{SlotRef, Table};
-use crate::window::history::{History, RowId, RowMeta, Sightings};
-use dependencies::{Breaks, Waiting};
+use crate::window::history::{History, RowId, RowMeta};
+use crate::window::index::Sightings;
+use dependencies::Breaks;
 use likeness::Likenesses;
 use linking::Link;
+pub use past::ClientStructure;
+use past::{Account, OwnRows};
 use races::{RACE_SPAN, Races};
 
-/// Own rows that a new row is compared with.
-const OWN_ROWS: usize = 16;
-/// Trails of edits kept per client, one per component.
-const TRAILS: usize = 8;
-/// Own rows of others that this client repeated, kept so that going on from them counts as its own trail.
-const REPEATED: usize = 8;
 /// Closeness that counts, per query: ln 10⁶. A CUSUM of per-row p-values against a nominal link rate of a tenth (Page 1954).
 const CLOSENESS: f64 = 13.8;
 /// Link rate that honest clients may have without closeness adding up.
@@ -55,26 +54,6 @@ const LINKED: f64 = -4.605_170_185_988_091;
 const GROWS: f64 = -6.907_755_278_982_137;
 /// A member's own share at which he is named.
 const MEMBER: f64 = 7.0;
-
-/// What structure evidence remembers of a client.
-#[derive(Clone, Debug, Default)]
-pub struct ClientStructure {
-    closeness: f64,
-    habits: f64,
-    rows: u32,
-    own: Vec<RowId>,
-    own_next: usize,
-    repeated: Vec<RowId>,
-    trails: Vec<(SlotRef, EditProcess)>,
-    repeats: f64,
-    last_sampled: u32,
-    /// Evidence from broken functional dependencies.
-    broken: f64,
-    /// Since when it waits for peers to break them too.
-    waiting: Option<Waiting>,
-    /// Strongest closeness so far, for the record.
-    pub peak: f64,
-}
 
 /// A statement by structure evidence.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +84,13 @@ pub enum Grounds {
     /// Breaks functional dependencies that its peers keep.
     BrokenDependency,
 }
+/// A row to compare with. Of two finds of one row, the one that is known to be the sender's own is the greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Found {
+    row: RowId,
+    own: bool,
+}
+
 /// One candidate neighbour.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -121,59 +107,25 @@ pub struct Structure {
     similarity: Similarity,
     breaks: Breaks,
     hasher: Hasher,
-    reference_rows: Vec<Vec<Cell>>,
+    quantiser: Quantiser,
+    reference_rows: Vec<u16>,
     reference_index: Sightings,
     history: History,
     index: Sightings,
     index_rows: usize,
+    /// Rows added when the index last grew, until the ring has turned over since.
+    grown_at: Option<RowId>,
     max_history: usize,
     /// Components.
     pub components: Components,
-    accounts: Table<u64, (Vec<RowId>, usize)>,
+    accounts: Table<u64, Account>,
     hashes: RowHashes,
-    candidates: Vec<RowId>,
+    codes: Vec<u16>,
+    probe: Probe,
+    candidates: Vec<Found>,
     near: Vec<Candidate>,
     likenesses: Likenesses,
     races: Races,
-}
-
-// === impl ClientStructure ===
-
-impl ClientStructure {
-    /// Bytes held beyond the struct itself.
-    pub fn bytes(&self) -> usize {
-        self.own.capacity() * 8 + self.repeated.capacity() * 8 + self.trails.capacity() * (size_of::<EditProcess>() + 8 + 256)
-    }
-
-    /// Closeness in nats, as it stands.
-    pub fn closeness(&self) -> f64 {
-        self.closeness
-    }
-
-    /// Habits in nats, as they stand.
-    pub fn habits(&self) -> f64 {
-        self.habits
-    }
-
-    fn remember(&mut self, row: RowId) {
-        if self.own.len() < OWN_ROWS {
-            self.own.push(row);
-        } else {
-            self.own[self.own_next] = row;
-            self.own_next = (self.own_next + 1) % OWN_ROWS;
-        }
-    }
-
-    fn trail(&mut self, component: SlotRef) -> &mut EditProcess {
-        let at = self.trails.iter().position(|(c, _)| *c == component).unwrap_or_else(|| {
-            if self.trails.len() >= TRAILS {
-                self.trails.remove(0);
-            }
-            self.trails.push((component, EditProcess::default()));
-            self.trails.len() - 1
-        });
-        &mut self.trails[at].1
-    }
 }
 
 // === impl Structure ===
@@ -182,7 +134,9 @@ impl Structure {
     /// Structure evidence for a reference.
     pub fn new(reference: &Reference, salt: u64, max_history: usize, max_clients: usize) -> Self {
         let hasher = Hasher::new(reference, salt);
-        let mut reference_index = Sightings::with_entries(2 * reference.sample.len() * hasher.keys_per_row());
+        let quantiser = Quantiser::new(reference);
+        let (reference_rows, width) = (quantiser.sample(reference), quantiser.width());
+        let mut reference_index = Sightings::new(reference.sample.len() * hasher.keys_per_row(), reference.sample.len());
         let mut hashes = RowHashes::default();
         for (i, row) in reference.sample.iter().enumerate() {
             hasher.hash(row, &mut hashes);
@@ -191,18 +145,22 @@ impl Structure {
         let index_rows = 4096.min(max_history);
         Self {
             features: reference.features.clone(),
-            similarity: Similarity::new(reference),
+            similarity: Similarity::new(reference, &reference_rows),
             breaks: Breaks::new(reference),
-            index: Sightings::with_entries(2 * index_rows * hasher.keys_per_row()),
+            index: Sightings::new(index_rows * hasher.keys_per_row(), max_history),
             index_rows,
             hasher,
-            reference_rows: reference.sample.clone(),
+            quantiser,
+            reference_rows,
             reference_index,
-            history: History::new(reference.features.len(), max_history),
+            history: History::new(width, max_history),
+            grown_at: None,
             max_history,
             components: Components::default(),
             accounts: Table::new(max_clients),
             hashes,
+            codes: Vec::new(),
+            probe: Probe::default(),
             candidates: Vec::new(),
             near: Vec::new(),
             likenesses: Likenesses::new(salt),
@@ -229,22 +187,24 @@ impl Structure {
         clients: &mut Table<Key, Client>,
         out: &mut Vec<Accusation>,
     ) -> Option<RowId> {
+        let sender_hashes = (sender.0 as u32, sender.1 as u32);
         self.hasher.hash(&query.row, &mut self.hashes);
-        if let Some(same) = self.same_row(&query.row) {
+        self.quantiser.encode_exactly(&query.row, &mut self.codes);
+        if let Some(same) = self.same_row() {
             self.repeated(same, at, clients, out);
             return None;
         }
-        self.collect(at, sender, clients);
+        self.collect(at, sender.1, clients);
+        self.similarity.prepare(&self.codes[..self.features.len()], &mut self.probe);
         let rows_in_memory = (self.history.len() as f64) + 1.0;
-        if self.compare(query, at, sender, clients) {
+        if self.compare(at, sender_hashes) {
             // Within tolerance of a known row: the same row for our purpose, so that jitter makes no trail.
             if let Some(same) = self.near.last() {
                 self.hashes.note_same(&mut self.index, same.row as u32);
             }
             return None;
         }
-        let reference_log_p = self.nearest_reference(&query.row);
-        let row = self.add(query, at, sender);
+        let row = self.add(query, at, sender_hashes);
         let Some(client) = clients.get_mut(at) else { return Some(row) };
         // A near edit of an own row is judged as an edit.
         if !self.breaks.is_empty() && !self.near.iter().any(|c| c.own && c.comparison.changed <= 2) {
@@ -256,8 +216,17 @@ impl Structure {
         let best_any = best(&self.near, false);
         let own_p = best_own.map_or(0.0, |c| (c.log_p + (MULTIPLICITY * own_rows).ln()).min(0.0));
         let own_link = own_p < LINKED;
-        let component_rows =
-            best_any.and_then(|c| self.component_of(c.row)).and_then(|c| self.components.get(c)).map_or(1.0, |c| f64::from(c.rows));
+        // Only what may be linked, or races, is worth a look at other rows.
+        let linkable = own_link || best_any.is_some_and(|c| c.log_p < LINKED);
+        let foreign = best_any.is_some_and(|c| self.history.meta(c.row).address != sender_hashes.0);
+        let in_span = best_any.is_some_and(|c| row - c.row <= RACE_SPAN);
+        let races = !own_link && foreign && in_span && self.races.open_to(at);
+        let reference_log_p = if linkable || races { self.nearest_reference() } else { f64::NEG_INFINITY };
+        let component_rows = best_any
+            .filter(|_| linkable)
+            .and_then(|c| self.component_of(c.row))
+            .and_then(|c| self.components.get(c))
+            .map_or(1.0, |c| f64::from(c.rows));
         let any_p = best_any.map_or(0.0, |c| {
             let everywhere = c.log_p + (MULTIPLICITY * component_rows).ln();
             let here = self.races.local_log_p(c.log_p, reference_log_p, component_rows);
@@ -268,9 +237,9 @@ impl Structure {
                 && (c.log_p + (MULTIPLICITY * rows_in_memory).ln() < LINKED
                     || (component_rows >= 2.0 && c.log_p + (MULTIPLICITY * component_rows).ln() < GROWS))
         });
-        let crossed = best_any.is_some_and(|c| reference_log_p > c.log_p && self.history.meta(c.row).address != sender.0);
-        if !own_link && let Some(nearest) = best_any {
-            self.races.note(at, crossed && row - nearest.row <= RACE_SPAN, rows_in_memory.min(RACE_SPAN as f64));
+        let crossed = foreign && best_any.is_some_and(|c| reference_log_p > c.log_p);
+        if !own_link && best_any.is_some() {
+            self.races.note(at, crossed && in_span, rows_in_memory.min(RACE_SPAN as f64));
         }
         let target = if own_link {
             best_own
@@ -281,24 +250,24 @@ impl Structure {
         };
         if let Some(target) = target {
             let other = if own_link && any_link { best_any } else { None };
+            let sender = sender_hashes;
             self.extend(&Link { row, target, other, at, sender, own_p, any_p, own_link, own_rows, crossed }, query, clients, out);
         } else {
             state.closeness = (state.closeness + (1.0 - LINK_RATE).ln()).max(0.0);
-            self.likenesses.sample(row, at, state, &self.history, &self.similarity);
+            self.likenesses.sample(&self.codes[..self.features.len()], at, state, (&self.similarity, &self.probe));
         }
         if let Some(client) = clients.get_mut(at) {
             client.structure.rows += 1;
-            client.structure.remember(row);
+            client.structure.own.push(row);
         }
-        self.remember_for_account(sender.1, row);
+        self.remember_for_account(sender.1, at, row, clients);
         Some(row)
     }
 
-    /// The row with exactly these cells, if it is remembered.
-    fn same_row(&self, row: &[Cell]) -> Option<RowId> {
-        let found = self.hashes.find_same(&self.index).and_then(|low| self.history.recall(low))?;
-        let same = self.history.row(found).iter().zip(row).all(|(a, b)| a.bits() == b.bits());
-        same.then_some(found)
+    /// The row with exactly these cells (as far as its codes and a hash of its cells can tell), if it is remembered.
+    fn same_row(&self) -> Option<RowId> {
+        let found = self.hashes.find_same(&self.index).and_then(|low| self.history.recall(low, self.index.row_mask()))?;
+        (self.history.row(found) == self.codes).then_some(found)
     }
 
     /// A row that is remembered was sent again.
@@ -312,13 +281,10 @@ impl Structure {
         let Some(client) = clients.get_mut(at) else { return };
         let state = &mut client.structure;
         state.rows += 1;
-        if owner == (at.slot, at.generation) {
+        if owner == at {
             return;
         }
-        if !state.repeated.contains(&same) {
-            if state.repeated.len() >= REPEATED {
-                state.repeated.remove(0);
-            }
+        if !state.repeated.contains(same) {
             state.repeated.push(same);
         }
         state.repeats = state.repeats.max(0.0) + if is_flagged { (0.3 / share).ln().min(STEP_CAP) } else { 0.7_f64.ln() };
@@ -327,35 +293,46 @@ impl Structure {
         }
     }
 
-    /// Gathers candidates: own rows, rows gone on from, the account's rows, and whatever the index knows.
-    fn collect(&mut self, at: SlotRef, sender: (u64, u64), clients: &Table<Key, Client>) {
-        self.candidates.clear();
-        if let Some(client) = clients.get(at) {
-            self.candidates.extend(&client.structure.own);
-            self.candidates.extend(&client.structure.repeated);
-        }
-        if sender.1 != 0
-            && let Some(account) = self.accounts.find(&sender.1).and_then(|a| self.accounts.get(a))
-        {
-            self.candidates.extend(&account.0);
-        }
+    /// Gathers candidates, newest first: own rows, rows gone on from, the account's rows, and whatever the index knows.
+    fn collect(&mut self, at: SlotRef, account: u64, clients: &Table<Key, Client>) {
+        self.hashes.warm(&self.index);
         let (history, candidates) = (&self.history, &mut self.candidates);
-        self.hashes.find(&self.index, |low| candidates.extend(history.recall(low)));
-        self.candidates.retain(|&row| self.history.holds(row));
-        self.candidates.sort_unstable_by(|a, b| b.cmp(a));
-        self.candidates.dedup();
+        candidates.clear();
+        let known = |row| Found { row, own: true };
+        if let Some(client) = clients.get(at) {
+            candidates.extend(client.structure.own.rows(history).map(known));
+            candidates.extend(client.structure.repeated.rows(history).map(known));
+        }
+        let known_at = clients.get(at).map_or(SlotRef::default(), |c| c.structure.account);
+        if account != 0
+            && let Some(account) =
+                self.accounts.get(known_at).or_else(|| self.accounts.find(&account).and_then(|a| self.accounts.get(a)))
+        {
+            match account.only {
+                Some(client) if client == at => {}
+                Some(other) => candidates.extend(clients.get(other).iter().flat_map(|c| c.structure.own.rows(history).map(known))),
+                None => candidates.extend(account.rows.rows(history).map(known)),
+            }
+        }
+        let mask = self.index.row_mask();
+        let found = |low| history.recall(low, mask).map(|row| Found { row, own: false });
+        self.hashes.find(&self.index, |low| candidates.extend(found(low)));
+        candidates.sort_unstable_by(|a, b| b.cmp(a));
+        candidates.dedup_by_key(|found| found.row);
+        history.warm(candidates.iter().map(|found| found.row));
     }
 
     /// Compares with every candidate. True (with that candidate last) if one is the same within tolerance.
-    fn compare(&mut self, query: &Query, at: SlotRef, sender: (u64, u64), clients: &Table<Key, Client>) -> bool {
+    fn compare(&mut self, at: SlotRef, sender: (u32, u32)) -> bool {
         self.near.clear();
-        let repeated: &[RowId] = clients.get(at).map_or(&[], |c| &c.structure.repeated);
-        for &row in &self.candidates {
-            let comparison = self.similarity.compare(&query.row, self.history.row(row));
-            let meta = self.history.meta(row);
-            let own =
-                meta.client == (at.slot, at.generation) || (sender.1 != 0 && meta.account == sender.1) || repeated.contains(&row);
-            let log_p = self.similarity.log_p(comparison, self.likenesses.shift);
+        for &Found { row, own } in &self.candidates {
+            let (comparison, log_p) = self.similarity.judge(&self.probe, self.history.row(row), self.likenesses.shift);
+            // Whose an ordinary neighbour is does not matter, and asking costs a look at another place in memory.
+            let own = own
+                || (log_p < LINKED || comparison.changed <= 2) && {
+                    let meta = self.history.meta(row);
+                    meta.client == at || (sender.1 != 0 && meta.account == sender.1)
+                };
             self.near.push(Candidate { row, comparison, log_p, own });
             if comparison.changed == 0 {
                 return true;
@@ -365,66 +342,64 @@ impl Structure {
     }
 
     /// ln p of the nearest reference row that the index finds: a natural row as near as that explains any link.
-    fn nearest_reference(&mut self, row: &[Cell]) -> f64 {
+    fn nearest_reference(&self) -> f64 {
+        self.hashes.warm(&self.reference_index);
         let mut nearest = 1.0_f64;
-        let (similarity, rows, shift) = (&self.similarity, &self.reference_rows, self.likenesses.shift);
-        let mut compare = |i: u32| {
-            if let Some(reference) = rows.get(i as usize) {
-                nearest = nearest.min(similarity.log_p(similarity.compare(row, reference), shift));
+        let width = self.features.len();
+        let compare = |i: u32| {
+            let from = i as usize * width;
+            if let Some(row) = self.reference_rows.get(from..from + width) {
+                nearest = nearest.min(self.similarity.judge(&self.probe, row, self.likenesses.shift).1);
             }
         };
-        if let Some(same) = self.hashes.find_same(&self.reference_index) {
-            compare(same);
-        }
         self.hashes.find(&self.reference_index, compare);
         nearest
     }
 
-    fn add(&mut self, query: &Query, at: SlotRef, sender: (u64, u64)) -> RowId {
+    fn add(&mut self, query: &Query, at: SlotRef, sender: (u32, u32)) -> RowId {
         if self.history.len() >= self.index_rows && self.index_rows < self.max_history {
-            self.grow();
+            // A quiet model stays small.
+            self.index_rows = (self.index_rows * 2).min(self.max_history);
+            self.index.double();
+            self.grown_at = Some(self.history.added());
         }
-        let row = self.history.push(
-            &query.row,
-            RowMeta {
-                client: (at.slot, at.generation),
-                address: sender.0,
-                account: sender.1,
-                component: (0, 0),
-                time: query.time,
-                provenance: query.provenance,
-            },
-        );
+        if self.grown_at.is_some_and(|at| self.history.added() - at >= self.max_history as u64) {
+            self.index.renewed();
+            self.grown_at = None;
+        }
+        let row = self.history.push(&self.codes, RowMeta::new(at, sender, query.time));
         self.hashes.note(&mut self.index, row as u32);
         row
     }
 
-    /// Doubles the index, so that a quiet model stays small. Rows are entered anew, oldest first.
-    fn grow(&mut self) {
-        self.index_rows = (self.index_rows * 2).min(self.max_history);
-        self.index = Sightings::with_entries(2 * self.index_rows * self.hasher.keys_per_row());
-        let mut hashes = RowHashes::default();
-        let added = self.history.added();
-        for row in added - self.history.len() as u64..added {
-            self.hasher.hash(self.history.row(row), &mut hashes);
-            hashes.note(&mut self.index, row as u32);
-        }
-    }
-    fn remember_for_account(&mut self, account: u64, row: RowId) {
+    /// While only one client uses an account, that client's own rows are the account's.
+    fn remember_for_account(&mut self, account: u64, at: SlotRef, row: RowId, clients: &mut Table<Key, Client>) {
         if account == 0 {
             return;
         }
-        let (at, _, _) = self.accounts.touch(&account, || (Vec::new(), 0));
-        if let Some((rows, next)) = self.accounts.get_mut(at) {
-            if rows.len() < OWN_ROWS {
-                rows.push(row);
-            } else {
-                rows[*next] = row;
-                *next = (*next + 1) % OWN_ROWS;
+        let known_at = clients.get(at).map_or(SlotRef::default(), |c| c.structure.account);
+        let place = if self.accounts.get(known_at).is_some() {
+            self.accounts.refresh(known_at);
+            known_at
+        } else {
+            let (place, _, _) = self.accounts.touch(&account, || Account { only: Some(at), rows: OwnRows::default() });
+            if let Some(client) = clients.get_mut(at) {
+                client.structure.account = place;
             }
+            place
+        };
+        let Some(state) = self.accounts.get_mut(place) else { return };
+        if let Some(other) = state.only {
+            if other == at {
+                return;
+            }
+            state.only = None;
+            state.rows = clients.get(other).map(|c| c.structure.own.clone()).unwrap_or_default();
         }
+        state.rows.push(row);
     }
 }
+
 /// Rows of a client that structure evidence has seen.
 fn own_rows(clients: &Table<Key, Client>, at: SlotRef) -> u32 {
     clients.get(at).map_or(0, |c| c.structure.rows)
@@ -432,7 +407,7 @@ fn own_rows(clients: &Table<Key, Client>, at: SlotRef) -> u32 {
 
 /// Whether a row is one of others' that this client repeated.
 fn repeats(clients: &Table<Key, Client>, at: SlotRef, row: RowId) -> bool {
-    clients.get(at).is_some_and(|c| c.structure.repeated.contains(&row))
+    clients.get(at).is_some_and(|c| c.structure.repeated.contains(row))
 }
 
 fn best(near: &[Candidate], own_only: bool) -> Option<Candidate> {

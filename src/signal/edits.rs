@@ -261,6 +261,11 @@ impl EditProcess {
         (0.9 / left as f64 / (0.5 * popularity + 0.5 / all as f64)).ln()
     }
 
+    /// Bytes held beyond the struct itself.
+    pub fn bytes(&self) -> usize {
+        self.touched.capacity() * size_of::<u16>() + self.visited.capacity() * size_of::<f64>()
+    }
+
     /// Feature that the last one-feature step changed.
     pub fn last_feature(&self) -> Option<u16> {
         self.last_feature

@@ -17,7 +17,7 @@
 //! leaves by a bitset: the union of two callers is the maximum of the registers and the or of the bits. Row hashes are salted: who
 //! could compute them would choose rows that leave the sketch unmoved.
 
-use crate::hash::mix2;
+use crate::hash::{self, mix2};
 use crate::reference::{Kind, PredictionKind, Reference};
 use crate::signal::density::{Coder, Codes};
 
@@ -76,7 +76,7 @@ impl Information {
     pub fn note(&mut self, codes: &Codes, regions: &Regions) {
         let leaf = regions.leaf(codes);
         self.leaves[leaf / 64] |= 1 << (leaf % 64);
-        let hash = codes.fine.iter().fold(regions.salt, |hash, &code| mix2(hash, u64::from(code)));
+        let hash = hash::codes(regions.salt, &codes.fine);
         let register = &mut self.registers[(hash >> (64 - REGISTER_BITS)) as usize];
         // Leading zeros of the other bits, plus one; the bound is met only by a hash of zeros.
         let rank = ((hash << REGISTER_BITS).leading_zeros() + 1).min(64 - REGISTER_BITS + 1) as u8;

@@ -2,16 +2,18 @@
 //! many there are.
 //!
 //! Two kinds of hash lead to candidates, all salted per deployment so that collisions cannot be computed outside:
-//! * *masked hashes*: one per feature, of the row without that feature. Rows that differ in one feature share one of them
-//!   exactly, whatever the difference (the idea of deletion neighbourhoods, Mor and Fraenkel 1982);
-//! * *projections*: eight random halves of the features, numbers quantised by quantile with a random shift (locality-sensitive
+//! * *masked hashes*: one per group of features, of the row without that group. Rows that differ within one group share one of
+//!   them exactly, whatever the difference (the idea of deletion neighbourhoods, Mor and Fraenkel 1982). A hash per feature
+//!   is kept as long as there are few; a wide model's groups of two or more find the same edits, since most of what tells rows
+//!   apart lies outside each;
+//! * *projections*: random halves of the features, numbers quantised by quantile with a random shift (locality-sensitive
 //!   hashing, Indyk and Motwani 1998). Rows that differ a little in many features share some of them.
 
 use crate::event::Cell;
-use crate::hash::{mix, mix2};
+use crate::hash::mix;
 use crate::reference::Reference;
-use crate::signal::similarity::row_tokens;
-use crate::window::history::Sightings;
+use crate::signal::entropy;
+use crate::window::index::Sightings;
 
 /// Random projections. Eight halves find a pair that agrees in 90% of the quantised features with probability above 0.9 at d = 14.
 const PROJECTIONS: usize = 8;
@@ -22,6 +24,10 @@ const MAX_PROJECTED: usize = 20;
 /// Knots of the quantile function.
 const KNOTS: usize = 32;
 
+/// Groups of features for masked hashes, at most: what is remembered of a row grows with them, not with its features. Eight
+/// groups of fourteen features lost a tenth of the addresses of slow edits, by naming natural neighbours instead.
+const GROUPS: usize = 16;
+
 /// Hashes of one row, reused between rows.
 #[derive(Clone, Debug, Default)]
 pub struct RowHashes {
@@ -30,13 +36,16 @@ pub struct RowHashes {
     /// Hash of the whole row.
     pub whole: u64,
     keys: Vec<u64>,
+    positions: Vec<f64>,
 }
 
 /// Hash functions of one deployment.
 #[derive(Clone, Debug)]
 pub struct Hasher {
-    salt: u64,
-    subsets: Vec<Vec<(usize, f64)>>,
+    salts: Vec<u64>,
+    groups: Vec<u8>,
+    subsets: Vec<Vec<(u16, f64)>>,
+    seeds: Vec<u64>,
     knots: Vec<Vec<f64>>,
 }
 
@@ -55,7 +64,7 @@ impl Hasher {
         };
         let subsets = (0..PROJECTIONS)
             .map(|_| {
-                let mut order: Vec<usize> = (0..width).collect();
+                let mut order: Vec<u16> = (0..width as u16).collect();
                 for j in (1..width).rev() {
                     order.swap(j, (next() % (j as u64 + 1)) as usize);
                 }
@@ -63,42 +72,59 @@ impl Hasher {
                 order.into_iter().map(|j| (j, (next() >> 11) as f64 / (1_u64 << 53) as f64)).collect()
             })
             .collect();
-        Self { salt, subsets, knots: (0..width).map(|j| knots(reference, j)).collect() }
+        Self {
+            salts: (0..width as u64).map(|j| mix(salt ^ (j + 1000))).collect(),
+            groups: groups(reference),
+            subsets,
+            seeds: (0..PROJECTIONS as u64).map(|t| mix(salt ^ (t + 5_000_000))).collect(),
+            knots: (0..width).map(|j| knots(reference, j)).collect(),
+        }
     }
 
-    /// Computes all hashes of a row: d masked ones and [`PROJECTIONS`] projected ones.
+    /// Computes all hashes of a row: the whole one, a masked one a group, and [`PROJECTIONS`] projected ones.
     pub fn hash(&self, row: &[Cell], out: &mut RowHashes) {
-        out.tokens.resize(self.knots.len(), 0);
-        out.whole = row_tokens(row, self.salt, &mut out.tokens);
+        out.tokens.clear();
         out.keys.clear();
-        for (j, token) in out.tokens.iter().enumerate() {
-            out.keys.push(mix2(out.whole ^ token, self.salt ^ (j as u64 + 1)));
+        out.whole = 0;
+        let mut masked = [0_u64; GROUPS];
+        for ((cell, salt), &group) in row.iter().zip(&self.salts).zip(&self.groups) {
+            let token = mix(cell.bits() ^ salt);
+            out.whole ^= token;
+            masked[usize::from(group) % GROUPS] ^= token;
+            out.tokens.push(token);
         }
-        for (t, subset) in self.subsets.iter().enumerate() {
-            let mut key = mix(self.salt ^ (t as u64 + 5_000_000));
+        out.keys.push(out.whole);
+        let used = self.groups.len().min(GROUPS);
+        // Tokens are mixed already, and so is their exclusive or.
+        out.keys.extend(masked[..used].iter().map(|group| out.whole ^ group));
+        out.positions.clear();
+        out.positions.extend(row.iter().zip(&self.knots).map(|(cell, knots)| position(knots, *cell)));
+        for (subset, seed) in self.subsets.iter().zip(&self.seeds) {
+            let mut key = *seed;
             for &(j, shift) in subset {
-                key = (key ^ self.quantised(j, row[j], shift)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+                let at = out.positions[usize::from(j)];
+                // What is no number, or has no quantiles, counts by its token.
+                let cell = if at >= 0.0 { (at + shift) as u64 } else { out.tokens[usize::from(j)] };
+                key = (key ^ cell).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
             }
             out.keys.push(mix(key));
         }
     }
 
-    fn quantised(&self, j: usize, cell: Cell, shift: f64) -> u64 {
-        let knots = &self.knots[j];
-        if knots.is_empty() || cell.is_missing() || cell.is_unreadable() {
-            return cell.bits();
-        }
-        ((quantile_position(knots, cell.value()) * QUANTILE_CELLS + shift) as u64).wrapping_add(1)
-    }
-
     /// Entries that one row needs in a [`Sightings`] table.
     pub fn keys_per_row(&self) -> usize {
-        self.knots.len() + PROJECTIONS + 1
+        self.groups.len().min(GROUPS) + PROJECTIONS + 1
     }
 }
 
 impl RowHashes {
-    /// Looks every hash up; calls `found` with each row (low 32 bits).
+    /// Asks for what [`RowHashes::find`] will need.
+    #[inline]
+    pub fn warm(&self, table: &Sightings) {
+        table.warm(&self.keys);
+    }
+
+    /// Looks every hash up; calls `found` with each row.
     #[inline]
     pub fn find(&self, table: &Sightings, mut found: impl FnMut(u32)) {
         for &key in &self.keys {
@@ -111,7 +137,7 @@ impl RowHashes {
     /// Row with exactly the same cells (up to a hash collision), if any.
     #[inline]
     pub fn find_same(&self, table: &Sightings) -> Option<u32> {
-        table.find(mix(self.whole))
+        table.find(self.whole)
     }
 
     /// Notes the row under every hash.
@@ -120,14 +146,29 @@ impl RowHashes {
         for &key in &self.keys {
             table.note(key, row);
         }
-        self.note_same(table, row);
     }
 
     /// Notes the row under its whole hash alone.
     #[inline]
     pub fn note_same(&self, table: &mut Sightings, row: u32) {
-        table.note(mix(self.whole), row);
+        table.note(self.whole, row);
     }
+}
+
+/// Deals the features out to groups, the most telling first, to and fro, so that every group hides about as much.
+fn groups(reference: &Reference) -> Vec<u8> {
+    let width = reference.features.len();
+    let count = width.clamp(1, GROUPS);
+    let telling: Vec<f64> =
+        reference.features.iter().map(|f| entropy::corrected(f.counts.iter().copied(), f.counts.len())).collect();
+    let mut order: Vec<usize> = (0..width).collect();
+    order.sort_by(|&a, &b| telling[b].total_cmp(&telling[a]).then(a.cmp(&b)));
+    let mut groups = vec![0; width];
+    for (place, j) in order.into_iter().enumerate() {
+        let (round, at) = (place / count, place % count);
+        groups[j] = if round % 2 == 0 { at } else { count - 1 - at } as u8;
+    }
+    groups
 }
 
 fn knots(reference: &Reference, j: usize) -> Vec<f64> {
@@ -142,17 +183,23 @@ fn knots(reference: &Reference, j: usize) -> Vec<f64> {
     (0..=KNOTS).map(|q| column[(q * column.len() / KNOTS).min(column.len() - 1)]).collect()
 }
 
-/// Position of a value within the reference's distribution, 0 to 1, linear between knots.
-fn quantile_position(knots: &[f64], value: f64) -> f64 {
-    let last = knots.len() - 1;
-    if value <= knots[0] {
+/// Position of a value within the reference's distribution in quantile cells, 0 to [`QUANTILE_CELLS`], linear between knots;
+/// negative for what has none.
+#[inline]
+fn position(knots: &[f64], cell: Cell) -> f64 {
+    let value = cell.value();
+    let (Some(&first), Some(&end)) = (knots.first(), knots.last()) else { return -1.0 };
+    if !value.is_finite() {
+        return -1.0;
+    }
+    if value <= first {
         return 0.0;
     }
-    if value >= knots[last] {
-        return 1.0;
+    if value >= end {
+        return QUANTILE_CELLS;
     }
     let low = knots.partition_point(|&k| k <= value) - 1;
     let width = knots[low + 1] - knots[low];
     let part = if width > 0.0 { (value - knots[low]) / width } else { 0.0 };
-    (low as f64 + part) / last as f64
+    (low as f64 + part) / (knots.len() - 1) as f64 * QUANTILE_CELLS
 }

@@ -5,20 +5,23 @@
 //! last few hundred pairs (peaks over threshold; Pickands 1975), with a scale half as large again as fitted, so that the
 //! extrapolation errs to the side of coincidence.
 //!
-//! Steps of |Δ| are half octaves above a tolerance of a thousandth of the feature's p1–p99 range: what moves less than that
-//! (a jittering coordinate) has not moved.
+//! Rows are compared by their codes ([`super::quantise`]), in half octaves of the difference above a tolerance of a thousandth
+//! of the feature's p1–p99 range: what moves less than that (a jittering coordinate) has not moved. A comparison is a
+//! subtraction, a look-up and an addition a feature, without branches.
 
 use rustc_hash::FxHashMap;
 
 use crate::event::Cell;
 use crate::hash;
 use crate::reference::{Feature, Reference};
+use crate::signal::quantise::PER_TOLERANCE;
 
-/// Steps of likeness: identical, within tolerance, then half octaves.
-const STEPS: usize = 27;
-/// Share of a feature's p1–p99 range that counts as no change.
-const TOLERANCE: f64 = 1e-3;
-/// Pairs compared for the tail: enough for P down to 1e-7, and a second or less of work at start.
+/// Levels of difference between two codes: equal, then half octaves of 16 bits. A power of two of places, so that no look-up
+/// needs a check.
+const LEVELS: usize = 64;
+/// Last level within the tolerance: the half octave below four grid cells.
+const TOLERATED: usize = 4;
+/// Pairs compared for the tail: enough for P down to 1e-7, and a fraction of a second of work at start.
 const PAIR_WORK: usize = 60_000_000;
 /// Extremes that the exponential tail is fitted to.
 const TAIL: usize = 200;
@@ -26,17 +29,14 @@ const TAIL: usize = 200;
 const TAIL_MARGIN: f64 = 1.5;
 /// Resolution of the tail's histogram, cells per nat.
 const PER_NAT: f64 = 4.0;
+/// Features whose differences are taken at once, and sums that likeness is added up in: one sum would wait for itself.
+const TOGETHER: usize = 8;
+/// ln p above which a pair is so ordinary that nobody asks what exactly differs.
+const ORDINARY: f64 = -3.0;
 
-/// Likeness of one feature's values.
-#[derive(Clone, Debug)]
-struct Likeness {
-    numeric: bool,
-    inverse_tolerance: f64,
-    /// −ln P(step this small) by step, for numbers.
-    steps: [f32; STEPS],
-    /// −ln P(both equal, and as rare as this) by category; the last entry is for unseen ones.
-    categories: Vec<f32>,
-}
+/// Likeness of one feature's values: −ln P(difference this small) by level. All nought for categories, whose unequal values
+/// are not alike at all.
+type Levels = [f32; LEVELS];
 
 /// Result of comparing two rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,16 +45,33 @@ pub struct Comparison {
     pub g: f32,
     /// Features that differ by more than the tolerance.
     pub changed: u16,
-    /// Features that are not exactly equal.
+    /// Features that are not equal.
     pub unequal: u16,
     /// Last feature that changed.
     pub feature: u16,
 }
 
-/// Likeness of rows under one reference.
+/// A row, prepared to be compared with many; reused between rows. By feature:
+#[derive(Clone, Debug, Default)]
+pub struct Probe {
+    codes: Vec<u16>,
+    /// What equality is worth.
+    equal: Vec<f32>,
+    /// Which table of [`Levels`] counts otherwise.
+    tables: Vec<u16>,
+    /// Smallest difference of codes that is a change.
+    changes: Vec<u16>,
+    /// Likeness to itself.
+    most: f32,
+}
+
+/// Likeness of rows under one reference. Rows are codes of [`super::quantise::Quantiser`].
 #[derive(Clone, Debug)]
 pub struct Similarity {
-    features: Vec<Likeness>,
+    /// By feature, and one table of noughts behind them.
+    levels: Vec<Levels>,
+    /// −ln P(both equal, and as rare as this) by category; the last entry is for unseen ones. Empty for numbers.
+    categories: Vec<Vec<f32>>,
     /// ln P(G ≥ cell/PER_NAT) over reference pairs.
     tail: Vec<f32>,
     tail_start: f64,
@@ -66,84 +83,111 @@ pub struct Similarity {
     pub g95: f64,
 }
 
-// === impl Likeness ===
-
-impl Likeness {
-    #[inline]
-    fn step(&self, a: Cell, b: Cell) -> usize {
-        if a.bits() == b.bits() {
-            return 0;
-        }
-        let difference = (a.value() - b.value()).abs();
-        if !self.numeric || !difference.is_finite() {
-            return STEPS - 1;
-        }
-        let ratio = difference * self.inverse_tolerance;
-        if ratio <= 1.0 {
-            return 1;
-        }
-        // Exponent and leading mantissa bit: half octaves without a logarithm. 1.0 has exponent bits 0x3ff.
-        let half_octave = (ratio.to_bits() >> 51) as usize - (0x3ff << 1);
-        (2 + half_octave).min(STEPS - 1)
-    }
-
-    #[inline]
-    fn score(&self, step: usize, a: Cell) -> f32 {
-        // Two absent values are no likeness: a field that stops being filled in would make everybody alike.
-        if a.is_missing() || (step != 0 && !self.numeric) {
-            return 0.0;
-        }
-        if self.numeric {
-            return self.steps[step];
-        }
-        let last = self.categories.len() - 1;
-        let value = a.value();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "small non-negative indices; all else is the last"
-        )]
-        let index = if value >= 0.0 { (value as usize).min(last) } else { last };
-        self.categories[index]
-    }
+/// Level of a difference of codes: 0 for none, then half octaves: exponent and leading mantissa bit, without a logarithm.
+#[inline]
+fn level(difference: u16) -> u16 {
+    // 1.0 has the exponent bits 127, shifted by one for the mantissa bit.
+    ((f32::from(difference).to_bits() >> 22) as u16).saturating_sub(2 * 127 - 1)
 }
 
 // === impl Similarity ===
 
 impl Similarity {
-    /// Learns likeness from a reference's sample.
-    pub fn new(reference: &Reference) -> Self {
-        let rows = &reference.sample;
-        let features: Vec<Likeness> = reference.features.iter().enumerate().map(|(j, f)| likeness(f, j, rows)).collect();
+    /// Learns likeness from a reference and the codes of its sample's rows.
+    pub fn new(reference: &Reference, sample: &[u16]) -> Self {
+        let width = reference.features.len();
+        let mut levels: Vec<Levels> = reference
+            .features
+            .iter()
+            .enumerate()
+            .map(|(j, f)| if f.is_numeric() { number_likeness(j, width, sample) } else { [0.0; LEVELS] })
+            .collect();
+        levels.push([0.0; LEVELS]);
+        let categories =
+            reference.features.iter().map(|f| if f.is_numeric() { Vec::new() } else { category_likeness(f) }).collect();
         let mut similarity = Self {
-            features,
+            levels,
+            categories,
             tail: Vec::new(),
             tail_start: 0.0,
             tail_log: 0.0,
             tail_rate: 1.0,
-            one_feature: one_feature_rates(rows, reference.features.len()),
+            one_feature: one_feature_rates(&reference.sample, width),
             g95: 0.0,
         };
-        similarity.fit_tail(rows);
+        similarity.fit_tail(width, sample);
         similarity
     }
 
-    /// Compares two rows.
+    /// Prepares a row.
+    pub fn prepare(&self, row: &[u16], probe: &mut Probe) {
+        let noughts = (self.levels.len() - 1) as u16;
+        probe.codes.clear();
+        probe.codes.extend_from_slice(row);
+        probe.equal.clear();
+        probe.tables.clear();
+        probe.changes.clear();
+        for (j, (&code, categories)) in row.iter().zip(&self.categories).enumerate() {
+            let numeric = categories.is_empty();
+            // Two absent values are no likeness: a field that stops being filled in would make everybody alike.
+            let missing = code == 0;
+            // 1 is a value of the wrong kind, 2 the first category; all else is rated as unseen ones are.
+            let known = usize::from(code).checked_sub(2).and_then(|index| categories.get(index)).or(categories.last());
+            let equal = known.copied().unwrap_or(self.levels[j][0]);
+            probe.equal.push(if missing { 0.0 } else { equal });
+            probe.tables.push(if numeric && !missing { j as u16 } else { noughts });
+            probe.changes.push(if numeric { PER_TOLERANCE } else { 1 });
+        }
+        probe.most = probe.equal.iter().sum();
+    }
+
+    /// Likeness of a row to the prepared one, in nats.
     #[inline]
-    pub fn compare(&self, a: &[Cell], b: &[Cell]) -> Comparison {
-        let mut result = Comparison { g: 0.0, changed: 0, unequal: 0, feature: 0 };
-        for (j, likeness) in self.features.iter().enumerate() {
-            let step = likeness.step(a[j], b[j]);
-            result.g += likeness.score(step, a[j]);
-            if step > 0 {
-                result.unequal += 1;
-                if step > 1 {
-                    result.changed += 1;
-                    result.feature = j as u16;
-                }
+    pub fn likeness(&self, probe: &Probe, other: &[u16]) -> f32 {
+        let mut sums = [0.0_f32; TOGETHER];
+        let width = probe.codes.len().min(other.len());
+        for from in (0..width).step_by(TOGETHER) {
+            let to = (from + TOGETHER).min(width);
+            let mut apart = [0_u16; TOGETHER];
+            for ((level_of, a), b) in apart.iter_mut().zip(&probe.codes[from..to]).zip(&other[from..to]) {
+                *level_of = level(a.abs_diff(*b));
+            }
+            let terms = probe.tables[from..to].iter().zip(&probe.equal[from..to]);
+            for ((sum, level_of), (&table, &equal)) in sums.iter_mut().zip(apart).zip(terms) {
+                let value = self.levels[usize::from(table)][usize::from(level_of) % LEVELS];
+                *sum += if level_of == 0 { equal } else { value };
+            }
+        }
+        sums.iter().sum()
+    }
+
+    /// Compares a row with the prepared one.
+    pub fn compare(&self, probe: &Probe, other: &[u16]) -> Comparison {
+        let mut result = Comparison { g: self.likeness(probe, other), changed: 0, unequal: 0, feature: 0 };
+        for (j, ((&own, &code), &change)) in probe.codes.iter().zip(other).zip(&probe.changes).enumerate() {
+            let difference = code.abs_diff(own);
+            result.unequal += u16::from(difference > 0);
+            if difference >= change {
+                result.changed += 1;
+                result.feature = j as u16;
             }
         }
         result
+    }
+
+    /// Compares a row with the prepared one, unless they are so little alike that what exactly differs does not matter: then
+    /// everything counts as changed. With it comes ln P(two natural rows are at least this alike), `shift` nats of likeness
+    /// being explained by drift.
+    #[inline]
+    pub fn judge(&self, probe: &Probe, other: &[u16], shift: f64) -> (Comparison, f64) {
+        let g = self.likeness(probe, other);
+        let ordinary = self.log_tail(f64::from(g) - shift);
+        if ordinary > ORDINARY && g < 0.5 * probe.most {
+            let all = probe.codes.len() as u16;
+            return (Comparison { g, changed: all, unequal: all, feature: 0 }, ordinary);
+        }
+        let comparison = self.compare(probe, other);
+        (comparison, self.log_p(comparison, shift))
     }
 
     /// ln P(two natural rows are at least this alike), `shift` nats of likeness being explained by drift.
@@ -166,25 +210,28 @@ impl Similarity {
         f64::from(self.tail.get(cell).copied().unwrap_or(0.0))
     }
 
-    fn fit_tail(&mut self, rows: &[Vec<Cell>]) {
-        let width = self.features.len().max(1);
-        let count = rows.len().min(((2 * PAIR_WORK / width) as f64).sqrt() as usize).max(2);
-        let rows = &rows[..count.min(rows.len())];
+    fn fit_tail(&mut self, width: usize, sample: &[u16]) {
+        let width = width.max(1);
+        let count = ((2 * PAIR_WORK / width) as f64).sqrt() as usize;
+        let rows = || sample.chunks_exact(width).take(count);
+        let mut probe = Probe::default();
         let mut histogram = vec![0_u64; 4096];
         let mut top: Vec<f32> = Vec::new();
         let mut pairs = 0_u64;
         let mut floor = f32::NEG_INFINITY;
-        for (i, a) in rows.iter().enumerate() {
-            for b in &rows[..i] {
-                let comparison = self.compare(a, b);
-                if comparison.changed == 0 {
+        for (i, a) in rows().enumerate() {
+            self.prepare(a, &mut probe);
+            for b in rows().take(i) {
+                let g = self.likeness(&probe, b);
+                // Only rows that are very much alike can be the same row.
+                if g >= 0.5 * probe.most && self.compare(&probe, b).changed == 0 {
                     continue;
                 }
                 pairs += 1;
-                let cell = ((f64::from(comparison.g) * PER_NAT) as usize).min(histogram.len() - 1);
+                let cell = ((f64::from(g) * PER_NAT) as usize).min(histogram.len() - 1);
                 histogram[cell] += 1;
-                if comparison.g > floor {
-                    top.push(comparison.g);
+                if g > floor {
+                    top.push(g);
                     if top.len() >= 8 * TAIL {
                         top.sort_by(|x, y| y.total_cmp(x));
                         top.truncate(TAIL);
@@ -212,36 +259,32 @@ impl Similarity {
     }
 }
 
-fn likeness(feature: &Feature, j: usize, rows: &[Vec<Cell>]) -> Likeness {
-    if !feature.is_numeric() {
-        return Likeness { numeric: false, inverse_tolerance: 0.0, steps: [0.0; STEPS], categories: category_likeness(feature) };
-    }
-    let mut scale = feature.p99 - feature.p01;
-    if scale <= 0.0 {
-        scale = feature.max - feature.min;
-    }
-    let scale = if scale > 0.0 { scale } else { 1.0 };
-    let mut likeness =
-        Likeness { numeric: true, inverse_tolerance: 1.0 / (TOLERANCE * scale), steps: [0.0; STEPS], categories: vec![0.0] };
-    let mut counts = [0.0_f64; STEPS];
+/// Likeness of numbers by level, from pairs of the sample.
+fn number_likeness(j: usize, width: usize, sample: &[u16]) -> Levels {
+    let column: Vec<u16> = sample.iter().skip(j).step_by(width).take(4000).copied().collect();
+    let limit = column.len();
+    let mut counts = [0.0_f64; LEVELS];
     let mut total = 0.0;
-    let limit = rows.len().min(4000);
     // Two hundred partners a row, at strides that share no factor with usual orderings.
     for a in 0..limit {
         for e in 1..=200 {
             let b = (a + e * 17 + 1) % limit;
             if a != b {
-                counts[likeness.step(rows[a][j], rows[b][j])] += 1.0;
+                counts[usize::from(level(column[a].abs_diff(column[b])))] += 1.0;
                 total += 1.0;
             }
         }
     }
+    let mut levels = [0.0; LEVELS];
     let mut cumulative = 0.5;
     for (step, count) in counts.iter().enumerate() {
         cumulative += count;
-        likeness.steps[step] = -(cumulative / (total + 0.5)).min(1.0).ln() as f32;
+        levels[step] = -(cumulative / (total + 0.5)).min(1.0).ln() as f32;
     }
-    likeness
+    // Within the tolerance nothing has moved.
+    let tolerated = levels[TOLERATED];
+    levels[1..TOLERATED].fill(tolerated);
+    levels
 }
 
 /// −ln of the probability that two rows share a category at least as rare as this one.

@@ -1,39 +1,27 @@
-//! A bounded memory of recent distinct rows, whoever sent them, and an index that finds near ones without a scan.
+//! A bounded memory of recent distinct rows, whoever sent them.
 //!
-//! Rows lie in a ring; the index is one fixed table of fingerprints in small buckets, so a look-up is one cache line and memory
-//! is set by the configuration, not by the traffic. The newest of two entries with the same fingerprint wins; entries whose row
-//! has left the ring are free. Nothing is ever scanned.
+//! Rows lie in a ring, two bytes a feature ([`crate::signal::quantise`]), with what judging needs to know of each: who sent it,
+//! when, and to which component it belongs. [`super::index`] finds them again by hash. Nothing is ever scanned.
 
-use crate::event::{Cell, EventTime, Provenance};
+use crate::event::{EARLIEST, EventTime};
+use crate::window::clients::SlotRef;
 
 /// A row's number since the start; rows older than the ring's length are gone.
 pub type RowId = u64;
 
-/// Entries of a bucket: a 64-byte cache line of 8-byte entries holds eight, four keep tables half full at the sizes used.
-const BUCKET: usize = 4;
-
-/// Fingerprints of hashes, each leading to the newest row that had it.
-#[derive(Clone, Debug)]
-pub struct Sightings {
-    entries: Vec<(u32, u32)>,
-    mask: u64,
-}
-
-/// What is remembered of a row besides its cells.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is remembered of a row besides its codes, in 28 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowMeta {
-    /// Slot of the client, with its generation.
-    pub client: (u32, u32),
+    /// The client.
+    pub client: SlotRef,
+    /// Component that the row belongs to; generation 0 is none.
+    pub component: SlotRef,
     /// Hash of the sender's address.
-    pub address: u64,
+    pub address: u32,
     /// Hash of the account; 0 for none.
-    pub account: u64,
-    /// Component that the row belongs to, with its generation; generation 0 is none.
-    pub component: (u32, u32),
-    /// When it was sent.
-    pub time: EventTime,
-    /// Where it lies in the log.
-    pub provenance: Provenance,
+    pub account: u32,
+    /// When it was sent, in whole seconds since [`EARLIEST`].
+    seconds: u32,
 }
 
 /// Ring of recent distinct rows.
@@ -41,67 +29,35 @@ pub struct RowMeta {
 pub struct History {
     width: usize,
     capacity: usize,
-    cells: Vec<Cell>,
+    codes: Vec<u16>,
     meta: Vec<RowMeta>,
     next: RowId,
+    /// Slot of the next row.
+    head: usize,
 }
 
-// === impl Sightings ===
+// === impl RowMeta ===
 
-impl Sightings {
-    /// A table with room for about `entries` entries, rounded up to a power of two.
-    pub fn with_entries(entries: usize) -> Self {
-        let buckets = (entries / BUCKET).next_power_of_two().max(16);
-        Self { entries: vec![(0, u32::MAX); buckets * BUCKET], mask: buckets as u64 - 1 }
+impl RowMeta {
+    /// A row of a client, from an address and an account (as hashes), in no component.
+    pub fn new(client: SlotRef, (address, account): (u32, u32), time: EventTime) -> Self {
+        let seconds = time.micros().saturating_sub(EARLIEST.micros()).div_euclid(1_000_000);
+        let seconds = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX);
+        Self { client, component: SlotRef::default(), address, account, seconds }
     }
 
-    #[inline]
-    fn bucket(&self, hash: u64) -> usize {
-        ((hash & self.mask) as usize) * BUCKET
-    }
-
-    /// Newest row seen with this hash (row number modulo 2^32), if it is still there.
-    #[inline]
-    pub fn find(&self, hash: u64) -> Option<u32> {
-        let fingerprint = (hash >> 32) as u32;
-        let at = self.bucket(hash);
-        self.entries[at..at + BUCKET].iter().find(|(f, row)| *f == fingerprint && *row != u32::MAX).map(|e| e.1)
-    }
-
-    /// Notes a row under a hash: in place of an older row of the same hash, else of the oldest entry of the bucket.
-    #[inline]
-    pub fn note(&mut self, hash: u64, row: u32) {
-        let fingerprint = (hash >> 32) as u32;
-        let at = self.bucket(hash);
-        let bucket = &mut self.entries[at..at + BUCKET];
-        let mut place = 0;
-        let mut oldest = 0;
-        for (i, (known, seen)) in bucket.iter().enumerate() {
-            if *known == fingerprint && *seen != u32::MAX {
-                place = i;
-                break;
-            }
-            let age = if *seen == u32::MAX { u32::MAX } else { row.wrapping_sub(*seen) };
-            if age > oldest {
-                oldest = age;
-                place = i;
-            }
-        }
-        bucket[place] = (fingerprint, row);
-    }
-
-    /// Bytes of memory held.
-    pub fn bytes(&self) -> usize {
-        self.entries.len() * size_of::<(u32, u32)>()
+    /// When the row was sent, to the second.
+    pub fn time(&self) -> EventTime {
+        EARLIEST.plus_seconds(i64::from(self.seconds))
     }
 }
 
 // === impl History ===
 
 impl History {
-    /// A ring of at most `capacity` rows of `width` cells. Memory is taken as rows arrive.
+    /// A ring of at most `capacity` rows of `width` codes. Memory is taken as rows arrive.
     pub fn new(width: usize, capacity: usize) -> Self {
-        Self { width, capacity: capacity.max(1), cells: Vec::new(), meta: Vec::new(), next: 0 }
+        Self { width, capacity: capacity.max(1), codes: Vec::new(), meta: Vec::new(), next: 0, head: 0 }
     }
 
     /// Rows held.
@@ -120,30 +76,42 @@ impl History {
     }
 
     /// Adds a row, in place of the oldest if the ring is full.
-    pub fn push(&mut self, row: &[Cell], meta: RowMeta) -> RowId {
+    pub fn push(&mut self, row: &[u16], meta: RowMeta) -> RowId {
+        let at = self.head;
         let id = self.next;
         self.next += 1;
+        self.head = if at + 1 == self.capacity { 0 } else { at + 1 };
         if self.meta.len() < self.capacity {
-            self.cells.extend_from_slice(row);
+            self.make_room();
+            self.codes.extend_from_slice(row);
             self.meta.push(meta);
         } else {
-            let at = self.slot(id);
-            self.cells[at * self.width..(at + 1) * self.width].copy_from_slice(row);
+            self.codes[at * self.width..(at + 1) * self.width].copy_from_slice(row);
             self.meta[at] = meta;
         }
         id
     }
 
-    #[inline]
-    fn slot(&self, id: RowId) -> usize {
-        (id % self.capacity as u64) as usize
+    /// Doubles the room when it is full, to the capacity and not beyond.
+    fn make_room(&mut self) {
+        if self.meta.len() == self.meta.capacity() {
+            let more = self.meta.len().max(1024).min(self.capacity - self.meta.len());
+            self.meta.reserve_exact(more);
+            self.codes.reserve_exact(more * self.width);
+        }
     }
 
-    /// The full number of a row known by its lower 32 bits, if it is still held.
     #[inline]
-    pub fn recall(&self, low: u32) -> Option<RowId> {
-        let back = (self.next as u32).wrapping_sub(low);
-        let back = u64::from(back);
+    fn slot(&self, id: RowId) -> usize {
+        // Of a row that is held; the remainder of a division would be the same, and ten times as dear.
+        let back = self.next.wrapping_sub(id) as usize;
+        if back <= self.head { self.head - back } else { (self.head + self.capacity).saturating_sub(back) }
+    }
+
+    /// The full number of a row known by its lower bits, of which `mask` has the width, if it is still held.
+    #[inline]
+    pub fn recall(&self, low: u32, mask: u32) -> Option<RowId> {
+        let back = u64::from((self.next as u32).wrapping_sub(low) & mask);
         (back >= 1 && back <= self.meta.len() as u64).then(|| self.next - back)
     }
 
@@ -153,11 +121,18 @@ impl History {
         id < self.next && self.next - id <= self.meta.len() as u64
     }
 
-    /// Cells of a row that is held; of another row otherwise, so check first.
+    /// Codes of a row that is held; of another row otherwise, so check first.
     #[inline]
-    pub fn row(&self, id: RowId) -> &[Cell] {
+    pub fn row(&self, id: RowId) -> &[u16] {
         let at = self.slot(id);
-        &self.cells[at * self.width..(at + 1) * self.width]
+        &self.codes[at * self.width..(at + 1) * self.width]
+    }
+
+    /// Asks for the codes of many rows at once, instead of waiting for one after the other.
+    #[inline]
+    pub fn warm(&self, rows: impl Iterator<Item = RowId>) {
+        let ends = |id| self.row(id).first().copied().unwrap_or(0) ^ self.row(id).last().copied().unwrap_or(0);
+        std::hint::black_box(rows.fold(0, |sum, id| sum ^ ends(id)));
     }
 
     /// What is remembered of a row that is held.
@@ -175,7 +150,7 @@ impl History {
 
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
-        self.cells.capacity() * size_of::<Cell>() + self.meta.capacity() * size_of::<RowMeta>()
+        self.codes.capacity() * size_of::<u16>() + self.meta.capacity() * size_of::<RowMeta>()
     }
 }
 
@@ -184,28 +159,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_row_of_a_hash_is_found_and_old_ones_make_room() {
-        let mut sightings = Sightings::with_entries(64);
-        sightings.note(42, 1);
-        sightings.note(42, 7);
-        assert_eq!(sightings.find(42), Some(7));
-        for row in 0..100_000_u32 {
-            sightings.note(crate::hash::mix(u64::from(row)), row + 8);
-        }
-        assert_eq!(sightings.bytes(), 64 * 8, "bounded");
-        assert_eq!(sightings.find(crate::hash::mix(99_999)), Some(100_007));
-    }
-
-    #[test]
     fn a_full_ring_forgets_the_oldest_row_only() {
         let mut history = History::new(1, 4);
-        for i in 0..10_u32 {
-            history.push(&[Cell::number(f64::from(i))], RowMeta::default());
+        for i in 0..10_u16 {
+            history.push(&[i], RowMeta::default());
         }
         assert_eq!(history.len(), 4);
         assert!(!history.holds(5) && history.holds(6) && history.holds(9) && !history.holds(10));
-        assert_eq!(history.row(6)[0], Cell::number(6.0));
-        assert_eq!(history.recall(9), Some(9));
-        assert_eq!(history.recall(5), None);
+        assert_eq!(history.row(6), [6]);
+        assert_eq!((history.recall(9, 15), history.recall(9 + 16, 15)), (Some(9), Some(9)));
+        assert_eq!(history.recall(5, 15), None);
+    }
+
+    #[test]
+    fn a_row_takes_no_more_room_than_its_codes_and_28_bytes() {
+        let mut history = History::new(14, 5_000);
+        let at = EventTime::parse("2026-03-02T09:15:00.123Z").unwrap();
+        (0..9_000).for_each(|_| {
+            history.push(&[7; 14], RowMeta::new(SlotRef::default(), (1, 2), at));
+        });
+        assert_eq!(history.bytes(), 5_000 * (28 + 28));
+        assert_eq!(history.meta(8_999).time().to_string(), "2026-03-02T09:15:00.000Z");
     }
 }

@@ -1,14 +1,13 @@
 //! How alike live rows are, beyond what the reference's rows are: what drift has added to likeness is no evidence.
 //!
-//! A reservoir of rows that linked to nothing is compared with each new such row; the 95% point of those comparisons, less the
+//! A reservoir of rows that linked to nothing (copies, as it is small and they lie far apart in the history) is compared with each new such row; the 95% point of those comparisons, less the
 //! reference's own, is the shift that every comparison is corrected by. Each client gives at most every fifth of its rows, so
 //! that none dominates.
 
 use super::ClientStructure;
 use crate::hash;
-use crate::signal::similarity::Similarity;
+use crate::signal::similarity::{Probe, Similarity};
 use crate::window::clients::SlotRef;
-use crate::window::history::{History, RowId};
 
 /// Rows in the reservoir that measures how alike live rows are, and comparisons kept.
 const RESERVOIR: usize = 128;
@@ -26,8 +25,10 @@ const SLACK: f64 = 0.5;
 pub(super) struct Likenesses {
     /// Nats of likeness that drift explains.
     pub(super) shift: f64,
-    reservoir: Vec<RowId>,
-    reservoir_next: usize,
+    /// The rows' clients, and their codes one after the other.
+    clients: Vec<SlotRef>,
+    codes: Vec<u16>,
+    next: usize,
     recent: Vec<f32>,
     seen: u64,
     random: u64,
@@ -37,38 +38,49 @@ pub(super) struct Likenesses {
 
 impl Likenesses {
     pub(super) fn new(salt: u64) -> Self {
-        Self { shift: 0.0, reservoir: Vec::new(), reservoir_next: 0, recent: Vec::new(), seen: 0, random: hash::mix(salt ^ 99) }
+        Self {
+            shift: 0.0,
+            clients: Vec::new(),
+            codes: Vec::new(),
+            next: 0,
+            recent: Vec::new(),
+            seen: 0,
+            random: hash::mix(salt ^ 99),
+        }
     }
 
-    /// An unlinked row measures how alike live rows are.
+    /// An unlinked row (its codes, and prepared as `probe`) measures how alike live rows are.
     pub(super) fn sample(
         &mut self,
-        row: RowId,
+        row: &[u16],
         at: SlotRef,
         state: &mut ClientStructure,
-        history: &History,
-        similarity: &Similarity,
+        (similarity, probe): (&Similarity, &Probe),
     ) {
         // At most every fifth row of a client, so that none dominates.
         if state.rows < state.last_sampled + 5 && state.last_sampled > 0 {
             return;
         }
         state.last_sampled = state.rows.max(1);
-        if self.reservoir.len() >= PARTNERS {
+        let (held, width) = (self.clients.len(), row.len());
+        if held >= PARTNERS {
             for _ in 0..PARTNERS {
                 self.random = hash::mix(self.random);
-                let other = self.reservoir[(self.random % self.reservoir.len() as u64) as usize];
-                if !history.holds(other) || history.meta(other).client == (at.slot, at.generation) {
-                    continue;
+                // The upper half of the product is as even as a remainder, without a division.
+                let other = (((self.random >> 32) * held as u64) >> 32) as usize;
+                if self.clients[other] != at {
+                    let g = similarity.likeness(probe, &self.codes[other * width..(other + 1) * width]);
+                    self.note(g, similarity.g95);
                 }
-                self.note(similarity.compare(history.row(row), history.row(other)).g, similarity.g95);
             }
         }
-        if self.reservoir.len() < RESERVOIR {
-            self.reservoir.push(row);
+        if held < RESERVOIR {
+            self.clients.push(at);
+            self.codes.extend_from_slice(row);
         } else {
-            self.reservoir[self.reservoir_next] = row;
-            self.reservoir_next = (self.reservoir_next + 1) % RESERVOIR;
+            self.clients[self.next] = at;
+            self.codes[self.next * width..(self.next + 1) * width].copy_from_slice(row);
+            self.next = (self.next + 1) % RESERVOIR;
         }
     }
 

@@ -10,6 +10,7 @@ use crate::judge::client::{Client, Key};
 use crate::reference::Feature;
 use crate::signal::edits::Step;
 use crate::signal::neighbours::RowHashes;
+use crate::signal::quantise::Quantiser;
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::{History, RowId};
 
@@ -52,7 +53,7 @@ pub(super) struct Link {
     pub(super) other: Option<Candidate>,
     pub(super) at: SlotRef,
     /// Address and account, as hashes.
-    pub(super) sender: (u64, u64),
+    pub(super) sender: (u32, u32),
     /// ln p of being this near to own rows, and to anybody's.
     pub(super) own_p: f64,
     pub(super) any_p: f64,
@@ -69,8 +70,8 @@ impl Structure {
         if !self.history.holds(row) {
             return None;
         }
-        let (slot, generation) = self.history.meta(row).component;
-        if generation == 0 { None } else { self.components.resolve(SlotRef { slot, generation }) }
+        let component = self.history.meta(row).component;
+        if component.generation == 0 { None } else { self.components.resolve(component) }
     }
 
     /// The component of a row, made if it has none.
@@ -79,8 +80,8 @@ impl Structure {
             return at;
         }
         let meta = *self.history.meta(row);
-        let at = self.components.start(row, meta.time, meta.address, meta.account);
-        self.history.meta_mut(row).component = (at.slot, at.generation);
+        let at = self.components.start(row, meta.time(), meta.address, meta.account);
+        self.history.meta_mut(row).component = at;
         at
     }
 
@@ -92,7 +93,7 @@ impl Structure {
             component = self.components.merge(component, second);
         }
         self.components.extended(component);
-        self.history.meta_mut(link.row).component = (component.slot, component.generation);
+        self.history.meta_mut(link.row).component = component;
         let linked_at = LINKED - (MULTIPLICITY * link.own_rows).ln();
         let (habits_all, habits_own) = self.habits(link, component, linked_at, query, clients);
         let own_here = self.goes_on_from_own(link, component, linked_at, clients);
@@ -128,14 +129,14 @@ impl Structure {
     ) -> (f64, f64) {
         let last = self.components.get(component).and_then(|c| c.process.last_feature());
         let parent = self.most_human(component, last, linked_at, false).unwrap_or(link.target);
-        let step = step_from(&self.features, &self.hashes, &self.history, parent, query);
+        let step = step_from(&self.features, &self.quantiser, &self.hashes, &self.history, parent, query);
         let all = self.components.get_mut(component).map_or(0.0, |c| c.process.step(step));
         if !link.own_link {
             return (all, 0.0);
         }
         let last = clients.get_mut(link.at).and_then(|c| c.structure.trail(component).last_feature());
         let parent = self.most_human(component, last, linked_at, true).unwrap_or(link.target);
-        let step = step_from(&self.features, &self.hashes, &self.history, parent, query);
+        let step = step_from(&self.features, &self.quantiser, &self.hashes, &self.history, parent, query);
         (all, clients.get_mut(link.at).map_or(0.0, |c| c.structure.trail(component).step(step)))
     }
 
@@ -237,12 +238,19 @@ fn belongs(member: &Member, rows: u32, shift: f64) -> bool {
     member.share > MEMBER + shift && f64::from(member.rows) >= MEMBER_ROWS * f64::from(rows)
 }
 
-fn step_from<'a>(features: &'a [Feature], hashes: &RowHashes, history: &History, parent: Candidate, query: &Query) -> Step<'a> {
+fn step_from<'a>(
+    features: &'a [Feature],
+    quantiser: &Quantiser,
+    hashes: &RowHashes,
+    history: &History,
+    parent: Candidate,
+    query: &Query,
+) -> Step<'a> {
     let j = usize::from(parent.comparison.feature);
     Step {
         changed: parent.comparison.changed,
         feature: parent.comparison.feature,
-        from: history.row(parent.row)[j],
+        from: quantiser.decode(j, history.row(parent.row)),
         to: query.row[j],
         line: hashes.whole ^ hashes.tokens[j],
         profile: &features[j],
@@ -251,7 +259,7 @@ fn step_from<'a>(features: &'a [Feature], hashes: &RowHashes, history: &History,
 }
 
 /// Evidence from the sender's address: honest trails stay where they are.
-fn address_evidence(state: &mut Component, address: u64, account: u64) -> f64 {
+fn address_evidence(state: &mut Component, address: u32, account: u32) -> f64 {
     let moved = state.last_sender.0 != address;
     let bound = if account != 0 && account == state.last_sender.1 { ADDRESS_CHANGE_SAME_ACCOUNT } else { ADDRESS_CHANGE };
     let total = f64::from(state.senders.0 + state.senders.1);

@@ -39,6 +39,11 @@ impl Races {
         Self { reference, recent: VecDeque::with_capacity(RACES + 1), each: FxHashMap::default(), won: 0, effective: reference }
     }
 
+    /// Whether a race of this client would be noted.
+    pub(super) fn open_to(&self, at: SlotRef) -> bool {
+        self.each.get(&at).is_none_or(|&own| own < RACES_EACH)
+    }
+
     /// Notes a race of a row that is no part of its sender's own trail, against `live` rows.
     pub(super) fn note(&mut self, at: SlotRef, won: bool, live: f64) {
         let own = self.each.entry(at).or_default();

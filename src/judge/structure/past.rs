@@ -1,0 +1,109 @@
+//! What structure evidence remembers of a client and of an account.
+
+use super::dependencies::Waiting;
+use crate::signal::edits::EditProcess;
+use crate::window::clients::SlotRef;
+use crate::window::history::{History, RowId};
+
+/// Trails of edits kept per client, one per component.
+const TRAILS: usize = 8;
+
+/// The newest `N` rows of something, by the low half of their numbers: a ring that grows as it is used.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recent<const N: usize> {
+    rows: Vec<u32>,
+    next: u8,
+}
+
+/// Own rows that a new row is compared with.
+pub(super) type OwnRows = Recent<16>;
+/// Rows of others that a client repeated, kept so that going on from them counts as its own trail.
+pub(super) type RepeatedRows = Recent<8>;
+
+/// What is remembered of an account.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    /// The client, if there is only one: then its rows are the account's, and are not kept twice.
+    pub(super) only: Option<SlotRef>,
+    pub(super) rows: OwnRows,
+}
+
+/// What structure evidence remembers of a client.
+#[derive(Clone, Debug, Default)]
+pub struct ClientStructure {
+    pub(super) closeness: f64,
+    pub(super) habits: f64,
+    pub(super) rows: u32,
+    pub(super) own: OwnRows,
+    /// Where its account is remembered; generation 0 is not known yet.
+    pub(super) account: SlotRef,
+    pub(super) repeated: RepeatedRows,
+    trails: Vec<(SlotRef, EditProcess)>,
+    pub(super) repeats: f64,
+    pub(super) last_sampled: u32,
+    /// Evidence from broken functional dependencies.
+    pub(super) broken: f64,
+    /// Since when it waits for peers to break them too.
+    pub(super) waiting: Option<Waiting>,
+    /// Strongest closeness so far, for the record.
+    pub peak: f64,
+}
+
+// === impl Recent ===
+
+impl<const N: usize> Recent<N> {
+    /// Adds a row, in place of the oldest if there are `N`.
+    pub(super) fn push(&mut self, row: RowId) {
+        if self.rows.len() < N {
+            self.rows.push(row as u32);
+        } else {
+            self.rows[usize::from(self.next)] = row as u32;
+            self.next = (self.next + 1) % N as u8;
+        }
+    }
+
+    pub(super) fn contains(&self, row: RowId) -> bool {
+        self.rows.contains(&(row as u32))
+    }
+
+    /// The rows that are still held, in no particular order.
+    pub(super) fn rows<'a>(&'a self, history: &'a History) -> impl Iterator<Item = RowId> + 'a {
+        self.rows.iter().filter_map(|&row| history.recall(row, u32::MAX))
+    }
+
+    fn bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<u32>()
+    }
+}
+
+// === impl ClientStructure ===
+
+impl ClientStructure {
+    /// Bytes held beyond the struct itself.
+    pub fn bytes(&self) -> usize {
+        let trails = self.trails.capacity() * size_of::<(SlotRef, EditProcess)>();
+        self.own.bytes() + self.repeated.bytes() + trails + self.trails.iter().map(|(_, process)| process.bytes()).sum::<usize>()
+    }
+
+    /// Closeness in nats, as it stands.
+    pub fn closeness(&self) -> f64 {
+        self.closeness
+    }
+
+    /// Habits in nats, as they stand.
+    pub fn habits(&self) -> f64 {
+        self.habits
+    }
+
+    /// The trail along a component; the oldest goes when there are too many.
+    pub(super) fn trail(&mut self, component: SlotRef) -> &mut EditProcess {
+        let at = self.trails.iter().position(|(c, _)| *c == component).unwrap_or_else(|| {
+            if self.trails.len() >= TRAILS {
+                self.trails.remove(0);
+            }
+            self.trails.push((component, EditProcess::default()));
+            self.trails.len() - 1
+        });
+        &mut self.trails[at].1
+    }
+}
