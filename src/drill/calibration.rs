@@ -213,7 +213,7 @@ fn conclude(stated: f64, measured: &Rate) -> (String, Option<String>) {
     // Without alarms, the interval ends at about 3.69 over the client-days.
     let needed = (rate(0, 1.0).high / stated).ceil();
     let finding = format!(
-        "{said} The interval holds the stated rate, so this log does not contradict it. It would take about {} client-days without an alarm to show that the rate is kept.",
+        "{said} The interval holds the stated rate, so this log does not contradict it. To show that the rate is kept would take about {} client-days without an alarm.",
         words::measured(needed)
     );
     (finding, None)

@@ -367,3 +367,68 @@ impl Log {
         })
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A log of (second, address, account) with one feature that counts the events.
+    pub(in crate::drill) fn of(events: &[(i64, &str, &str)]) -> Log {
+        let mut reader = Reader::new("m", 1, 60, Limits { events: usize::MAX, last_seconds: None });
+        take(&mut reader, events);
+        reader.finish()
+    }
+
+    fn take(reader: &mut Reader, events: &[(i64, &str, &str)]) {
+        for (nth, &(second, address, account)) in events.iter().enumerate() {
+            let query = Query {
+                time: EventTime::from_micros(1_772_409_600_000_000).plus_seconds(second),
+                model: "m".into(),
+                address: Address::parse(address).unwrap(),
+                account: account.into(),
+                row: vec![Cell::number(nth as f64)],
+                prediction: Prediction::Score(0.5),
+                ..Query::default()
+            };
+            reader.log.facts.read += 1;
+            reader.take(&query).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_asked_for_is_counted_and_gone() {
+        let mut reader = Reader::new("m", 1, 60, Limits { events: usize::MAX, last_seconds: Some(100.0) });
+        let events: Vec<(i64, &str, &str)> = (0..1_000).map(|second| (second, "10.0.0.1", "")).collect();
+        take(&mut reader, &events);
+        let log = reader.finish();
+        assert_eq!((log.len(), log.facts.older, log.callers.len()), (101, 899, 1));
+        assert_eq!(log.row(0)[0].bits(), Cell::number(899.0).bits());
+    }
+
+    #[test]
+    fn one_event_in_the_far_future_does_not_sweep_the_log_away() {
+        let mut reader = Reader::new("m", 1, 60, Limits { events: usize::MAX, last_seconds: Some(100.0) });
+        take(&mut reader, &[(0, "10.0.0.1", ""), (90_000_000, "10.0.0.1", ""), (10, "10.0.0.2", "")]);
+        assert_eq!(reader.finish().len(), 3);
+    }
+
+    #[test]
+    fn a_caller_that_does_not_fit_is_left_out_whole() {
+        let mut reader = Reader::new("m", 1, 60, Limits { events: 10, last_seconds: None });
+        // Its events do not fit, so it goes as a whole, and is counted.
+        let events: Vec<(i64, &str, &str)> = (0..100).map(|second| (second, "10.0.0.1", "")).collect();
+        take(&mut reader, &events);
+        let log = reader.finish();
+        assert!(log.len() <= 10);
+        assert_eq!(log.len() as u64 + log.facts.of_callers_left_out, 100);
+    }
+
+    #[test]
+    fn the_digest_tells_logs_apart() {
+        let one = of(&[(0, "10.0.0.1", ""), (1, "10.0.0.2", "")]);
+        assert_eq!(one.facts.digest, of(&[(0, "10.0.0.1", ""), (1, "10.0.0.2", "")]).facts.digest);
+        for other in [of(&[(0, "10.0.0.1", ""), (1, "10.0.0.3", "")]), of(&[(0, "10.0.0.1", ""), (2, "10.0.0.2", "")])] {
+            assert_ne!(one.facts.digest, other.facts.digest);
+        }
+    }
+}

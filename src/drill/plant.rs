@@ -210,3 +210,65 @@ fn free_address(rng: &mut ChaCha8Rng) -> IpAddr {
         0x6440_0000 | (bits & 0x3F_FFFF)
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::tests::of;
+    use super::*;
+
+    const HOUR: f64 = 3600.0;
+
+    fn at(second: i64) -> EventTime {
+        EventTime::from_micros(1_772_409_600_000_000).plus_seconds(second)
+    }
+
+    fn slow(addresses: usize) -> Delivery {
+        Delivery { addresses, slow: true, cover: false, nat: false }
+    }
+
+    #[test]
+    fn a_slow_attack_is_delivered_in_order_and_in_time() {
+        let log = of(&[(0, "10.0.0.1", ""), (9, "10.0.0.2", "")]);
+        for seed in 0..20 {
+            let (senders, planted) = plant(slow(7), 300, at(5), 2.0 * HOUR, &log, &Crowd::of(&log), seed).unwrap();
+            assert_eq!((senders.len(), planted.len()), (7, 300));
+            assert!(planted.windows(2).all(|pair| pair[0].time <= pair[1].time));
+            let last = planted[299].time.seconds_since(at(5));
+            assert!(last > HOUR && last < 2.0 * HOUR + 1.0, "seed {seed}: {last} s");
+            let asked: Vec<What> = (0..300).map(What::Attack).collect();
+            assert!(planted.iter().map(|query| query.what).eq(asked), "each query once, in the attack's order");
+        }
+    }
+
+    #[test]
+    fn attackers_are_nobody_who_is_in_the_log_already() {
+        let log = of(&[(0, "100.64.0.1", ""), (1, "198.18.0.9", "")]);
+        let (senders, _) = plant(slow(5_000), 1, at(0), HOUR, &log, &Crowd::of(&log), 3).unwrap();
+        let addresses: FxHashSet<Address> = senders.iter().map(|who| who.address).collect();
+        assert_eq!(addresses.len(), 5_000, "each address once");
+        assert!(log.callers.iter().all(|who| !addresses.contains(&who.address)));
+        assert!(senders.iter().all(|who| who.account.is_empty()), "nobody here has an account");
+    }
+
+    #[test]
+    fn cover_is_rows_of_the_log_between_the_attacks_own() {
+        let log = of(&[(0, "10.0.0.1", ""), (9, "10.0.0.2", "")]);
+        let cover = Delivery { cover: true, ..slow(1) };
+        let (_, planted) = plant(cover, 1_000, at(5), HOUR, &log, &Crowd::of(&log), 1).unwrap();
+        let covers = planted.iter().filter(|query| matches!(query.what, What::Cover(event) if event < 2)).count();
+        assert_eq!(planted.len() - covers, 1_000);
+        assert!((800..1_200).contains(&covers), "{covers} for a thousand queries");
+    }
+
+    #[test]
+    fn a_nat_is_an_address_that_had_shown_three_accounts_by_then() {
+        let log = of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.1", "b"), (50, "10.0.0.1", "c"), (51, "10.0.0.2", "d")]);
+        let (nat, crowd) = (Delivery { nat: true, ..slow(1) }, Crowd::of(&log));
+        assert!(crowd.has_nat());
+        assert!(plant(nat, 5, at(40), HOUR, &log, &crowd, 1).is_none(), "only two accounts were there");
+        let (senders, _) = plant(nat, 5, at(60), HOUR, &log, &crowd, 1).unwrap();
+        assert_eq!(senders[0].address.to_string(), "10.0.0.1");
+        assert!(log.callers.iter().all(|who| who.account != senders[0].account));
+        assert!(!Crowd::of(&of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.1", "b")])).has_nat());
+    }
+}

@@ -229,3 +229,97 @@ fn fill(log: &Log, recording: &Recording, senders: &[Who], one: &Planted, query:
     // No line of the log: where the file would have it does not matter, since no verdict of a drill is shown to anybody.
     query.provenance.offset = i64::MAX;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::Verdict;
+
+    fn verdict(source_ip: Option<&str>, client_id: Option<&str>, members: &[&str]) -> Verdict {
+        Verdict {
+            at: At(EventTime::from_micros(1_772_409_600_000_000)),
+            scope: if members.is_empty() { Scope::Client } else { Scope::Campaign },
+            model: "m".into(),
+            source_ip: source_ip.map(str::to_owned),
+            source_prefix: None,
+            client_id: client_id.map(str::to_owned),
+            verdict: Finding::Probing,
+            family: None,
+            technique: &[],
+            owasp: None,
+            confidence: 0.99,
+            case: None,
+            queries_seen: 1,
+            first_query: None,
+            since: None,
+            members: members.iter().map(|member| (*member).to_owned()).collect(),
+            features: Vec::new(),
+            signals: Vec::new(),
+            queries: Vec::new(),
+        }
+    }
+
+    fn silent() -> Baseline {
+        Baseline {
+            flagged: BTreeMap::new(),
+            members: BTreeSet::new(),
+            model: Vec::new(),
+            accepted: Vec::new(),
+            clock: Vec::new(),
+            span: None,
+            evicted: 0,
+        }
+    }
+
+    fn who(address: &str, account: &str) -> Who {
+        Who { address: Address::parse(address).unwrap(), account: account.into() }
+    }
+
+    #[test]
+    fn an_attacker_is_named_by_address_by_account_or_by_both() {
+        let baseline = silent();
+        let said = [
+            verdict(Some("192.0.2.1"), None, &[]),
+            verdict(None, Some("a"), &[]),
+            verdict(Some("192.0.2.1"), Some("a"), &[]),
+            verdict(None, None, &["198.51.100.9", "192.0.2.1"]),
+        ];
+        for (nth, verdict) in said.iter().enumerate() {
+            let mut score = Score::new(&[who("192.0.2.1", "a"), who("192.0.2.2", "b")], &baseline, false);
+            score.take(verdict);
+            assert_eq!(score.named, [true, false], "{nth}");
+            // The last one names a stranger as well.
+            assert_eq!(score.accused.len(), usize::from(nth == 3));
+        }
+    }
+
+    #[test]
+    fn behind_a_nat_only_the_account_counts_and_the_address_is_a_false_alarm() {
+        let baseline = silent();
+        let mut score = Score::new(&[who("192.0.2.1", "a")], &baseline, true);
+        score.take(&verdict(Some("192.0.2.1"), None, &[]));
+        assert_eq!((score.named[0], score.accused.len()), (false, 1));
+        score.take(&verdict(Some("192.0.2.1"), Some("a"), &[]));
+        assert_eq!((score.named[0], score.accused.len()), (true, 1));
+    }
+
+    #[test]
+    fn whoever_is_accused_without_the_attack_is_no_alarm_of_the_attack() {
+        let mut baseline = silent();
+        baseline.members.insert("198.51.100.9".into());
+        let mut score = Score::new(&[who("192.0.2.1", "")], &baseline, false);
+        score.take(&verdict(Some("198.51.100.9"), None, &[]));
+        assert_eq!((score.first.is_some(), score.accused.len()), (false, 0));
+        score.take(&verdict(Some("198.51.100.10"), None, &[]));
+        assert_eq!(score.accused.len(), 1);
+    }
+
+    #[test]
+    fn a_suspicion_or_a_prefix_names_nobody() {
+        let baseline = silent();
+        let mut score = Score::new(&[who("192.0.2.1", "")], &baseline, false);
+        score.take(&Verdict { verdict: Finding::Suspicious, ..verdict(Some("192.0.2.1"), None, &[]) });
+        score.take(&Verdict { source_prefix: Some("192.0.2.0/24".into()), ..verdict(None, None, &[]) });
+        assert_eq!((score.named[0], score.accused.len()), (false, 0));
+    }
+}

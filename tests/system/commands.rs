@@ -2,7 +2,7 @@
 
 use super::support::program;
 
-const COMMANDS: [&str; 7] = ["fit", "reference", "replay", "run", "check", "demo", "simulate"];
+const COMMANDS: [&str; 8] = ["fit", "reference", "replay", "run", "check", "demo", "simulate", "drill"];
 
 #[test]
 fn help_lists_every_command() {

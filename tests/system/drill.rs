@@ -60,11 +60,14 @@ fn two_drills_give_identical_bytes_however_many_threads_work() {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str, threads: &str| {
         let (json, page) = (folder.path().join(format!("{name}.json")), folder.path().join(format!("{name}.html")));
-        let outputs = ["--json", text(&json), "--report", text(&page), "--threads", threads];
+        let hostile = "<script>alert(1)</script>";
+        let outputs = ["--json", text(&json), "--report", text(&page), "--threads", threads, "--log-name", hostile];
         let ended = drill("adult", &calm(), &[&SMALL[..], &outputs].concat());
         ended.must_succeed();
         assert_eq!(ended.err, "", "no bar without a terminal");
-        (std::fs::read(json).unwrap(), std::fs::read(page).unwrap(), ended.out)
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script"), "a log's name is text, not markup");
+        (std::fs::read(json).unwrap(), page, ended.out)
     };
     assert!(run("one", "1") == run("two", "3"), "the second drill found something else");
 }
