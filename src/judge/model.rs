@@ -40,6 +40,9 @@ const PROBING_SECONDS: i64 = 6 * 3600;
 const DRIFT_RELEASE: u32 = 8;
 /// Share of the evidence of a wave's member that must remain without its two most blamed features.
 const WAVE_SHARE: f64 = 0.1;
+/// Evidence that must remain against a client who breaks dependencies when its two most blamed features are left out: odds that
+/// nobody calls chance, and far below what would accuse alone.
+const ODD_ALL_OVER: f64 = 10.0;
 /// A distribution alarm's most certain statement; arithmetic saturates beyond.
 const MOST_CERTAIN: f64 = 0.999_999;
 
@@ -425,6 +428,10 @@ impl ModelJudge {
         for accusation in &accusations {
             let Some(client) = self.clients.get(accusation.client) else { continue };
             if client.is_flagged() {
+                continue;
+            }
+            // A dependency has two columns, and a client whose system changed one of them breaks it in every row.
+            if accusation.grounds == Grounds::BrokenDependency && self.explained(accusation.client, ODD_ALL_OVER) {
                 continue;
             }
             let confidence = (1.0 - (-accusation.evidence).exp()).clamp(0.5, MOST_CERTAIN);
