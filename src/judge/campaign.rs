@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::event::EventTime;
 use crate::judge::Family;
+use crate::judge::client::{Client, Key};
 use crate::signal::edits::EditProcess;
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::RowId;
@@ -52,8 +53,10 @@ pub struct Component {
     pub addresses: Vec<u32>,
     /// Members by client.
     pub members: BTreeMap<SlotRef, Member>,
-    /// Links that no reference row explains, and at how many rows of traffic they were looked for.
+    /// Links that no reference row explains, since `anchor`.
     pub surprising: u32,
+    /// Number of the row from which surprising links are counted: the start at which they are least likely to be coincidence.
+    pub anchor: RowId,
     /// When it was flagged as a campaign (or as part of a flagged client's search).
     pub flagged: Option<EventTime>,
     /// Whether a campaign verdict was given.
@@ -65,6 +68,16 @@ pub struct Component {
 pub struct Components {
     table: Table<u64, Component>,
     next: u64,
+}
+
+// === impl Member ===
+
+impl Member {
+    /// Adds rows and what they say.
+    pub fn add(&mut self, share: f64, rows: u32) {
+        self.share += share;
+        self.rows += rows;
+    }
 }
 
 // === impl Component ===
@@ -84,6 +97,7 @@ impl Component {
             addresses: vec![address],
             members: BTreeMap::new(),
             surprising: 0,
+            anchor: row,
             flagged: None,
             announced: false,
         }
@@ -102,9 +116,17 @@ impl Component {
             return Member::default();
         }
         let member = self.members.entry(client).or_default();
-        member.share += share;
-        member.rows += 1;
+        member.add(share, 1);
         *member
+    }
+
+    /// Adds what its members did in it to their part in campaigns, now that it is one.
+    pub fn enlist(&self, clients: &mut Table<Key, Client>) {
+        for (at, member) in &self.members {
+            if let Some(client) = clients.get_mut(*at) {
+                client.structure.enlisted.add(member.share, member.rows);
+            }
+        }
     }
 
     /// Shape of the search.
@@ -163,13 +185,14 @@ impl Components {
         let addresses = std::mem::take(&mut gone.addresses);
         let members = std::mem::take(&mut gone.members);
         gone.forward = Some(into);
-        let (rows, evidence, flagged, first, since, surprising) =
-            (gone.rows, gone.evidence, gone.flagged, gone.first_row, gone.since, gone.surprising);
+        let (rows, evidence, flagged, first, since) = (gone.rows, gone.evidence, gone.flagged, gone.first_row, gone.since);
+        let (surprising, anchor) = (gone.surprising, gone.anchor);
         if let Some(left) = self.table.get_mut(into) {
             left.rows += rows;
             left.evidence = left.evidence.max(evidence);
             left.flagged = left.flagged.or(flagged);
             left.surprising += surprising;
+            left.anchor = left.anchor.min(anchor);
             if first < left.first_row {
                 left.first_row = first;
                 left.since = since;
@@ -178,8 +201,7 @@ impl Components {
             for (client, member) in members {
                 if left.members.len() < MAX_MEMBERS || left.members.contains_key(&client) {
                     let own = left.members.entry(client).or_default();
-                    own.share += member.share;
-                    own.rows += member.rows;
+                    own.add(member.share, member.rows);
                 }
             }
         }

@@ -237,9 +237,9 @@ impl Structure {
                 && (c.log_p + (MULTIPLICITY * rows_in_memory).ln() < LINKED
                     || (component_rows >= 2.0 && c.log_p + (MULTIPLICITY * component_rows).ln() < GROWS))
         });
-        let crossed = foreign && best_any.is_some_and(|c| reference_log_p > c.log_p);
+        let crossed = best_any.filter(|c| foreign && reference_log_p > c.log_p).map(|nearest| nearest.row);
         if !own_link && best_any.is_some() {
-            self.races.note(at, crossed && in_span, rows_in_memory.min(RACE_SPAN as f64));
+            self.races.note(at, crossed.is_some() && in_span, rows_in_memory.min(RACE_SPAN as f64));
         }
         let target = if own_link {
             best_own
@@ -398,11 +398,6 @@ impl Structure {
         }
         state.rows.push(row);
     }
-}
-
-/// Rows of a client that structure evidence has seen.
-fn own_rows(clients: &Table<Key, Client>, at: SlotRef) -> u32 {
-    clients.get(at).map_or(0, |c| c.structure.rows)
 }
 
 /// Whether a row is one of others' that this client repeated.

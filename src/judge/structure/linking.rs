@@ -1,7 +1,7 @@
 //! Linked rows: components grow, habits and evidence add up over them, and accusations follow.
 
 use super::{
-    Accusation, CLOSENESS, Candidate, Grounds, LINK_RATE, LINKED, MEMBER, MULTIPLICITY, STEP_CAP, Structure, own_rows, repeats,
+    Accusation, CLOSENESS, Candidate, Grounds, LINK_RATE, LINKED, MEMBER, MULTIPLICITY, STEP_CAP, Structure, repeats,
 };
 use crate::event::Query;
 use crate::judge::Family;
@@ -59,8 +59,8 @@ pub(super) struct Link {
     pub(super) any_p: f64,
     pub(super) own_link: bool,
     pub(super) own_rows: f64,
-    /// Whether the nearest row is somebody else's and nearer than any reference row.
-    pub(super) crossed: bool,
+    /// The nearest row, if it is somebody else's and nearer than any reference row.
+    pub(super) crossed: Option<RowId>,
 }
 
 // === impl Structure ===
@@ -90,6 +90,7 @@ impl Structure {
         let mut component = self.component_at(link.target.row);
         if let Some(other) = link.other {
             let second = self.component_at(other.row);
+            self.enlist_before_merger(component, second, clients);
             component = self.components.merge(component, second);
         }
         self.components.extended(component);
@@ -98,24 +99,42 @@ impl Structure {
         let (habits_all, habits_own) = self.habits(link, component, linked_at, query, clients);
         let own_here = self.goes_on_from_own(link, component, linked_at, clients);
         let Some(state) = self.components.get_mut(component) else { return };
+        let was_flagged = state.flagged.is_some();
         state.rows += 1;
         let moved = if own_here { 0.0 } else { address_evidence(state, link.sender.0, link.sender.1) };
         state.last_sender = link.sender;
         state.sent_from(link.sender.0);
-        if link.crossed {
-            state.surprising += 1;
+        if let Some(nearest) = link.crossed {
+            self.races.link(state, nearest, link.row);
         }
         let closeness = if link.own_link { LINK_RATE.ln() - link.own_p } else { -99.0 };
         let together = (COMPONENT_RATE.ln() - link.any_p).max(closeness);
         let rows_since = link.row.saturating_sub(state.last_row) as f64;
         state.evidence = (state.evidence - COMPONENT_RATE * rows_since).max(0.0) + (habits_all + moved).min(STEP_CAP).min(together);
         state.last_row = link.row;
-        let member = state.credit(link.at, (0.05_f64.ln() - link.any_p).clamp(CREDIT.0, CREDIT.1));
+        let credit = (0.05_f64.ln() - link.any_p).clamp(CREDIT.0, CREDIT.1);
+        let member = state.credit(link.at, credit);
+        if was_flagged && let Some(client) = clients.get_mut(link.at) {
+            client.structure.enlisted.add(credit, 1);
+        }
         let family = state.family();
         if link.own_link {
             accuse_sender(link, (closeness, habits_own), component, state, &member, query, clients, out);
         }
-        self.accuse_members(link, component, &member, family, query, clients, out);
+        self.accuse_members(link, component, was_flagged, family, query, clients, out);
+    }
+
+    /// When one of two components that become one is a campaign, the other's members take part in it from now on.
+    fn enlist_before_merger(&self, a: SlotRef, b: SlotRef, clients: &mut Table<Key, Client>) {
+        let (Some(first), Some(second)) = (self.components.get(a), self.components.get(b)) else { return };
+        let newcomers = match (first.flagged, second.flagged) {
+            (Some(_), None) => second,
+            (None, Some(_)) => first,
+            _ => return,
+        };
+        if a != b {
+            newcomers.enlist(clients);
+        }
     }
 
     /// Evidence of the step's habits, along the component and along the sender's own trail.
@@ -156,28 +175,30 @@ impl Structure {
         &mut self,
         link: &Link,
         component: SlotRef,
-        member: &Member,
+        was_flagged: bool,
         family: Family,
         query: &Query,
-        clients: &Table<Key, Client>,
+        clients: &mut Table<Key, Client>,
         out: &mut Vec<Accusation>,
     ) {
         let shift = self.likenesses.shift;
         let Some(state) = self.components.get_mut(component) else { return };
         let accuse =
             |client, share| Accusation { client, grounds: Grounds::Campaign, family, evidence: share, component: Some(component) };
-        let together = self.races.together(state.surprising, link.row - state.first_row);
+        let together = self.races.together(state.surprising, link.row - state.anchor);
         if state.flagged.is_none()
             && state.evidence > CAMPAIGN
             && state.addresses.len() >= CAMPAIGN_ADDRESSES
             && together > (self.history.len() as f64 + 1.0).ln() + COINCIDENCE + shift
         {
             state.flagged = Some(query.time);
-            let members = state.members.iter().filter(|(at, m)| belongs(m, own_rows(clients, **at), shift));
-            out.extend(members.map(|(client, member)| accuse(*client, member.share)));
         }
-        if state.flagged.is_some() && belongs(member, own_rows(clients, link.at), shift) {
-            out.push(accuse(link.at, member.share));
+        if was_flagged {
+            out.extend(belongs(clients, link.at, shift).map(|share| accuse(link.at, share)));
+        } else if state.flagged.is_some() {
+            state.enlist(clients);
+            let members = state.members.keys();
+            out.extend(members.filter_map(|at| belongs(clients, *at, shift).map(|share| accuse(*at, share))));
         }
     }
 
@@ -233,9 +254,11 @@ fn accuse_sender(
     }
 }
 
-/// Whether a member's share and the part of its rows in the component name it.
-fn belongs(member: &Member, rows: u32, shift: f64) -> bool {
-    member.share > MEMBER + shift && f64::from(member.rows) >= MEMBER_ROWS * f64::from(rows)
+/// A client's share of campaigns, if it and the part of its rows in them name it.
+fn belongs(clients: &Table<Key, Client>, at: SlotRef, shift: f64) -> Option<f64> {
+    let state = &clients.get(at)?.structure;
+    let Member { share, rows } = state.enlisted;
+    (share > MEMBER + shift && f64::from(rows) >= MEMBER_ROWS * f64::from(state.rows)).then_some(share)
 }
 
 fn step_from<'a>(

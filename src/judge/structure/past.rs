@@ -1,6 +1,7 @@
 //! What structure evidence remembers of a client and of an account.
 
 use super::dependencies::Waiting;
+use crate::judge::campaign::Member;
 use crate::signal::edits::EditProcess;
 use crate::window::clients::SlotRef;
 use crate::window::history::{History, RowId};
@@ -39,6 +40,9 @@ pub struct ClientStructure {
     pub(super) account: SlotRef,
     pub(super) repeated: RepeatedRows,
     trails: Vec<(SlotRef, EditProcess)>,
+    /// Its part in all components that are campaigns: a search that goes on from many base rows makes many components, and its
+    /// members spend little in each of them.
+    pub(in crate::judge) enlisted: Member,
     pub(super) repeats: f64,
     pub(super) last_sampled: u32,
     /// Evidence from broken functional dependencies.

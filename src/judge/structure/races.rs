@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use crate::judge::campaign::Component;
 use crate::window::clients::SlotRef;
+use crate::window::history::RowId;
 
 /// Races kept, and of one client among them: enough that a client or a small campaign cannot move the estimate far.
 const RACES: usize = 512;
@@ -82,6 +84,16 @@ impl Races {
     /// a row within the distance of its nearest of M neighbours is about 1/M, and shrinks with likeness as the global tail does.
     pub(super) fn local_log_p(&self, link: f64, reference: f64, rows: f64) -> f64 {
         (rows / self.effective).ln() + link - reference.min(0.0)
+    }
+
+    /// Counts a surprising link of `row` to the row `nearest` of a component: since the anchor, or afresh since that row if so it
+    /// is less likely to be coincidence. The number of possible starts is in the bound that this is compared with (Page 1954).
+    pub(super) fn link(&self, component: &mut Component, nearest: RowId, row: RowId) {
+        let going_on = (component.surprising + 1, component.anchor);
+        let afresh = (1, nearest);
+        let evidence = |(links, anchor): (u32, RowId)| self.together(links, row.saturating_sub(anchor));
+        let best = if evidence(afresh) > evidence(going_on) { afresh } else { going_on };
+        (component.surprising, component.anchor) = best;
     }
 
     /// Evidence of `links` races won within `rows` rows of traffic against their being coincidence: each is won with
