@@ -16,9 +16,10 @@ use crate::window::history::{History, RowId};
 
 /// Habits that count beside closeness: e⁸ ≈ 3000 to one against the most machine-like person.
 const HABITS: f64 = 8.0;
-/// Rows of a usual client's day. Beyond them the bar for habits rises with the logarithm of the rows, so that the chance of an
-/// alarm does not grow with how long one watches: a batch job makes a hundred times as many steps as a person.
-const USUAL_ROWS: f64 = 20.0;
+/// Steps of a usual person's day with a what-if page. Beyond them the bar for habits rises with the logarithm of the steps, so that
+/// the chance of an alarm does not grow with how long one watches. Where steps are fewer than a searcher makes under cover
+/// ([`MEMBER_ROWS`] of the rows), as in a batch job, whose rows are near each other by chance, that many are assumed.
+const USUAL_STEPS: f64 = 20.0;
 /// Edits of one base row after which habits no longer matter: nobody edits one form eighty times within memory by hand.
 const EDIT_BUDGET: u32 = 80;
 /// Rows of a component, and the share of them that are a flagged client's own, from which the component is his search.
@@ -241,10 +242,12 @@ fn accuse_sender(
     let own = &mut client.structure;
     own.closeness = (own.closeness.max(0.0) + closeness.min(CLOSENESS_STEP)).min(CLOSENESS_MOST);
     own.habits = own.habits.max(0.0) + habits.min(STEP_CAP);
+    own.steps += 1;
     own.peak = own.peak.max(own.closeness);
     let family = own.trail(component).family();
     let accuse = |grounds, evidence| Accusation { client: link.at, grounds, family, evidence, component: Some(component) };
-    if own.closeness > CLOSENESS && own.habits > HABITS + (f64::from(own.rows) / USUAL_ROWS).max(1.0).ln() {
+    let chances = f64::from(own.steps).max(MEMBER_ROWS * f64::from(own.rows));
+    if own.closeness > CLOSENESS && own.habits > HABITS + (chances / USUAL_STEPS).max(1.0).ln() {
         out.push(accuse(Grounds::Search, own.closeness.max(own.habits)));
         if state.rows >= SEARCH_ROWS && f64::from(member.rows) + 1.0 >= SEARCH_SHARE * f64::from(state.rows) {
             state.flagged.get_or_insert(query.time);

@@ -34,6 +34,8 @@ pub(super) struct Account {
 pub struct ClientStructure {
     pub(super) closeness: f64,
     pub(super) habits: f64,
+    /// Rows linked to own rows: the looks that habits had.
+    pub(super) steps: u32,
     pub(super) rows: u32,
     pub(super) own: OwnRows,
     /// Where its account is remembered; generation 0 is not known yet.
