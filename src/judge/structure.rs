@@ -35,7 +35,7 @@ use crate::window::history::{History, RowId, RowMeta};
 use crate::window::index::Sightings;
 use dependencies::Breaks;
 use likeness::Likenesses;
-use linking::Link;
+use linking::{Link, MEMBER_ROWS};
 pub use past::ClientStructure;
 use past::{Account, OwnRows};
 use races::{RACE_SPAN, Races};
@@ -284,11 +284,15 @@ impl Structure {
         if owner == at {
             return;
         }
-        if !state.repeated.contains(same) {
-            state.repeated.push(same);
+        if state.repeated.contains(same) {
+            // A retry says no more than the first time.
+            return;
         }
+        state.repeated.push(same);
+        state.enlisted.rows += u32::from(is_flagged);
         state.repeats = state.repeats.max(0.0) + if is_flagged { (0.3 / share).ln().min(STEP_CAP) } else { 0.7_f64.ln() };
-        if is_flagged && state.repeats > MEMBER {
+        // Whoever replays real traffic replays a prober's rows, too: named is who hardly sends anything else.
+        if is_flagged && state.repeats > MEMBER && f64::from(state.enlisted.rows) >= MEMBER_ROWS * f64::from(state.rows) {
             out.push(Accusation { client: at, grounds: Grounds::Repeats, family, evidence: state.repeats, component });
         }
     }

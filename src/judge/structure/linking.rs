@@ -1,8 +1,6 @@
 //! Linked rows: components grow, habits and evidence add up over them, and accusations follow.
 
-use super::{
-    Accusation, CLOSENESS, Candidate, Grounds, LINK_RATE, LINKED, MEMBER, MULTIPLICITY, STEP_CAP, Structure, repeats,
-};
+use super::{Accusation, CLOSENESS, Candidate, Grounds, LINK_RATE, LINKED, MEMBER, MULTIPLICITY, STEP_CAP, Structure, repeats};
 use crate::event::Query;
 use crate::judge::Family;
 use crate::judge::campaign::{Component, Member};
@@ -34,7 +32,7 @@ const CAMPAIGN: f64 = 18.0;
 const COINCIDENCE: f64 = 4.605_170_185_988_091;
 /// Share of a member's own rows that lie in the component: an honest caller touches a search now and then, a searcher spends
 /// most of his queries on it, or half under cover traffic.
-const MEMBER_ROWS: f64 = 0.25;
+pub(super) const MEMBER_ROWS: f64 = 0.25;
 /// What one row may add to, and take from, its sender's share of a component, in nats.
 const CREDIT: (f64, f64) = (-1.0, 10.0);
 /// Distinct addresses of a campaign.
