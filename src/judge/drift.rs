@@ -18,7 +18,7 @@ use crate::judge::FeatureDrift;
 use crate::reference::{PredictionKind, Reference};
 use crate::signal::additive::Additive;
 use crate::signal::density::Coder;
-use crate::signal::psi::{Clusters, Test, critical};
+use crate::signal::psi::{Clusters, Test};
 use crate::window::clients::SlotRef;
 
 /// Sliding windows of the test, in seconds: two hours to be quick, six to see what is slow.
@@ -29,8 +29,10 @@ pub const STEP: i64 = 15 * 60;
 const PERSISTENCE: u32 = 5;
 /// Votes of one client per window.
 const VOTES_EACH: u32 = 8;
-/// Level of one look at one feature: 1e-3 over 64 features, two windows and about 80 independent looks.
-const LEVEL: f64 = 1e-7;
+/// Probability of a false drift in a day, over all columns, windows and looks.
+const LEVEL_PER_DAY: f64 = 1e-3;
+/// Looks of a day that are independent of each other, at most: one a step.
+const LOOKS: f64 = 96.0;
 /// Smallest excess of the index over its expectation that matters to anybody; a tenth of it is invisible in a picture.
 const EFFECT: f64 = 0.04;
 /// Fewest votes on which a window is judged.
@@ -56,6 +58,8 @@ struct Vote {
 pub struct Drift {
     names: Vec<String>,
     sizes: Vec<usize>,
+    /// Level of one look at one column in one window.
+    level: f64,
     reference: Vec<Vec<f64>>,
     prediction: PredictionBins,
     additive: Additive,
@@ -132,6 +136,7 @@ impl Drift {
         let columns = names.len();
         Self {
             names,
+            level: LEVEL_PER_DAY / (columns as f64 * WINDOWS.len() as f64 * LOOKS),
             sizes: counts.iter().map(Vec::len).collect(),
             reference: counts,
             prediction,
@@ -221,11 +226,9 @@ impl Drift {
             let everybody = self.window(since, |_| false);
             for (column, test) in clean.into_iter().enumerate() {
                 let Some(test) = test else { continue };
-                hits[column] |= exceeds(&test);
+                hits[column] |= self.exceeds(&test);
                 // Report the window in which the feature stands out most.
-                if self.latest[column]
-                    .is_none_or(|t| test.psi - self.critical_of(&test, column) > t.psi - self.critical_of(&t, column))
-                {
+                if self.latest[column].is_none_or(|t| test.psi - test.expected > t.psi - t.expected) {
                     self.latest[column] = Some(test);
                     self.latest_all[column] = everybody.as_ref().and_then(|all| all[column]);
                 }
@@ -286,9 +289,13 @@ impl Drift {
         Some((0..width).map(column).collect())
     }
 
-    fn critical_of(&self, test: &Test, column: usize) -> f64 {
-        let m: f64 = self.reference[column].iter().sum();
-        critical(LEVEL, test.freedom, test.effective, m).max(test.expected + EFFECT)
+    /// The index above which a column drifts, for its window: significance and effect size in one number.
+    fn critical_of(&self, test: &Test) -> f64 {
+        test.critical(self.level).max(test.expected + EFFECT)
+    }
+
+    fn exceeds(&self, test: &Test) -> bool {
+        test.p <= self.level && test.psi - test.expected >= EFFECT
     }
 
     /// Current figures of the columns for which `keep` says so.
@@ -300,7 +307,7 @@ impl Drift {
                 FeatureDrift {
                     name: self.names[c].clone(),
                     psi: all.map_or(0.0, |t| t.psi),
-                    critical: without.or(all).map_or(0.0, |t| self.critical_of(&t, c)),
+                    critical: without.or(all).map_or(0.0, |t| self.critical_of(&t)),
                     psi_without_suspects: without.map_or(0.0, |t| t.psi),
                 }
             })
@@ -326,8 +333,4 @@ impl Drift {
     pub fn width(&self) -> usize {
         self.names.len() - 2
     }
-}
-
-fn exceeds(test: &Test) -> bool {
-    test.p <= LEVEL && test.psi - test.expected >= EFFECT
 }

@@ -4,6 +4,13 @@
 //! bisects where the answer changes, path finding follows the leaves. So the surrogate is a real model, gradient boosting or one
 //! decision tree (crate `smartcore`), and its raw output is mapped monotonically onto the recorded answers' distribution; without
 //! that the shrinkage of trees alone would look like a drift of the predictions.
+//!
+//! The map restores the answers' distribution, but not how they scatter round what the features explain: a few small trees are
+//! smoother than any recorded model, and a drift test that looks at answers *given* features would rightly say that this is
+//! another model. So the boosted surrogate remembers by how much it missed each recorded answer, and adds the miss of the nearest
+//! recorded row ([`Misses`]). It then agrees with the record on recorded rows, scatters like it elsewhere, and still gives
+//! the same answer to the same row. A single tree keeps its leaves pure, because path finding needs them; it is another model
+//! than the recorded one, so score it against a profile fitted to its own answers (`baseline.csv`).
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -84,6 +91,10 @@ const TRAINING_ROWS: usize = 3000;
 const TREES: usize = 24;
 /// Rows drawn to map raw outputs onto recorded answers; the map's steps are then a thousandth of the distribution.
 const CALIBRATION_ROWS: usize = 2000;
+/// Recorded rows whose misses are remembered; looking through them all is what an answer costs, some 50 µs.
+const REMEMBERED_ROWS: usize = 10_000;
+/// Distance in one feature, in units of its spread, beyond which further is no further: one outlier must not choose the neighbour.
+const FAR: f32 = 2.0;
 
 enum Model {
     Boosted(XGRegressor<f64, f64, DenseMatrix<f64>, Vec<f64>>),
@@ -102,6 +113,18 @@ pub struct Surrogate {
     map: (Vec<f64>, Vec<f64>),
     /// Factor by class that restores the recorded class shares (labels and probabilities).
     weights: Vec<f64>,
+    misses: Misses,
+}
+
+/// By how much the fitted model missed the recorded answers, by recorded row.
+#[derive(Default)]
+struct Misses {
+    /// Recorded rows, one after the other, numbers in units of their spread.
+    rows: Vec<f32>,
+    /// Factor that brings a feature's numbers to those units; 0 for categories.
+    scale: Vec<f32>,
+    /// Recorded answer less the model's, by row and output.
+    miss: Vec<Vec<f64>>,
 }
 
 // === impl Surrogate ===
@@ -123,6 +146,7 @@ impl Surrogate {
             threshold: reference.prediction.threshold.unwrap_or_else(|| median(&answers)),
             map: (Vec::new(), Vec::new()),
             weights: vec![1.0; classes],
+            misses: Misses::default(),
         };
         let x: Vec<Vec<f64>> = usable.iter().map(|&i| surrogate.encode(&reference.sample[i])).collect();
         let targets: Vec<Vec<f64>> = match classes {
@@ -134,6 +158,9 @@ impl Surrogate {
             surrogate.models.push(fit_one(&matrix, target, kind, seed).map_err(|e| SimulateError::Victim(e.to_string()))?);
         }
         surrogate.calibrate(reference, rows, &answers, seed);
+        if kind == VictimKind::Boosted {
+            surrogate.remember(reference, rows, &answers);
+        }
         Ok(surrogate)
     }
 
@@ -205,6 +232,39 @@ impl Surrogate {
         }
     }
 
+    /// Notes by how much the calibrated model misses each recorded answer.
+    fn remember(&mut self, reference: &Reference, rows: &Rows, answers: &[f64]) {
+        let scale = (0..reference.features.len())
+            .map(|j| match rows.spread(j) {
+                spread if reference.features[j].is_numeric() && spread > 0.0 => (1.0 / spread) as f32,
+                _ => 0.0,
+            })
+            .collect();
+        let mut misses = Misses { scale, ..Misses::default() };
+        for (row, &answer) in reference.sample.iter().zip(answers).filter(|(_, a)| a.is_finite()).take(REMEMBERED_ROWS) {
+            let own = self.outputs(row);
+            let miss = match self.kind {
+                PredictionKind::Score => vec![answer - own[0]],
+                _ => own.iter().enumerate().map(|(k, p)| f64::from(u8::from(answer as usize == k)) - p).collect(),
+            };
+            let scaled = misses.scaled(row);
+            misses.rows.extend(scaled);
+            misses.miss.push(miss);
+        }
+        self.misses = misses;
+    }
+
+    /// Calibrated outputs: one score, or a probability by class.
+    fn outputs(&self, row: &[Cell]) -> Vec<f64> {
+        let raw = self.raw(row);
+        if self.kind == PredictionKind::Score {
+            return vec![self.score(raw[0])];
+        }
+        let weighed = weigh(&raw, &self.weights);
+        let sum: f64 = weighed.iter().sum();
+        weighed.iter().map(|v| v / sum.max(f64::MIN_POSITIVE)).collect()
+    }
+
     fn score(&self, raw: f64) -> f64 {
         let (from, to) = &self.map;
         let at = from.partition_point(|&v| v < raw);
@@ -219,17 +279,57 @@ impl Surrogate {
     }
 }
 
+// === impl Misses ===
+
+impl Misses {
+    fn scaled(&self, row: &[Cell]) -> Vec<f32> {
+        row.iter().zip(&self.scale).map(|(cell, &scale)| cell.value() as f32 * if scale > 0.0 { scale } else { 1.0 }).collect()
+    }
+
+    /// Miss of the nearest recorded row; `None` if nothing is remembered.
+    fn nearest(&self, row: &[Cell]) -> Option<&[f64]> {
+        let row = self.scaled(row);
+        let mut best = (f32::INFINITY, 0);
+        for (i, known) in self.rows.chunks_exact(self.scale.len().max(1)).enumerate() {
+            let mut distance = 0.0;
+            for ((a, b), &scale) in row.iter().zip(known).zip(&self.scale) {
+                let apart = (a - b).abs();
+                distance += match () {
+                    // Categories and missing values are equal or not.
+                    () if scale > 0.0 && apart.is_finite() => apart.min(FAR),
+                    () if a.to_bits() == b.to_bits() => 0.0,
+                    () => 1.0,
+                };
+                if distance >= best.0 {
+                    break;
+                }
+            }
+            if distance < best.0 {
+                best = (distance, i);
+            }
+        }
+        self.miss.get(best.1).map(Vec::as_slice)
+    }
+}
+
 impl Victim for Surrogate {
     fn answer(&self, row: &[Cell]) -> Answer {
-        let raw = self.raw(row);
+        let mut outputs = self.outputs(row);
+        if let Some(miss) = self.misses.nearest(row) {
+            outputs.iter_mut().zip(miss).for_each(|(output, miss)| *output += miss);
+        }
         match self.kind {
-            // Six decimals are what services log.
-            PredictionKind::Score => Answer::Score((self.score(raw[0]) * 1e6).round() / 1e6),
-            PredictionKind::Label => Answer::Label(best(&weigh(&raw, &self.weights))),
+            // Six decimals are what services log; the map's ends are the recorded extremes.
+            PredictionKind::Score => {
+                let (low, high) = (self.map.1.first().copied(), self.map.1.last().copied());
+                let score = outputs[0].clamp(low.unwrap_or(f64::MIN), high.unwrap_or(f64::MAX));
+                Answer::Score((score * 1e6).round() / 1e6)
+            }
+            PredictionKind::Label => Answer::Label(best(&outputs)),
             PredictionKind::Probabilities => {
-                let weighed = weigh(&raw, &self.weights);
-                let sum: f64 = weighed.iter().sum();
-                Answer::Probabilities(weighed.iter().map(|v| (v / sum * 1e6).round() / 1e6).collect())
+                let positive: Vec<f64> = outputs.iter().map(|v| v.max(0.0)).collect();
+                let sum: f64 = positive.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+                Answer::Probabilities(positive.iter().map(|v| (v / sum * 1e6).round() / 1e6).collect())
             }
         }
     }
