@@ -4,22 +4,26 @@
 //! * Clients that are flagged or suspicious are left out, and newcomers during an active campaign: what is left is the world. The
 //!   index with everybody in it is reported beside, so that "how much of the drift are the suspects" is a number.
 //! * A feature drifts when its index passes a critical value for the window's effective size *and* a floor on effect size, in
-//!   evaluations that span an hour. The level per look is chosen so that 64 features, two windows and a day of looks together
-//!   alarm by chance about once in a thousand.
+//!   evaluations that span an hour. The level per look is chosen so that all columns, windows and looks of a day together alarm by
+//!   chance about once in a thousand days.
+//! * A change that only newcomers brought waits for a window's length: a campaign moves the index before its members are named.
 //! * Besides the features, the prediction is tested, and its residual against an additive model of the reference, which sees a
 //!   changed concept under unchanged inputs.
+
+pub mod attribution;
 
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
 use crate::event::{EventTime, Prediction};
-use crate::judge::FeatureDrift;
+use crate::judge::{FeatureDrift, SignalValue};
 use crate::reference::{PredictionKind, Reference};
 use crate::signal::additive::Additive;
 use crate::signal::density::Coder;
 use crate::signal::psi::{Clusters, Test};
 use crate::window::clients::SlotRef;
+use attribution::Attribution;
 
 /// Sliding windows of the test, in seconds: two hours to be quick, six to see what is slow.
 const WINDOWS: [i64; 2] = [2 * 3600, 6 * 3600];
@@ -27,6 +31,11 @@ const WINDOWS: [i64; 2] = [2 * 3600, 6 * 3600];
 pub const STEP: i64 = 15 * 60;
 /// Evaluations in a row that must agree: they span an hour, longer than it takes to notice a campaign.
 const PERSISTENCE: u32 = 5;
+/// Share of the effect that callers known from before the long window must show as well. If they do not, the change came with
+/// newcomers: perhaps a campaign whose members are not named yet.
+const SHARED: f64 = 0.25;
+/// Evaluations for which such a change waits: as long as the long window. By then a campaign is named, and new customers are old.
+const NEWCOMERS_WAIT: u32 = 24;
 /// Votes of one client per window.
 const VOTES_EACH: u32 = 8;
 /// Probability of a false drift in a day, over all columns, windows and looks.
@@ -72,7 +81,7 @@ pub struct Drift {
     answers: FxHashMap<u64, (f64, bool)>,
     answer_order: VecDeque<u64>,
     repeats: VecDeque<(EventTime, bool, SlotRef)>,
-    concept: bool,
+    panes: attribution::Panes,
 }
 
 /// Bins of the model's answers.
@@ -90,8 +99,19 @@ pub struct Finding {
     pub drifted: Vec<usize>,
     /// Whether anything is above its critical value without having lasted.
     pub pending: bool,
-    /// Whether answers to repeated rows changed.
-    pub concept: bool,
+    /// Repeated rows whose answers changed, and callers who saw it.
+    pub changed: (usize, usize),
+    /// Columns above their critical value with everybody, and not without the suspects: their work.
+    pub suspects: Vec<usize>,
+}
+
+// === impl Finding ===
+
+impl Finding {
+    /// Whether answers to repeated rows changed, often enough and for several callers.
+    pub fn concept(&self) -> bool {
+        self.changed.0 >= CHANGED_ANSWERS.0 && self.changed.1 >= CHANGED_ANSWERS.1
+    }
 }
 
 // === impl PredictionBins ===
@@ -150,7 +170,7 @@ impl Drift {
             answers: FxHashMap::default(),
             answer_order: VecDeque::new(),
             repeats: VecDeque::new(),
-            concept: false,
+            panes: attribution::Panes::default(),
         }
     }
 
@@ -209,8 +229,13 @@ impl Drift {
         }
     }
 
-    /// Evaluates the windows that end at `now`; `suspect` tells which clients are left out.
-    pub fn evaluate(&mut self, now: EventTime, suspect: impl Fn(SlotRef) -> bool) -> Finding {
+    /// Evaluates the windows that end at `now`; `suspect` tells which clients are left out, `first` when a client was first seen.
+    pub fn evaluate(
+        &mut self,
+        now: EventTime,
+        suspect: impl Fn(SlotRef) -> bool,
+        first: impl Fn(SlotRef) -> Option<EventTime>,
+    ) -> Finding {
         let longest = now.plus_seconds(-WINDOWS[1]);
         let width = self.names.len();
         while self.votes.front().is_some_and(|v| v.at <= longest) {
@@ -218,18 +243,27 @@ impl Drift {
             self.codes.drain(..width);
         }
         self.codes.make_contiguous();
+        self.note_pane(now, &suspect);
         let mut hits = vec![false; width];
+        let mut carried = vec![false; width];
         self.latest.iter_mut().chain(&mut self.latest_all).for_each(|t| *t = None);
         for seconds in WINDOWS {
             let since = now.plus_seconds(-seconds);
             let Some(clean) = self.window(since, &suspect) else { continue };
             let everybody = self.window(since, |_| false);
+            let known = |c: SlotRef| first(c).is_some_and(|t| t <= longest);
+            // Only asked when it matters: it costs as much as the test itself.
+            let candidate =
+                clean.iter().zip(&self.persistent).any(|(t, &p)| p + 1 >= PERSISTENCE && t.is_some_and(|t| self.exceeds(&t)));
+            let established = if candidate { self.window(since, |c| suspect(c) || !known(c)) } else { None };
             for (column, test) in clean.into_iter().enumerate() {
                 let Some(test) = test else { continue };
                 hits[column] |= self.exceeds(&test);
                 // Report the window in which the feature stands out most.
                 if self.latest[column].is_none_or(|t| test.psi - test.expected > t.psi - t.expected) {
                     self.latest[column] = Some(test);
+                    let known = established.as_ref().and_then(|tests| tests[column]);
+                    carried[column] = known.is_some_and(|k| k.psi - k.expected < SHARED * (test.psi - test.expected));
                     self.latest_all[column] = everybody.as_ref().and_then(|all| all[column]);
                 }
             }
@@ -242,18 +276,19 @@ impl Drift {
         }
         let changed: Vec<SlotRef> = self.repeats.iter().filter(|r| r.1 && !suspect(r.2)).map(|r| r.2).collect();
         let clients: std::collections::BTreeSet<SlotRef> = changed.iter().copied().collect();
-        self.concept = changed.len() >= CHANGED_ANSWERS.0 && clients.len() >= CHANGED_ANSWERS.1;
+        let above = |test: Option<Test>| test.is_some_and(|t| self.exceeds(&t));
         Finding {
-            drifted: (0..width).filter(|&c| self.persistent[c] >= PERSISTENCE).collect(),
+            suspects: (0..width).filter(|&c| above(self.latest_all[c]) && !above(self.latest[c])).collect(),
+            drifted: (0..width)
+                .filter(|&c| self.persistent[c] >= if carried[c] { PERSISTENCE + NEWCOMERS_WAIT } else { PERSISTENCE })
+                .collect(),
             pending: self.persistent.iter().any(|&p| p > 0),
-            concept: self.concept,
+            changed: (changed.len(), clients.len()),
         }
     }
 
-    /// Tests of every column over the votes since an instant, at most [`VOTES_EACH`] of a client, the newest.
-    fn window(&self, since: EventTime, skip: impl Fn(SlotRef) -> bool) -> Option<Vec<Option<Test>>> {
-        let width = self.names.len();
-        let (codes, _) = self.codes.as_slices();
+    /// Votes since an instant by client, at most [`VOTES_EACH`] of each, the newest; `None` if there are too few of them.
+    fn by_client(&self, since: EventTime, skip: impl Fn(SlotRef) -> bool) -> Option<Vec<Vec<u32>>> {
         let mut by_client: FxHashMap<SlotRef, (u32, u32)> = FxHashMap::default();
         let mut order: Vec<Vec<u32>> = Vec::new();
         let mut kept = 0;
@@ -274,9 +309,14 @@ impl Drift {
                 kept += 1;
             }
         }
-        if kept < MIN_VOTES {
-            return None;
-        }
+        (kept >= MIN_VOTES).then_some(order)
+    }
+
+    /// Tests of every column over the votes since an instant.
+    fn window(&self, since: EventTime, skip: impl Fn(SlotRef) -> bool) -> Option<Vec<Option<Test>>> {
+        let width = self.names.len();
+        let (codes, _) = self.codes.as_slices();
+        let order = self.by_client(since, skip)?;
         let mut clusters = Clusters::default();
         let column = |column: usize| {
             clusters.clear(self.sizes[column]);
@@ -324,9 +364,29 @@ impl Drift {
         self.figures(std::iter::once(self.names.len() - 2)).pop()
     }
 
-    /// Figures of the columns of a finding.
-    pub fn of(&self, finding: &Finding) -> Vec<FeatureDrift> {
-        self.figures(finding.drifted.iter().copied())
+    /// What a verdict says of a finding: the columns that drifted with the kind of the change; without drift, the columns that
+    /// only suspects move.
+    pub fn reasons(&self, finding: &Finding, kind: Option<Attribution>) -> (Vec<FeatureDrift>, Vec<SignalValue>) {
+        let columns = if finding.drifted.is_empty() { &finding.suspects } else { &finding.drifted };
+        let features = self.figures(columns.iter().copied());
+        let signal = |name, value, reference, evidence| SignalValue { name, value, reference, evidence };
+        let mut signals: Vec<SignalValue> = features
+            .iter()
+            .map(|f| {
+                let psi = if finding.drifted.is_empty() { f.psi } else { f.psi_without_suspects };
+                signal("psi", psi, f.critical, (psi / f.critical.max(1e-9)).max(1.0).ln())
+            })
+            .collect();
+        signals.sort_by(|a, b| b.evidence.total_cmp(&a.evidence));
+        match kind {
+            Some(kind) => signals.extend(kind.signals()),
+            None if columns.is_empty() => {}
+            None => signals.push(signal("vanishes_without_suspects", self.vanishing(columns.iter().copied()), 0.0, 0.0)),
+        }
+        if finding.concept() {
+            signals.insert(0, signal("changed_answers", finding.changed.0 as f64, CHANGED_ANSWERS.0 as f64, 0.0));
+        }
+        (features, signals)
     }
 
     /// Number of features (without prediction and residual).

@@ -98,6 +98,8 @@ pub struct ModelJudge {
     drift_pending: bool,
     drift_quiet: u32,
     drifting: bool,
+    /// Columns that drift (or that suspects move), and the kind of the change, as of the last evaluation.
+    why: (Vec<super::FeatureDrift>, Vec<SignalValue>),
     probing_until: Option<EventTime>,
     said: Option<Finding>,
     queries: u64,
@@ -139,6 +141,7 @@ impl ModelJudge {
             drift_pending: false,
             drift_quiet: 0,
             drifting: false,
+            why: Default::default(),
             probing_until: None,
             said: None,
             queries: 0,
@@ -486,7 +489,7 @@ impl ModelJudge {
         }
         self.population.flagged(at);
         self.probing_until = Some(now.plus_seconds(PROBING_SECONDS));
-        self.say(now, Vec::new(), out);
+        self.say(now, out);
     }
 
     /// A line that speaks of what flagged clients have in common, without naming it yet; `at` is the client that tipped it.
@@ -627,17 +630,22 @@ impl ModelJudge {
                     || (active && newcomer && (evidence >= 4.0 || c.first >= wave))
             })
         };
-        let finding = self.drift.evaluate(now, suspect);
+        let finding = self.drift.evaluate(now, suspect, |at| clients.get(at).map(|c| c.first));
+        let attribution = self.drift.attribute(&finding, now, suspect);
         self.drift_pending = finding.pending;
-        self.drift_quiet = if finding.pending || finding.concept { 0 } else { self.drift_quiet + 1 };
-        let found = !finding.drifted.is_empty() || finding.concept;
+        self.drift_quiet = if finding.pending || finding.concept() { 0 } else { self.drift_quiet + 1 };
+        let found = !finding.drifted.is_empty() || finding.concept();
+        // What is gone as soon as its makers are left out was never the world's doing.
+        let unmasked = !finding.pending && !finding.suspects.is_empty();
+        self.drifting = found || (self.drifting && self.drift_quiet < DRIFT_RELEASE && !unmasked);
+        if found || !self.drifting {
+            self.why = self.drift.reasons(&finding, attribution);
+        }
         if found {
             self.mask(&finding.drifted);
         }
-        self.drifting = found || (self.drifting && self.drift_quiet < DRIFT_RELEASE);
-        let features = if found { self.drift.of(&finding) } else { Vec::new() };
         self.rate_p95 = self.rate_percentile(now);
-        self.say(now, features, out);
+        self.say(now, out);
     }
 
     /// Asks of every suspicious client whether one or two features explain it: then it belongs in the drift test.
@@ -674,7 +682,7 @@ impl ModelJudge {
     }
 
     /// Says what is true of the model now, if it changed.
-    fn say(&mut self, now: EventTime, features: Vec<super::FeatureDrift>, out: &mut Vec<Verdict>) {
+    fn say(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
         let probing = self.probing_until.is_some_and(|until| now < until);
         let finding = match (self.drifting, probing) {
             (false, false) => Finding::Stable,
@@ -686,15 +694,7 @@ impl ModelJudge {
             return;
         }
         self.said = Some(finding);
-        let mut signals: Vec<SignalValue> = features
-            .iter()
-            .map(|f| SignalValue {
-                name: "psi",
-                value: f.psi_without_suspects,
-                reference: f.critical,
-                evidence: (f.psi_without_suspects / f.critical.max(1e-9)).max(1.0).ln(),
-            })
-            .collect();
+        let (features, mut signals) = if finding == Finding::Stable { Default::default() } else { self.why.clone() };
         if probing {
             let flagged = self.clients.iter().filter(|(_, _, c)| c.is_flagged()).count();
             signals.push(SignalValue { name: "flagged_clients", value: flagged as f64, reference: 0.0, evidence: 0.0 });
