@@ -394,3 +394,6 @@ impl Drift {
         self.names.len() - 2
     }
 }
+
+#[cfg(test)]
+mod tests;

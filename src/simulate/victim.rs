@@ -93,6 +93,8 @@ const TREES: usize = 24;
 const CALIBRATION_ROWS: usize = 2000;
 /// Recorded rows whose misses are remembered; looking through them all is what an answer costs, some 50 µs.
 const REMEMBERED_ROWS: usize = 10_000;
+/// A model whose recorded scores repeat this often on average is made of steps, as trees are; its answers are those scores only.
+const STEPS: usize = 4;
 /// Distance in one feature, in units of its spread, beyond which further is no further: one outlier must not choose the neighbour.
 const FAR: f32 = 2.0;
 
@@ -111,6 +113,8 @@ pub struct Surrogate {
     threshold: f64,
     /// Raw outputs, ascending, and the recorded scores at the same positions (score answers only).
     map: (Vec<f64>, Vec<f64>),
+    /// The recorded scores in ascending order, if they are so few that the model must be made of steps; else empty.
+    steps: Vec<f64>,
     /// Factor by class that restores the recorded class shares (labels and probabilities).
     weights: Vec<f64>,
     misses: Misses,
@@ -145,6 +149,7 @@ impl Surrogate {
             kind: reference.prediction.kind,
             threshold: reference.prediction.threshold.unwrap_or_else(|| median(&answers)),
             map: (Vec::new(), Vec::new()),
+            steps: Vec::new(),
             weights: vec![1.0; classes],
             misses: Misses::default(),
         };
@@ -215,6 +220,11 @@ impl Surrogate {
                 i = end;
             }
             self.map = map;
+            let rows = recorded.len();
+            recorded.dedup();
+            if recorded.len() * STEPS <= rows {
+                self.steps = recorded;
+            }
             return;
         }
         // Labels: a few rounds of re-weighting bring the classes' shares to the recorded ones.
@@ -323,6 +333,7 @@ impl Victim for Surrogate {
             PredictionKind::Score => {
                 let (low, high) = (self.map.1.first().copied(), self.map.1.last().copied());
                 let score = outputs[0].clamp(low.unwrap_or(f64::MIN), high.unwrap_or(f64::MAX));
+                let score = if self.misses.miss.is_empty() { score } else { nearest_step(&self.steps, score) };
                 Answer::Score((score * 1e6).round() / 1e6)
             }
             PredictionKind::Label => Answer::Label(best(&outputs)),
@@ -392,6 +403,22 @@ fn median(values: &[f64]) -> f64 {
     let mut finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
     finite.sort_by(f64::total_cmp);
     finite.get(finite.len() / 2).copied().unwrap_or(0.5)
+}
+
+/// The step nearest to a score; the score itself if there are none.
+fn nearest_step(steps: &[f64], score: f64) -> f64 {
+    let above = steps.partition_point(|&s| s < score);
+    match (above.checked_sub(1).and_then(|i| steps.get(i)), steps.get(above)) {
+        (Some(&low), Some(&high)) => {
+            if score - low <= high - score {
+                low
+            } else {
+                high
+            }
+        }
+        (Some(&only), None) | (None, Some(&only)) => only,
+        (None, None) => score,
+    }
 }
 
 fn weigh(raw: &[f64], weights: &[f64]) -> Vec<f64> {

@@ -1,0 +1,197 @@
+//! What the drift test promises, on rows of a shipped profile: it minds the world and not who asks, holds for changed answers as
+//! for changed inputs, and says what kind of change it saw.
+
+use super::*;
+use crate::event::Cell;
+use crate::hash::mix2;
+use crate::signal::density::Codes;
+
+/// Callers of the little world.
+const CALLERS: u32 = 80;
+/// Evaluations that span the first day.
+const DAY: i64 = 96;
+
+struct World {
+    reference: Reference,
+    coder: Coder,
+    drift: Drift,
+    codes: Codes,
+    draws: u64,
+}
+
+fn at(step: i64) -> EventTime {
+    EventTime::from_micros(1_772_409_600_000_000).plus_seconds(step * STEP)
+}
+
+fn caller(slot: u32) -> SlotRef {
+    SlotRef { slot, generation: 1 }
+}
+
+impl World {
+    fn new() -> Self {
+        let path = format!("{}/models/magic/reference.json", env!("CARGO_MANIFEST_DIR"));
+        let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
+        let coder = Coder::new(&reference);
+        Self { drift: Drift::new(&reference, &coder), coder, reference, codes: Codes::default(), draws: 0 }
+    }
+
+    /// A caller sends a recorded row, changed on the way.
+    fn send(&mut self, step: i64, slot: u32, change: &dyn Fn(&mut Vec<Cell>, &mut f64)) {
+        self.draws += 1;
+        let i = (mix2(self.draws, u64::from(slot)) % self.reference.sample.len() as u64) as usize;
+        let (mut row, mut answer) = (self.reference.sample[i].clone(), self.reference.sample_predictions[i].value());
+        change(&mut row, &mut answer);
+        self.coder.encode(&row, &mut self.codes);
+        self.drift.vote(at(step).plus_seconds(-1), caller(slot), &self.codes.coarse, Prediction::Score(answer));
+    }
+
+    /// Everybody in `slots` sends one row in the step that ends at `step`.
+    fn everybody(&mut self, step: i64, slots: std::ops::Range<u32>, change: &dyn Fn(&mut Vec<Cell>, &mut f64)) {
+        slots.for_each(|slot| self.send(step, slot, change));
+    }
+
+    fn evaluate(&mut self, step: i64, suspect: impl Fn(SlotRef) -> bool + Copy, newcomers_at: i64) -> Finding {
+        self.drift.evaluate(at(step), suspect, |c| Some(if c.slot < CALLERS { at(0) } else { at(newcomers_at) }))
+    }
+
+    /// A calm stretch of evaluations, in which nothing may be said.
+    fn calm(&mut self, steps: std::ops::Range<i64>) {
+        for step in steps {
+            self.everybody(step, 0..CALLERS, &|_, _| {});
+            let finding = self.evaluate(step, |_| false, 0);
+            assert!(finding.drifted.is_empty() && !finding.concept(), "calm, and {finding:?}");
+        }
+    }
+
+    /// Steps from `from` on until something is said, at most a day.
+    fn until_said(&mut self, from: i64, suspect: impl Fn(SlotRef) -> bool + Copy, act: &dyn Fn(&mut Self, i64)) -> (i64, Finding) {
+        for step in from..from + DAY {
+            act(self, step);
+            let finding = self.evaluate(step, suspect, from);
+            if !finding.drifted.is_empty() {
+                return (step - from, finding);
+            }
+        }
+        (DAY, Finding::default())
+    }
+}
+
+fn unit(row: &mut Vec<Cell>, _: &mut f64) {
+    row[0] = Cell::number(row[0].value() * 2.0);
+}
+
+#[test]
+fn a_change_of_all_callers_is_said_within_two_hours_with_its_kind() {
+    let mut world = World::new();
+    world.calm(0..DAY + 8);
+    let nobody = |_: SlotRef| false;
+    let (steps, finding) = world.until_said(DAY + 8, nobody, &|w, step| w.everybody(step, 0..CALLERS, &unit));
+    assert!(steps <= 8 && finding.drifted.contains(&0), "after {steps} steps: {finding:?}");
+    let kind = world.drift.attribute(&finding, at(DAY + 8 + steps), nobody).unwrap();
+    assert!(kind.quarters.is_some_and(|q| q <= 2), "sudden: {kind:?}");
+    assert!(kind.moved.0 * 3 > kind.moved.1 * 2 && kind.moved.1 == CALLERS as usize, "broad: {kind:?}");
+    assert!(kind.vanishes < 0.05, "nobody to blame: {kind:?}");
+    let (yesterday, reference) = kind.yesterday.unwrap();
+    assert!(yesterday > 0.5 * reference, "yesterday was different: {kind:?}");
+}
+
+#[test]
+fn a_slow_change_is_told_from_a_sudden_one() {
+    let mut world = World::new();
+    world.calm(0..24);
+    let nobody = |_: SlotRef| false;
+    let slowly = |w: &mut World, step: i64| {
+        let factor = 1.0 + (step - 24) as f64 / 40.0;
+        w.everybody(step, 0..CALLERS, &|row, _| row[0] = Cell::number(row[0].value() * factor));
+    };
+    let (steps, _) = world.until_said(24, nobody, &slowly);
+    // Some hours later the slope is long enough to be seen as one.
+    let later = 24 + steps.max(24);
+    let mut finding = Finding::default();
+    for step in 24 + steps + 1..=later + 8 {
+        slowly(&mut world, step);
+        finding = world.evaluate(step, nobody, 0);
+    }
+    let kind = world.drift.attribute(&finding, at(later + 8), nobody).unwrap();
+    assert!(kind.quarters.is_some_and(|q| q >= 12), "{kind:?}");
+}
+
+#[test]
+fn one_caller_has_no_more_than_eight_votes_however_much_he_sends() {
+    let mut world = World::new();
+    world.calm(0..12);
+    for step in 12..36 {
+        world.everybody(step, 0..CALLERS, &|_, _| {});
+        (0..200).for_each(|_| world.send(step, 7, &unit));
+        let finding = world.evaluate(step, |_| false, 0);
+        assert!(finding.drifted.is_empty() && !finding.pending, "{finding:?}");
+    }
+}
+
+#[test]
+fn what_only_suspects_move_is_no_drift_and_its_share_is_known() {
+    let mut world = World::new();
+    world.calm(0..12);
+    let suspect = |c: SlotRef| c.slot >= CALLERS;
+    let mut finding = Finding::default();
+    for step in 12..24 {
+        world.everybody(step, 0..CALLERS, &|_, _| {});
+        world.everybody(step, CALLERS..CALLERS + 40, &unit);
+        finding = world.evaluate(step, suspect, 0);
+        assert!(finding.drifted.is_empty(), "{finding:?}");
+    }
+    assert_eq!(finding.suspects, [0], "seen all the same");
+    let (features, signals) = world.drift.reasons(&finding, None);
+    assert!(features[0].psi > features[0].critical && features[0].psi_without_suspects < features[0].critical, "{features:?}");
+    assert!(signals.iter().any(|s| s.name == "vanishes_without_suspects" && s.value > 0.8), "{signals:?}");
+}
+
+#[test]
+fn a_change_that_newcomers_bring_waits_until_they_are_known() {
+    let mut world = World::new();
+    world.calm(0..30);
+    let (steps, finding) = world.until_said(30, |_| false, &|w, step| {
+        w.everybody(step, 0..CALLERS, &|_, _| {});
+        w.everybody(step, CALLERS..CALLERS + 60, &unit);
+    });
+    assert!((16..40).contains(&steps) && finding.drifted.contains(&0), "after {steps} steps: {finding:?}");
+}
+
+#[test]
+fn other_answers_to_the_same_inputs_are_drift_of_the_answers_alone() {
+    let mut world = World::new();
+    world.calm(0..12);
+    let (steps, finding) = world.until_said(12, |_| false, &|w, step| {
+        // Every other answer is turned round: the shares of answers stay near what they were, their meaning does not.
+        w.everybody(step, 0..CALLERS, &|row, answer| {
+            if row[1].value().to_bits() % 2 == 0 {
+                *answer = 1.0 - *answer;
+            }
+        });
+    });
+    let columns = world.drift.width();
+    assert!(steps <= 12 && finding.drifted.iter().all(|&c| c >= columns), "after {steps} steps: {finding:?}");
+    assert!(finding.drifted.contains(&(columns + 1)), "given the features: {finding:?}");
+}
+
+#[test]
+fn repeated_rows_with_other_answers_are_concept_drift_unless_one_caller_alone_says_so() {
+    let mut world = World::new();
+    let repeat = |world: &mut World, callers: u32, step: i64, score: f64| {
+        for row in 0..10_u64 {
+            for slot in 0..callers {
+                world.drift.answer(at(step), caller(slot), row, Prediction::Score(score));
+            }
+        }
+    };
+    repeat(&mut world, 1, 0, 0.2);
+    repeat(&mut world, 1, 1, 0.6);
+    assert!(!world.evaluate(2, |_| false, 0).concept(), "one caller");
+    let mut world = World::new();
+    (0..4).for_each(|step| repeat(&mut world, 6, step, 0.2));
+    assert_eq!(world.evaluate(4, |_| false, 0).changed, (0, 0), "the same answers");
+    (0..10_u64).for_each(|row| {
+        world.drift.answer(at(5), caller(row as u32 % 6), row, Prediction::Score(0.6));
+    });
+    assert!(world.evaluate(6, |_| false, 0).concept());
+}
