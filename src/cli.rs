@@ -62,7 +62,7 @@ pub struct Cli {
 pub enum Command {
     /// Learn a reference profile from training rows.
     Fit(fit::Args),
-    /// Verify, show or sign a reference profile.
+    /// Verify, show, calibrate or sign a reference profile.
     Reference(reference::Args),
     /// Judge a log file in event time; the same engine as `run`, and the same bytes every time.
     Replay(replay::Args),

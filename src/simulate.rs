@@ -10,6 +10,7 @@
 //! [`truth`] states what was done in the format that `score.py` of the recorded traces reads.
 
 pub mod attack;
+pub mod calibration;
 pub mod callers;
 pub mod delivery;
 pub mod drift;

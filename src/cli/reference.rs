@@ -1,9 +1,12 @@
-//! `tripline reference`: verify, show or sign a reference profile.
+//! `tripline reference`: verify, show, calibrate or sign a reference profile.
 
 use std::path::{Path, PathBuf};
 
+use indicatif::ProgressBar;
+
 use super::{Exit, Failure, describe, keys, output};
 use crate::reference::{Reference, ReferenceError, sign};
+use crate::simulate::calibration::{self, Line, Plan};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -11,7 +14,8 @@ Examples:
   openssl pkey -in tripline.pem -pubout -out tripline.pub   and its public half
   tripline reference sign models/adult/reference.json --key tripline.pem
   tripline reference verify models/adult/reference.json --public-key tripline.pub
-  tripline reference show models/adult/reference.json";
+  tripline reference show models/adult/reference.json
+  tripline reference calibrate models/adult/reference.json  how often the drift test alarms when nothing drifts";
 
 /// Largest profile in bytes; 200 features with the default sample take a tenth of it.
 const MAX_PROFILE: u64 = 256 << 20;
@@ -49,6 +53,27 @@ enum Action {
         #[arg(long)]
         markdown: bool,
     },
+    /// Measure how often the drift test alarms on windows drawn from the profile itself, where nothing drifts.
+    Calibrate {
+        /// The profile.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Windows drawn for each line of the table. Lines with several rows a caller draw fewer where that takes too long.
+        #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        windows: u64,
+        /// Seed; the same seed gives the same table.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How much one caller's rows resemble each other (intra-class correlation), above 0 and below 1.
+        #[arg(long, default_value_t = 0.1, value_parser = correlation)]
+        correlation: f64,
+        /// As JSON, for scripts.
+        #[arg(long, conflicts_with = "markdown")]
+        json: bool,
+        /// As a Markdown table.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Sign a profile with an Ed25519 key.
     Sign {
         /// The profile.
@@ -72,6 +97,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     match args.action {
         Action::Verify { file, public_key } => verify(&file, &public_key),
         Action::Show { file, json, markdown } => show(&file, json, markdown),
+        Action::Calibrate { file, windows, seed, correlation, json, markdown } => {
+            calibrate(&file, &Plan { windows, seed, correlation }, json, markdown)
+        }
         Action::Sign { file, key, output } => sign_file(&file, key.as_deref(), output.as_deref().unwrap_or(&file)),
     }
 }
@@ -123,6 +151,67 @@ fn show(file: &Path, json: bool, markdown: bool) -> Result<(), Failure> {
         _ => describe::text(&reference),
     };
     output::print(&text)
+}
+
+fn correlation(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
+        _ => Err("must be a number above 0 and below 1".to_owned()),
+    }
+}
+
+fn calibrate(file: &Path, plan: &Plan, json: bool, markdown: bool) -> Result<(), Failure> {
+    let reference = load(file)?;
+    let lines = calibration::ROWS.len() + calibration::CLUSTERED_ROWS.len();
+    // Hidden unless standard error is a terminal.
+    let bar = ProgressBar::new(lines as u64).with_message("lines");
+    let table = calibration::run(&reference, plan, &|done| bar.set_position(done as u64));
+    bar.finish_and_clear();
+    if table.is_empty() {
+        let message = format!("{}: every column of the profile has one value only; there is nothing to test", file.display());
+        return Err(Failure::new(Exit::Data, message));
+    }
+    if json {
+        let text = serde_json::to_string_pretty(&table).map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
+        return output::print(&(text + "\n"));
+    }
+    let columns = reference.features.len() + 1;
+    let mut text = format!(
+        "False alarms of the drift test in percent, on windows drawn from the profile of '{}' ({columns} columns, over again up to 100).\n\
+         Nominal is 1 %, for one column and for the most significant of several; ± is one standard error. The last column is\n\
+         what the engine asks of one look: a level of {:.0e} for one column, and an effect that matters.\n\n",
+        reference.model,
+        crate::judge::drift::level(100)
+    );
+    let head = ["rows", "callers", "N/N_eff", "1 column", "10 columns", "32 columns", "100 columns", "as used"].map(String::from);
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(table.iter().map(|line| cells(line, plan))).collect();
+    for (nth, row) in rows.iter().enumerate() {
+        if markdown {
+            text.push_str(&format!("| {} |\n", row.join(" | ")));
+            if nth == 0 {
+                text.push_str("|---:|---|---:|---:|---:|---:|---:|---:|\n");
+            }
+        } else {
+            let [a, b, c, d, e, f, g, h] = row;
+            text.push_str(&format!("{a:>9}  {b:<14}  {c:>7}  {d:>12}  {e:>12}  {f:>12}  {g:>12}  {h:>12}\n"));
+        }
+    }
+    output::print(&text)
+}
+
+fn cells(line: &Line, plan: &Plan) -> [String; 8] {
+    let percent = |share: &calibration::Share| format!("{:.2} ± {:.2}", share.rate() * 100.0, share.error() * 100.0);
+    let [one, ten, more, most] = &line.nominal;
+    [
+        crate::report::words::count(line.rows),
+        if line.clustered { format!("1–8 rows, {}", plan.correlation) } else { "1 row each".to_owned() },
+        format!("{:.2}", line.design_effect),
+        percent(one),
+        percent(ten),
+        percent(more),
+        percent(most),
+        format!("{} of {}", line.as_used.alarms, line.as_used.trials),
+    ]
 }
 
 fn sign_file(file: &Path, key: Option<&Path>, destination: &Path) -> Result<(), Failure> {

@@ -156,7 +156,7 @@ impl Drift {
         let columns = names.len();
         Self {
             names,
-            level: LEVEL_PER_DAY / (columns as f64 * WINDOWS.len() as f64 * LOOKS),
+            level: level(columns),
             sizes: counts.iter().map(Vec::len).collect(),
             reference: counts,
             prediction,
@@ -335,7 +335,7 @@ impl Drift {
     }
 
     fn exceeds(&self, test: &Test) -> bool {
-        test.p <= self.level && test.psi - test.expected >= EFFECT
+        exceeds(test, self.level)
     }
 
     /// Current figures of the columns for which `keep` says so.
@@ -393,6 +393,16 @@ impl Drift {
     pub fn width(&self) -> usize {
         self.names.len() - 2
     }
+}
+
+/// Level of one look at one of `columns` columns in one window.
+pub fn level(columns: usize) -> f64 {
+    LEVEL_PER_DAY / (columns.max(1) as f64 * WINDOWS.len() as f64 * LOOKS)
+}
+
+/// Whether a window drifts at a level: it is no chance, and it matters.
+pub fn exceeds(test: &Test, level: f64) -> bool {
+    test.p <= level && test.psi - test.expected >= EFFECT
 }
 
 #[cfg(test)]

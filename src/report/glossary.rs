@@ -1,7 +1,7 @@
 //! The words of the report, explained to somebody who sees them for the first time.
 
 /// Terms with their meaning, in the order in which a reader meets them.
-pub const TERMS: [(&str, &str); 15] = [
+pub const TERMS: [(&str, &str); 18] = [
     ("Stable", "Callers and values look as they did when the reference was made."),
     (
         "Drift",
@@ -34,6 +34,18 @@ pub const TERMS: [(&str, &str); 15] = [
     (
         "Without suspects",
         "The PSI when the suspects' queries are left out. If it falls below what chance explains, the suspects made the shift, not the world.",
+    ),
+    (
+        "Sudden, gradual",
+        "How long the change took, from the ramp that fits the quarters of an hour best. Up to an hour is sudden: a release, a new unit, a campaign. Longer is gradual: the world itself.",
+    ),
+    (
+        "Broad, concentrated",
+        "How many callers moved: those whose own rows are likelier now than under the reference. A third or more is broad. A change of few callers is a partial roll-out, or somebody's doing.",
+    ),
+    (
+        "Vanishes without the suspects",
+        "The share of the shift that is gone when the suspects' queries are left out. Near 100 %, they made it; near 0 %, the world did.",
     ),
     (
         "Distance",

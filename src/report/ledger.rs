@@ -23,6 +23,8 @@ pub struct Ledger {
     pub campaigns: BTreeMap<String, Subject>,
     /// Features that drifted at some time, with the values when the index was highest.
     pub drifted: BTreeMap<String, Drifted>,
+    /// Signals of the first verdict that spoke of drift: what kind of change it was.
+    pub change: Vec<SignalValue>,
     /// Subjects and changes beyond the bounds.
     pub left_out: u64,
 }
@@ -116,6 +118,9 @@ impl Ledger {
         }
         if !matches!(verdict.verdict, Finding::Drift | Finding::DriftAndProbing) {
             return;
+        }
+        if self.change.is_empty() {
+            self.change.clone_from(&verdict.signals);
         }
         for feature in &verdict.features {
             let drifted = self.drifted.entry(feature.name.clone());

@@ -251,6 +251,9 @@ fn sentence(model: &ModelTally, finding: Finding) -> String {
             words::counted(drifted, "feature", "features")
         ));
     }
+    if let Some(change) = words::change(&ledger.change) {
+        said.push(format!("The change is {change}."));
+    }
     if finding == Finding::Stable {
         said.push("Callers and values look as they did when the reference was made.".to_owned());
     }

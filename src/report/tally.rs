@@ -251,6 +251,9 @@ impl fmt::Display for ModelTally {
                 writeln!(f, "  {label:<10} seen from {} UTC on", words::minute(since))?;
             }
         }
+        if let Some(change) = words::change(&ledger.change) {
+            writeln!(f, "  change     {change}")?;
+        }
         if let Some(mismatch) = self.mismatch() {
             writeln!(f, "  note       {mismatch}")?;
         }

@@ -113,7 +113,14 @@ fn verdicts(model: &str) -> Vec<Verdict> {
         account,
         campaign,
         verdict(model, Scope::Model, Finding::Probing, 900),
-        Verdict { features: vec![drift(0.3, 0.04, 0.01)], ..verdict(model, Scope::Model, Finding::DriftAndProbing, 1200) },
+        Verdict {
+            features: vec![drift(0.3, 0.04, 0.01)],
+            signals: vec![
+                SignalValue { name: "vanishes_without_suspects", value: 0.96, reference: 0.0, evidence: 0.0 },
+                SignalValue { name: "moved_callers", value: 3.0, reference: 40.0, evidence: 0.0 },
+            ],
+            ..verdict(model, Scope::Model, Finding::DriftAndProbing, 1200)
+        },
         Verdict { features: vec![drift(0.2, 0.04, 0.01)], ..verdict(model, Scope::Model, Finding::Drift, 1800) },
     ]
 }
@@ -145,6 +152,7 @@ fn the_summary_says_who_what_why_and_since_when() {
         "boundary walk, 99.9 % sure after 9 queries, since 2026-03-02 09:05",
         "because: rare or impossible values",
         "vanishes without the suspects",
+        "change     concentrated: 3 of 40 callers moved; 96 % of it vanishes without the suspects",
         "1 group of callers",
         "not_json, first in line 1",
     ] {

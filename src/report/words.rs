@@ -1,7 +1,7 @@
 //! Plain words for what the engine names in one word: families, statistics, findings; and numbers as people write them.
 
 use crate::event::EventTime;
-use crate::judge::{Family, Finding};
+use crate::judge::{Family, Finding, SignalValue};
 
 /// A family of probing in a word or two, for tables.
 pub fn family(family: Family) -> &'static str {
@@ -46,6 +46,11 @@ pub fn signal(name: &str) -> String {
         "off_hours_share" | "off_hours" => "share of queries at night",
         "feature_entropy" | "entropy" => "variety of the feature values (entropy)",
         "psi" => "shift of the feature distributions (PSI)",
+        "vanishes_without_suspects" => "share of the shift that vanishes without the suspects",
+        "moved_callers" => "callers whose own rows moved, of all in the window",
+        "change_quarters" => "quarters of an hour that the change took (0 is a step)",
+        "psi_same_hour_yesterday" => "shift against the same hour of yesterday (PSI)",
+        "changed_answers" => "repeated rows whose answers changed",
         "prediction_psi" => "shift of the model's answers (PSI)",
         "broken_dependence" => "impossible combinations of features (share of rows)",
         "worst_pairs" => "pairs of values that never meet (share of rows)",
@@ -77,6 +82,38 @@ pub fn reason(name: &str) -> String {
         words.truncate(unit);
     }
     words
+}
+
+/// What kind of change a verdict of drift speaks of, in a line; `None` if its signals do not say.
+pub fn change(signals: &[SignalValue]) -> Option<String> {
+    let find = |name: &str| signals.iter().find(|signal| signal.name == name);
+    let mut said = Vec::new();
+    let pace = find("change_quarters").map(|quarters| match quarters.value {
+        // What took no longer than an hour is a step to a person.
+        steps if steps <= quarters.reference => "sudden".to_owned(),
+        steps => format!("gradual over {}", duration(steps * 900.0)),
+    });
+    let moved = find("moved_callers").filter(|moved| moved.reference > 0.0).map(|moved| {
+        // In a change of everybody's rows most callers move; a third is between a roll-out to a tenth and that.
+        let width = if moved.value * 3.0 >= moved.reference { "broad" } else { "concentrated" };
+        (width, format!("{:.0} of {:.0} callers moved", moved.value, moved.reference))
+    });
+    match (pace, moved) {
+        (Some(pace), Some((width, callers))) => said.push(format!("{pace}, {width}: {callers}")),
+        (None, Some((width, callers))) => said.push(format!("{width}: {callers}")),
+        (Some(pace), None) => said.push(pace),
+        (None, None) => {}
+    }
+    if let Some(share) = find("vanishes_without_suspects").filter(|share| share.value >= 0.005) {
+        said.push(format!("{} of it vanishes without the suspects", percent(share.value)));
+    }
+    if find("psi_same_hour_yesterday").is_some_and(|hour| hour.value * 2.0 < hour.reference) {
+        said.push("much the same at this hour yesterday".to_owned());
+    }
+    if let Some(answers) = find("changed_answers") {
+        said.push(format!("{:.0} repeated rows got other answers", answers.value));
+    }
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 /// A finding on a model, as a headline.
@@ -212,6 +249,23 @@ mod tests {
     fn what_is_not_certain_does_not_read_as_certain() {
         assert_eq!(percent(0.999_999_999), "99.999 %");
         assert_eq!(percent(0.000_05), "0.005 %");
+    }
+
+    #[test]
+    fn a_change_is_told_in_one_line() {
+        let signal = |name, value, reference| SignalValue { name, value, reference, evidence: 0.0 };
+        let world = [
+            signal("vanishes_without_suspects", 0.02, 0.0),
+            signal("moved_callers", 83.0, 90.0),
+            signal("change_quarters", 1.0, 4.0),
+        ];
+        assert_eq!(change(&world).unwrap(), "sudden, broad: 83 of 90 callers moved; 2 % of it vanishes without the suspects");
+        let slow = [signal("moved_callers", 9.0, 90.0), signal("change_quarters", 16.0, 4.0), signal("changed_answers", 12.0, 8.0)];
+        assert_eq!(
+            change(&slow).unwrap(),
+            "gradual over 4 h, concentrated: 9 of 90 callers moved; 12 repeated rows got other answers"
+        );
+        assert_eq!(change(&[]), None);
     }
 
     #[test]

@@ -129,6 +129,10 @@ struct Misses {
     scale: Vec<f32>,
     /// Recorded answer less the model's, by row and output.
     miss: Vec<Vec<f64>>,
+    /// Recorded score by row, if the recorded model is made of steps; else empty.
+    step: Vec<f64>,
+    /// Root mean square of the misses.
+    usual: f64,
 }
 
 // === impl Surrogate ===
@@ -260,7 +264,12 @@ impl Surrogate {
             let scaled = misses.scaled(row);
             misses.rows.extend(scaled);
             misses.miss.push(miss);
+            if !self.steps.is_empty() {
+                misses.step.push(answer);
+            }
         }
+        let squares: f64 = misses.miss.iter().flatten().map(|m| m * m).sum();
+        misses.usual = (squares / misses.miss.len().max(1) as f64).sqrt();
         self.misses = misses;
     }
 
@@ -296,8 +305,15 @@ impl Misses {
         row.iter().zip(&self.scale).map(|(cell, &scale)| cell.value() as f32 * if scale > 0.0 { scale } else { 1.0 }).collect()
     }
 
-    /// Miss of the nearest recorded row; `None` if nothing is remembered.
-    fn nearest(&self, row: &[Cell]) -> Option<&[f64]> {
+    /// The recorded score of a near row, if the model is made of steps and does not know that a new score lies on another step:
+    /// moves within twice its usual miss are not news.
+    fn stay(&self, near: Option<usize>, score: f64) -> Option<f64> {
+        let recorded = self.step.get(near?)?;
+        ((score - recorded).abs() <= 2.0 * self.usual).then_some(*recorded)
+    }
+
+    /// The nearest recorded row; `None` if nothing is remembered.
+    fn nearest(&self, row: &[Cell]) -> Option<usize> {
         let row = self.scaled(row);
         let mut best = (f32::INFINITY, 0);
         for (i, known) in self.rows.chunks_exact(self.scale.len().max(1)).enumerate() {
@@ -318,14 +334,15 @@ impl Misses {
                 best = (distance, i);
             }
         }
-        self.miss.get(best.1).map(Vec::as_slice)
+        (!self.miss.is_empty()).then_some(best.1)
     }
 }
 
 impl Victim for Surrogate {
     fn answer(&self, row: &[Cell]) -> Answer {
         let mut outputs = self.outputs(row);
-        if let Some(miss) = self.misses.nearest(row) {
+        let near = self.misses.nearest(row);
+        if let Some(miss) = near.and_then(|i| self.misses.miss.get(i)) {
             outputs.iter_mut().zip(miss).for_each(|(output, miss)| *output += miss);
         }
         match self.kind {
@@ -333,7 +350,7 @@ impl Victim for Surrogate {
             PredictionKind::Score => {
                 let (low, high) = (self.map.1.first().copied(), self.map.1.last().copied());
                 let score = outputs[0].clamp(low.unwrap_or(f64::MIN), high.unwrap_or(f64::MAX));
-                let score = if self.misses.miss.is_empty() { score } else { nearest_step(&self.steps, score) };
+                let score = self.misses.stay(near, score).unwrap_or_else(|| nearest_step(&self.steps, score));
                 Answer::Score((score * 1e6).round() / 1e6)
             }
             PredictionKind::Label => Answer::Label(best(&outputs)),

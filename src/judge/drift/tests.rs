@@ -36,7 +36,7 @@ impl World {
     }
 
     /// A caller sends a recorded row, changed on the way.
-    fn send(&mut self, step: i64, slot: u32, change: &dyn Fn(&mut Vec<Cell>, &mut f64)) {
+    fn send(&mut self, step: i64, slot: u32, change: &dyn Fn(&mut [Cell], &mut f64)) {
         self.draws += 1;
         let i = (mix2(self.draws, u64::from(slot)) % self.reference.sample.len() as u64) as usize;
         let (mut row, mut answer) = (self.reference.sample[i].clone(), self.reference.sample_predictions[i].value());
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// Everybody in `slots` sends one row in the step that ends at `step`.
-    fn everybody(&mut self, step: i64, slots: std::ops::Range<u32>, change: &dyn Fn(&mut Vec<Cell>, &mut f64)) {
+    fn everybody(&mut self, step: i64, slots: std::ops::Range<u32>, change: &dyn Fn(&mut [Cell], &mut f64)) {
         slots.for_each(|slot| self.send(step, slot, change));
     }
 
@@ -76,7 +76,7 @@ impl World {
     }
 }
 
-fn unit(row: &mut Vec<Cell>, _: &mut f64) {
+fn unit(row: &mut [Cell], _: &mut f64) {
     row[0] = Cell::number(row[0].value() * 2.0);
 }
 
