@@ -31,8 +31,8 @@ const WINDOWS: [i64; 2] = [2 * 3600, 6 * 3600];
 pub const STEP: i64 = 15 * 60;
 /// Evaluations in a row that must agree: they span an hour, longer than it takes to notice a campaign.
 const PERSISTENCE: u32 = 5;
-/// Share of the effect that callers known from before the long window must show as well. If they do not, the change came with
-/// newcomers: perhaps a campaign whose members are not named yet.
+/// Share of the effect that callers must show who were known a long window before it began. If they do not, the change came
+/// with newcomers: perhaps a campaign whose members are not named yet.
 const SHARED: f64 = 0.25;
 /// Evaluations for which such a change waits: as long as the long window. By then a campaign is named, and new customers are old.
 const NEWCOMERS_WAIT: u32 = 24;
@@ -251,11 +251,17 @@ impl Drift {
             let since = now.plus_seconds(-seconds);
             let Some(clean) = self.window(since, &suspect) else { continue };
             let everybody = self.window(since, |_| false);
-            let known = |c: SlotRef| first(c).is_some_and(|t| t <= longest);
             // Only asked when it matters: it costs as much as the test itself.
-            let candidate =
-                clean.iter().zip(&self.persistent).any(|(t, &p)| p + 1 >= PERSISTENCE && t.is_some_and(|t| self.exceeds(&t)));
-            let established = if candidate { self.window(since, |c| suspect(c) || !known(c)) } else { None };
+            let lasted = clean
+                .iter()
+                .zip(&self.persistent)
+                .filter(|(t, p)| **p + 1 >= PERSISTENCE && t.is_some_and(|t| self.exceeds(&t)))
+                .map(|(_, p)| *p)
+                .max();
+            let established = lasted.and_then(|steps| {
+                let before = longest.plus_seconds(-STEP * i64::from(steps.min(PERSISTENCE + NEWCOMERS_WAIT)));
+                self.window(since, |c| suspect(c) || first(c).is_none_or(|t| t > before))
+            });
             for (column, test) in clean.into_iter().enumerate() {
                 let Some(test) = test else { continue };
                 hits[column] |= self.exceeds(&test);
