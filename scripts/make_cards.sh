@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# make_cards.sh TRIPLINE: bring the drill's section of every models/<name>/CARD.md up to date. `make cards` calls it; it takes
-# some minutes. The tests say when it is needed: after a change of a profile, of a log, of the drill or of the judge.
+# make_cards.sh TRIPLINE: bring the drill's section of every models/<name>/CARD.md up to date, and the drill that the README
+# shows. `make cards` calls it; it takes some minutes. The tests say when it is needed: after a change of a profile, of a log, of the drill or of the judge.
 #
 # adult and flights are drilled on the recorded calm cuts in tests/data. No calm recording of magic exists, so its callers are
 # simulated over its own profile; the card says so.
@@ -20,3 +20,15 @@ adult|tests/data/01_stable_adult/events.jsonl.zst|tests/data/01_stable_adult
 flights|tests/data/02_stable_flights_mobile/events.jsonl.zst|tests/data/02_stable_flights_mobile
 magic|$work/magic.jsonl|a simulated day (seed 7) of callers drawn from the profile
 LOGS
+
+# The README's drill, as its reader would type it.
+command=$(sed -n 's:^    tripline drill ::p' README.md | sed "s:/tmp/:$work/:g")
+# shellcheck disable=SC2086 # words of a command line
+"$tripline" drill $command | sed -n '/^  attack /,/^$/p' | sed '/^$/d; s/^/    /' > "$work/table"
+awk -v table="$work/table" '
+  /^      attack / { while ((getline line < table) > 0) print line; skip = 1; next }
+  skip && /^$/ { skip = 0 }
+  !skip { print }
+' README.md > "$work/README.md"
+cat "$work/README.md" > README.md
+echo README.md

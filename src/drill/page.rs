@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::calibration::{Calibration, Rate, small};
 use super::outcome::{Line, Outcome, detectable};
 use super::picture;
-use super::statistics::Quantile;
+use super::statistics::{Quantile, proportion};
 use super::table::{fraction, interval, number, whole};
 use super::trial::Trial;
 use crate::report::page::{POLICY, STYLE};
@@ -69,8 +69,8 @@ fn head(outcome: &Outcome, log: &str) -> Markup {
                 p.say { (words::count(power.of)) " of " (words::count(power.among)) " planted attacks were found" }
                 p { "With 95 % confidence that is " (interval(power)) " of attacks like these on traffic like this. "
                     @match outcome.all.queries_median.value {
-                        Some(queries) => { "Half of them were found within " (whole(queries)) " queries. " }
-                        None => { "Fewer than half of them were found. " }
+                        Some(queries) => { "Half of all were found within " (whole(queries)) " queries. " }
+                        None => { "Fewer than half were found. " }
                     }
                     @if outcome.all.accused == 0 { "Nobody honest was accused because of them." }
                     @else { "In " (fraction(outcome.all.false_alarms)) " trials somebody honest was accused because of them." }
@@ -85,7 +85,7 @@ fn head(outcome: &Outcome, log: &str) -> Markup {
 }
 
 fn found(outcome: &Outcome) -> Markup {
-    let about = &outcome.log;
+    let (about, repeats) = (&outcome.log, u64::from(outcome.drill.repeats));
     html! {
         section #found {
             h2 { "What is found" }
@@ -103,7 +103,10 @@ fn found(outcome: &Outcome) -> Markup {
                 li { i style="background:var(--drift-soft)" {} "half or more" }
                 li { i style="background:var(--probing-soft)" {} "fewer than half" }
             }
-            p.note { (outcome.drill.repeats) " trials a field are few: 5 of 5 still leaves room for a power of 48 %. The sums below say more." }
+            p.note {
+                "A field has " (words::counted(repeats, "trial", "trials")) ", which is little: " (repeats) " of " (repeats)
+                " still leaves room for a power of " (words::percent(proportion(repeats, repeats).low)) ". The sums below say more."
+            }
         }
     }
 }

@@ -319,14 +319,5 @@ fn the_readmes_drill_finds_what_the_readme_shows() {
         said.lines().skip_while(|line| !line.starts_with("  attack ")).take_while(|line| !line.is_empty()).collect();
     assert!(table.len() > 1, "the drill shows no table of attacks:\n{said}");
     let table: String = table.iter().map(|line| format!("    {line}\n")).collect();
-    if std::env::var_os("TRIPLINE_UPDATE").is_some() {
-        let from = readme.find("      attack ").expect("a table of attacks in the README");
-        let to = from + readme[from..].find("\n\n").unwrap() + 1;
-        std::fs::write(&path, format!("{}{table}{}", &readme[..from], &readme[to..])).unwrap();
-        return;
-    }
-    assert!(
-        readme.contains(&table),
-        "the README shows something else than this; TRIPLINE_UPDATE=1 cargo test --release --test system readmes_drill writes it:\n{table}"
-    );
+    assert!(readme.contains(&table), "the README shows something else than this; run `make cards`:\n{table}");
 }
