@@ -12,7 +12,7 @@ use crate::event::{EventTime, Query};
 use rustc_hash::FxHashMap;
 
 use crate::judge::budget::Spent;
-use crate::judge::model::ModelJudge;
+use crate::judge::model::{ModelJudge, ModelState};
 use crate::judge::{FeatureDrift, Finding, Verdict};
 use crate::reference::Reference;
 
@@ -118,6 +118,12 @@ pub enum EngineError {
     /// Two references for the same model.
     #[error("two references for model '{0}'")]
     DuplicateModel(String),
+    /// A snapshot that does not belong to this engine.
+    #[error("this snapshot cannot be used: {what}")]
+    Snapshot {
+        /// Why, and what to do.
+        what: String,
+    },
     /// A setting out of range.
     #[error("engine.{setting}: {what}")]
     Setting {
@@ -127,6 +133,14 @@ pub enum EngineError {
         what: String,
     },
 }
+
+/// Format of snapshots; another one is refused rather than guessed at.
+const SNAPSHOT: u32 = 1;
+
+/// A snapshot of an [`Engine`], read back: format, the settings that its hashes depend on, and each model's name, reference and
+/// state.
+#[derive(Debug, Deserialize)]
+pub struct EngineState(u32, u64, u64, u64, Vec<(String, String, ModelState)>);
 
 /// The core. A clone goes on from where the original stands, with the same state.
 #[derive(Clone, Debug)]
@@ -163,6 +177,40 @@ impl Engine {
             Input::Tick(at) => self.judges.iter_mut().for_each(|judge| judge.tick(at, &mut out.verdicts)),
             Input::End => self.judges.iter_mut().for_each(|judge| judge.end(&mut out.verdicts)),
         }
+    }
+
+    /// Everything that the engine has learned, as plain data for any serde format that tells fields apart by position (not JSON,
+    /// whose keys are texts). What is made from references and settings is left out: [`Engine::restore`] makes it anew.
+    pub fn snapshot(&self) -> impl Serialize + '_ {
+        let models: Vec<_> = self.judges.iter().map(|judge| (judge.name(), judge.digest(), judge.snapshot())).collect();
+        (SNAPSHOT, self.config.salt, self.config.max_clients as u64, self.config.max_history as u64, models)
+    }
+
+    /// An engine that goes on where a snapshot was taken: it says of the rest of a log what the first one would have said. Fails
+    /// if settings or references are not those of the snapshot, since its hashes and codes would mean something else.
+    pub fn restore(config: EngineConfig, references: Vec<Arc<Reference>>, state: EngineState) -> Result<Self, EngineError> {
+        let mut engine = Self::new(config, references)?;
+        let fault = |what: String| EngineError::Snapshot { what };
+        let EngineState(version, salt, clients, history, models) = state;
+        if version != SNAPSHOT {
+            return Err(fault(format!("it has format {version}, this program reads {SNAPSHOT}; start without it")));
+        }
+        let config = &engine.config;
+        if (salt, clients, history) != (config.salt, config.max_clients as u64, config.max_history as u64) {
+            return Err(fault(
+                "it was made with another salt, max_clients or max_history; put those back, or start without it".into(),
+            ));
+        }
+        if models.len() != engine.judges.len() {
+            return Err(fault(format!("it speaks of {} models, not of {}; start without it", models.len(), engine.judges.len())));
+        }
+        for (judge, (name, digest, state)) in engine.judges.iter_mut().zip(models) {
+            if judge.name() != name || judge.digest() != digest {
+                return Err(fault(format!("model '{name}' had another reference then; start without the snapshot")));
+            }
+            judge.restore(state);
+        }
+        Ok(engine)
     }
 
     /// State of every model, in order of name.

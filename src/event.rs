@@ -104,7 +104,7 @@ impl fmt::Display for EventTime {
 }
 
 /// Where a query came from, normalised so that one caller has one spelling.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Address {
     /// An IPv4 or IPv6 address; IPv4-mapped IPv6 has become IPv4.
     Ip(IpAddr),

@@ -31,7 +31,7 @@ pub enum Scope {
 }
 
 /// What a verdict says.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, serde::Deserialize)]
 pub enum Finding {
     /// Client: nothing against it (again).
     #[serde(rename = "benign")]
@@ -68,7 +68,7 @@ impl Finding {
 }
 
 /// The shape of the probing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// Regular steps or exhaustive products.

@@ -11,7 +11,7 @@ pub mod index;
 use crate::event::EventTime;
 
 /// Event time that is complete.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Watermark {
     newest: Option<EventTime>,
     lateness_seconds: i64,
@@ -35,7 +35,7 @@ pub enum Standing {
 const JUMP_WITNESSES: u32 = 50;
 
 /// Panes of fixed length in a ring, addressed by event time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Ring<P> {
     panes: Vec<P>,
     pane_micros: i64,

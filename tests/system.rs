@@ -20,6 +20,7 @@ mod system {
     mod profiles;
     mod recordings;
     mod replay;
+    mod snapshot;
     mod support;
     mod telemetry;
 }

@@ -21,7 +21,7 @@ const MAX_COMPONENTS: usize = 16_384;
 const MAX_MEMBERS: usize = 4_096;
 
 /// One member's part in a component.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Member {
     /// Evidence that its rows belong here, in nats.
     pub share: f64,
@@ -30,7 +30,7 @@ pub struct Member {
 }
 
 /// A component.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Component {
     forward: Option<SlotRef>,
     /// Rows in it.
@@ -64,7 +64,7 @@ pub struct Component {
 }
 
 /// All components of one model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Components {
     table: Table<u64, Component>,
     next: u64,

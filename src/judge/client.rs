@@ -19,7 +19,7 @@ use crate::signal::rate::Rate;
 const TRAIL: usize = 12;
 
 /// An account at an address.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Key {
     /// The address.
     pub address: Address,
@@ -28,7 +28,7 @@ pub struct Key {
 }
 
 /// That a client was flagged.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Flag {
     /// When.
     pub at: EventTime,
@@ -39,7 +39,7 @@ pub struct Flag {
 }
 
 /// State of one client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Client {
     /// The address.
     pub address: Address,
@@ -68,7 +68,28 @@ pub struct Client {
     /// Whether it is flagged.
     pub flag: Option<Flag>,
     /// Queries that count as evidence, oldest first; the very first is kept.
+    #[serde(with = "trail")]
     pub trail: VecDeque<QueryRef>,
+}
+
+/// A trail in a snapshot: plain fields, since a verdict line's form leaves out what is empty.
+mod trail {
+    use std::collections::VecDeque;
+
+    use serde::de::{Deserialize, Deserializer};
+    use serde::ser::Serializer;
+
+    use super::{At, QueryRef};
+    use crate::event::{EventTime, Provenance};
+
+    pub(super) fn serialize<S: Serializer>(trail: &VecDeque<QueryRef>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(trail.iter().map(|q| (q.at.0, &q.request_id, q.provenance)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VecDeque<QueryRef>, D::Error> {
+        let found = Vec::<(EventTime, String, Provenance)>::deserialize(deserializer)?;
+        Ok(found.into_iter().map(|(at, request_id, provenance)| QueryRef { at: At(at), request_id, provenance }).collect())
+    }
 }
 
 // === impl Client ===

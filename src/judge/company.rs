@@ -19,7 +19,7 @@ use crate::event::Address;
 const ENOUGH: u32 = 3;
 
 /// Callers that share something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Company {
     /// Known members: accounts of an address, addresses of an account or prefix.
     pub members: u32,
@@ -30,7 +30,7 @@ pub struct Company {
 }
 
 /// Who shares what.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Companies {
     /// Accounts of an address.
     addresses: FxHashMap<Address, Company>,

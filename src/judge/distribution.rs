@@ -52,7 +52,7 @@ const CLEAN_PAST: u32 = 10;
 const RECENT_VOTES: usize = 32;
 
 /// What distribution evidence remembers of a client.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ClientDistribution {
     /// Evidence.
     pub detector: Detector,
@@ -105,7 +105,7 @@ pub enum Outcome {
 }
 
 /// The population of one model's clients.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Population {
     threshold: f64,
     start: Option<EventTime>,

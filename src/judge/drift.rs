@@ -15,6 +15,7 @@ pub mod attribution;
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::event::{EventTime, Prediction};
 use crate::judge::{FeatureDrift, SignalValue};
@@ -56,7 +57,7 @@ const ANSWERS: usize = 65_536;
 const SAME_ANSWER: f64 = 0.01;
 
 /// A vote's codes, kept until it leaves the longest window.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Vote {
     at: EventTime,
     client: SlotRef,
@@ -73,6 +74,20 @@ pub struct Drift {
     prediction: PredictionBins,
     additive: Additive,
     residual_edges: Vec<f64>,
+    votes: VecDeque<Vote>,
+    codes: VecDeque<u8>,
+    persistent: Vec<u32>,
+    latest: Vec<Option<Test>>,
+    latest_all: Vec<Option<Test>>,
+    answers: FxHashMap<u64, (f64, bool)>,
+    answer_order: VecDeque<u64>,
+    repeats: VecDeque<(EventTime, bool, SlotRef)>,
+    panes: attribution::Panes,
+}
+
+/// A snapshot of [`Drift`], read back.
+#[derive(Debug, Deserialize)]
+pub struct DriftState {
     votes: VecDeque<Vote>,
     codes: VecDeque<u8>,
     persistent: Vec<u32>,
@@ -172,6 +187,20 @@ impl Drift {
             repeats: VecDeque::new(),
             panes: attribution::Panes::default(),
         }
+    }
+
+    /// Everything that is not made from the reference, for [`Drift::restore`].
+    pub fn snapshot(&self) -> impl Serialize + '_ {
+        let (known, order, repeats) = (&self.answers, &self.answer_order, &self.repeats);
+        // In the order of DriftState's fields.
+        (&self.votes, &self.codes, &self.persistent, &self.latest, &self.latest_all, known, order, repeats, &self.panes)
+    }
+
+    /// Goes on from a snapshot of the same model.
+    pub fn restore(&mut self, state: DriftState) {
+        let DriftState { votes, codes, persistent, latest, latest_all, answers, answer_order, repeats, panes } = state;
+        (self.votes, self.codes, self.persistent, self.latest, self.latest_all) = (votes, codes, persistent, latest, latest_all);
+        (self.answers, self.answer_order, self.repeats, self.panes) = (answers, answer_order, repeats, panes);
     }
 
     /// Takes a row that voted.

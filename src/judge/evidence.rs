@@ -28,11 +28,11 @@ const CEILING: f32 = 1e30;
 pub type Bounds = [[f64; CUTS.len()]; STATISTICS];
 
 /// Likelihood ratios by statistic, bet and cell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Factors([[[f32; CELLS]; BETS]; STATISTICS]);
 
 /// Evidence against one client (or pool).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Detector([[f32; BETS]; STATISTICS]);
 
 // === impl Factors ===

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::budget::Budgets;
 use super::campaign::Component;
 use super::client::{Client, Flag, Key, blame, case_id};
@@ -13,8 +15,8 @@ use super::company::{Companies, Company, prefix_name};
 use super::culprit::Culprits;
 use super::density_family;
 use super::distribution::{Outcome, Population, SUSPICIOUS, Voter};
-use super::drift::{self, Drift};
-use super::structure::{Accusation, Grounds, Structure};
+use super::drift::{self, Drift, DriftState};
+use super::structure::{Accusation, Grounds, Structure, StructureState};
 use super::{At, Family, Finding, Scope, SignalValue, Verdict};
 use crate::engine::{Disposition, EngineConfig, ModelStatus};
 use crate::event::{Address, EventTime, Query};
@@ -47,13 +49,13 @@ const ODD_ALL_OVER: f64 = 10.0;
 const MOST_CERTAIN: f64 = 0.999_999;
 
 /// Counts of one minute.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Pane {
     queries: u64,
 }
 
 /// Counts of a quarter of an hour by feature and coarse code.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct ValuePane {
     counts: Vec<u32>,
 }
@@ -72,6 +74,19 @@ struct Asked<'a> {
     /// Whether it came behind the watermark.
     late: bool,
 }
+
+/// Flagged clients by family.
+type ByFamily = Vec<(Family, u64)>;
+
+/// Three numbers under a name: a drift's figures, or a signal's, as a snapshot keeps them (verdict lines round).
+type Figures = Vec<(String, [f64; 3])>;
+
+/// Signals that a verdict on the model may carry, to find their names again when a snapshot is read.
+const SIGNALS: [&str; 6] =
+    ["psi", "changed_answers", "vanishes_without_suspects", "moved_callers", "change_quarters", "psi_same_hour_yesterday"];
+
+/// Members that were named, and when last, by case.
+type Campaigns = BTreeMap<String, (usize, EventTime)>;
 
 /// Everything known about one model.
 #[derive(Clone, Debug)]
@@ -106,15 +121,84 @@ pub struct ModelJudge {
     votes: u64,
     late: u64,
     flagged: BTreeMap<&'static str, u64>,
-    campaigns: BTreeMap<String, (usize, EventTime)>,
+    campaigns: Campaigns,
     pool_case: Option<(EventTime, String)>,
     rate_p95: f64,
     reference_entropy: f64,
 }
 
+/// A snapshot of a [`ModelJudge`], read back: windows and callers, evidence, what was said.
+#[derive(Debug, Deserialize)]
+pub struct ModelState(
+    (Watermark, Ring<Pane>, Ring<ValuePane>, Table<Key, Client>, Companies),
+    (Vec<bool>, Population, StructureState, DriftState),
+    (Option<EventTime>, bool, u32, bool, Option<EventTime>, Option<Finding>),
+    (Figures, Figures),
+    (u64, u64, u64, f64),
+    (ByFamily, Campaigns, Option<(EventTime, String)>),
+);
+
 // === impl ModelJudge ===
 
 impl ModelJudge {
+    /// Everything that is not made from the reference and the settings, for [`ModelJudge::restore`].
+    pub fn snapshot(&self) -> impl Serialize + '_ {
+        let flagged: Vec<(Family, u64)> =
+            Family::ALL.iter().filter_map(|f| self.flagged.get(f.name()).map(|&count| (*f, count))).collect();
+        (
+            (&self.watermark, &self.minutes, &self.quarters, &self.clients, &self.companies),
+            (&self.masked, &self.population, self.structure.snapshot(), self.drift.snapshot()),
+            (self.next_evaluation, self.drift_pending, self.drift_quiet, self.drifting, self.probing_until, self.said),
+            (
+                self.why.0.iter().map(|f| (&f.name, [f.psi, f.critical, f.psi_without_suspects])).collect::<Vec<_>>(),
+                self.why.1.iter().map(|s| (s.name, [s.value, s.reference, s.evidence])).collect::<Vec<_>>(),
+            ),
+            (self.queries, self.votes, self.late, self.rate_p95),
+            (flagged, &self.campaigns, &self.pool_case),
+        )
+    }
+
+    /// Goes on from a snapshot. It must have been made with the same reference and settings; [`crate::engine::Engine`] sees to it.
+    pub fn restore(&mut self, state: ModelState) {
+        let ModelState(windows, evidence, said, (features, signals), counts, cases) = state;
+        (self.watermark, self.minutes, self.quarters, self.clients, self.companies) = windows;
+        let (masked, population, structure, drift) = evidence;
+        if masked != self.masked {
+            self.density = Density::new(&self.reference, &self.coder, &masked);
+        }
+        (self.masked, self.population) = (masked, population);
+        self.structure.restore(structure);
+        self.drift.restore(drift);
+        (self.next_evaluation, self.drift_pending, self.drift_quiet, self.drifting, self.probing_until, self.said) = said;
+        let known = |name: &str| SIGNALS.into_iter().find(|known| *known == name);
+        self.why = (
+            features
+                .into_iter()
+                .map(|(name, [psi, critical, psi_without_suspects])| super::FeatureDrift {
+                    name,
+                    psi,
+                    critical,
+                    psi_without_suspects,
+                })
+                .collect(),
+            signals
+                .into_iter()
+                .filter_map(|(name, [value, reference, evidence])| {
+                    known(&name).map(|name| SignalValue { name, value, reference, evidence })
+                })
+                .collect(),
+        );
+        let flagged;
+        (self.queries, self.votes, self.late, self.rate_p95) = counts;
+        (flagged, self.campaigns, self.pool_case) = cases;
+        self.flagged = flagged.into_iter().map(|(family, count)| (family.name(), count)).collect();
+    }
+
+    /// SHA-256 of the reference.
+    pub fn digest(&self) -> &str {
+        &self.reference.digest
+    }
+
     /// A judge for a reference.
     pub fn new(reference: std::sync::Arc<Reference>, config: &EngineConfig) -> Self {
         let coder = Coder::new(&reference);

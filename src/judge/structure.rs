@@ -22,6 +22,8 @@ mod linking;
 mod past;
 mod races;
 
+use serde::{Deserialize, Serialize};
+
 use super::campaign::Components;
 use super::client::{Client, Key};
 use crate::event::Query;
@@ -128,6 +130,10 @@ pub struct Structure {
     races: Races,
 }
 
+/// A snapshot of [`Structure`], read back.
+#[derive(Debug, Deserialize)]
+pub struct StructureState((History, Sightings, usize, Option<RowId>), (Components, Table<u64, Account>, Likenesses, Breaks, Races));
+
 // === impl Structure ===
 
 impl Structure {
@@ -171,6 +177,22 @@ impl Structure {
     /// Rows of history held, and bytes for them.
     pub fn memory(&self) -> (usize, usize) {
         (self.history.len(), self.history.bytes() + self.index.bytes())
+    }
+
+    /// Everything that is not made from the reference, for [`Structure::restore`].
+    pub fn snapshot(&self) -> impl Serialize + '_ {
+        (
+            (&self.history, &self.index, self.index_rows, self.grown_at),
+            (&self.components, &self.accounts, &self.likenesses, &self.breaks, &self.races),
+        )
+    }
+
+    /// Goes on from a snapshot of the same model and settings.
+    pub fn restore(&mut self, state: StructureState) {
+        let StructureState((history, index, index_rows, grown_at), (components, accounts, likenesses, breaks, races)) = state;
+        (self.history, self.index, self.index_rows, self.grown_at) = (history, index, index_rows, grown_at);
+        (self.components, self.accounts, self.likenesses, self.races) = (components, accounts, likenesses, races);
+        self.breaks.restore(breaks);
     }
 
     /// Hash of the row of the last step.

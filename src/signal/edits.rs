@@ -42,7 +42,7 @@ const BISECTION_CAP: f64 = 10.0;
 const VISITED: usize = 64;
 
 /// Habits observed so far along one trail of near rows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EditProcess {
     classes: [f32; 5],
     switches: f32,
@@ -63,7 +63,7 @@ pub struct EditProcess {
 }
 
 /// Counts by habit, to name the family.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     /// Steps that changed exactly one feature.
     pub single: u32,

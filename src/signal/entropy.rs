@@ -23,7 +23,7 @@ pub fn corrected(counts: impl IntoIterator<Item = u64>, bins: usize) -> f64 {
 }
 
 /// Counts of coarse codes per feature, side by side in one allocation, in 16 bits each (halved on overflow, so that shares stay).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Histograms {
     counts: Vec<u16>,
     rows: u32,

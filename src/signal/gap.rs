@@ -11,7 +11,7 @@ const SAME_GAP: f64 = 0.05;
 const OFF_HOURS: std::ops::Range<u8> = 0..6;
 
 /// Running statistics of one client's gaps, by Welford's recurrence (Welford 1962).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Gap {
     last: Option<EventTime>,
     previous: f64,

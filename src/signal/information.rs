@@ -39,8 +39,9 @@ const FEWEST_LEAVES: usize = 8;
 const CLASSES: usize = 16;
 
 /// What one caller, or several together, could have learned. About a hundred bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Information {
+    #[serde(with = "registers")]
     registers: [u8; REGISTERS],
     leaves: [u64; LEAVES / 64],
     rows: f32,
@@ -61,6 +62,23 @@ pub struct Regions {
 enum Node {
     Split { feature: usize, left: Vec<bool>, children: [u32; 2] },
     Leaf(u32),
+}
+
+/// Registers in a snapshot: serde knows arrays up to 32.
+mod registers {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    use super::REGISTERS;
+
+    pub(super) fn serialize<S: Serializer>(registers: &[u8; REGISTERS], serializer: S) -> Result<S::Ok, S::Error> {
+        registers.as_slice().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; REGISTERS], D::Error> {
+        let found = Vec::<u8>::deserialize(deserializer)?;
+        found.try_into().map_err(|found: Vec<u8>| D::Error::invalid_length(found.len(), &"64 registers"))
+    }
 }
 
 // === impl Information ===

@@ -24,7 +24,7 @@ const PRIOR: f64 = 0.5;
 const AS_GOOD_AS_KNOWN: f64 = 1e4;
 
 /// Result for one feature in one window.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Test {
     /// Population stability index.
     pub psi: f64,
@@ -38,7 +38,7 @@ pub struct Test {
 }
 
 /// Distribution of the index without drift: psi·rows = shift + unit·F(freedom, known).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Chance {
     rows: f64,
     shift: f64,

@@ -9,7 +9,7 @@ use crate::event::EventTime;
 const HOURS: usize = 24;
 
 /// Queries of one client by hour of event time over the last day.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rate {
     hours: [u16; HOURS],
     /// Hour number (since the epoch) of the newest pane.

@@ -8,7 +8,7 @@ use std::hash::Hash;
 use rustc_hash::FxHashMap;
 
 /// A slot and the generation in which it was handed out.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct SlotRef {
     /// Index of the slot.
     pub slot: u32,
@@ -16,7 +16,7 @@ pub struct SlotRef {
     pub generation: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Slot<K, V> {
     key: K,
     value: V,
@@ -24,7 +24,7 @@ struct Slot<K, V> {
 
 /// A slot's place in the order of use, and its generation. Kept apart from the values, which are large: moving a client to the
 /// front then touches three short lines, not three clients.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 struct Order {
     generation: u32,
     older: u32,
@@ -32,7 +32,8 @@ struct Order {
 }
 
 /// Bounded table in order of use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(bound(deserialize = "K: serde::Deserialize<'de> + Eq + Hash, V: serde::Deserialize<'de>"))]
 pub struct Table<K, V> {
     index: FxHashMap<K, u32>,
     slots: Vec<Slot<K, V>>,

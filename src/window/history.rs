@@ -10,7 +10,7 @@ use crate::window::clients::SlotRef;
 pub type RowId = u64;
 
 /// What is remembered of a row besides its codes, in 28 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RowMeta {
     /// The client.
     pub client: SlotRef,
@@ -25,7 +25,7 @@ pub struct RowMeta {
 }
 
 /// Ring of recent distinct rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct History {
     width: usize,
     capacity: usize,

@@ -23,7 +23,7 @@ const EMPTY_RANK: i32 = (1 << 27) - 2;
 const SAME_RANK: i32 = (1 << 27) - 1;
 
 /// Fingerprints of hashes, each leading to the newest row that had it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sightings {
     buckets: Vec<[u32; BUCKET]>,
     /// Bits of an entry that hold the row.

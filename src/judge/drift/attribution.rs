@@ -33,7 +33,7 @@ const BETTER: f64 = 4.0;
 const FITS: f64 = 16.0;
 
 /// Counts of honest votes by column and bin, a quarter of an hour each, the newest last.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Panes {
     counts: std::collections::VecDeque<Vec<u32>>,
 }

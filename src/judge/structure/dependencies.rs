@@ -24,8 +24,10 @@ const COMPANY: f64 = 0.6;
 const PROBER: (f64, f64) = (0.8, 0.2);
 
 /// What peers break and keep.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Breaks {
+    /// Learned from the reference, so no part of a snapshot.
+    #[serde(skip)]
     dependencies: Dependencies,
     /// The last checks, in a ring; `first` marks the one place of each client that counts (the lowest), so that the rate needs
     /// no set of who was seen.
@@ -54,6 +56,11 @@ impl Breaks {
             breaking: 0,
             total: (0, 0),
         }
+    }
+
+    /// Goes on from a snapshot.
+    pub(super) fn restore(&mut self, state: Self) {
+        *self = Self { dependencies: std::mem::take(&mut self.dependencies), ..state };
     }
 
     /// Whether the reference has no dependencies.

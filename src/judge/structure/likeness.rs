@@ -21,7 +21,7 @@ const ENOUGH: usize = 1024;
 const SLACK: f64 = 0.5;
 
 /// Likeness of live rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Likenesses {
     /// Nats of likeness that drift explains.
     pub(super) shift: f64,

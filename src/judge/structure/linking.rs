@@ -279,20 +279,6 @@ fn against_touches(inside: f64, all: f64) -> f64 {
     all.max(inside) * (part * (part / TOUCHES).ln() + outside)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_few_rows_of_many_in_campaigns_are_company_and_a_tenth_is_none() {
-        assert!(against_touches(6.0, 7174.0) < 1e-9, "fewer than honest callers may touch");
-        assert!(against_touches(2.0, 5.0) < TOO_MANY_TOUCHES);
-        assert!(against_touches(4.0, 20.0) > TOO_MANY_TOUCHES && against_touches(10.0, 100.0) > TOO_MANY_TOUCHES);
-        // Exactly: 200 to one, row by row, when all of them are inside.
-        assert!((against_touches(3.0, 3.0) - 3.0 * 200_f64.ln()).abs() < 1e-9);
-    }
-}
-
 fn step_from<'a>(
     features: &'a [Feature],
     quantiser: &Quantiser,
@@ -326,5 +312,19 @@ fn address_evidence(state: &mut Component, address: u32, account: u32) -> f64 {
         let evidence = (f64::from(state.senders.1) / total).ln();
         state.senders.1 += 1.0;
         evidence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_rows_of_many_in_campaigns_are_company_and_a_tenth_is_none() {
+        assert!(against_touches(6.0, 7174.0) < 1e-9, "fewer than honest callers may touch");
+        assert!(against_touches(2.0, 5.0) < TOO_MANY_TOUCHES);
+        assert!(against_touches(4.0, 20.0) > TOO_MANY_TOUCHES && against_touches(10.0, 100.0) > TOO_MANY_TOUCHES);
+        // Exactly: 200 to one, row by row, when all of them are inside.
+        assert!((against_touches(3.0, 3.0) - 3.0 * 200_f64.ln()).abs() < 1e-9);
     }
 }

@@ -10,7 +10,7 @@ use crate::window::history::{History, RowId};
 const TRAILS: usize = 8;
 
 /// The newest `N` rows of something, by the low half of their numbers: a ring that grows as it is used.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Recent<const N: usize> {
     rows: Vec<u32>,
     next: u8,
@@ -22,7 +22,7 @@ pub(super) type OwnRows = Recent<16>;
 pub(super) type RepeatedRows = Recent<8>;
 
 /// What is remembered of an account.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Account {
     /// The client, if there is only one: then its rows are the account's, and are not kept twice.
     pub(super) only: Option<SlotRef>,
@@ -30,7 +30,7 @@ pub(super) struct Account {
 }
 
 /// What structure evidence remembers of a client.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ClientStructure {
     pub(super) closeness: f64,
     pub(super) habits: f64,

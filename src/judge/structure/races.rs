@@ -23,7 +23,7 @@ pub(super) const RACE_SPAN: u64 = 2048;
 const MIN_RACES: usize = 64;
 
 /// How often does a live row, rather than a reference row, turn out to be the nearest to a new one?
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Races {
     reference: f64,
     recent: VecDeque<(SlotRef, bool)>,
