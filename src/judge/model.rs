@@ -295,7 +295,11 @@ impl ModelJudge {
         }
         let account = if query.account.is_empty() { 0 } else { hash::text(&query.account) };
         let key = Key { address: query.address, account };
-        let (at, fresh, forgotten) = self.clients.touch(&key, || Client::new(query, now));
+        // Chaff must not make the judge forget whom it accused, nor may the accused fill its memory.
+        let accused: u64 = self.flagged.values().sum();
+        let spare = accused * 2 <= self.clients.len() as u64;
+        let (at, fresh, forgotten) =
+            self.clients.touch_sparing(&key, || Client::new(query, now), |client| spare && client.is_flagged());
         if fresh {
             self.companies.join(&key);
         }

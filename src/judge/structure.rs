@@ -37,7 +37,7 @@ use crate::window::history::{History, RowId, RowMeta};
 use crate::window::index::Sightings;
 use dependencies::Breaks;
 use likeness::Likenesses;
-use linking::{Link, MEMBER_ROWS};
+use linking::{CLOSENESS_MOST, Link, MEMBER_ROWS};
 pub use past::ClientStructure;
 use past::{Account, OwnRows};
 use races::{RACE_SPAN, Races};
@@ -54,6 +54,13 @@ const MULTIPLICITY: f64 = 2.0;
 const LINKED: f64 = -4.605_170_185_988_091;
 /// ln of the p-value at which a row joins a component that exists.
 const GROWS: f64 = -6.907_755_278_982_137;
+/// ln of the share of natural pairs within which a reference row must lie for its race with own rows to be held: where the world is
+/// empty, to be the nearest says nothing.
+const NEAR: f64 = -2.302_585_092_994_046;
+/// Lead, in nats, with which an own row wins: an honest client's own rows are ahead by chance, a search's by its steps.
+const LEAD: f64 = 1.0;
+/// Evidence of own races from which a won one counts as a link: a hundred to one.
+const RACED: f64 = 4.605_170_185_988_091;
 /// A member's own share at which he is named.
 const MEMBER: f64 = 7.0;
 
@@ -128,6 +135,7 @@ pub struct Structure {
     near: Vec<Candidate>,
     likenesses: Likenesses,
     races: Races,
+    own_races: Races,
 }
 
 /// A snapshot of [`Structure`], read back.
@@ -171,6 +179,7 @@ impl Structure {
             near: Vec::new(),
             likenesses: Likenesses::new(salt),
             races: Races::new(reference.sample.len()),
+            own_races: Races::new(reference.sample.len()),
         }
     }
 
@@ -237,13 +246,18 @@ impl Structure {
         let best_own = best(&self.near, true);
         let best_any = best(&self.near, false);
         let own_p = best_own.map_or(0.0, |c| (c.log_p + (MULTIPLICITY * own_rows).ln()).min(0.0));
-        let own_link = own_p < LINKED;
+        let linked = own_p < LINKED;
         // Only what may be linked, or races, is worth a look at other rows.
-        let linkable = own_link || best_any.is_some_and(|c| c.log_p < LINKED);
+        let linkable = linked || best_any.is_some_and(|c| c.log_p < LINKED);
         let foreign = best_any.is_some_and(|c| self.history.meta(c.row).address != sender_hashes.0);
         let in_span = best_any.is_some_and(|c| row - c.row <= RACE_SPAN);
-        let races = !own_link && foreign && in_span && self.races.open_to(at);
-        let reference_log_p = if linkable || races { self.nearest_reference() } else { f64::NEG_INFINITY };
+        let races = !linked && foreign && in_span && self.races.open_to(at);
+        let near_own = best_own.is_some_and(|c| c.log_p < NEAR - LEAD);
+        let reference_log_p = if linkable || races || near_own { self.nearest_reference() } else { f64::NEG_INFINITY };
+        let raced = best_own.is_some() && self.race_own(best_own.filter(|_| near_own), reference_log_p, at, clients);
+        let own_link = linked || raced;
+        let Some(client) = clients.get_mut(at) else { return Some(row) };
+        let state = &mut client.structure;
         let component_rows = best_any
             .filter(|_| linkable)
             .and_then(|c| self.component_of(c.row))
@@ -286,6 +300,23 @@ impl Structure {
         Some(row)
     }
 
+    /// A race of the nearest own row, if one is near at all, against the nearest reference row; whether it was won by a client who wins
+    /// so many that it counts as a link. In the midst of the world rows are near to each other anyway, and no single one is
+    /// improbably so; but of so many reference rows there, one should be nearer than the few of its sender's own.
+    fn race_own(&mut self, own: Option<Candidate>, reference: f64, at: SlotRef, clients: &mut Table<Key, Client>) -> bool {
+        let Some(client) = clients.get_mut(at) else { return false };
+        let state = &mut client.structure;
+        if own.is_some() && reference >= NEAR {
+            return false;
+        }
+        let own_rows = f64::from(state.rows.max(1));
+        let won = own.is_some_and(|c| c.log_p < reference - LEAD);
+        self.own_races.note(at, won, own_rows);
+        let expected = own_rows / (own_rows + self.races.effective());
+        state.raced = (state.raced + self.own_races.own_evidence(won, expected)).clamp(0.0, CLOSENESS_MOST);
+        won && state.raced > RACED
+    }
+
     /// The row with exactly these cells (as far as its codes and a hash of its cells can tell), if it is remembered.
     fn same_row(&self) -> Option<RowId> {
         let found = self.hashes.find_same(&self.index).and_then(|low| self.history.recall(low, self.index.row_mask()))?;
@@ -314,7 +345,11 @@ impl Structure {
         state.enlisted.rows += u32::from(is_flagged);
         state.repeats = state.repeats.max(0.0) + if is_flagged { (0.3 / share).ln().min(STEP_CAP) } else { 0.7_f64.ln() };
         // Whoever replays real traffic replays a prober's rows, too: named is who hardly sends anything else.
-        if is_flagged && state.repeats > MEMBER && f64::from(state.enlisted.rows) >= MEMBER_ROWS * f64::from(state.rows) {
+        if is_flagged
+            && !state.looks_like_a_person()
+            && state.repeats > MEMBER
+            && f64::from(state.enlisted.rows) >= MEMBER_ROWS * f64::from(state.rows)
+        {
             out.push(Accusation { client: at, grounds: Grounds::Repeats, family, evidence: state.repeats, component });
         }
     }

@@ -46,6 +46,9 @@ pub struct Table<K, V> {
 
 const NONE: u32 = u32::MAX;
 
+/// Clients passed over for one that is forgotten: more than the members of most campaigns, few enough to be no work.
+const SPARED: usize = 64;
+
 // === impl Table ===
 
 impl<K: Hash + Eq + Clone, V> Table<K, V> {
@@ -65,6 +68,18 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
     /// The client's slot, made with `fresh` if it is new; it is now the most recently used. A third part of the result is the
     /// state that had to be forgotten for it, if any.
     pub fn touch(&mut self, key: &K, fresh: impl FnOnce() -> V) -> (SlotRef, bool, Option<(K, V)>) {
+        self.touch_sparing(key, fresh, |_| false)
+    }
+
+    /// The same, but of the least recently used clients those for which `spare` holds are not forgotten: they count as used just
+    /// now. A crowd of strangers, however large, then cannot push them out. At most [`SPARED`] are passed over at once, so the bound
+    /// holds whatever `spare` says, and each is passed over once in a turn of the whole table.
+    pub fn touch_sparing(
+        &mut self,
+        key: &K,
+        fresh: impl FnOnce() -> V,
+        spare: impl Fn(&V) -> bool,
+    ) -> (SlotRef, bool, Option<(K, V)>) {
         if let Some(&at) = self.index.get(key) {
             self.unlink(at);
             self.link_newest(at);
@@ -76,6 +91,14 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
             self.order.push(Order { generation: 1, older: NONE, newer: NONE });
             (at, None)
         } else {
+            for _ in 0..SPARED.min(self.limit - 1) {
+                let oldest = self.oldest;
+                if !spare(&self.slots[oldest as usize].value) {
+                    break;
+                }
+                self.unlink(oldest);
+                self.link_newest(oldest);
+            }
             let at = self.oldest;
             self.unlink(at);
             let slot = &mut self.slots[at as usize];
@@ -199,6 +222,21 @@ mod tests {
         let (five, _, forgotten) = table.touch(&5, || 50);
         assert_eq!(forgotten, Some((3, 30)));
         assert_ne!(five.generation, 1);
+    }
+
+    #[test]
+    fn a_spared_client_outlives_any_crowd_and_the_bound_holds() {
+        let mut table: Table<u64, bool> = Table::new(50);
+        let (accused, ..) = table.touch(&u64::MAX, || true);
+        for i in 0..10_000 {
+            table.touch_sparing(&i, || false, |spared| *spared);
+        }
+        assert_eq!((table.get(accused), table.len(), table.evicted()), (Some(&true), 50, 9_951));
+        // Where all are to be spared, somebody has to go all the same.
+        for i in 0..200 {
+            table.touch_sparing(&(1 << 32 | i), || true, |_| true);
+        }
+        assert_eq!((table.len(), table.index.len()), (50, 50));
     }
 
     #[test]

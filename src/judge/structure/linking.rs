@@ -47,7 +47,7 @@ const ADDRESS_CHANGE: f64 = 0.02;
 const ADDRESS_CHANGE_SAME_ACCOUNT: f64 = 0.1;
 /// Most that one own link adds to closeness, and where closeness saturates, so that it can fall again.
 const CLOSENESS_STEP: f64 = 8.0;
-const CLOSENESS_MOST: f64 = 30.0;
+pub(super) const CLOSENESS_MOST: f64 = 30.0;
 
 /// A link of a new row.
 pub(super) struct Link {
@@ -111,7 +111,7 @@ impl Structure {
         if let Some(nearest) = link.crossed {
             self.races.link(state, nearest, link.row);
         }
-        let closeness = if link.own_link { LINK_RATE.ln() - link.own_p } else { -99.0 };
+        let closeness = if link.own_link { (LINK_RATE.ln() - link.own_p).max(0.0) } else { -99.0 };
         let together = (COMPONENT_RATE.ln() - link.any_p).max(closeness);
         let rows_since = link.row.saturating_sub(state.last_row) as f64;
         state.evidence = (state.evidence - COMPONENT_RATE * rows_since).max(0.0) + (habits_all + moved).min(STEP_CAP).min(together);
@@ -246,17 +246,17 @@ fn accuse_sender(
     own.closeness = (own.closeness.max(0.0) + closeness.min(CLOSENESS_STEP)).min(CLOSENESS_MOST);
     own.habits = own.habits.max(0.0) + habits.min(STEP_CAP);
     own.steps += 1;
-    own.peak = own.peak.max(own.closeness);
+    own.peak = own.peak.max(own.closeness());
     let family = own.trail(component).family();
     let accuse = |grounds, evidence| Accusation { client: link.at, grounds, family, evidence, component: Some(component) };
     let chances = f64::from(own.steps).max(MEMBER_ROWS * f64::from(own.rows));
-    if own.closeness > CLOSENESS && own.habits > HABITS + (chances / USUAL_STEPS).max(1.0).ln() {
-        out.push(accuse(Grounds::Search, own.closeness.max(own.habits)));
+    if own.closeness() > CLOSENESS && own.habits > HABITS + (chances / USUAL_STEPS).max(1.0).ln() {
+        out.push(accuse(Grounds::Search, own.closeness().max(own.habits)));
         if state.rows >= SEARCH_ROWS && f64::from(member.rows) + 1.0 >= SEARCH_SHARE * f64::from(state.rows) {
             state.flagged.get_or_insert(query.time);
         }
     } else if member.rows > EDIT_BUDGET {
-        out.push(accuse(Grounds::EditBudget, own.closeness));
+        out.push(accuse(Grounds::EditBudget, own.closeness()));
     }
 }
 
@@ -266,7 +266,7 @@ fn belongs(clients: &Table<Key, Client>, at: SlotRef, shift: f64) -> Option<f64>
     let Member { share, rows } = state.enlisted;
     let (inside, all) = (f64::from(rows), f64::from(state.rows));
     let much = inside >= MEMBER_ROWS * all || against_touches(inside, all) > TOO_MANY_TOUCHES;
-    (share > MEMBER + shift && much).then_some(share)
+    (!state.looks_like_a_person() && share > MEMBER + shift && much).then_some(share)
 }
 
 /// −ln of Chernoff's bound on the probability of so many rows inside campaigns, were each there with probability [`TOUCHES`].

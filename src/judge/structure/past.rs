@@ -8,6 +8,8 @@ use crate::window::history::{History, RowId};
 
 /// Trails of edits kept per client, one per component.
 const TRAILS: usize = 8;
+/// Own steps from which no evidence of a machine in them is evidence of a person.
+const PERSON_STEPS: u32 = 6;
 
 /// The newest `N` rows of something, by the low half of their numbers: a ring that grows as it is used.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -33,6 +35,8 @@ pub(super) struct Account {
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ClientStructure {
     pub(super) closeness: f64,
+    /// Evidence that its own rows are nearer than the world's, whatever the world's density there.
+    pub(super) raced: f64,
     pub(super) habits: f64,
     /// Rows linked to own rows: the looks that habits had.
     pub(super) steps: u32,
@@ -91,14 +95,20 @@ impl ClientStructure {
         self.own.bytes() + self.repeated.bytes() + trails + self.trails.iter().map(|(_, process)| process.bytes()).sum::<usize>()
     }
 
-    /// Closeness in nats, as it stands.
+    /// Closeness in nats, as it stands, by whichever measure says more.
     pub fn closeness(&self) -> f64 {
-        self.closeness
+        self.closeness.max(self.raced)
     }
 
     /// Habits in nats, as they stand.
     pub fn habits(&self) -> f64 {
         self.habits
+    }
+
+    /// Whether its own steps, enough of them, show nothing of a machine. Who edits a form that others begin to search round is then
+    /// not taken for one of them.
+    pub(super) fn looks_like_a_person(&self) -> bool {
+        self.habits <= 0.0 && self.steps >= PERSON_STEPS
     }
 
     /// The trail along a component; the oldest goes when there are too many.
@@ -111,5 +121,18 @@ impl ClientStructure {
             self.trails.len() - 1
         });
         &mut self.trails[at].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_human_steps_make_no_person_yet_and_machine_like_ones_never_do() {
+        let past = |steps, habits| ClientStructure { steps, habits, ..ClientStructure::default() };
+        assert!(past(PERSON_STEPS, 0.0).looks_like_a_person());
+        assert!(!past(PERSON_STEPS - 1, 0.0).looks_like_a_person());
+        assert!(!past(100, 0.5).looks_like_a_person());
     }
 }
