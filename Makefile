@@ -19,7 +19,7 @@ TRIPLINE := $(CARGO_TARGET_DIR)/release/tripline
 # Recorded traffic with truth, where it is at hand.
 TRACES ?= ../shared/traces
 
-.PHONY: help setup setup-build build demo test check check-format check-links check-deny check-docs check-lint check-core bench evaluate models cards cuts
+.PHONY: help setup setup-build build demo test check check-format check-links check-deny check-docs check-lint check-core bench evaluate models cards cuts adversary
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -85,3 +85,6 @@ cards: setup-build ## drill the shipped profiles and write what was found into m
 
 cuts: setup ## make tests/data anew from the recorded traffic in TRACES
 	python3 scripts/cut_traces.py "$(TRACES)" tests/data
+
+adversary: setup-build ## play the adversary who read the source, all seeds; writes docs/adversary.md (some minutes)
+	TRIPLINE_UPDATE=1 $(CARGO) test $(PROFILE) --test system adversary::the_committed_table

@@ -1,0 +1,99 @@
+//! Can he have an innocent accused?
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use tripline::engine::EngineConfig;
+use tripline::event::{Address, Cell, Query};
+use tripline::reference::Kind;
+use tripline::simulate::attack::Family;
+use tripline::simulate::callers::{Place, after};
+
+use super::plan::{Plan, START, Source, sender};
+use super::stage::{Operation, Part, Sender, Sent, Stage};
+
+/// Settings with a salt.
+pub fn salted(salt: u64) -> EngineConfig {
+    EngineConfig { salt, ..EngineConfig::default() }
+}
+
+/// An honest caller of the stage with an account, the busiest after the attack's start, and his last rows before it.
+pub fn innocent(stage: &Stage) -> (Sender, Vec<Vec<Cell>>) {
+    let mut by: std::collections::BTreeMap<(IpAddr, &str), (usize, Vec<Vec<Cell>>)> = std::collections::BTreeMap::new();
+    for query in stage.honest().iter().filter(|query| !query.account.is_empty()) {
+        if let Address::Ip(ip) = query.address {
+            let (later, before) = by.entry((ip, &query.account)).or_default();
+            if query.time > Stage::hour(START) {
+                *later += 1;
+            } else {
+                before.push(query.row.clone());
+            }
+        }
+    }
+    let busiest = by.into_iter().filter(|(_, (_, before))| before.len() >= 5).max_by_key(|(key, (later, _))| (*later, *key));
+    let ((address, account), (_, before)) = busiest.unwrap();
+    let last = before.len().saturating_sub(12);
+    (Sender { address, account: Some(Arc::from(account)) }, before[last..].to_vec())
+}
+
+/// An attack from the innocent's own address, as another account: a NAT, a proxy, a shared host.
+pub fn same_address(stage: &Stage, family: Family, seed: u64) -> Operation {
+    let plan = Plan { hours: 3.0, ..Plan::plain(Source::Published(family), 300) };
+    let rows = plan.rows(stage, seed);
+    let mut operation = plan.operation(stage, &rows, seed);
+    operation.senders[0].address = innocent(stage).0.address;
+    operation
+}
+
+/// Rows round `base`: one or several fields changed, as searches do.
+fn round(stage: &Stage, base: &[Cell], rng: &mut ChaCha8Rng) -> Vec<Cell> {
+    let rows = &stage.world().rows;
+    let mut row = base.to_vec();
+    for _ in 0..rng.random_range(1..4) {
+        let j = rng.random_range(0..row.len());
+        let feature = &rows.features[j];
+        row[j] = match feature.kind {
+            Kind::Categorical => Cell::category(rng.random_range(0..feature.values.len())),
+            _ => rows.snap(j, rows.quantile(j, rng.random::<f64>())),
+        };
+    }
+    row
+}
+
+/// Four callers search round each of the given rows, forty queries a row, from the attack's start on.
+pub fn searches_round(stage: &Stage, bases: &[Vec<Cell>], with_base: bool, seed: u64) -> Operation {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let senders: Vec<Sender> = (0..4).map(|_| sender(&mut rng)).collect();
+    let mut operation = Operation { senders, ..Operation::default() };
+    let mut now = Stage::hour(START);
+    for base in bases {
+        for nth in 0..40 {
+            let row = if with_base && nth < 4 { base.clone() } else { round(stage, base, &mut rng) };
+            operation.sent.push(Sent { at: now, sender: nth % 4, row, part: Part::Attack });
+            now = after(now, 3.0);
+        }
+    }
+    operation
+}
+
+/// Several callers who all send the same few well-known rows (the examples of a manual, the rows of a health check), each hour.
+pub fn senders_of_known_rows(stage: &Stage, known: &[Vec<Cell>], seed: u64) -> Vec<Query> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut queries = Vec::new();
+    for _ in 0..6 {
+        let who = sender(&mut rng);
+        let mut place = Place::everywhere();
+        for hour in 0..15 {
+            let mut now = after(Stage::hour(f64::from(hour)), 3000.0 * rng.random::<f64>());
+            for row in known {
+                queries.push(stage.bystander(now, &who, row));
+                now = after(now, 5.0);
+            }
+            let row = stage.world().draw(&mut rng, &mut place, now);
+            queries.push(stage.bystander(now, &who, &row));
+        }
+    }
+    queries
+}
