@@ -140,7 +140,11 @@ pub struct Structure {
 
 /// A snapshot of [`Structure`], read back.
 #[derive(Debug, Deserialize)]
-pub struct StructureState((History, Sightings, usize, Option<RowId>), (Components, Table<u64, Account>, Likenesses, Breaks, Races));
+pub struct StructureState(
+    (History, Sightings, usize, Option<RowId>),
+    (Components, Table<u64, Account>, Likenesses, Breaks),
+    (Races, Races),
+);
 
 // === impl Structure ===
 
@@ -192,15 +196,17 @@ impl Structure {
     pub fn snapshot(&self) -> impl Serialize + '_ {
         (
             (&self.history, &self.index, self.index_rows, self.grown_at),
-            (&self.components, &self.accounts, &self.likenesses, &self.breaks, &self.races),
+            (&self.components, &self.accounts, &self.likenesses, &self.breaks),
+            (&self.races, &self.own_races),
         )
     }
 
     /// Goes on from a snapshot of the same model and settings.
     pub fn restore(&mut self, state: StructureState) {
-        let StructureState((history, index, index_rows, grown_at), (components, accounts, likenesses, breaks, races)) = state;
+        let StructureState((history, index, index_rows, grown_at), (components, accounts, likenesses, breaks), races) = state;
         (self.history, self.index, self.index_rows, self.grown_at) = (history, index, index_rows, grown_at);
-        (self.components, self.accounts, self.likenesses, self.races) = (components, accounts, likenesses, races);
+        (self.components, self.accounts, self.likenesses) = (components, accounts, likenesses);
+        (self.races, self.own_races) = races;
         self.breaks.restore(breaks);
     }
 
