@@ -56,7 +56,7 @@ const LINKED: f64 = -4.605_170_185_988_091;
 const GROWS: f64 = -6.907_755_278_982_137;
 /// ln of the share of natural pairs within which a reference row must lie for its race with own rows to be held: where the world is
 /// empty, to be the nearest says nothing.
-const NEAR: f64 = -2.302_585_092_994_046;
+const NEAR: f64 = -std::f64::consts::LN_10;
 /// Lead, in nats, with which an own row wins: an honest client's own rows are ahead by chance, a search's by its steps.
 const LEAD: f64 = 1.0;
 /// Evidence of own races from which a won one counts as a link: a hundred to one.

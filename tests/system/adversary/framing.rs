@@ -1,5 +1,6 @@
 //! Can he have an innocent accused?
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,9 +20,12 @@ pub fn salted(salt: u64) -> EngineConfig {
     EngineConfig { salt, ..EngineConfig::default() }
 }
 
+/// Queries of a caller after the attack's start, and rows before it.
+type Seen = (usize, Vec<Vec<Cell>>);
+
 /// An honest caller of the stage with an account, the busiest after the attack's start, and his last rows before it.
 pub fn innocent(stage: &Stage) -> (Sender, Vec<Vec<Cell>>) {
-    let mut by: std::collections::BTreeMap<(IpAddr, &str), (usize, Vec<Vec<Cell>>)> = std::collections::BTreeMap::new();
+    let mut by: BTreeMap<(IpAddr, &str), Seen> = BTreeMap::new();
     for query in stage.honest().iter().filter(|query| !query.account.is_empty()) {
         if let Address::Ip(ip) = query.address {
             let (later, before) = by.entry((ip, &query.account)).or_default();
