@@ -59,6 +59,8 @@ const GROWS: f64 = -6.907_755_278_982_137;
 const NEAR: f64 = -std::f64::consts::LN_10;
 /// Lead, in nats, with which an own row wins: an honest client's own rows are ahead by chance, a search's by its steps.
 const LEAD: f64 = 1.0;
+/// Changed columns of an edit at most; a row that changes more is another row.
+const EDIT: u16 = 2;
 /// Evidence of own races from which a won one counts as a link: a hundred to one.
 const RACED: f64 = 4.605_170_185_988_091;
 /// A member's own share at which he is named.
@@ -244,7 +246,7 @@ impl Structure {
         let row = self.add(query, at, sender_hashes);
         let Some(client) = clients.get_mut(at) else { return Some(row) };
         // A near edit of an own row is judged as an edit.
-        if !self.breaks.is_empty() && !self.near.iter().any(|c| c.own && c.comparison.changed <= 2) {
+        if !self.breaks.is_empty() && !self.near.iter().any(|c| c.own && c.comparison.changed <= EDIT) {
             out.extend(self.breaks.check(&query.row, at, &mut client.structure));
         }
         let state = &mut client.structure;
@@ -261,6 +263,9 @@ impl Structure {
         let near_own = best_own.is_some_and(|c| c.log_p < NEAR - LEAD);
         let reference_log_p = if linkable || races || near_own { self.nearest_reference() } else { f64::NEG_INFINITY };
         let raced = best_own.is_some() && self.race_own(best_own.filter(|_| near_own), reference_log_p, at, clients);
+        // A row with many changed columns is no edit: near only because the world is dense there, if the reference is as near.
+        let unmatched = |c: Candidate| c.comparison.changed <= EDIT || c.log_p < reference_log_p - LEAD;
+        let linked = linked && best_own.is_some_and(unmatched);
         let own_link = linked || raced;
         let Some(client) = clients.get_mut(at) else { return Some(row) };
         let state = &mut client.structure;
