@@ -1,25 +1,25 @@
-//! The composition root of the service: configuration in, a running loop out, and an orderly end.
+//! The composition root of the service: configuration and reference profiles in, a running loop out, and an orderly end.
 //!
-//! Order of the start: references and signatures, outputs, the operations endpoint, and the source last, so that nothing is
-//! consumed that could not be delivered. Order of the end, on SIGTERM or Ctrl-C: not ready → stop polling → finish what was
-//! read → deliver → commit → leave the group → close the endpoint. Each part is bounded, and a second signal ends at once.
+//! Order of the start: the operations endpoint, the judges, the group at the source, and the outputs; records are taken only
+//! then, so that nothing is consumed that could not be delivered. Order of the end, on SIGTERM or Ctrl-C: not ready → stop
+//! polling → finish what was read → deliver → commit → leave the group → close the endpoint. Each part is bounded, and a second
+//! signal ends at once.
+
+pub mod stop;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus::Registry;
 
 use crate::api::Server;
 use crate::api::health::{Phase, Readiness};
-use crate::cli::{Exit, Failure};
 use crate::clock;
 use crate::config::Config;
 use crate::decode::Decoder;
+use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
-use crate::reference::sign;
 use crate::runtime::lanes::Now;
 use crate::runtime::shards::Shards;
 use crate::runtime::{Counts, Runtime, RuntimeError, Sinks, Watcher};
@@ -27,129 +27,20 @@ use crate::sink::dead_letter::{DeadLetterFile, Discard};
 use crate::sink::jsonl::JsonLines;
 use crate::sink::kafka::{self as kafka_sink, DeadLetterTopic, VerdictTopic};
 use crate::sink::metrics::Metrics;
-use crate::sink::{DeadLetterSink, SinkError, VerdictSink};
-use crate::source::feed::{FeedError, FeedFault};
+use crate::sink::{DeadLetterSink, VerdictSink};
 use crate::source::kafka::{Kafka, connect};
+use stop::Stop;
 
-/// Asked to stop, by a signal or by whoever started the service. Clones speak of the same service.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-// === impl Stop ===
-
-impl Stop {
-    /// Asks for an orderly end.
-    pub fn ask(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether somebody has asked.
-    pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Hears that somebody wants the end: the first time it asks for an orderly one, the second time it ends the process.
-    fn hear(&self, name: &'static str) {
-        if self.asked() {
-            tracing::warn!(name, "a second signal: ending at once, without committing");
-            // 128 + SIGINT, as a shell reports it.
-            std::process::exit(130);
-        }
-        tracing::info!(name, "stopping: finishing what was read");
-        self.ask();
-    }
-
-    /// From now on SIGTERM and Ctrl-C are heard.
-    #[cfg(unix)]
-    async fn listen(self) {
-        use tokio::signal::unix::{SignalKind, signal};
-        // Made once: a listener made anew for each signal would miss one that comes in between.
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-            tracing::warn!("signals cannot be had: the service can only be killed");
-            return;
-        };
-        loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "Ctrl-C",
-            };
-            self.hear(name);
-        }
-    }
-
-    /// From now on Ctrl-C is heard.
-    #[cfg(not(unix))]
-    async fn listen(self) {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            self.hear("Ctrl-C");
-        }
-    }
-}
-
-// === impl From for Failure ===
-
-impl From<FeedError> for Failure {
-    fn from(error: FeedError) -> Self {
-        let exit = match error.fault {
-            FeedFault::Configuration => Exit::Usage,
-            FeedFault::Missing => Exit::NoInput,
-            FeedFault::Unreachable => Exit::Io,
-        };
-        Self::new(exit, error.message)
-    }
-}
-
-impl From<SinkError> for Failure {
-    fn from(error: SinkError) -> Self {
-        Self::new(Exit::Io, error.0)
-    }
-}
-
-impl From<RuntimeError> for Failure {
-    fn from(error: RuntimeError) -> Self {
-        match error {
-            RuntimeError::Feed(error) => error.into(),
-            RuntimeError::Sink(error) => error.into(),
-        }
-    }
-}
-
-/// Loads the reference profiles of a configuration and checks their signatures if that is required.
-///
-/// # Errors
-/// A missing file (66); a profile that is damaged, of another version, or not signed by a trusted key (64).
-pub fn references(config: &Config) -> Result<Vec<Arc<Reference>>, Failure> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| {
-            let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NoInput } else { Exit::Io };
-            Failure::new(exit, format!("cannot read {}: {error}; correct its path in the configuration", path.display()))
-        })
-    };
-    let mut keys = Vec::new();
-    for path in &config.reference.trusted_keys {
-        let path = config.path(path);
-        let found = sign::verifying_keys(&String::from_utf8_lossy(&read(&path)?));
-        keys.extend(found.map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))?);
-    }
-    let mut references = Vec::new();
-    for model in &config.models {
-        let path = config.path(&model.reference);
-        let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {error}", path.display()));
-        let reference = Reference::from_json(&read(&path)?).map_err(|error| usage(&error))?;
-        if config.reference.require_signature {
-            sign::require_signature(&reference, &keys).map_err(|error| usage(&error))?;
-        }
-        references.push(Arc::new(reference));
-    }
-    Ok(references)
-}
-
-/// Runs the service until `stop` is asked for or a signal comes.
+/// Runs the service, with the profiles of the models that it watches, until `stop` is asked for or a signal comes.
 ///
 /// # Errors
 /// What no retry can mend, with the documented exit code.
-pub fn run(config: &Config, stop: &Stop, watchers: Vec<Box<dyn Watcher>>) -> Result<Counts, Failure> {
-    let references = references(config)?;
+pub fn run(
+    config: &Config,
+    references: Vec<Arc<Reference>>,
+    stop: &Stop,
+    watchers: Vec<Box<dyn Watcher>>,
+) -> Result<Counts, Failure> {
     let registry = Registry::new();
     let internal = |error: &dyn std::fmt::Display| Failure::new(Exit::Internal, error.to_string());
     let metrics = Metrics::register(&registry).map_err(|error| internal(&error))?;

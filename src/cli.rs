@@ -6,6 +6,7 @@ pub mod describe;
 pub mod drill;
 pub mod fit;
 pub mod keys;
+pub mod load;
 pub mod output;
 pub mod reference;
 pub mod replay;
@@ -14,39 +15,7 @@ pub mod simulate;
 
 use clap::{Parser, Subcommand};
 
-/// How a command ends; the numbers are those of sysexits.h, so that scripts can tell the cases apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exit {
-    /// The command did its work, and what it was asked to hold does not hold (`drill --min-power`).
-    Floor = 1,
-    /// Wrong arguments or configuration.
-    Usage = 64,
-    /// More unreadable data than `--max-rejects` allows.
-    Data = 65,
-    /// An input file that does not exist.
-    NoInput = 66,
-    /// A fault of the program itself.
-    Internal = 70,
-    /// Reading or writing failed.
-    Io = 74,
-}
-
-/// Why a command failed: the exit code and what to tell the person.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    /// Exit code.
-    pub exit: Exit,
-    /// What, where, and what to do.
-    pub message: String,
-}
-
-impl Failure {
-    /// A failure of a kind.
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
-    }
-}
+use crate::exit::Failure;
 
 /// Tells an honest change of the world from somebody probing your model.
 #[derive(Debug, Parser)]

@@ -30,6 +30,8 @@ pub mod config;
 #[cfg(feature = "runtime")]
 pub mod drill;
 #[cfg(feature = "runtime")]
+pub mod exit;
+#[cfg(feature = "runtime")]
 pub mod page;
 #[cfg(feature = "runtime")]
 pub mod replay;

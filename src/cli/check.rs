@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Exit, Failure};
-use crate::app;
+use super::load;
 use crate::config::{Config, ConfigError};
 use crate::decode::Decoder;
 use crate::engine::Engine;
+use crate::exit::{Exit, Failure};
 use crate::source::kafka::connect;
 use crate::source::kafka::context::Context;
 
@@ -57,7 +57,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             let error = ConfigError::Faults { path, faults };
             return Err(Failure::new(Exit::Usage, error.to_string()));
         }
-        Err(_) => super::run::load(&args.file)?,
+        Err(_) => load::config(&args.file)?,
         Ok(config) => config,
     };
     println!("{}: no faults", args.file.display());
@@ -82,7 +82,7 @@ fn topics(config: &Config) -> String {
 }
 
 fn models(config: &Config) -> Result<Vec<String>, Failure> {
-    let references = app::references(config)?;
+    let references = load::references(config)?;
     let names = references.iter().map(|reference| reference.model.clone()).collect();
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
     Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error))?;

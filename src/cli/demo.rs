@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::{self, Stop};
-use crate::cli::{Exit, Failure};
+use super::load;
+use crate::app;
+use crate::app::stop::Stop;
 use crate::config::{Config, ModelConfig, Period};
 use crate::engine::ModelStatus;
 use crate::event::EventTime;
+use crate::exit::{Exit, Failure};
 use crate::judge::{Finding, Verdict};
 use crate::page::board::{Act, Board, Counts as Read, Setting};
 use crate::page::{DEFAULT_PORT, Page};
@@ -135,7 +137,8 @@ fn perform(args: &Args, reference: Arc<Reference>, simulation: Simulation, board
         });
     }
     let watcher = Onlooker { board: board.clone() };
-    let outcome = app::run(&config, &stop, vec![Box::new(watcher)]);
+    let references = load::references(&config);
+    let outcome = references.and_then(|references| app::run(&config, references, &stop, vec![Box::new(watcher)]));
     stop.ask();
     match playing.join() {
         Ok(played) => played.and(outcome),

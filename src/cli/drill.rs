@@ -11,14 +11,15 @@ use std::sync::atomic::Ordering;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::replay::{MaxRejects, load_config, source_failure};
-use super::{Exit, Failure, output};
+use super::replay::{MaxRejects, source_failure};
+use super::{load, output};
 use crate::config::Config;
 use crate::decode::Decoder;
 use crate::drill::calibration::Calibration;
 use crate::drill::log::{Limits, Log, LogError, Reader};
 use crate::drill::outcome::{About, Outcome};
 use crate::drill::{DrillError, Progress, Settings, card, deliveries, judge_alone, page, table};
+use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
 use crate::simulate::attack::Family;
 use crate::source::file::{FileSource, STDIN};
@@ -128,7 +129,7 @@ impl From<DrillError> for Failure {
 /// writing that failed (74).
 pub fn run(args: Args) -> Result<(), Failure> {
     let families = families(&args.family)?;
-    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load_config)?;
+    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
     let reference = Arc::new(super::reference::load(&args.reference)?);
     let addresses: Vec<usize> = args.addresses.iter().map(|&n| n as usize).collect();
     let kinds = (!args.delivery.is_empty()).then_some(args.delivery.as_slice());

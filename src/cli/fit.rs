@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Failure, describe};
+use super::describe;
+use crate::exit::{Exit, Failure};
 use crate::reference::{Feature, FitError, FitOptions, Kind, PredictionKind, Reference, fit, sign};
 use crate::table::open::Packing;
 use crate::table::{self, Fault, Loaded, ReadOptions, TableError};

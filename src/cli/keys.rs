@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
-use super::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 use crate::reference::sign::{self, KeyError};
 
 /// Environment variable that may hold the private key itself (PEM), for build machines that keep secrets there.

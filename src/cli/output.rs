@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use super::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 
 /// Writes a file through a temporary one beside it, so that a reader (or a full disk) never leaves half a file under the
 /// name. Folders on the way are made.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
-use super::{Exit, Failure, describe, keys, output};
+use super::{describe, keys, output};
+use crate::exit::{Exit, Failure};
 use crate::reference::{Reference, ReferenceError, sign};
 use crate::simulate::calibration::{self, Line, Plan};
 

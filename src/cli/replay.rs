@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Exit, Failure};
-use crate::config::{Config, document};
+use super::load;
+use crate::config::Config;
 use crate::decode::{Decoder, Reason};
 use crate::engine::{Disposition, Engine, Outbox};
 use crate::event::Query;
+use crate::exit::{Exit, Failure};
 use crate::judge::Verdict;
-use crate::reference::{Reference, sign};
 use crate::replay::{Ended, Observer, Rejected, replay};
 use crate::report::page::Page;
 use crate::report::sample::Sample;
@@ -83,8 +83,8 @@ const DEAD_LETTER_BYTES: usize = 1024 * 1024;
 /// # Errors
 /// Usage (64), too much bad data (65), a missing file (66), reading or writing that failed (74).
 pub fn run(args: Args) -> Result<(), Failure> {
-    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load_config)?;
-    let references = load_references(&args.reference, &config)?;
+    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
+    let references = load::named_references(&args.reference, &config)?;
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
     let source = FileSource::open(&args.events, config.decode.max_message_bytes).map_err(|error| source_failure(&error))?;
     let decoder = Decoder::new(&references, config.decode).map_err(|error| usage(&error))?;
@@ -125,52 +125,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Ended::Whole if watch.is_too_much(true) => Err(watch.too_much_bad_data()),
         Ended::Whole => Ok(()),
     }
-}
-
-/// Reads a configuration; what only the service needs may be missing, but a slip in it is still said.
-pub(super) fn load_config(path: &Path) -> Result<Config, Failure> {
-    let usage = |what: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
-    let text = String::from_utf8(read(path)?).map_err(|_| usage(&"not UTF-8"))?;
-    let (config, faults) = document::read::<Config>(&text);
-    let faults = faults.into_sorted();
-    match config {
-        Some(mut config) if faults.is_empty() => {
-            config.directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
-            Ok(config)
-        }
-        _ => Err(usage(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))),
-    }
-}
-
-/// Loads the named profiles, or else those of the configuration, and checks their signatures if it says so.
-fn load_references(named: &[PathBuf], config: &Config) -> Result<Vec<Arc<Reference>>, Failure> {
-    let usage = |path: &Path, error: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {error}", path.display()));
-    let mut keys = Vec::new();
-    for path in config.reference.trusted_keys.iter().map(|path| config.path(path)) {
-        let found = sign::verifying_keys(&String::from_utf8_lossy(&read(&path)?));
-        keys.extend(found.map_err(|error| usage(&path, &error))?);
-    }
-    let configured = || config.models.iter().map(|model| config.path(&model.reference)).collect();
-    let paths: Vec<PathBuf> = if named.is_empty() { configured() } else { named.to_vec() };
-    if paths.is_empty() {
-        let message = "no reference profile is named; give one with --reference FILE (`tripline fit` makes it)";
-        return Err(Failure::new(Exit::Usage, message));
-    }
-    let load = |path: PathBuf| {
-        let reference = Reference::from_json(&read(&path)?).map_err(|error| usage(&path, &error))?;
-        if config.reference.require_signature {
-            sign::require_signature(&reference, &keys).map_err(|error| usage(&path, &error))?;
-        }
-        Ok(Arc::new(reference))
-    };
-    paths.into_iter().map(load).collect()
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::new(Exit::NoInput, format!("{}: there is no such file", path.display())),
-        _ => Failure::new(Exit::Io, format!("{}: {error}", path.display())),
-    })
 }
 
 pub(super) fn source_failure(error: &FileError) -> Failure {

@@ -1,12 +1,13 @@
 //! `tripline run`: the service. Kafka in; metrics, verdicts and dead letters out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Exit, Failure};
-use crate::app::{self, Stop};
-use crate::config::{Config, ConfigError};
+use super::load;
+use crate::app;
+use crate::app::stop::Stop;
+use crate::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,9 +54,10 @@ enum LogFormat {
 /// # Errors
 /// With the documented exit codes; see [`app::run`].
 pub fn run(args: Args) -> Result<(), Failure> {
-    let config = load(&args.config)?;
+    let config = load::config(&args.config)?;
     logging(&args.log, args.log_format)?;
-    let counts = app::run(&config, &Stop::default(), Vec::new())?;
+    let references = load::references(&config)?;
+    let counts = app::run(&config, references, &Stop::default(), Vec::new())?;
     let words = "stopped";
     tracing::info!(
         accepted = counts.accepted,
@@ -67,22 +69,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
     // One line for scripts, whatever the log level: what went through this instance.
     eprintln!("{}", serde_json::to_string(&counts).unwrap_or_default());
     Ok(())
-}
-
-/// Reads a configuration, with every fault in the message.
-///
-/// # Errors
-/// 66 if the file is missing, 64 if it has faults, 74 if it cannot be read.
-pub fn load(path: &Path) -> Result<Config, Failure> {
-    Config::load(path).map_err(|error| {
-        let exit = match &error {
-            ConfigError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::NoInput,
-            ConfigError::Read { .. } => Exit::Io,
-            ConfigError::Faults { .. } => Exit::Usage,
-        };
-        let hint = if exit == Exit::NoInput { "; copy tripline.example.toml to begin with" } else { "" };
-        Failure::new(exit, format!("{error}{hint}"))
-    })
 }
 
 fn logging(level: &str, format: LogFormat) -> Result<(), Failure> {

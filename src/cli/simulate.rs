@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use super::{Exit, Failure};
 use crate::event::EventTime;
+use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
 use crate::simulate::attack::AttackSpec;
 use crate::simulate::callers::Mix;

@@ -12,9 +12,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 
-use crate::app::Stop;
-use crate::cli::{Exit, Failure};
+use crate::app::stop::Stop;
 use crate::clock;
+use crate::exit::{Exit, Failure};
 use crate::page::board::Board;
 use crate::simulate::{Simulation, line};
 
