@@ -15,6 +15,8 @@ pub mod canonical;
 pub mod features;
 pub mod fields;
 pub mod mapping;
+pub mod model;
+pub mod token;
 pub mod tree;
 
 use std::fmt;
@@ -22,8 +24,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use features::Model;
 pub use mapping::Mapping;
+pub use model::Model;
 
 use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
 use crate::reference::Reference;
@@ -132,7 +134,7 @@ struct Scratch {
     row: features::RowScratch,
     answers: fields::Answers,
     /// Hashes of unknown top-level names.
-    unknown: features::Names,
+    unknown: model::Names,
 }
 
 // === impl Decoder ===

@@ -12,8 +12,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::features::{FeaturesSeed, duplicate};
-use super::fields::{self, AnswersSeed, Field, Token, refuse};
+use super::features::FeaturesSeed;
+use super::fields::{self, AnswersSeed};
+use super::model::duplicate;
+use super::token::{Field, Token, refuse};
 use super::{Batch, Models, Reason, Rejection, Scratch, excerpt};
 
 /// The names of the canonical layout.

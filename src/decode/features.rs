@@ -1,43 +1,18 @@
 //! The model's input: an object of named values or an array in schema order, one row or many, written straight into rows of
 //! cells.
 //!
-//! Names are looked up by expectation: a log writes the features of every event in the same order, so the name that stood at
-//! this place last time is compared first, and the hash table is asked only when that fails. Objects within features are
-//! flattened with dots (`{"customer":{"age":39}}` is the feature `customer.age`) when the reference has such names; otherwise
-//! they count as one unknown feature. A nested value *in the place of a known feature* is refused: it is a layout that the
-//! configuration does not describe, and guessing would fill the windows with nonsense.
+//! Objects within features are flattened with dots (`{"customer":{"age":39}}` is the feature `customer.age`) when the reference
+//! has such names; otherwise they count as one unknown feature. A nested value *in the place of a known feature* is refused: it
+//! is a layout that the configuration does not describe, and guessing would fill the windows with nonsense.
 
 use std::fmt;
 
-use rustc_hash::FxHashSet;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::fields::{Token, refuse, scalars_to_token};
-use super::{Batch, MAX_ROWS, MAX_UNKNOWN_NAMES, Reason, Rejection, blank_row, excerpt};
+use super::model::{Model, Names, duplicate};
+use super::token::{Token, refuse, scalars_to_token};
+use super::{Batch, MAX_ROWS, Reason, Rejection, blank_row, excerpt};
 use crate::event::Cell;
-use crate::hash;
-use crate::reference::{Reference, Schema};
-
-/// A place in the expected order whose name is not known.
-const UNEXPECTED: usize = usize::MAX;
-
-/// What decoding knows of one model.
-#[derive(Debug)]
-pub struct Model {
-    name: Box<str>,
-    schema: Schema,
-    names: Vec<Box<str>>,
-    classes: Vec<Box<str>>,
-    /// Feature that stood at each place of the last object.
-    expected: Vec<usize>,
-    /// Whether any feature's name has a dot, so that nested objects are flattened.
-    dotted: bool,
-}
-
-/// Unknown names of one object, as hashes: enough to refuse the second of a kind, in bounded memory. Two different names of
-/// the same 64-bit hash would be refused too; nobody but the sender of such an event is harmed by that.
-#[derive(Debug, Default)]
-pub(super) struct Names(FxHashSet<u64>);
 
 /// Buffers for reading a row.
 #[derive(Debug, Default)]
@@ -66,82 +41,12 @@ pub(super) struct Row<'a> {
     pub extra: &'a mut u32,
 }
 
-// === impl Model ===
-
-impl Model {
-    pub(super) fn new(reference: &Reference) -> Self {
-        let boxed = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| text.as_str().into()).collect::<Vec<Box<str>>>();
-        let names = boxed(&mut reference.features.iter().map(|feature| &feature.name));
-        Self {
-            name: reference.model.as_str().into(),
-            schema: Schema::new(reference),
-            classes: boxed(&mut reference.prediction.classes.iter()),
-            expected: (0..names.len()).collect(),
-            dotted: names.iter().any(|name| name.contains('.')),
-            names,
-        }
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    pub(super) fn classes(&self) -> &[Box<str>] {
-        &self.classes
-    }
-
-    /// Position of the feature `name`, which stands at place `nth` of its object.
-    fn position(&mut self, name: &str, nth: usize) -> Option<usize> {
-        let expected = self.expected.get(nth).copied().unwrap_or(UNEXPECTED);
-        if self.names.get(expected).is_some_and(|known| **known == *name) {
-            return Some(expected);
-        }
-        let found = self.schema.position(name);
-        // Objects longer than twice the schema are not worth remembering.
-        if nth < 2 * self.names.len() {
-            if self.expected.len() <= nth {
-                self.expected.resize(nth + 1, UNEXPECTED);
-            }
-            self.expected[nth] = found.unwrap_or(UNEXPECTED);
-        }
-        found
-    }
-}
-
-// === impl Names ===
-
-impl Names {
-    pub(super) fn clear(&mut self) {
-        if !self.0.is_empty() {
-            self.0.clear();
-        }
-    }
-
-    /// Takes a name; refuses the second of a kind and the one too many.
-    pub(super) fn insert(&mut self, name: &str) -> Result<(), Rejection> {
-        if self.0.len() == MAX_UNKNOWN_NAMES {
-            let message = format_args!("more than {MAX_UNKNOWN_NAMES} unknown names in one object");
-            return Err(Rejection::new(Reason::TooLarge, message));
-        }
-        if self.0.insert(hash::text(name)) { Ok(()) } else { Err(duplicate(name)) }
-    }
-}
-
-/// The rejection of a name that stands twice in one object.
-pub(super) fn duplicate(name: &str) -> Rejection {
-    Rejection::new(Reason::DuplicateKey, format_args!("'{}' stands twice in one object", excerpt(name).escape_debug()))
-}
-
 // === impl Row ===
 
 impl Row<'_> {
     /// Makes the row blank.
     pub(super) fn begin(&mut self) {
-        let width = self.model.names.len();
+        let width = self.model.width();
         blank_row(self.row, width);
         self.scratch.seen.clear();
         self.scratch.seen.resize(width.div_ceil(64), 0);
@@ -153,7 +58,7 @@ impl Row<'_> {
     pub(super) fn mark(&mut self, position: usize) -> Result<(), Rejection> {
         let (word, bit) = (position / 64, 1 << (position % 64));
         if self.scratch.seen[word] & bit != 0 {
-            return Err(duplicate(&self.model.names[position]));
+            return Err(duplicate(self.model.feature(position)));
         }
         self.scratch.seen[word] |= bit;
         Ok(())
@@ -166,7 +71,7 @@ impl Row<'_> {
         } else {
             let length = self.scratch.path.len();
             self.scratch.path.push_str(name);
-            let found = self.model.schema.position(&self.scratch.path);
+            let found = self.model.schema().position(&self.scratch.path);
             self.scratch.path.truncate(length);
             found
         };
@@ -182,12 +87,12 @@ impl Row<'_> {
 
     /// The value of feature `position`.
     pub(super) fn set(&mut self, position: usize, token: Token<'_>) {
-        self.row[position] = self.model.schema.bind(position, token.scalar());
+        self.row[position] = self.model.schema().bind(position, token.scalar());
     }
 
     /// Whether objects under unknown names are opened.
     pub(super) fn flattens(&self) -> bool {
-        self.model.dotted
+        self.model.is_dotted()
     }
 
     /// Counts an unknown feature.
@@ -212,11 +117,11 @@ impl Row<'_> {
 
     /// Whether `count` values make a row.
     pub(super) fn check_width(&self, count: usize) -> Result<(), Rejection> {
-        let width = self.model.names.len();
+        let width = self.model.width();
         if count == width {
             return Ok(());
         }
-        let message = format_args!("an array of {count} values, where the model '{}' has {width} features", self.model.name);
+        let message = format_args!("an array of {count} values, where the model '{}' has {width} features", self.model.name());
         Err(Rejection::new(Reason::BadFeatures, message))
     }
 
@@ -241,7 +146,7 @@ impl Row<'_> {
     }
 
     fn read_array<'de, A: SeqAccess<'de>>(&mut self, mut seq: A) -> Result<(), A::Error> {
-        let width = self.model.names.len();
+        let width = self.model.width();
         let mut count = 0;
         while count < width && seq.next_element_seed(CellSeed { row: self, position: count })?.is_some() {
             count += 1;
@@ -303,7 +208,7 @@ impl CellSeed<'_, '_> {
     }
 
     fn nested<E: de::Error>(self, what: &str) -> Result<(), E> {
-        let rejection = nested(&self.row.model.names[self.position], what);
+        let rejection = nested(self.row.model.feature(self.position), what);
         Err(self.row.fault(rejection))
     }
 }
@@ -450,8 +355,8 @@ impl<'de> Visitor<'de> for FeaturesSeed<'_> {
         if done.is_eq() {
             return Ok(false);
         }
-        let width = self.model.names.len();
-        let message = format_args!("an array of {count} values, where the model '{}' has {width} features", self.model.name);
+        let width = self.model.width();
+        let message = format_args!("an array of {count} values, where the model '{}' has {width} features", self.model.name());
         Err(refuse(self.fault, Rejection::new(Reason::BadFeatures, message)))
     }
 }
@@ -487,7 +392,7 @@ impl ElementSeed<'_, '_> {
         let at = features.batch.len - 1;
         // One value too many is found out by the count at the end.
         if let Some(cell) = features.batch.queries[at].row.get_mut(self.nth) {
-            *cell = features.model.schema.bind(self.nth, token.scalar());
+            *cell = features.model.schema().bind(self.nth, token.scalar());
         }
         Ok(Element::Value)
     }

@@ -10,8 +10,10 @@ use serde::de::DeserializeSeed as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::features::{FeaturesSeed, Model};
-use super::fields::{self, AnswersSeed, Token};
+use super::features::FeaturesSeed;
+use super::fields::{self, AnswersSeed};
+use super::model::Model;
+use super::token::Token;
 use super::{Batch, MAX_ROWS, Models, Reason, Rejection, Scratch, canonical, excerpt, tree};
 
 /// Where the fields of an event lie. A pointer that finds nothing is an absent field.

@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::Rejection;
-use super::features::duplicate;
-use super::fields::{Token, refuse};
+use super::model::duplicate;
+use super::token::{Token, refuse};
 
 /// Reads a tree.
 struct Tree<'a> {

@@ -1,0 +1,116 @@
+//! What decoding knows of one model: its names, where each belongs, and the classes of its answers. And the names it does not know.
+//!
+//! Names are looked up by expectation: a log writes the features of every event in the same order, so the name that stood at
+//! this place last time is compared first, and the hash table is asked only when that fails.
+
+use rustc_hash::FxHashSet;
+
+use super::{MAX_UNKNOWN_NAMES, Reason, Rejection, excerpt};
+use crate::hash;
+use crate::reference::{Reference, Schema};
+
+/// A place in the expected order whose name is not known.
+const UNEXPECTED: usize = usize::MAX;
+
+/// What decoding knows of one model.
+#[derive(Debug)]
+pub struct Model {
+    name: Box<str>,
+    schema: Schema,
+    names: Vec<Box<str>>,
+    classes: Vec<Box<str>>,
+    /// Feature that stood at each place of the last object.
+    expected: Vec<usize>,
+    /// Whether any feature's name has a dot, so that nested objects are flattened.
+    dotted: bool,
+}
+
+/// Unknown names of one object, as hashes: enough to refuse the second of a kind, in bounded memory. Two different names of
+/// the same 64-bit hash would be refused too; nobody but the sender of such an event is harmed by that.
+#[derive(Debug, Default)]
+pub(super) struct Names(FxHashSet<u64>);
+
+// === impl Model ===
+
+impl Model {
+    pub(super) fn new(reference: &Reference) -> Self {
+        let boxed = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| text.as_str().into()).collect::<Vec<Box<str>>>();
+        let names = boxed(&mut reference.features.iter().map(|feature| &feature.name));
+        Self {
+            name: reference.model.as_str().into(),
+            schema: Schema::new(reference),
+            classes: boxed(&mut reference.prediction.classes.iter()),
+            expected: (0..names.len()).collect(),
+            dotted: names.iter().any(|name| name.contains('.')),
+            names,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    pub(super) fn classes(&self) -> &[Box<str>] {
+        &self.classes
+    }
+
+    /// Number of features.
+    pub(super) fn width(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Name of the feature at `position`.
+    pub(super) fn feature(&self, position: usize) -> &str {
+        &self.names[position]
+    }
+
+    /// Whether nested objects are flattened.
+    pub(super) fn is_dotted(&self) -> bool {
+        self.dotted
+    }
+
+    /// Position of the feature `name`, which stands at place `nth` of its object.
+    pub(super) fn position(&mut self, name: &str, nth: usize) -> Option<usize> {
+        let expected = self.expected.get(nth).copied().unwrap_or(UNEXPECTED);
+        if self.names.get(expected).is_some_and(|known| **known == *name) {
+            return Some(expected);
+        }
+        let found = self.schema.position(name);
+        // Objects longer than twice the schema are not worth remembering.
+        if nth < 2 * self.names.len() {
+            if self.expected.len() <= nth {
+                self.expected.resize(nth + 1, UNEXPECTED);
+            }
+            self.expected[nth] = found.unwrap_or(UNEXPECTED);
+        }
+        found
+    }
+}
+
+// === impl Names ===
+
+impl Names {
+    pub(super) fn clear(&mut self) {
+        if !self.0.is_empty() {
+            self.0.clear();
+        }
+    }
+
+    /// Takes a name; refuses the second of a kind and the one too many.
+    pub(super) fn insert(&mut self, name: &str) -> Result<(), Rejection> {
+        if self.0.len() == MAX_UNKNOWN_NAMES {
+            let message = format_args!("more than {MAX_UNKNOWN_NAMES} unknown names in one object");
+            return Err(Rejection::new(Reason::TooLarge, message));
+        }
+        if self.0.insert(hash::text(name)) { Ok(()) } else { Err(duplicate(name)) }
+    }
+}
+
+/// The rejection of a name that stands twice in one object.
+pub(super) fn duplicate(name: &str) -> Rejection {
+    Rejection::new(Reason::DuplicateKey, format_args!("'{}' stands twice in one object", excerpt(name).escape_debug()))
+}
