@@ -3,43 +3,18 @@
 //! The shell feeds it [`Input`]s in any order of event time within the allowed lateness and takes what it says from the
 //! [`Outbox`]. The same input gives the same bytes out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+pub use crate::judge::settings::{EngineConfig, SettingError};
+pub use crate::judge::status::{Disposition, ModelStatus};
+
 use crate::event::{EventTime, Query};
-use rustc_hash::FxHashMap;
-
-use crate::judge::budget::Spent;
+use crate::judge::Verdict;
 use crate::judge::model::{ModelJudge, ModelState};
-use crate::judge::{FeatureDrift, Finding, Verdict};
 use crate::reference::Reference;
-
-/// Most rows of history: what four bytes of an index entry can tell apart, with a fingerprint beside.
-const MAX_HISTORY: usize = 1 << 26;
-
-/// Settings of the core; every bound on memory and on false alarms is here.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EngineConfig {
-    /// Stated rate of false alarms: expected false client alarms per client and day. The one knob of sensitivity.
-    pub alarms_per_client_day: f64,
-    /// How late an event may be, in seconds of event time, before the windows do without it.
-    pub allowed_lateness_seconds: u32,
-    /// Clients kept per model; the least recently seen is forgotten (and counted) beyond that.
-    pub max_clients: usize,
-    /// Rows of history kept per model for linking queries across callers.
-    pub max_history: usize,
-    /// Salt of the structure hashes. Set one per deployment, so that an attacker cannot compute collisions.
-    pub salt: u64,
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        Self { alarms_per_client_day: 1e-4, allowed_lateness_seconds: 60, max_clients: 100_000, max_history: 262_144, salt: 0 }
-    }
-}
 
 /// What happens to the engine.
 #[derive(Clone, Copy, Debug)]
@@ -52,20 +27,6 @@ pub enum Input<'a> {
     End,
 }
 
-/// What became of the last query.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Disposition {
-    /// Counted in the windows.
-    #[default]
-    Accepted,
-    /// Behind the watermark, which is given: counted as late, judged as evidence about its sender, left out of windows and drift.
-    Late(EventTime),
-    /// No reference for its model: counted, nothing learned.
-    UnknownModel,
-    /// Implausibly far ahead of everything else: dead letter.
-    FromTheFuture,
-}
-
 /// What the engine has to say. The caller clears and reuses it.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
@@ -75,41 +36,6 @@ pub struct Outbox {
     pub disposition: Disposition,
     /// Seconds since the same client's previous query, if there was one.
     pub gap_seconds: Option<f64>,
-}
-
-/// State of one model for metrics, pages and reports.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
-pub struct ModelStatus {
-    /// Model name.
-    pub model: String,
-    /// Watermark: event time that is complete.
-    pub watermark: EventTime,
-    /// Accepted queries.
-    pub queries: u64,
-    /// Late queries.
-    pub late: u64,
-    /// Clients in memory.
-    pub clients: u64,
-    /// Clients forgotten to keep within memory.
-    pub evicted_clients: u64,
-    /// Current verdict on the model; `None` before the first window closed.
-    pub verdict: Option<Finding>,
-    /// Clients currently flagged as probing, by family.
-    pub flagged: BTreeMap<&'static str, u64>,
-    /// Active campaigns.
-    pub campaigns: u64,
-    /// 95th percentile over clients of queries per hour in the sliding window.
-    pub client_rate_p95: f64,
-    /// Entropy of the window's features over that of the reference, mean over features.
-    pub feature_entropy_ratio: f64,
-    /// Largest information budget of a caller, an account or a campaign: distinct rows over d + 1.
-    pub information_budget_ratio: f64,
-    /// Who asked most that could be learned from, largest first, at most [`crate::judge::budget::LISTED`].
-    pub curious: Vec<Spent>,
-    /// Drift by feature, in schema order.
-    pub features: Vec<FeatureDrift>,
-    /// Drift of the model's answers.
-    pub prediction: Option<FeatureDrift>,
 }
 
 /// Why an engine could not be built.
@@ -125,13 +51,8 @@ pub enum EngineError {
         what: String,
     },
     /// A setting out of range.
-    #[error("engine.{setting}: {what}")]
-    Setting {
-        /// Name of the setting.
-        setting: &'static str,
-        /// What is wrong.
-        what: String,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
 }
 
 /// Format of snapshots; another one is refused rather than guessed at.
@@ -232,22 +153,5 @@ impl Engine {
     /// The settings in force.
     pub fn config(&self) -> &EngineConfig {
         &self.config
-    }
-}
-
-impl EngineConfig {
-    /// Checks ranges; the first fault is returned.
-    pub fn check(&self) -> Result<(), EngineError> {
-        let fault = |setting, what: &str| Err(EngineError::Setting { setting, what: what.to_owned() });
-        if !(self.alarms_per_client_day > 1e-9 && self.alarms_per_client_day <= 0.1) {
-            return fault("alarms_per_client_day", "must lie above 0.000000001 and at most 0.1");
-        }
-        if self.max_clients == 0 || self.max_clients > 50_000_000 {
-            return fault("max_clients", "must lie between 1 and 50000000");
-        }
-        if self.max_history < 1024 || self.max_history > MAX_HISTORY {
-            return fault("max_history", "must lie between 1024 and 67108864");
-        }
-        Ok(())
     }
 }

@@ -11,10 +11,15 @@ pub mod culprit;
 pub mod distribution;
 pub mod drift;
 pub mod evidence;
+pub mod family;
 pub mod model;
+pub mod settings;
+pub mod status;
 pub mod structure;
 
 use serde::{Serialize, Serializer};
+
+pub use family::Family;
 
 use crate::event::{EventTime, Provenance};
 
@@ -63,83 +68,6 @@ impl Finding {
             Self::Drift => "drift",
             Self::Probing => "probing",
             Self::DriftAndProbing => "drift+probing",
-        }
-    }
-}
-
-/// The shape of the probing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Family {
-    /// Regular steps or exhaustive products.
-    Grid,
-    /// One feature moved between extremes, then bisected, all others equal.
-    LineSearch,
-    /// Walks along the decision boundary.
-    Boundary,
-    /// Small clouds round one point.
-    NearDuplicate,
-    /// Inputs drawn from a distribution that is not the world's.
-    Random,
-    /// Jacobian augmentation or active learning for a substitute model.
-    Substitute,
-    /// Was this row in the training data?
-    Membership,
-    /// Sheer number.
-    Volume,
-    /// Evidence without a recognised shape.
-    Unknown,
-}
-
-impl Family {
-    /// Every family, for metrics that must be present at zero.
-    pub const ALL: [Self; 9] = [
-        Self::Grid,
-        Self::LineSearch,
-        Self::Boundary,
-        Self::NearDuplicate,
-        Self::Random,
-        Self::Substitute,
-        Self::Membership,
-        Self::Volume,
-        Self::Unknown,
-    ];
-
-    /// The word in verdict lines and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Grid => "grid",
-            Self::LineSearch => "line_search",
-            Self::Boundary => "boundary",
-            Self::NearDuplicate => "near_duplicate",
-            Self::Random => "random",
-            Self::Substitute => "substitute",
-            Self::Membership => "membership",
-            Self::Volume => "volume",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// MITRE ATLAS techniques (5.6) that this shape of probing serves.
-    pub const fn techniques(self) -> &'static [&'static str] {
-        match self {
-            // Systematic coverage and substitute training extract the model.
-            Self::Grid | Self::Random | Self::Substitute => &["AML.T0024.002"],
-            // Line searches both extract (path finding) and evade (boundary search).
-            Self::LineSearch => &["AML.T0024.002", "AML.T0043.001"],
-            Self::Boundary | Self::NearDuplicate => &["AML.T0043.001"],
-            Self::Membership => &["AML.T0024.000"],
-            Self::Volume => &["AML.T0034.000"],
-            Self::Unknown => &["AML.T0040"],
-        }
-    }
-
-    /// OWASP Machine Learning Security Top 10 (2023) entry.
-    pub const fn owasp(self) -> &'static str {
-        match self {
-            Self::Grid | Self::Random | Self::Substitute | Self::Volume | Self::Unknown => "ML05",
-            Self::LineSearch | Self::Boundary | Self::NearDuplicate => "ML01",
-            Self::Membership => "ML04",
         }
     }
 }
@@ -260,13 +188,4 @@ pub struct Verdict {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 1e4).round() / 1e4)
-}
-
-/// Family of a client that distribution evidence alone accuses: broken dependence is random input; rows that are merely rare
-/// but hang together are a substitute's training set.
-fn density_family(client: Option<&client::Client>) -> Family {
-    let Some(client) = client else { return Family::Unknown };
-    let detector = &client.distribution.detector;
-    let dependence = detector.of(0).max(detector.of(1));
-    if dependence >= detector.of(2) { Family::Random } else { Family::Substitute }
 }

@@ -13,12 +13,12 @@ use super::campaign::Component;
 use super::client::{Client, Flag, Key, blame, case_id};
 use super::company::{Companies, Company, prefix_name};
 use super::culprit::Culprits;
-use super::density_family;
 use super::distribution::{Outcome, Population, SUSPICIOUS, Voter};
 use super::drift::{self, Drift, DriftState};
+use super::settings::EngineConfig;
+use super::status::{Disposition, ModelStatus};
 use super::structure::{Accusation, Grounds, Structure, StructureState};
 use super::{At, Family, Finding, Scope, SignalValue, Verdict};
-use crate::engine::{Disposition, EngineConfig, ModelStatus};
 use crate::event::{Address, EventTime, Query};
 use crate::hash;
 use crate::reference::Reference;
@@ -882,6 +882,11 @@ fn component_case(model: &str, salt: u64, component: &Component) -> String {
         hash::mix2(hash::mix2(hash::text(model), salt), hash::mix2(component.first_row, component.since.micros() as u64))
             & 0xffff_ffff_ffff
     )
+}
+
+/// Family of a client that distribution evidence alone accuses.
+fn density_family(client: Option<&Client>) -> Family {
+    client.map_or(Family::Unknown, |client| Family::of_oddity(&client.distribution.detector))
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call site per finding; a struct would repeat the line's own fields")]

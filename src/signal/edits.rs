@@ -15,7 +15,6 @@
 
 use crate::event::Cell;
 use crate::hash::mix;
-use crate::judge::Family;
 use crate::reference::Feature;
 
 /// Chance that a person changes one field more before asking again; two fields at once are then 0.15·0.85, and so on.
@@ -62,7 +61,7 @@ pub struct EditProcess {
     pub tally: Tally,
 }
 
-/// Counts by habit, to name the family.
+/// Counts by habit, from which the judge names the shape of a search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     /// Steps that changed exactly one feature.
@@ -270,19 +269,6 @@ impl EditProcess {
     pub fn last_feature(&self) -> Option<u16> {
         self.last_feature
     }
-
-    /// The family that the habits look like.
-    pub fn family(&self) -> Family {
-        let t = self.tally;
-        match t.steps {
-            0 => Family::Unknown,
-            n if t.broad * 2 >= n => Family::Boundary,
-            _ if t.midpoints >= 2 && t.midpoints * 4 >= t.lattice => Family::LineSearch,
-            n if t.lattice * 4 >= n => Family::Grid,
-            _ if t.extremes >= 2 => Family::LineSearch,
-            _ => Family::NearDuplicate,
-        }
-    }
 }
 
 /// Log-likelihood ratio of the event counted by `this` against a person's bound; then counts it.
@@ -355,7 +341,8 @@ mod tests {
             if step % 2 == 0 { low = middle } else { high = middle }
         }
         assert!(most > 8.0, "{most}");
-        assert_eq!(process.family(), Family::LineSearch);
+        let Tally { midpoints, lattice, broad, .. } = process.tally;
+        assert!(midpoints >= 8 && midpoints > lattice && broad == 0, "{:?}", process.tally);
     }
 
     #[test]

@@ -1,0 +1,60 @@
+//! What the core is told: how often it may be wrong, how late is too late, and how much it may remember.
+//!
+//! One set of settings holds for the windows and the judges of all models; the engine hands it on. Every range is checked here,
+//! before anything is built from it.
+
+use serde::{Deserialize, Serialize};
+
+/// Most rows of history: what four bytes of an index entry can tell apart, with a fingerprint beside.
+const MAX_HISTORY: usize = 1 << 26;
+
+/// Settings of the core; every bound on memory and on false alarms is here.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Stated rate of false alarms: expected false client alarms per client and day. The one knob of sensitivity.
+    pub alarms_per_client_day: f64,
+    /// How late an event may be, in seconds of event time, before the windows do without it.
+    pub allowed_lateness_seconds: u32,
+    /// Clients kept per model; the least recently seen is forgotten (and counted) beyond that.
+    pub max_clients: usize,
+    /// Rows of history kept per model for linking queries across callers.
+    pub max_history: usize,
+    /// Salt of the structure hashes. Set one per deployment, so that an attacker cannot compute collisions.
+    pub salt: u64,
+}
+
+/// A setting out of range.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("engine.{setting}: {what}")]
+pub struct SettingError {
+    /// Name of the setting.
+    pub setting: &'static str,
+    /// What is wrong.
+    pub what: String,
+}
+
+// === impl EngineConfig ===
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { alarms_per_client_day: 1e-4, allowed_lateness_seconds: 60, max_clients: 100_000, max_history: 262_144, salt: 0 }
+    }
+}
+
+impl EngineConfig {
+    /// Checks ranges; the first fault is returned.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let fault = |setting, what: &str| Err(SettingError { setting, what: what.to_owned() });
+        if !(self.alarms_per_client_day > 1e-9 && self.alarms_per_client_day <= 0.1) {
+            return fault("alarms_per_client_day", "must lie above 0.000000001 and at most 0.1");
+        }
+        if self.max_clients == 0 || self.max_clients > 50_000_000 {
+            return fault("max_clients", "must lie between 1 and 50000000");
+        }
+        if self.max_history < 1024 || self.max_history > MAX_HISTORY {
+            return fault("max_history", "must lie between 1024 and 67108864");
+        }
+        Ok(())
+    }
+}

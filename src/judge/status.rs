@@ -1,0 +1,58 @@
+//! What a judge says besides verdicts: what became of a query, and how its model stands.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::budget::Spent;
+use super::{FeatureDrift, Finding};
+use crate::event::EventTime;
+
+/// What became of the last query.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Disposition {
+    /// Counted in the windows.
+    #[default]
+    Accepted,
+    /// Behind the watermark, which is given: counted as late, judged as evidence about its sender, left out of windows and drift.
+    Late(EventTime),
+    /// No reference for its model: counted, nothing learned.
+    UnknownModel,
+    /// Implausibly far ahead of everything else: dead letter.
+    FromTheFuture,
+}
+
+/// State of one model for metrics, pages and reports.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct ModelStatus {
+    /// Model name.
+    pub model: String,
+    /// Watermark: event time that is complete.
+    pub watermark: EventTime,
+    /// Accepted queries.
+    pub queries: u64,
+    /// Late queries.
+    pub late: u64,
+    /// Clients in memory.
+    pub clients: u64,
+    /// Clients forgotten to keep within memory.
+    pub evicted_clients: u64,
+    /// Current verdict on the model; `None` before the first window closed.
+    pub verdict: Option<Finding>,
+    /// Clients currently flagged as probing, by family.
+    pub flagged: BTreeMap<&'static str, u64>,
+    /// Active campaigns.
+    pub campaigns: u64,
+    /// 95th percentile over clients of queries per hour in the sliding window.
+    pub client_rate_p95: f64,
+    /// Entropy of the window's features over that of the reference, mean over features.
+    pub feature_entropy_ratio: f64,
+    /// Largest information budget of a caller, an account or a campaign: distinct rows over d + 1.
+    pub information_budget_ratio: f64,
+    /// Who asked most that could be learned from, largest first, at most [`super::budget::LISTED`].
+    pub curious: Vec<Spent>,
+    /// Drift by feature, in schema order.
+    pub features: Vec<FeatureDrift>,
+    /// Drift of the model's answers.
+    pub prediction: Option<FeatureDrift>,
+}
