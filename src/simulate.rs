@@ -12,6 +12,7 @@
 pub mod attack;
 pub mod calibration;
 pub mod callers;
+pub mod chance;
 pub mod delivery;
 pub mod drift;
 pub mod line;
@@ -34,9 +35,9 @@ use crate::hash::{mix, mix2};
 use crate::reference::Reference;
 
 use attack::AttackSpec;
-use callers::{Caller, Mix, Place, What};
+use callers::{Caller, Mix, What};
 use drift::{Drift, DriftSpec};
-use rows::Rows;
+use rows::{Place, Rows};
 use truth::Truth;
 use victim::{Answer, Surrogate, Victim, VictimKind};
 
@@ -307,7 +308,7 @@ impl Iterator for Simulation {
                 row,
                 answer,
                 // Log-normal round 8 ms, as small tabular models behind HTTP show.
-                latency_ms: 8.0 * (0.35 * callers::normal(&mut self.rng)).exp(),
+                latency_ms: 8.0 * (0.35 * chance::normal(&mut self.rng)).exp(),
                 mark: step.mark,
             };
             self.emitted += 1;

@@ -14,7 +14,8 @@ use rustc_hash::FxHashSet;
 use super::log::{Log, Who};
 use crate::event::{Address, EventTime};
 use crate::hash::{mix2, text};
-use crate::simulate::callers::{after, exponential, normal};
+use crate::simulate::callers::after;
+use crate::simulate::chance::{exponential, normal};
 
 /// Queries per minute of a fast attack: what a plain script with one connection reaches against a 100 ms service.
 pub const FAST_PER_MINUTE: f64 = 300.0;

@@ -1,26 +1,18 @@
-//! Counts of a replay, what was said about each model, and the summary printed at the end.
+//! Counts of a replay, and what was said about each model.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use super::ledger::{Ledger, Subject};
-use super::{budget, words};
+use super::ledger::Ledger;
+use super::words;
 use crate::engine::ModelStatus;
 use crate::event::{EventTime, Provenance, Query};
-use crate::judge::{Finding, SignalValue, Verdict};
+use crate::judge::Verdict;
 use crate::reference::Reference;
 use crate::replay::Rejected;
 
-/// Callers and campaigns listed in the terminal; the report and the verdict file have more.
-const LISTED: usize = 10;
 /// Drifted features listed in the terminal.
-const LISTED_FEATURES: usize = 8;
-/// Reasons given for a verdict: the heaviest few carry nearly all of the evidence.
-const REASONS: usize = 2;
-/// Callers whose reasons are given in the terminal; a campaign's callers all have the same.
-const EXPLAINED: usize = 5;
-
+pub(super) const LISTED_FEATURES: usize = 8;
 /// What was read, used and refused.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -211,136 +203,4 @@ impl ModelTally {
             (false, _) => "within chance",
         }
     }
-}
-
-// === impl Display ===
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.span() {
-            Some((first, last)) => {
-                writeln!(f, "{} events, {} to {} UTC", words::count(self.messages()), words::minute(first), words::minute(last))?;
-            }
-            None if self.messages() == 0 => writeln!(f, "the log is empty: no events")?,
-            None => writeln!(f, "{} events, none of them usable", words::count(self.messages()))?,
-        }
-        let [accepted, late, rejected] = [self.accepted, self.late, self.rejections()].map(words::count);
-        writeln!(f, "  accepted {accepted}, late {late}, rejected {rejected}")?;
-        for (reason, count, example) in self.refusals() {
-            let message = words::printable(&example.message, 120);
-            writeln!(f, "    {:>9}  {reason}, first in line {}: {message}", words::count(count), example.provenance.offset + 1)?;
-        }
-        self.models.iter().try_for_each(|model| write!(f, "\n{model}"))
-    }
-}
-
-impl fmt::Display for ModelTally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { model, accepted, late, ledger, status, .. } = self;
-        if accepted + late == 0 {
-            return writeln!(f, "{}: no queries", words::printable(model, 80));
-        }
-        let finding = ledger.finding();
-        let word = finding.name().to_uppercase().replace('+', " + ");
-        writeln!(f, "{}: {word}. {}.", words::printable(model, 80), words::headline(finding))?;
-        let callers = status.as_ref().map_or(0, |status| status.clients + status.evicted_clients);
-        let from = if callers > 0 { format!(" from {}", words::counted(callers, "caller", "callers")) } else { String::new() };
-        writeln!(f, "  traffic    {}{from}", words::counted(accepted + late, "query", "queries"))?;
-        for (which, label) in [(Finding::Probing, "probing"), (Finding::Drift, "drift")] {
-            if let Some(since) = ledger.since(which) {
-                writeln!(f, "  {label:<10} seen from {} UTC on", words::minute(since))?;
-            }
-        }
-        if let Some(change) = words::change(&ledger.change) {
-            writeln!(f, "  change     {change}")?;
-        }
-        if let Some(mismatch) = self.mismatch() {
-            writeln!(f, "  note       {mismatch}")?;
-        }
-        self.write_campaigns(f)?;
-        self.write_callers(f)?;
-        budget::line(self, f)?;
-        self.write_drift(f)
-    }
-}
-
-impl ModelTally {
-    fn write_callers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ledger = &self.ledger;
-        let mut callers: Vec<_> = ledger.probing().collect();
-        callers.sort_by(|a, b| b.1.weight().total_cmp(&a.1.weight()).then_with(|| a.0.cmp(b.0)));
-        let suspicious = match ledger.suspicious() {
-            0 => String::new(),
-            number => format!("; {number} more were suspicious for a while"),
-        };
-        writeln!(f, "  who        {} found probing{suspicious}", words::counted(callers.len() as u64, "caller", "callers"))?;
-        let names: Vec<String> = callers.iter().take(LISTED).map(|(caller, _)| words::printable(&caller.to_string(), 60)).collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
-        for (nth, (name, (_, subject))) in names.iter().zip(&callers).enumerate() {
-            writeln!(f, "    {name:<width$}  {}", line(subject))?;
-            let why = reasons(&subject.signals);
-            if nth < EXPLAINED && !why.is_empty() {
-                writeln!(f, "    {:width$}  because: {why}", "")?;
-            }
-        }
-        more(f, callers.len())
-    }
-
-    fn write_campaigns(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let campaigns: Vec<_> = self.ledger.probing_campaigns().collect();
-        if campaigns.is_empty() {
-            return Ok(());
-        }
-        let together = words::counted(campaigns.len() as u64, "group", "groups");
-        writeln!(f, "  campaigns  {together} of callers whose queries belong together")?;
-        for (case, subject) in campaigns.iter().take(LISTED) {
-            let members = words::counted(subject.members.len() as u64, "address", "addresses");
-            writeln!(f, "    {}  {members}, {}", words::printable(case, 60), line(subject))?;
-        }
-        more(f, campaigns.len())
-    }
-
-    fn write_drift(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut drifted: Vec<_> = self.ledger.drifted.values().collect();
-        if drifted.is_empty() {
-            return Ok(());
-        }
-        drifted.sort_by(|a, b| (b.worst.psi / b.worst.critical.max(1e-9)).total_cmp(&(a.worst.psi / a.worst.critical.max(1e-9))));
-        writeln!(
-            f,
-            "  shifted    {} (PSI: how far the values moved from the reference)",
-            words::counted(drifted.len() as u64, "feature", "features")
-        )?;
-        let names: Vec<String> = drifted.iter().take(LISTED_FEATURES).map(|one| words::printable(&one.worst.name, 40)).collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(7);
-        writeln!(f, "    {:<width$}  {:>8}  {:>12}  {:>17}", "feature", "PSI", "chance up to", "without suspects")?;
-        for (name, one) in names.iter().zip(&drifted) {
-            let [psi, critical, without] = [one.worst.psi, one.worst.critical, one.worst.psi_without_suspects].map(words::measured);
-            writeln!(f, "    {name:<width$}  {psi:>8}  {critical:>12}  {without:>17}  {}", Self::reading(&one.worst))?;
-        }
-        match drifted.len().saturating_sub(LISTED_FEATURES) {
-            0 => Ok(()),
-            rest => writeln!(f, "    and {rest} more"),
-        }
-    }
-}
-
-fn more(f: &mut fmt::Formatter<'_>, all: usize) -> fmt::Result {
-    match all.saturating_sub(LISTED) {
-        0 => Ok(()),
-        rest => writeln!(f, "    and {} more (see --verdicts or --report)", words::count(rest as u64)),
-    }
-}
-
-fn line(subject: &Subject) -> String {
-    let family = subject.family.map_or("", words::family);
-    let since = words::minute(subject.since.unwrap_or(subject.at));
-    let queries = words::counted(subject.queries_seen, "query", "queries");
-    format!("{family}, {} sure after {queries}, since {since}", words::percent(subject.confidence))
-}
-
-/// The heaviest reasons, in words; the numbers are in the report and in the verdicts.
-fn reasons(signals: &[SignalValue]) -> String {
-    let heavy = signals.iter().filter(|signal| signal.evidence > 0.0).take(REASONS);
-    heavy.map(|signal| words::reason(signal.name)).collect::<Vec<_>>().join("; ")
 }

@@ -21,8 +21,8 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::SimulateError;
-use super::callers::{Place, normal};
-use super::rows::Rows;
+use super::chance::normal;
+use super::rows::{Place, Rows};
 use super::spec::{Spec, fault};
 use super::victim::{Answer, Victim};
 use crate::event::Cell;

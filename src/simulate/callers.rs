@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution as _, Exp1, StandardNormal};
-use rustc_hash::FxHashSet;
 
+use super::chance::{exponential, normal};
+use super::rows::Place;
 use super::truth::Truth;
 use super::{Mark, Settings, World};
 use crate::event::{Cell, EventTime};
@@ -56,20 +56,6 @@ pub trait Caller: Send {
     fn next(&mut self, world: &World) -> Option<Step>;
 }
 
-/// The part of the world that a client lives in; see [`super::rows`].
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// Which ordering of the sample.
-    pub ordering: usize,
-    /// Where its window begins.
-    pub from: usize,
-    /// Share of the world left out, 0 to below 1.
-    pub narrow: f64,
-    /// Which version of a row this client knows.
-    pub salt: u64,
-    used: FxHashSet<u32>,
-}
-
 /// Which look-alikes are about, how many of each for every 400 clients.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Mix {
@@ -102,51 +88,6 @@ impl Mix {
     pub fn none() -> Self {
         Self { batch: 0, nat: 0, health: 0, retries: 0, whatif: 0, abreplay: 0, loadtest: 0, mobile: 0 }
     }
-}
-
-// === impl Place ===
-
-impl Place {
-    /// The whole world.
-    pub fn everywhere() -> Self {
-        Self { ordering: 0, from: 0, narrow: 0.0, salt: 0, used: FxHashSet::default() }
-    }
-
-    /// A random part of the world; a client with many queries has a wider one.
-    pub fn random(rng: &mut ChaCha8Rng, world: &World, heterogeneity: f64, per_day: f64) -> Self {
-        // Sixty queries a day leave half of the narrowness: volume comes from variety.
-        let narrow = heterogeneity.clamp(0.0, 0.98) / (1.0 + per_day / 60.0).sqrt() * rng.random_range(0.5..1.0);
-        Self {
-            ordering: rng.random_range(0..world.rows.orderings()),
-            from: rng.random_range(0..world.rows.len()),
-            narrow,
-            salt: rng.random(),
-            used: FxHashSet::default(),
-        }
-    }
-
-    /// Whether a row has not been asked for lately.
-    pub fn unused(&self, index: u32) -> bool {
-        !self.used.contains(&index)
-    }
-
-    /// Remembers a row; forgets everything once most of the window was used. The sample bounds the memory.
-    pub fn use_up(&mut self, index: u32, window: usize) {
-        if self.used.len() >= window * 3 / 4 {
-            self.used.clear();
-        }
-        self.used.insert(index);
-    }
-}
-
-/// A standard normal number.
-pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    StandardNormal.sample(rng)
-}
-
-/// An exponential number with mean 1.
-pub fn exponential(rng: &mut ChaCha8Rng) -> f64 {
-    Exp1.sample(rng)
 }
 
 /// Whom a caller appears as.
@@ -242,7 +183,7 @@ impl Person {
         let session = (1.5 + 0.6 * per_day.sqrt()) * rng.random_range(0.6..1.4);
         Self {
             who: Identity::ordinary(&mut rng),
-            place: Place::random(&mut rng, world, heterogeneity, per_day),
+            place: Place::random(&mut rng, &world.rows, heterogeneity, per_day),
             zone: ZONES[rng.random_range(0..ZONES.len())],
             peak: per_day / session / 86_400.0 / MEAN_BUSY,
             session,

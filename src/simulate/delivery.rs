@@ -11,7 +11,9 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::attack::{Accounts, AttackSpec, Family, Oracle, Pace};
-use super::callers::{self, Caller, Place, Step, What, after, exponential, normal, public_address};
+use super::callers::{self, Caller, Step, What, after, public_address};
+use super::chance::{exponential, normal};
+use super::rows::Place;
 use super::spec::fault;
 use super::truth::{Campaign, Truth};
 use super::{Mark, Settings, SimulateError, World};
@@ -81,7 +83,7 @@ pub fn deliver(
         clients: Default::default(),
     });
     Ok(Delivery {
-        place: Place::random(&mut rng, world, settings.heterogeneity, settings.volume),
+        place: Place::random(&mut rng, &world.rows, settings.heterogeneity, settings.volume),
         rng,
         campaign,
         rows,

@@ -10,8 +10,9 @@
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use rustc_hash::FxHashSet;
 
-use super::callers::{Place, normal};
+use super::chance::normal;
 use crate::event::Cell;
 use crate::hash::mix2;
 use crate::reference::{Feature, Kind, Reference};
@@ -50,6 +51,20 @@ pub struct Rows {
     groups: Vec<Vec<usize>>,
     measurement: Vec<bool>,
     salt: u64,
+}
+
+/// The part of the world that a client lives in: its own sub-population.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Which ordering of the sample.
+    pub ordering: usize,
+    /// Where its window begins.
+    pub from: usize,
+    /// Share of the world left out, 0 to below 1.
+    pub narrow: f64,
+    /// Which version of a row this client knows.
+    pub salt: u64,
+    used: FxHashSet<u32>,
 }
 
 // === impl Rows ===
@@ -237,6 +252,41 @@ impl Rows {
             .collect();
         keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         keyed.into_iter().map(|(_, i)| i).collect()
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The whole world.
+    pub fn everywhere() -> Self {
+        Self { ordering: 0, from: 0, narrow: 0.0, salt: 0, used: FxHashSet::default() }
+    }
+
+    /// A random part of the world; a client with many queries has a wider one.
+    pub fn random(rng: &mut ChaCha8Rng, rows: &Rows, heterogeneity: f64, per_day: f64) -> Self {
+        // Sixty queries a day leave half of the narrowness: volume comes from variety.
+        let narrow = heterogeneity.clamp(0.0, 0.98) / (1.0 + per_day / 60.0).sqrt() * rng.random_range(0.5..1.0);
+        Self {
+            ordering: rng.random_range(0..rows.orderings()),
+            from: rng.random_range(0..rows.len()),
+            narrow,
+            salt: rng.random(),
+            used: FxHashSet::default(),
+        }
+    }
+
+    /// Whether a row has not been asked for lately.
+    pub fn unused(&self, index: u32) -> bool {
+        !self.used.contains(&index)
+    }
+
+    /// Remembers a row; forgets everything once most of the window was used. The sample bounds the memory.
+    pub fn use_up(&mut self, index: u32, window: usize) {
+        if self.used.len() >= window * 3 / 4 {
+            self.used.clear();
+        }
+        self.used.insert(index);
     }
 }
 

@@ -8,10 +8,9 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::attack::{AttackSpec, Family, Oracle};
-use super::callers::Place;
 use super::drift::{DriftKind, DriftSpec};
 use super::line::write_event;
-use super::rows::Rows;
+use super::rows::{Place, Rows};
 use super::victim::{Surrogate, Victim as _, VictimKind};
 use super::{Event, Settings, Simulation};
 use crate::event::Cell;

@@ -19,8 +19,7 @@ use smartcore::tree::decision_tree_regressor::{DecisionTreeRegressor, DecisionTr
 use smartcore::xgboost::xgb_regressor::{XGRegressor, XGRegressorParameters};
 
 use super::SimulateError;
-use super::callers::Place;
-use super::rows::Rows;
+use super::rows::{Place, Rows};
 use crate::event::Cell;
 use crate::hash::mix2;
 use crate::reference::{Kind, PredictionKind, Reference};

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Caller, Person, Place, Step, What, after, exponential, inner_address, next_busy, normal, public_address};
+use super::{Caller, Person, Step, What, after, inner_address, next_busy, public_address};
 use crate::event::{Cell, EventTime};
 use crate::hash::mix2;
 use crate::reference::Kind;
-use crate::simulate::rows::Rows;
+use crate::simulate::chance::{exponential, normal};
+use crate::simulate::rows::{Place, Rows};
 use crate::simulate::truth::Truth;
 use crate::simulate::{Settings, World};
 

@@ -10,7 +10,8 @@ use tripline::engine::EngineConfig;
 use tripline::event::{Address, Cell, Query};
 use tripline::reference::Kind;
 use tripline::simulate::attack::Family;
-use tripline::simulate::callers::{Place, after};
+use tripline::simulate::callers::after;
+use tripline::simulate::rows::Place;
 
 use super::plan::{Plan, START, Source, sender};
 use super::stage::{Operation, Part, Sender, Sent, Stage};

@@ -7,7 +7,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use tripline::event::Cell;
 use tripline::reference::{Feature, Kind};
-use tripline::simulate::callers::Place;
+use tripline::simulate::rows::Place;
 use tripline::simulate::victim::Victim;
 
 use super::stage::Stage;

@@ -14,7 +14,9 @@ use tripline::hash::{mix, mix2};
 use tripline::reference::Kind;
 use tripline::signal::density::{Coder, Codes, Density};
 use tripline::simulate::attack::{AttackSpec, Family, Oracle};
-use tripline::simulate::callers::{Place, after, exponential, normal};
+use tripline::simulate::callers::after;
+use tripline::simulate::chance::{exponential, normal};
+use tripline::simulate::rows::Place;
 use tripline::simulate::victim::{Answer, Victim};
 
 use super::loot::Copy;
@@ -109,7 +111,7 @@ impl Plan {
         }
         self.past(stage, &mut operation, &mut rng);
         self.seed_peers(stage, &mut operation, &mut rng);
-        let mut places: Vec<Place> = (0..self.addresses).map(|_| Place::random(&mut rng, stage.world(), 0.4, 24.0)).collect();
+        let mut places: Vec<Place> = (0..self.addresses).map(|_| Place::random(&mut rng, &stage.world().rows, 0.4, 24.0)).collect();
         let total = rows.len() as f64 / (1.0 - self.cover);
         let gap = if self.hours > 0.0 { self.hours * 3600.0 / total } else { FAST };
         let mut now = Stage::hour(START);
@@ -139,7 +141,7 @@ impl Plan {
     /// Honest use by the same callers before the attack: mimicry of a client's past.
     fn past(&self, stage: &Stage, operation: &mut Operation, rng: &mut ChaCha8Rng) {
         for sender in 0..if self.past > 0.0 { self.addresses } else { 0 } {
-            let mut place = Place::random(rng, stage.world(), 0.4, 24.0);
+            let mut place = Place::random(rng, &stage.world().rows, 0.4, 24.0);
             let mut now = after(Stage::hour(START - self.past), 1800.0 * rng.random::<f64>());
             while now < Stage::hour(START) {
                 let row = stage.world().draw(rng, &mut place, now);
@@ -155,7 +157,7 @@ impl Plan {
         for _ in 0..self.shams {
             operation.senders.push(sender(rng));
             let sham = operation.senders.len() - 1;
-            let mut place = Place::random(rng, stage.world(), 0.4, 24.0);
+            let mut place = Place::random(rng, &stage.world().rows, 0.4, 24.0);
             let mut now = after(Stage::hour(0.5), 1800.0 * rng.random::<f64>());
             while now < Stage::hour(HOURS) {
                 let mut row = stage.world().draw(rng, &mut place, now);
