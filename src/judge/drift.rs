@@ -74,19 +74,11 @@ pub struct Drift {
     prediction: PredictionBins,
     additive: Additive,
     residual_edges: Vec<f64>,
-    votes: VecDeque<Vote>,
-    codes: VecDeque<u8>,
-    persistent: Vec<u32>,
-    latest: Vec<Option<Test>>,
-    latest_all: Vec<Option<Test>>,
-    answers: FxHashMap<u64, (f64, bool)>,
-    answer_order: VecDeque<u64>,
-    repeats: VecDeque<(EventTime, bool, SlotRef)>,
-    panes: attribution::Panes,
+    state: DriftState,
 }
 
-/// A snapshot of [`Drift`], read back.
-#[derive(Debug, Deserialize)]
+/// What a log leaves behind in a [`Drift`]: all that is not made from the reference.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DriftState {
     votes: VecDeque<Vote>,
     codes: VecDeque<u8>,
@@ -177,43 +169,31 @@ impl Drift {
             prediction,
             additive,
             residual_edges,
-            votes: VecDeque::new(),
-            codes: VecDeque::new(),
-            persistent: vec![0; columns],
-            latest: vec![None; columns],
-            latest_all: vec![None; columns],
-            answers: FxHashMap::default(),
-            answer_order: VecDeque::new(),
-            repeats: VecDeque::new(),
-            panes: attribution::Panes::default(),
+            state: DriftState::new(columns),
         }
     }
 
-    /// Everything that is not made from the reference, for [`Drift::restore`].
+    /// What a log left behind, for [`Drift::restore`].
     pub fn snapshot(&self) -> impl Serialize + '_ {
-        let (known, order, repeats) = (&self.answers, &self.answer_order, &self.repeats);
-        // In the order of DriftState's fields.
-        (&self.votes, &self.codes, &self.persistent, &self.latest, &self.latest_all, known, order, repeats, &self.panes)
+        &self.state
     }
 
     /// Goes on from a snapshot of the same model.
     pub fn restore(&mut self, state: DriftState) {
-        let DriftState { votes, codes, persistent, latest, latest_all, answers, answer_order, repeats, panes } = state;
-        (self.votes, self.codes, self.persistent, self.latest, self.latest_all) = (votes, codes, persistent, latest, latest_all);
-        (self.answers, self.answer_order, self.repeats, self.panes) = (answers, answer_order, repeats, panes);
+        self.state = state;
     }
 
     /// Takes a row that voted.
     pub fn vote(&mut self, at: EventTime, client: SlotRef, coarse: &[u8], prediction: Prediction) {
         let width = self.names.len();
-        if self.votes.len() >= MAX_VOTES {
-            self.votes.pop_front();
-            self.codes.drain(..width);
+        if self.state.votes.len() >= MAX_VOTES {
+            self.state.votes.pop_front();
+            self.state.codes.drain(..width);
         }
-        self.votes.push_back(Vote { at, client });
-        self.codes.extend(coarse);
+        self.state.votes.push_back(Vote { at, client });
+        self.state.codes.extend(coarse);
         let small = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
-        self.codes.push_back(small(self.prediction.bin(prediction)));
+        self.state.codes.push_back(small(self.prediction.bin(prediction)));
         let residual = match prediction {
             Prediction::Missing => self.residual_edges.len() + 1,
             other => {
@@ -225,7 +205,30 @@ impl Drift {
                 }
             }
         };
-        self.codes.push_back(small(residual));
+        self.state.codes.push_back(small(residual));
+    }
+
+    /// Notes the answer to a row; see [`DriftState::answer`].
+    pub fn answer(&mut self, at: EventTime, client: SlotRef, row: u64, prediction: Prediction) {
+        self.state.answer(at, client, row, prediction);
+    }
+}
+
+// === impl DriftState ===
+
+impl DriftState {
+    fn new(columns: usize) -> Self {
+        Self {
+            votes: VecDeque::new(),
+            codes: VecDeque::new(),
+            persistent: vec![0; columns],
+            latest: vec![None; columns],
+            latest_all: vec![None; columns],
+            answers: FxHashMap::default(),
+            answer_order: VecDeque::new(),
+            repeats: VecDeque::new(),
+            panes: attribution::Panes::default(),
+        }
     }
 
     /// Notes the answer to a row, voting or not: the same row must get the same answer while the model stays the same.
@@ -257,7 +260,11 @@ impl Drift {
             }
         }
     }
+}
 
+// === impl Drift, the evaluation ===
+
+impl Drift {
     /// Evaluates the windows that end at `now`; `suspect` tells which clients are left out, `first` when a client was first seen.
     pub fn evaluate(
         &mut self,
@@ -267,15 +274,15 @@ impl Drift {
     ) -> Finding {
         let longest = now.plus_seconds(-WINDOWS[1]);
         let width = self.names.len();
-        while self.votes.front().is_some_and(|v| v.at <= longest) {
-            self.votes.pop_front();
-            self.codes.drain(..width);
+        while self.state.votes.front().is_some_and(|v| v.at <= longest) {
+            self.state.votes.pop_front();
+            self.state.codes.drain(..width);
         }
-        self.codes.make_contiguous();
+        self.state.codes.make_contiguous();
         self.note_pane(now, &suspect);
         let mut hits = vec![false; width];
         let mut carried = vec![false; width];
-        self.latest.iter_mut().chain(&mut self.latest_all).for_each(|t| *t = None);
+        self.state.latest.iter_mut().chain(&mut self.state.latest_all).for_each(|t| *t = None);
         for seconds in WINDOWS {
             let since = now.plus_seconds(-seconds);
             let Some(clean) = self.window(since, &suspect) else { continue };
@@ -283,7 +290,7 @@ impl Drift {
             // Only asked when it matters: it costs as much as the test itself.
             let lasted = clean
                 .iter()
-                .zip(&self.persistent)
+                .zip(&self.state.persistent)
                 .filter(|(t, p)| **p + 1 >= PERSISTENCE && t.is_some_and(|t| self.exceeds(&t)))
                 .map(|(_, p)| *p)
                 .max();
@@ -295,29 +302,29 @@ impl Drift {
                 let Some(test) = test else { continue };
                 hits[column] |= self.exceeds(&test);
                 // Report the window in which the feature stands out most.
-                if self.latest[column].is_none_or(|t| test.psi - test.expected > t.psi - t.expected) {
-                    self.latest[column] = Some(test);
+                if self.state.latest[column].is_none_or(|t| test.psi - test.expected > t.psi - t.expected) {
+                    self.state.latest[column] = Some(test);
                     let known = established.as_ref().and_then(|tests| tests[column]);
                     carried[column] = known.is_some_and(|k| k.psi - k.expected < SHARED * (test.psi - test.expected));
-                    self.latest_all[column] = everybody.as_ref().and_then(|all| all[column]);
+                    self.state.latest_all[column] = everybody.as_ref().and_then(|all| all[column]);
                 }
             }
         }
-        for (count, hit) in self.persistent.iter_mut().zip(&hits) {
+        for (count, hit) in self.state.persistent.iter_mut().zip(&hits) {
             *count = if *hit { *count + 1 } else { 0 };
         }
-        while self.repeats.front().is_some_and(|r| r.0 <= longest) {
-            self.repeats.pop_front();
+        while self.state.repeats.front().is_some_and(|r| r.0 <= longest) {
+            self.state.repeats.pop_front();
         }
-        let changed: Vec<SlotRef> = self.repeats.iter().filter(|r| r.1 && !suspect(r.2)).map(|r| r.2).collect();
+        let changed: Vec<SlotRef> = self.state.repeats.iter().filter(|r| r.1 && !suspect(r.2)).map(|r| r.2).collect();
         let clients: std::collections::BTreeSet<SlotRef> = changed.iter().copied().collect();
         let above = |test: Option<Test>| test.is_some_and(|t| self.exceeds(&t));
         Finding {
-            suspects: (0..width).filter(|&c| above(self.latest_all[c]) && !above(self.latest[c])).collect(),
+            suspects: (0..width).filter(|&c| above(self.state.latest_all[c]) && !above(self.state.latest[c])).collect(),
             drifted: (0..width)
-                .filter(|&c| self.persistent[c] >= if carried[c] { PERSISTENCE + NEWCOMERS_WAIT } else { PERSISTENCE })
+                .filter(|&c| self.state.persistent[c] >= if carried[c] { PERSISTENCE + NEWCOMERS_WAIT } else { PERSISTENCE })
                 .collect(),
-            pending: self.persistent.iter().any(|&p| p > 0),
+            pending: self.state.persistent.iter().any(|&p| p > 0),
             changed: (changed.len(), clients.len()),
         }
     }
@@ -327,7 +334,7 @@ impl Drift {
         let mut by_client: FxHashMap<SlotRef, (u32, u32)> = FxHashMap::default();
         let mut order: Vec<Vec<u32>> = Vec::new();
         let mut kept = 0;
-        for (i, vote) in self.votes.iter().enumerate().rev() {
+        for (i, vote) in self.state.votes.iter().enumerate().rev() {
             if vote.at <= since {
                 break;
             }
@@ -350,7 +357,7 @@ impl Drift {
     /// Tests of every column over the votes since an instant.
     fn window(&self, since: EventTime, skip: impl Fn(SlotRef) -> bool) -> Option<Vec<Option<Test>>> {
         let width = self.names.len();
-        let (codes, _) = self.codes.as_slices();
+        let (codes, _) = self.state.codes.as_slices();
         let order = self.by_client(since, skip)?;
         let mut clusters = Clusters::default();
         let column = |column: usize| {
@@ -377,8 +384,8 @@ impl Drift {
     fn figures(&self, columns: impl Iterator<Item = usize>) -> Vec<FeatureDrift> {
         columns
             .map(|c| {
-                let without = self.latest[c];
-                let all = self.latest_all[c].or(without);
+                let without = self.state.latest[c];
+                let all = self.state.latest_all[c].or(without);
                 FeatureDrift {
                     name: self.names[c].clone(),
                     psi: all.map_or(0.0, |t| t.psi),

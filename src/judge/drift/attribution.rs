@@ -100,18 +100,18 @@ impl Drift {
         let width = self.names.len();
         let offsets = self.offsets();
         let mut counts = vec![0; self.sizes.iter().sum()];
-        for (i, vote) in self.votes.iter().enumerate().rev() {
+        for (i, vote) in self.state.votes.iter().enumerate().rev() {
             if vote.at <= since {
                 break;
             }
             if vote.at <= now && !suspect(vote.client) {
-                let codes = self.codes.range(i * width..(i + 1) * width);
+                let codes = self.state.codes.range(i * width..(i + 1) * width);
                 for ((&code, &offset), &size) in codes.zip(&offsets).zip(&self.sizes) {
                     counts[offset + usize::from(code).min(size - 1)] += 1;
                 }
             }
         }
-        self.panes.push(counts);
+        self.state.panes.push(counts);
     }
 
     fn offsets(&self) -> Vec<usize> {
@@ -142,10 +142,10 @@ impl Drift {
         let (mut all, mut without) = (0.0, 0.0);
         for column in columns {
             let excess = |test: Option<psi::Test>| test.map_or(0.0, |t| (t.psi - t.expected).max(0.0));
-            let rest = excess(self.latest[column]);
+            let rest = excess(self.state.latest[column]);
             without += rest;
             // Suspects may also have hidden a drift: then nothing vanishes.
-            all += excess(self.latest_all[column]).max(rest);
+            all += excess(self.state.latest_all[column]).max(rest);
         }
         if all > 0.0 { 1.0 - without / all } else { 0.0 }
     }
@@ -163,11 +163,11 @@ impl Drift {
         let offsets = self.offsets();
         let ranges: Vec<std::ops::Range<usize>> = columns.iter().map(|&c| offsets[c]..offsets[c] + self.sizes[c]).collect();
         let scores: Vec<Vec<f64>> =
-            columns.iter().zip(&ranges).map(|(&c, range)| self.scores(c, &self.panes.hour(0, range.clone()))).collect();
+            columns.iter().zip(&ranges).map(|(&c, range)| self.scores(c, &self.state.panes.hour(0, range.clone()))).collect();
         // A pane's mean score with its number of votes; panes without votes say nothing.
-        let mut series: Vec<(f64, f64)> = Vec::with_capacity(self.panes.counts.len());
+        let mut series: Vec<(f64, f64)> = Vec::with_capacity(self.state.panes.counts.len());
         let (mut squares, mut votes) = (0.0, 0.0);
-        for pane in &self.panes.counts {
+        for pane in &self.state.panes.counts {
             let n: f64 = ranges.first().map_or(0.0, |range| pane[range.clone()].iter().map(|&c| f64::from(c)).sum());
             let mut sum = 0.0;
             for (range, scores) in ranges.iter().zip(&scores) {
@@ -192,7 +192,8 @@ impl Drift {
             return (0, 0);
         };
         let width = self.names.len();
-        let code = |vote: u32, column: usize| usize::from(self.codes[vote as usize * width + column]).min(self.sizes[column] - 1);
+        let code =
+            |vote: u32, column: usize| usize::from(self.state.codes[vote as usize * width + column]).min(self.sizes[column] - 1);
         let mut sums = vec![0.0; order.len()];
         for &column in columns {
             let mut totals = vec![0.0; self.sizes[column]];
@@ -210,14 +211,14 @@ impl Drift {
     }
 
     fn yesterday(&self, columns: &[usize]) -> Option<(f64, f64)> {
-        if self.panes.counts.len() < DAY + HOUR {
+        if self.state.panes.counts.len() < DAY + HOUR {
             return None;
         }
         let offsets = self.offsets();
         let mut sums = (0.0, 0.0);
         for &column in columns {
             let range = offsets[column]..offsets[column] + self.sizes[column];
-            let (today, before) = (self.panes.hour(0, range.clone()), self.panes.hour(DAY, range));
+            let (today, before) = (self.state.panes.hour(0, range.clone()), self.state.panes.hour(DAY, range));
             let (n, m): (f64, f64) = (today.iter().sum(), before.iter().sum());
             if n < HOUR_VOTES || m < HOUR_VOTES {
                 return None;
