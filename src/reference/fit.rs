@@ -354,7 +354,7 @@ fn fit_feature(column: &Column, forced: Option<Kind>) -> Result<Feature, FitErro
         feature.max = numbers.last().map_or(0.0, |n| n.0);
         feature.p01 = quantile(&numbers, total, 0.01);
         feature.p99 = quantile(&numbers, total, 0.99);
-        feature.decimals = numbers.iter().map(|(v, _)| decimals(*v)).max().unwrap_or(0);
+        feature.decimals = numbers.iter().map(|(v, _)| exact_decimals(*v)).max().unwrap_or(0);
         if kind == Kind::Continuous {
             feature.edges = continuous_edges(&numbers);
         } else {
@@ -400,8 +400,9 @@ fn refuse_slips(column: &Column) -> Result<(), FitError> {
     }
 }
 
-/// Decimals with which a number is written, 0 to 6.
-fn decimals(value: f64) -> u8 {
+/// Decimals with which a number of the training table is written, 0 to 6; exact but for the float's own last digits, since the
+/// number format of a column is learned from it.
+fn exact_decimals(value: f64) -> u8 {
     (0..6_u8)
         .find(|&d| {
             let scaled = value * 10_f64.powi(i32::from(d));

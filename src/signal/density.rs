@@ -65,7 +65,7 @@ pub struct Density {
     pairs: Vec<PairTable>,
     /// ln(p_max/p) per feature and code; empty for masked features.
     rarity: Vec<Vec<f32>>,
-    marginal_counts: Vec<(Vec<f64>, f64)>,
+    marginal_counts: Vec<Vec<f64>>,
     /// Leave-one-out scores of the reference's sample, ascending, per base statistic.
     scores: [Vec<f32>; 3],
     /// Fisher combinations of the same, ascending.
@@ -125,19 +125,11 @@ impl Density {
             .filter(|p| !is_masked(p.a) && !is_masked(p.b))
             .map(|p| PairTable::new(p.a, p.b, &p.counts, coder.sizes[p.b]))
             .collect();
-        let marginal_counts: Vec<(Vec<f64>, f64)> = reference
-            .features
-            .iter()
-            .map(|f| (f.counts.iter().map(|&c| c as f64).collect::<Vec<_>>(), f.counts.iter().sum::<u64>() as f64))
-            .collect();
+        let marginal_counts: Vec<Vec<f64>> =
+            reference.features.iter().map(|f| f.counts.iter().map(|&c| c as f64).collect()).collect();
+        let table = |counts: &Vec<f64>| counts.iter().map(|&c| rarity(c, 0.0, counts) as f32).collect();
         let rarity =
-            marginal_counts
-                .iter()
-                .enumerate()
-                .map(|(j, (counts, total))| {
-                    if is_masked(j) { Vec::new() } else { counts.iter().map(|&c| rarity(c, 0.0, counts, *total) as f32).collect() }
-                })
-                .collect();
+            marginal_counts.iter().enumerate().map(|(j, counts)| if is_masked(j) { Vec::new() } else { table(counts) }).collect();
         let mut density = Self { pairs, rarity, marginal_counts, scores: Default::default(), combined: Vec::new() };
         density.calibrate(reference, coder);
         density
@@ -188,8 +180,8 @@ impl Density {
             used += 1;
             let code = usize::from(codes.fine[j]);
             let value = if leave_one_out {
-                let (counts, rows) = &self.marginal_counts[j];
-                rarity(counts[code], 1.0, counts, *rows) as f32
+                let counts = &self.marginal_counts[j];
+                rarity(counts[code], 1.0, counts) as f32
             } else {
                 table[code]
             };
@@ -252,7 +244,7 @@ fn log_lift(joint: f64, expected: f64) -> f32 {
 }
 
 /// ln(p_max/p) of a code under a Jeffreys count prior, `left_out` rows taken away.
-fn rarity(count: f64, left_out: f64, counts: &[f64], _total: f64) -> f64 {
+fn rarity(count: f64, left_out: f64, counts: &[f64]) -> f64 {
     let most = counts.iter().copied().fold(0.0, f64::max);
     ((most + 0.5) / ((count - left_out).max(0.0) + 0.5)).ln()
 }

@@ -213,7 +213,7 @@ impl EditProcess {
             values += if extreme { (0.3 / EXTREME).ln() } else { (0.7 / (1.0 - EXTREME)).ln() };
             self.tally.extremes += u32::from(extreme);
         }
-        self.decimals = self.decimals.max(decimals(value));
+        self.decimals = self.decimals.max(rough_decimals(value));
         // The coarser of the reference's and the trail's own number format: rounding makes midpoints and steps coincide.
         let resolution = 10_f64.powi(-i32::from(profile.decimals)).max(10_f64.powi(-i32::from(self.decimals)));
         let above = self.visited.partition_point(|&v| v <= value);
@@ -289,8 +289,9 @@ fn capped(sum: &mut f64, evidence: f64, cap: f64) -> f64 {
     evidence
 }
 
-/// Decimals with which a number is written, 0 to 6.
-fn decimals(value: f64) -> u8 {
+/// Decimals with which a trail's number is written, 0 to 6, read generously: what lies within a ten-thousandth of a unit of the
+/// last digit is on the grid, since values that a program steps to miss it by more than a table's numbers do.
+fn rough_decimals(value: f64) -> u8 {
     (0..6_u8)
         .find(|&d| {
             let scaled = value * 10_f64.powi(i32::from(d));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{DISCRETE_LIMIT, FitError, FitOptions, MAX_CLASSES, Raw, Table, continuous_edges, decimals};
+use super::{DISCRETE_LIMIT, FitError, FitOptions, MAX_CLASSES, Raw, Table, continuous_edges, exact_decimals};
 use super::{distinct_texts, is_boolean_word, raw_number, raw_text, tally};
 use crate::reference::{PredictionKind, PredictionProfile};
 
@@ -24,7 +24,7 @@ pub(super) fn fit_prediction(table: &Table, options: &FitOptions) -> Result<Pred
     let present = table.predictions.iter().filter(|p| **p != Raw::Missing);
     let numeric = present.clone().all(is_number);
     // Few whole numbers are classes; everything else that is a number is a score.
-    let whole = numbers.len() <= DISCRETE_LIMIT && numbers.iter().all(|(v, _)| decimals(*v) == 0);
+    let whole = numbers.len() <= DISCRETE_LIMIT && numbers.iter().all(|(v, _)| exact_decimals(*v) == 0);
     let kind = options.prediction_kind.unwrap_or(if numeric && !whole { PredictionKind::Score } else { PredictionKind::Label });
     if kind == PredictionKind::Score { fit_scores(table, options, &numbers) } else { fit_labels(table, options) }
 }
