@@ -23,6 +23,7 @@ use crate::replay::{Ended, Observer, Rejected, replay};
 use crate::report::page::Page;
 use crate::report::sample::Sample;
 use crate::report::tally::Tally;
+use crate::sink::dead_letter::{Line, base64};
 use crate::source::file::{FileError, FileSource, STDIN};
 
 const EXAMPLES: &str = "\
@@ -173,27 +174,6 @@ struct Watch {
     progress: Progress,
 }
 
-/// An event that could not be used, as a line of `--dead-letters`.
-#[derive(Debug, Serialize)]
-struct DeadLetter<'a> {
-    reason: &'a str,
-    message: &'a str,
-    /// Name of the log.
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    row: u32,
-    /// The record as text, if it is text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'a str>,
-    /// The record in base64, if it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload_base64: Option<String>,
-    /// Whether the payload is only the beginning of the record.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    cut: bool,
-}
-
 // === impl Watch ===
 
 impl Watch {
@@ -207,7 +187,7 @@ impl Watch {
     }
 
     fn bury(&mut self, record: &Rejected<'_>) -> Result<(), Failure> {
-        self.dead_letters.as_mut().map_or(Ok(()), |output| output.line(&DeadLetter::new(&self.log, record)))
+        self.dead_letters.as_mut().map_or(Ok(()), |output| output.line(&dead_letter(&self.log, record)))
     }
 
     fn too_much_bad_data(&self) -> Failure {
@@ -271,24 +251,20 @@ impl Observer for Watch {
     }
 }
 
-// === impl DeadLetter ===
-
-impl<'a> DeadLetter<'a> {
-    fn new(topic: &'a str, record: &Rejected<'a>) -> Self {
-        use base64::Engine as _;
-        let cut = record.payload.len() > DEAD_LETTER_BYTES;
-        let kept = &record.payload[..record.payload.len().min(DEAD_LETTER_BYTES)];
-        let text = match std::str::from_utf8(kept) {
-            Ok(text) => Some(text),
-            // The cut may have split a character.
-            Err(fault) if cut && fault.error_len().is_none() => std::str::from_utf8(&kept[..fault.valid_up_to()]).ok(),
-            Err(_) => None,
-        };
-        let payload_base64 = text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(kept));
-        let (reason, message) = (record.reason, record.message);
-        let crate::event::Provenance { partition, offset, row } = record.provenance;
-        Self { reason, message, topic, partition, offset, row, payload: text, payload_base64, cut }
-    }
+/// An event that could not be used, as a line of `--dead-letters`; `log` is the name of the log.
+fn dead_letter<'a>(log: &'a str, record: &Rejected<'a>) -> Line<'a> {
+    let cut = record.payload.len() > DEAD_LETTER_BYTES;
+    let kept = &record.payload[..record.payload.len().min(DEAD_LETTER_BYTES)];
+    let payload = match std::str::from_utf8(kept) {
+        Ok(text) => Some(text),
+        // The cut may have split a character.
+        Err(fault) if cut && fault.error_len().is_none() => std::str::from_utf8(&kept[..fault.valid_up_to()]).ok(),
+        Err(_) => None,
+    };
+    let payload_base64 = payload.is_none().then(|| base64(kept));
+    let (reason, message) = (record.reason, record.message);
+    let crate::event::Provenance { partition, offset, row } = record.provenance;
+    Line { reason, message, topic: log, partition, offset, row, payload, payload_base64, cut, ..Line::default() }
 }
 
 /// A file of JSON lines; `-` is standard output.

@@ -22,35 +22,53 @@ pub struct DeadLetterFile(JsonLines);
 #[derive(Debug, Default)]
 pub struct Discard;
 
-#[derive(Serialize)]
-struct Line<'a> {
-    reason: &'a str,
-    message: &'a str,
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    row: u32,
+/// A dead letter as a line of JSON, from a topic or from a log file.
+#[derive(Debug, Default, Serialize)]
+pub struct Line<'a> {
+    /// One of a bounded set of words.
+    pub reason: &'a str,
+    /// What exactly is wrong.
+    pub message: &'a str,
+    /// Name of the topic, or of the log.
+    pub topic: &'a str,
+    /// Partition of the topic; 0 in a file.
+    pub partition: i32,
+    /// Position in the partition, or line in the file, from 0.
+    pub offset: i64,
+    /// Row within a batch message, from 0.
+    pub row: u32,
+    /// Key of the record.
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<Bytes<'a>>,
+    pub key: Option<Bytes<'a>>,
+    /// Headers of the record.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<(&'a str, Option<Bytes<'a>>)>,
+    pub headers: Vec<(&'a str, Option<Bytes<'a>>)>,
     /// The record as text, if it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'a str>,
+    pub payload: Option<&'a str>,
     /// The record in base64, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload_base64: Option<String>,
+    pub payload_base64: Option<String>,
+    /// Whether the payload is only the beginning of the record.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 /// Bytes as text where they are text, else in base64.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Bytes<'a> {
+pub enum Bytes<'a> {
+    /// UTF-8.
     Text(&'a str),
-    Base64 { base64: String },
+    /// Anything else.
+    Base64 {
+        /// The bytes in the standard alphabet, padded.
+        base64: String,
+    },
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// Bytes in base64, in the standard alphabet, padded.
+pub fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
@@ -90,6 +108,7 @@ impl DeadLetterSink for DeadLetterFile {
             headers: letter.headers.iter().map(|(name, value)| (name.as_ref(), value.as_deref().map(Bytes::from))).collect(),
             payload: text,
             payload_base64,
+            cut: false,
         })
     }
 
