@@ -183,6 +183,33 @@ pub struct Verdict {
     pub queries: Vec<QueryRef>,
 }
 
+impl Verdict {
+    /// A verdict that says a finding of a model's traffic and nothing more: no caller, no shape, no reason, no confidence.
+    pub fn bare(at: EventTime, scope: Scope, model: &str, verdict: Finding) -> Self {
+        Self {
+            at: At(at),
+            scope,
+            model: model.to_owned(),
+            source_ip: None,
+            source_prefix: None,
+            client_id: None,
+            verdict,
+            family: None,
+            technique: &[],
+            owasp: None,
+            confidence: 0.0,
+            case: None,
+            queries_seen: 0,
+            first_query: None,
+            since: None,
+            members: Vec::new(),
+            features: Vec::new(),
+            signals: Vec::new(),
+            queries: Vec::new(),
+        }
+    }
+}
+
 /// Four significant decimals: more would claim a precision that statistics of a window do not have, and differ in the last
 /// bits between machines.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

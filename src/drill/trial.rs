@@ -236,26 +236,13 @@ mod tests {
     use crate::judge::Verdict;
 
     fn verdict(source_ip: Option<&str>, client_id: Option<&str>, members: &[&str]) -> Verdict {
+        let scope = if members.is_empty() { Scope::Client } else { Scope::Campaign };
         Verdict {
-            at: At(EventTime::from_micros(1_772_409_600_000_000)),
-            scope: if members.is_empty() { Scope::Client } else { Scope::Campaign },
-            model: "m".into(),
             source_ip: source_ip.map(str::to_owned),
-            source_prefix: None,
             client_id: client_id.map(str::to_owned),
-            verdict: Finding::Probing,
-            family: None,
-            technique: &[],
-            owasp: None,
-            confidence: 0.99,
-            case: None,
             queries_seen: 1,
-            first_query: None,
-            since: None,
             members: members.iter().map(|member| (*member).to_owned()).collect(),
-            features: Vec::new(),
-            signals: Vec::new(),
-            queries: Vec::new(),
+            ..Verdict::bare(EventTime::from_micros(1_772_409_600_000_000), scope, "m", Finding::Probing)
         }
     }
 

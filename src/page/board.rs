@@ -522,7 +522,7 @@ fn list(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::{At, Family, SignalValue};
+    use crate::judge::{Family, SignalValue};
     use crate::simulate::Mark;
     use crate::simulate::victim::Answer;
 
@@ -546,25 +546,12 @@ mod tests {
 
     fn verdict(scope: Scope, finding: Finding, minute: i64, host: Option<u8>) -> Verdict {
         Verdict {
-            at: At(at(minute)),
-            scope,
-            model: "m".into(),
             source_ip: host.map(|host| format!("100.64.0.{host}")),
-            source_prefix: None,
-            client_id: None,
-            verdict: finding,
             family: host.map(|_| Family::Grid),
-            technique: &[],
-            owasp: None,
             confidence: 0.999,
-            case: None,
             queries_seen: 3,
-            first_query: None,
-            since: None,
-            members: Vec::new(),
-            features: Vec::new(),
             signals: vec![SignalValue { name: "query_rate", value: 1.0, reference: 2.0, evidence: 0.0 }],
-            queries: Vec::new(),
+            ..Verdict::bare(at(minute), scope, "m", finding)
         }
     }
 

@@ -55,27 +55,7 @@ fn query(model: &str, nth: i64) -> Query {
 }
 
 fn verdict(model: &str, scope: Scope, verdict: Finding, second: i64) -> Verdict {
-    Verdict {
-        at: At(at(second)),
-        scope,
-        model: model.into(),
-        source_ip: None,
-        source_prefix: None,
-        client_id: None,
-        verdict,
-        family: None,
-        technique: &[],
-        owasp: None,
-        confidence: 0.95,
-        case: None,
-        queries_seen: 9,
-        first_query: None,
-        since: None,
-        members: Vec::new(),
-        features: Vec::new(),
-        signals: Vec::new(),
-        queries: Vec::new(),
-    }
+    Verdict { confidence: 0.95, queries_seen: 9, ..Verdict::bare(at(second), scope, model, verdict) }
 }
 
 /// What an engine might say of that log.

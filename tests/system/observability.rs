@@ -11,7 +11,7 @@ use tripline::api::health::Readiness;
 use tripline::clock;
 use tripline::engine::ModelStatus;
 use tripline::event::{EventTime, Prediction, Query};
-use tripline::judge::{At, Family, FeatureDrift, Finding, Scope, Verdict};
+use tripline::judge::{Family, FeatureDrift, Finding, Scope, Verdict};
 use tripline::reference::{Column, FitOptions, Raw, Reference, Table, fit};
 use tripline::sink::metrics::{Metrics, Outcome};
 
@@ -162,24 +162,12 @@ fn every_expression_of_the_dashboard_returns_data() {
 
 fn verdict(at: EventTime) -> Verdict {
     Verdict {
-        at: At(at),
-        scope: Scope::Client,
-        model: "adult".into(),
         source_ip: Some("203.0.113.7".into()),
-        source_prefix: None,
-        client_id: None,
-        verdict: Finding::Probing,
         family: Some(Family::Grid),
         technique: Family::Grid.techniques(),
         owasp: Some(Family::Grid.owasp()),
         confidence: 0.99,
-        case: None,
         queries_seen: 9,
-        first_query: None,
-        since: None,
-        members: Vec::new(),
-        features: Vec::new(),
-        signals: Vec::new(),
-        queries: Vec::new(),
+        ..Verdict::bare(at, Scope::Client, "adult", Finding::Probing)
     }
 }

@@ -1,7 +1,7 @@
 //! What the metrics promise, checked on what a scrape returns.
 
 use super::*;
-use crate::judge::{At, FeatureDrift};
+use crate::judge::FeatureDrift;
 use crate::reference::{Column, FitOptions, Raw, Table, fit};
 
 fn reference(model: &str) -> Reference {
@@ -133,25 +133,11 @@ fn a_verdict_counts_with_its_delay_and_without_its_address() {
     let metrics = metrics();
     let at = EventTime::from_micros(1_772_442_900_000_000);
     let verdict = Verdict {
-        at: At(at),
-        scope: Scope::Client,
-        model: "adult".into(),
         source_ip: Some("203.0.113.7".into()),
-        source_prefix: None,
         client_id: Some("acct-42".into()),
-        verdict: Finding::Probing,
         family: Some(Family::Grid),
-        technique: &[],
-        owasp: None,
-        confidence: 0.99,
-        case: None,
-        queries_seen: 9,
-        first_query: None,
-        since: None,
         members: vec!["198.51.100.9".into()],
-        features: Vec::new(),
-        signals: Vec::new(),
-        queries: Vec::new(),
+        ..Verdict::bare(at, Scope::Client, "adult", Finding::Probing)
     };
     metrics.verdict(&verdict, Some(at.plus_seconds(3)));
     let series = "tripline_verdicts_total{family=\"grid\",model=\"adult\",scope=\"client\",verdict=\"probing\"}";
