@@ -5,10 +5,12 @@
 //!
 //! * [`tally`] counts, [`ledger`] keeps what was said about whom, and [`summary`] prints both.
 //! * [`sample`] keeps the queries; [`suspects`] says whose are on which side.
-//! * [`page`] puts the report together from [`case`]s, [`budget`] and [`picture`]s, in the [`words`] that [`glossary`] explains.
+//! * [`page`] puts the report together from [`case`]s, [`budget`] and [`picture`]s, in the [`words`] that [`glossary`] explains,
+//!   within a [`frame`] that lets nothing in from elsewhere.
 
 pub mod budget;
 pub mod case;
+pub mod frame;
 pub mod glossary;
 pub mod ledger;
 pub mod page;

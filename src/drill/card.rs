@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::Settings;
 use super::outcome::{Line, Outcome, detectable};
-use super::table::{fraction, interval, number, pair, whole};
+use super::table::cells;
 use crate::hash;
 use crate::reference::Reference;
 use crate::report::words;
@@ -132,16 +132,7 @@ fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a Line
 }
 
 fn row(name: &str, line: &Line) -> String {
-    format!(
-        "| {name} | {} | {} | {} | {} | {} | {} | {} |",
-        fraction(line.power),
-        interval(line.power),
-        fraction(line.callers),
-        pair(&line.queries_median, &line.queries_p90, &whole),
-        pair(&line.seconds_median, &line.seconds_p90, &words::duration),
-        number(&line.leaked_median, &words::percent),
-        fraction(line.false_alarms)
-    )
+    format!("| {name} | {} |", cells(line).join(" | "))
 }
 
 /// A name from the command line as Markdown text.

@@ -3,7 +3,7 @@
 //! It has to explain itself to somebody who was not there: what was done, what was found, what was not and why, and how far the
 //! numbers can be trusted. Nothing on it depends on the machine or the moment, so two drills give the same page.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::calibration::{Calibration, Rate, small};
 use super::outcome::{Line, Outcome, detectable};
@@ -11,8 +11,7 @@ use super::picture;
 use super::statistics::{Quantile, proportion};
 use super::table::{fraction, interval, number, whole};
 use super::trial::Trial;
-use crate::report::page::{POLICY, STYLE};
-use crate::report::words;
+use crate::report::{frame, words};
 use crate::simulate::attack::Family;
 
 /// Trials with an honest caller accused that are listed.
@@ -22,34 +21,20 @@ const MAX_FLAGGED: usize = 60;
 
 /// The page as HTML. `log` is the name of the log for people.
 pub fn render(outcome: &Outcome, log: &str) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="referrer" content="no-referrer";
-                title { "Tripline drill: " (words::printable(log, 80)) }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                (head(outcome, log))
-                main {
-                    (found(outcome))
-                    (soon(outcome))
-                    (numbers(outcome))
-                    (accused(outcome))
-                    (calibration(&outcome.calibration))
-                    (undetectable(outcome))
-                    (how(outcome))
-                    (footer(outcome))
-                }
-            }
+    let body = html! {
+        (head(outcome, log))
+        main {
+            (found(outcome))
+            (soon(outcome))
+            (numbers(outcome))
+            (accused(outcome))
+            (calibration(&outcome.calibration))
+            (undetectable(outcome))
+            (how(outcome))
+            (footer(outcome))
         }
     };
-    page.into_string()
+    frame::page(&format!("Tripline drill: {}", words::printable(log, 80)), &body)
 }
 
 fn head(outcome: &Outcome, log: &str) -> Markup {

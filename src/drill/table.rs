@@ -111,16 +111,7 @@ fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a Line
     let mut rows: Vec<Vec<String>> =
         vec![std::iter::once(first).chain(HEADINGS).chain(["false alarms"]).map(str::to_owned).collect()];
     for line in lines {
-        rows.push(vec![
-            name(line),
-            fraction(line.power),
-            interval(line.power),
-            fraction(line.callers),
-            pair(&line.queries_median, &line.queries_p90, &whole),
-            pair(&line.seconds_median, &line.seconds_p90, &words::duration),
-            number(&line.leaked_median, &words::percent),
-            fraction(line.false_alarms),
-        ]);
+        rows.push(std::iter::once(name(line)).chain(cells(line)).collect());
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
@@ -134,6 +125,19 @@ fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a Line
         }
         let _ = writeln!(out, "{}", text.trim_end());
     }
+}
+
+/// The figures of a line as a table shows them: found, its interval, callers, queries, time, leaked, false alarms.
+pub fn cells(line: &Line) -> [String; 7] {
+    [
+        fraction(line.power),
+        interval(line.power),
+        fraction(line.callers),
+        pair(&line.queries_median, &line.queries_p90, &whole),
+        pair(&line.seconds_median, &line.seconds_p90, &words::duration),
+        number(&line.leaked_median, &words::percent),
+        fraction(line.false_alarms),
+    ]
 }
 
 /// `34 of 35`.

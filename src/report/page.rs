@@ -4,7 +4,7 @@
 //! direction characters and bounds its length, and the page forbids itself every script and every request by its content
 //! security policy. Nothing on it depends on the machine or the moment, so two replays give the same page.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::ledger::{Caller, Drifted, Subject};
 use super::picture::features::{Spread, spreads};
@@ -12,7 +12,7 @@ use super::picture::{gaps::Gaps, timeline, volumes::Volumes};
 use super::sample::Sample;
 use super::suspects::Suspects;
 use super::tally::{ModelTally, Tally};
-use super::{budget, case, glossary, words};
+use super::{budget, case, frame, glossary, words};
 use crate::engine::EngineConfig;
 use crate::judge::{FeatureDrift, Finding};
 
@@ -26,11 +26,6 @@ const OPEN_CASES: usize = 3;
 const FIRST_FEATURES: usize = 9;
 /// Features drawn at all.
 const MAX_FEATURES: usize = 120;
-/// Nobody shall be able to make the page fetch or run anything, not even through a fault of this program.
-pub(crate) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
-/// The look of a report; light and dark.
-pub(crate) const STYLE: &str = include_str!("style.css");
-
 /// What the page is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
@@ -50,49 +45,35 @@ impl Page<'_> {
     /// The page as HTML.
     pub fn render(&self) -> String {
         let models: Vec<_> = self.tally.models().iter().filter(|model| model.accepted + model.late > 0).collect();
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta http-equiv="Content-Security-Policy" content=(POLICY);
-                    meta name="referrer" content="no-referrer";
-                    title { "Tripline report: " (words::printable(self.events, 80)) }
-                    link rel="icon" href="data:,";
-                    style { (PreEscaped(STYLE)) }
+        let body = html! {
+            header.top {
+                p.brand { "Tripline replay report" }
+                h1 { (words::printable(self.events, 120)) }
+                @if let Some((first, last)) = self.tally.span() {
+                    p.lead { (words::minute(first)) " to " (words::minute(last)) " UTC, in the log's own time" }
                 }
-                body {
-                    header.top {
-                        p.brand { "Tripline replay report" }
-                        h1 { (words::printable(self.events, 120)) }
-                        @if let Some((first, last)) = self.tally.span() {
-                            p.lead { (words::minute(first)) " to " (words::minute(last)) " UTC, in the log's own time" }
-                        }
-                        @for (nth, model) in models.iter().enumerate() { (verdict(nth, model)) }
-                        @if models.is_empty() { p { "No event of this log could be used." } }
-                        nav aria-label="Parts of this page" {
-                            @for (nth, model) in models.iter().enumerate() {
-                                a href={ "#m" (nth) } { (words::printable(&model.model, 40)) }
-                            }
-                            a href="#log" { "The log" }
-                            a href="#words" { "What the words mean" }
-                        }
+                @for (nth, model) in models.iter().enumerate() { (verdict(nth, model)) }
+                @if models.is_empty() { p { "No event of this log could be used." } }
+                nav aria-label="Parts of this page" {
+                    @for (nth, model) in models.iter().enumerate() {
+                        a href={ "#m" (nth) } { (words::printable(&model.model, 40)) }
                     }
-                    main {
-                        @for (nth, model) in models.iter().enumerate() {
-                            @if let Some(sample) = self.samples.iter().find(|sample| sample.reference().model == model.model) {
-                                (self.model(nth, model, sample))
-                            }
-                        }
-                        (self.log())
-                        (words_explained())
-                        (self.footer())
-                    }
+                    a href="#log" { "The log" }
+                    a href="#words" { "What the words mean" }
                 }
             }
+            main {
+                @for (nth, model) in models.iter().enumerate() {
+                    @if let Some(sample) = self.samples.iter().find(|sample| sample.reference().model == model.model) {
+                        (self.model(nth, model, sample))
+                    }
+                }
+                (self.log())
+                (words_explained())
+                (self.footer())
+            }
         };
-        page.into_string()
+        frame::page(&format!("Tripline report: {}", words::printable(self.events, 80)), &body)
     }
 
     fn model(&self, nth: usize, model: &ModelTally, sample: &Sample) -> Markup {
