@@ -1,7 +1,7 @@
 //! How a command ends: the exit code and what to tell the person.
 //!
-//! A module says what is wrong in its own words; which of those faults is the person's, which the cluster's and which the
-//! program's own is decided here, so that the service and every command end alike.
+//! A module says what is wrong in its own words. Which of the service's faults is the person's and which the cluster's is decided
+//! here; a command decides it for what only that command can meet.
 
 use crate::runtime::RuntimeError;
 use crate::sink::SinkError;
