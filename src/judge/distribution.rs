@@ -61,6 +61,8 @@ pub struct ClientDistribution {
     /// Votes with p ≤ cut, by statistic and cut; read once, at the end of warm-up.
     exceeded: [[u16; CUTS.len()]; STATISTICS],
     recent: Vec<u16>,
+    /// A hash of either half of each of them: rows that differ in one feature have a half in common.
+    halves: Vec<[u16; 2]>,
     recent_next: usize,
     seen: [u64; 8],
     /// Votes before evidence first became suspicious.
@@ -134,13 +136,17 @@ impl ClientDistribution {
     fn may_vote(&mut self, codes: &Codes) -> bool {
         let width = codes.fine.len();
         let hash = hash::codes(0x5eed, &codes.fine);
+        let (left, right) = codes.fine.split_at(width / 2);
+        let halves = [left, right].map(|half| hash::codes(0x5eed, half) as u16);
         let bits = [hash as usize & 511, (hash >> 20) as usize & 511];
         if bits.iter().all(|b| self.seen[b / 64] >> (b % 64) & 1 == 1) {
             return false;
         }
         // Sums in sixteen bits, and none that could overflow, are taken several at once.
         let differ = |row: &[u16]| row.iter().zip(&codes.fine).fold(0_u16, |n, (a, b)| n.wrapping_add(u16::from(a != b)));
-        let near = self.recent.chunks_exact(width.max(1)).any(|row| differ(row) <= 1);
+        // So all but a few are told by their halves, which lie together, and not by their codes, which do not.
+        let half_equal = |other: &[u16; 2]| (other[0] == halves[0]) | (other[1] == halves[1]);
+        let near = self.halves.iter().zip(self.recent.chunks_exact(width.max(1))).any(|(h, row)| half_equal(h) && differ(row) <= 1);
         if near {
             return false;
         }
@@ -151,9 +157,11 @@ impl ClientDistribution {
         bits.iter().for_each(|b| self.seen[b / 64] |= 1 << (b % 64));
         if self.recent.len() < RECENT_VOTES * width {
             self.recent.extend_from_slice(&codes.fine);
+            self.halves.push(halves);
         } else {
             let at = self.recent_next * width;
             self.recent[at..at + width].copy_from_slice(&codes.fine);
+            self.halves[self.recent_next] = halves;
             self.recent_next = (self.recent_next + 1) % RECENT_VOTES;
         }
         true
@@ -176,7 +184,7 @@ impl ClientDistribution {
 
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
-        self.recent.capacity() * 2
+        self.recent.capacity() * size_of::<u16>() + self.halves.capacity() * size_of::<[u16; 2]>()
     }
 }
 

@@ -31,6 +31,9 @@ pub type Cells = [u8; STATISTICS];
 /// expected is worth ln 2, not infinity.
 const PAIR_PRIOR: f64 = 2.0;
 
+/// Cells of the grid over a statistic's scores.
+const GRID: usize = 1024;
+
 /// Maps rows to codes once, so that every statistic shares the work.
 #[derive(Clone, Debug)]
 pub struct Coder {
@@ -66,10 +69,21 @@ pub struct Density {
     /// ln(p_max/p) per feature and code; empty for masked features.
     rarity: Vec<Vec<f32>>,
     marginal_counts: Vec<Vec<f64>>,
-    /// Leave-one-out scores of the reference's sample, ascending, per base statistic.
-    scores: [Vec<f32>; 3],
-    /// Fisher combinations of the same, ascending.
-    combined: Vec<f32>,
+    /// Leave-one-out scores of the reference's sample, per base statistic.
+    scores: [Ranks; 3],
+    /// Fisher combinations of the same.
+    combined: Ranks,
+}
+
+/// Scores of the reference's rows, to look up what share of them is as large as a new one.
+#[derive(Clone, Debug, Default)]
+struct Ranks {
+    ascending: Vec<f32>,
+    lowest: f32,
+    /// Cells of the grid per unit of score.
+    per_unit: f32,
+    /// Scores below each cell of an even grid: a look-up searches among the few of one cell.
+    below: Vec<u32>,
 }
 
 // === impl Coder ===
@@ -130,7 +144,7 @@ impl Density {
         let table = |counts: &Vec<f64>| counts.iter().map(|&c| rarity(c, 0.0, counts) as f32).collect();
         let rarity =
             marginal_counts.iter().enumerate().map(|(j, counts)| if is_masked(j) { Vec::new() } else { table(counts) }).collect();
-        let mut density = Self { pairs, rarity, marginal_counts, scores: Default::default(), combined: Vec::new() };
+        let mut density = Self { pairs, rarity, marginal_counts, scores: Default::default(), combined: Ranks::default() };
         density.calibrate(reference, coder);
         density
     }
@@ -144,13 +158,9 @@ impl Density {
             rows.push(self.base_scores(&codes, true));
         }
         for k in 0..3 {
-            let mut column: Vec<f32> = rows.iter().map(|r| r[k]).collect();
-            column.sort_by(f32::total_cmp);
-            self.scores[k] = column;
+            self.scores[k] = Ranks::new(rows.iter().map(|r| r[k]).collect());
         }
-        let mut combined: Vec<f32> = rows.iter().map(|r| self.fisher(*r)).collect();
-        combined.sort_by(f32::total_cmp);
-        self.combined = combined;
+        self.combined = Ranks::new(rows.iter().map(|r| self.fisher(*r)).collect());
     }
 
     /// The three base statistics of a row.
@@ -198,7 +208,7 @@ impl Density {
     }
 
     fn fisher(&self, scores: [f32; 3]) -> f32 {
-        (0..3).map(|k| -conformal(&self.scores[k], scores[k]).ln() as f32).sum()
+        (0..3).map(|k| -self.scores[k].p(scores[k]).ln() as f32).sum()
     }
 
     /// Adds to `blame`, per feature, how much it contributes to a row's oddity: half of each broken pair, and its own rarity.
@@ -219,8 +229,8 @@ impl Density {
     pub fn cells(&self, codes: &Codes) -> Cells {
         let scores = self.base_scores(codes, false);
         let cell = |p: f64| CUTS.iter().position(|&cut| p <= cut).unwrap_or(CUTS.len()) as u8;
-        let p = [0, 1, 2].map(|k| conformal(&self.scores[k], scores[k]));
-        let combined = conformal(&self.combined, p.iter().map(|p| -p.ln() as f32).sum());
+        let p = [0, 1, 2].map(|k| self.scores[k].p(scores[k]));
+        let combined = self.combined.p(p.iter().map(|p| -p.ln() as f32).sum());
         [cell(p[0]), cell(p[1]), cell(p[2]), cell(combined)]
     }
 }
@@ -261,8 +271,58 @@ fn keep_smallest(smallest: &mut [f32; 3], value: f32) {
     }
 }
 
-/// Conformal p-value of a score among ascending reference scores: (1 + number as large) / (1 + all). Never 0.
-pub fn conformal(ascending: &[f32], score: f32) -> f64 {
-    let smaller = ascending.partition_point(|&s| s < score);
-    (ascending.len() - smaller + 1) as f64 / (ascending.len() + 1) as f64
+// === impl Ranks ===
+
+impl Ranks {
+    /// Of scores in any order.
+    fn new(mut scores: Vec<f32>) -> Self {
+        scores.sort_by(f32::total_cmp);
+        let lowest = scores.first().copied().unwrap_or(0.0);
+        let range = scores.last().copied().unwrap_or(0.0) - lowest;
+        let mut ranks = Self { lowest, per_unit: GRID as f32 / range.max(f32::MIN_POSITIVE), below: vec![0; GRID + 2], ascending: scores };
+        for at in 0..ranks.ascending.len() {
+            let cell = ranks.cell(ranks.ascending[at]);
+            ranks.below[cell + 1] += 1;
+        }
+        let mut sum = 0;
+        for count in &mut ranks.below {
+            sum += *count;
+            *count = sum;
+        }
+        ranks
+    }
+
+    /// Cell of the grid; it never descends as scores ascend, so scores of lower cells are lower.
+    #[inline]
+    fn cell(&self, score: f32) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, at either end")]
+        let cell = ((score - self.lowest) * self.per_unit) as usize;
+        cell.min(GRID)
+    }
+
+    /// Conformal p-value of a score: (1 + number as large) / (1 + all). Never 0.
+    fn p(&self, score: f32) -> f64 {
+        let cell = self.cell(score);
+        let (from, to) = (self.below.get(cell).copied().unwrap_or(0) as usize, self.below.get(cell + 1).copied().unwrap_or(0) as usize);
+        let smaller = from + self.ascending[from..to].partition_point(|&s| s < score);
+        (self.ascending.len() - smaller + 1) as f64 / (self.ascending.len() + 1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p_values_are_those_of_a_count_whatever_the_scores() {
+        let spread: Vec<f32> = (0..5_000_u64).map(|i| (crate::hash::mix(i) % 900) as f32 / 7.0).collect();
+        for scores in [spread, vec![3.0; 40], vec![1.0, 1e30], Vec::new(), vec![-0.0, 0.0, 1e-30]] {
+            let ranks = Ranks::new(scores.clone());
+            for probe in (0..2_000).map(|i| i as f32 / 13.0 - 5.0).chain(scores.iter().copied()).chain([f32::MAX, f32::MIN]) {
+                let as_large = scores.iter().filter(|&&s| s >= probe).count();
+                let expected = (as_large + 1) as f64 / (scores.len() + 1) as f64;
+                assert!((ranks.p(probe) - expected).abs() < 1e-12, "{probe}");
+            }
+        }
+    }
 }

@@ -38,6 +38,17 @@ const FEWEST_LEAVES: usize = 8;
 /// Answer classes that the tree tells apart; further ones share the last.
 const CLASSES: usize = 16;
 
+/// 2 to the power of −r, for every rank r.
+const POWERS: [f64; 64] = {
+    let mut powers = [1.0; 64];
+    let mut rank = 1;
+    while rank < powers.len() {
+        powers[rank] = powers[rank - 1] / 2.0;
+        rank += 1;
+    }
+    powers
+};
+
 /// What one caller, or several together, could have learned. About a hundred bytes.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Information {
@@ -118,7 +129,7 @@ impl Information {
 
     fn estimate(&self) -> f64 {
         let m = REGISTERS as f64;
-        let raw = ALPHA * m * m / self.registers.iter().map(|&r| (-f64::from(r)).exp2()).sum::<f64>();
+        let raw = ALPHA * m * m / self.registers.iter().map(|&r| POWERS[usize::from(r) & 63]).sum::<f64>();
         let empty = self.registers.iter().filter(|&&r| r == 0).count();
         // Flajolet's range correction: below 2.5 m the empty registers say more than the full ones.
         if raw <= 2.5 * m && empty > 0 { m * (m / empty as f64).ln() } else { raw }

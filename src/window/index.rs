@@ -22,10 +22,15 @@ const EMPTY: u32 = u32::MAX;
 const EMPTY_RANK: i32 = (1 << 27) - 2;
 const SAME_RANK: i32 = (1 << 27) - 1;
 
+/// Entries that lie in one cache line, and not across two: a look-up costs one wait for memory.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+#[repr(align(64))]
+struct Bucket([u32; BUCKET]);
+
 /// Fingerprints of hashes, each leading to the newest row that had it.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sightings {
-    buckets: Vec<[u32; BUCKET]>,
+    buckets: Vec<Bucket>,
     /// Bits of an entry that hold the row.
     row_bits: u32,
     /// Low bits of fingerprints that entries from before a doubling lack.
@@ -39,7 +44,7 @@ impl Sightings {
     pub fn new(entries: usize, rows: usize) -> Self {
         let row_bits = (usize::BITS - rows.leading_zeros()).clamp(1, 32 - MIN_FINGERPRINT);
         let buckets = entries.div_ceil(FILLED).max(2);
-        Self { buckets: vec![[EMPTY; BUCKET]; buckets], row_bits, loose: 0 }
+        Self { buckets: vec![Bucket([EMPTY; BUCKET]); buckets], row_bits, loose: 0 }
     }
 
     /// What the row of an entry is told apart by.
@@ -56,13 +61,13 @@ impl Sightings {
     pub fn double(&mut self) {
         let fingerprint_bits = 32 - self.row_bits;
         let row_mask = self.row_mask();
-        let mut buckets = vec![[EMPTY; BUCKET]; self.buckets.len() * 2];
+        let mut buckets = vec![Bucket([EMPTY; BUCKET]); self.buckets.len() * 2];
         for (at, bucket) in self.buckets.iter().enumerate() {
             let mut used = [0; 2];
-            for &entry in bucket.iter().filter(|&&entry| entry != EMPTY) {
+            for &entry in bucket.0.iter().filter(|&&entry| entry != EMPTY) {
                 let upper = (entry >> 31) as usize;
                 let fingerprint = (entry >> self.row_bits << 1) & ((1 << fingerprint_bits) - 1);
-                buckets[2 * at + upper][used[upper]] = fingerprint << self.row_bits | entry & row_mask;
+                buckets[2 * at + upper].0[used[upper]] = fingerprint << self.row_bits | entry & row_mask;
                 used[upper] += 1;
             }
         }
@@ -95,14 +100,14 @@ impl Sightings {
     /// one by one.
     #[inline]
     pub fn warm(&self, keys: &[u64]) {
-        std::hint::black_box(keys.iter().fold(0, |sum, &key| sum ^ self.buckets[self.place(key).0][0]));
+        std::hint::black_box(keys.iter().fold(0, |sum, &key| sum ^ self.buckets[self.place(key).0].0[0]));
     }
 
     /// Newest row seen with this hash (its number modulo the power of two), if it is still there.
     #[inline]
     pub fn find(&self, key: u64) -> Option<u32> {
         let (at, wanted) = self.place(key);
-        let (telling, bucket) = (self.telling(), &self.buckets[at]);
+        let (telling, bucket) = (self.telling(), &self.buckets[at].0);
         // All sixteen without a branch, as the machine compares several at a time.
         let (mut hits, mut found) = (0_u32, 0);
         for &entry in bucket {
@@ -122,7 +127,7 @@ impl Sightings {
     pub fn note(&mut self, key: u64, row: u32) {
         let (at, wanted) = self.place(key);
         let (telling, row_mask) = (self.telling(), self.row_mask());
-        let bucket = &mut self.buckets[at];
+        let bucket = &mut self.buckets[at].0;
         // The same hash before an empty place, an empty place before the oldest; the place itself is in the lowest bits.
         let mut best = 0_i32;
         for (place, &entry) in bucket.iter().enumerate() {
@@ -136,7 +141,7 @@ impl Sightings {
 
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
-        self.buckets.len() * size_of::<[u32; BUCKET]>()
+        self.buckets.len() * size_of::<Bucket>()
     }
 }
 
