@@ -51,10 +51,10 @@ const MIN_VOTES: usize = 100;
 const MAX_VOTES: usize = 65_536;
 /// Repeats of rows whose answers changed, and clients that saw it, which mean that the model itself changed.
 const CHANGED_ANSWERS: (usize, usize) = (8, 4);
-/// Rows whose answers are remembered.
-const ANSWERS: usize = 65_536;
+/// Changed answers kept: far more than mean a changed model.
+const MAX_CHANGED: usize = 4096;
 /// Difference of scores that is a different answer.
-const SAME_ANSWER: f64 = 0.01;
+const SAME_ANSWER: f32 = 0.01;
 
 /// A vote's codes, kept until it leaves the longest window.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -85,9 +85,8 @@ pub struct DriftState {
     persistent: Vec<u32>,
     latest: Vec<Option<Test>>,
     latest_all: Vec<Option<Test>>,
-    answers: FxHashMap<u64, (f64, bool)>,
-    answer_order: VecDeque<u64>,
-    repeats: VecDeque<(EventTime, bool, SlotRef)>,
+    /// Repeated rows whose answers changed: when, and who saw it.
+    changed: VecDeque<(EventTime, SlotRef)>,
     panes: attribution::Panes,
 }
 
@@ -208,9 +207,21 @@ impl Drift {
         self.state.codes.push_back(small(residual));
     }
 
-    /// Notes the answer to a row; see [`DriftState::answer`].
-    pub fn answer(&mut self, at: EventTime, client: SlotRef, row: u64, prediction: Prediction) {
-        self.state.answer(at, client, row, prediction);
+    /// Notes the answer to a row, voting or not, in place of the one that it got before (not a number, if there is none): the
+    /// same row must get the same answer while the model stays the same.
+    pub fn answer(&mut self, at: EventTime, client: SlotRef, known: &mut f32, prediction: Prediction) {
+        let value = prediction.cell().value() as f32;
+        if value.is_nan() {
+            return;
+        }
+        if (value - *known).abs() > SAME_ANSWER {
+            let changed = &mut self.state.changed;
+            if changed.len() >= MAX_CHANGED {
+                changed.pop_front();
+            }
+            changed.push_back((at, client));
+        }
+        *known = value;
     }
 }
 
@@ -224,40 +235,8 @@ impl DriftState {
             persistent: vec![0; columns],
             latest: vec![None; columns],
             latest_all: vec![None; columns],
-            answers: FxHashMap::default(),
-            answer_order: VecDeque::new(),
-            repeats: VecDeque::new(),
+            changed: VecDeque::new(),
             panes: attribution::Panes::default(),
-        }
-    }
-
-    /// Notes the answer to a row, voting or not: the same row must get the same answer while the model stays the same.
-    pub fn answer(&mut self, at: EventTime, client: SlotRef, row: u64, prediction: Prediction) {
-        let value = prediction.cell().value();
-        if value.is_nan() {
-            return;
-        }
-        match self.answers.get_mut(&row) {
-            None => {
-                if self.answer_order.len() >= ANSWERS
-                    && let Some(old) = self.answer_order.pop_front()
-                {
-                    self.answers.remove(&old);
-                }
-                self.answers.insert(row, (value, false));
-                self.answer_order.push_back(row);
-            }
-            Some((known, changed)) => {
-                let differs = (value - *known).abs() > SAME_ANSWER;
-                if differs || *changed {
-                    self.repeats.push_back((at, differs, client));
-                }
-                *changed = differs;
-                *known = value;
-                while self.repeats.len() > 4096 {
-                    self.repeats.pop_front();
-                }
-            }
         }
     }
 }
@@ -313,10 +292,10 @@ impl Drift {
         for (count, hit) in self.state.persistent.iter_mut().zip(&hits) {
             *count = if *hit { *count + 1 } else { 0 };
         }
-        while self.state.repeats.front().is_some_and(|r| r.0 <= longest) {
-            self.state.repeats.pop_front();
+        while self.state.changed.front().is_some_and(|(at, _)| *at <= longest) {
+            self.state.changed.pop_front();
         }
-        let changed: Vec<SlotRef> = self.state.repeats.iter().filter(|r| r.1 && !suspect(r.2)).map(|r| r.2).collect();
+        let changed: Vec<SlotRef> = self.state.changed.iter().map(|(_, client)| *client).filter(|client| !suspect(*client)).collect();
         let clients: std::collections::BTreeSet<SlotRef> = changed.iter().copied().collect();
         let above = |test: Option<Test>| test.is_some_and(|t| self.exceeds(&t));
         Finding {

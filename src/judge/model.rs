@@ -17,7 +17,7 @@ use super::distribution::{Outcome, Population, SUSPICIOUS, Voter};
 use super::drift::{self, Drift, DriftState};
 use super::settings::EngineConfig;
 use super::status::{Disposition, ModelStatus};
-use super::structure::{Accusation, Grounds, Structure, StructureState};
+use super::structure::{Accusation, Grounds, Seen, Structure, StructureState};
 use super::{At, Family, Finding, Scope, SignalValue, Verdict};
 use crate::event::{Address, EventTime, Query};
 use crate::hash;
@@ -506,15 +506,15 @@ impl ModelJudge {
         let sender = (hash::mix2(1, address_hash(query.address)), account);
         let mut accusations = std::mem::take(&mut self.accusations);
         accusations.clear();
-        let row = self.structure.step(query, at, sender, &mut self.clients, &mut accusations);
+        let seen = self.structure.step(query, at, sender, &mut self.clients, &mut accusations);
         if let Some(client) = self.clients.get_mut(at)
-            && row.is_some()
+            && matches!(seen, Seen::New(_))
             && client.structure.closeness() > 0.0
         {
             client.keep(query);
         }
-        if !late {
-            self.drift.answer(now, at, self.structure.row_hash(), query.prediction);
+        if let (Seen::New(row) | Seen::Before(row), false) = (seen, late) {
+            self.drift.answer(now, at, self.structure.answer_mut(row), query.prediction);
         }
         for accusation in &accusations {
             let Some(client) = self.clients.get(accusation.client) else { continue };

@@ -30,7 +30,7 @@ use crate::event::Query;
 use crate::judge::Family;
 use crate::reference::{Feature, Reference};
 use crate::signal::neighbours::{Hasher, RowHashes};
-use crate::signal::quantise::Quantiser;
+use crate::signal::quantise::{Quantised, Quantiser};
 use crate::signal::similarity::{Comparison, Probe, Similarity};
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::{History, RowId, RowMeta};
@@ -95,6 +95,17 @@ pub enum Grounds {
     /// Breaks functional dependencies that its peers keep.
     BrokenDependency,
 }
+/// What is known of a row that was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// It is remembered from now on.
+    New(RowId),
+    /// It is remembered, cell by cell.
+    Before(RowId),
+    /// One is remembered that is the same within tolerance.
+    Nearly,
+}
+
 /// A row to compare with. Of two finds of one row, the one that is known to be the sender's own is the greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Found {
@@ -131,7 +142,7 @@ pub struct Structure {
     pub components: Components,
     accounts: Table<u64, Account>,
     hashes: RowHashes,
-    codes: Vec<u16>,
+    quantised: Quantised,
     probe: Probe,
     candidates: Vec<Found>,
     near: Vec<Candidate>,
@@ -155,7 +166,7 @@ impl Structure {
     pub fn new(reference: &Reference, salt: u64, max_history: usize, max_clients: usize) -> Self {
         let hasher = Hasher::new(reference, salt);
         let quantiser = Quantiser::new(reference);
-        let (reference_rows, width) = (quantiser.sample(reference), quantiser.width());
+        let (reference_rows, widths) = (quantiser.sample(reference), quantiser.widths());
         let mut reference_index = Sightings::new(reference.sample.len() * hasher.keys_per_row(), reference.sample.len());
         let mut hashes = RowHashes::default();
         for (i, row) in reference.sample.iter().enumerate() {
@@ -173,13 +184,13 @@ impl Structure {
             quantiser,
             reference_rows,
             reference_index,
-            history: History::new(width, max_history),
+            history: History::new(widths, max_history),
             grown_at: None,
             max_history,
             components: Components::default(),
             accounts: Table::new(max_clients),
             hashes,
-            codes: Vec::new(),
+            quantised: Quantised::default(),
             probe: Probe::default(),
             candidates: Vec::new(),
             near: Vec::new(),
@@ -212,11 +223,6 @@ impl Structure {
         self.breaks.restore(breaks);
     }
 
-    /// Hash of the row of the last step.
-    pub fn row_hash(&self) -> u64 {
-        self.hashes.whole
-    }
-
     /// Takes one row of a client; writes what follows to `out`.
     pub fn step(
         &mut self,
@@ -225,26 +231,26 @@ impl Structure {
         sender: (u64, u64),
         clients: &mut Table<Key, Client>,
         out: &mut Vec<Accusation>,
-    ) -> Option<RowId> {
+    ) -> Seen {
         let sender_hashes = (sender.0 as u32, sender.1 as u32);
         self.hasher.hash(&query.row, &mut self.hashes);
-        self.quantiser.encode_exactly(&query.row, &mut self.codes);
+        self.quantiser.encode(&query.row, &mut self.quantised);
         if let Some(same) = self.same_row() {
             self.repeated(same, at, clients, out);
-            return None;
+            return Seen::Before(same);
         }
         self.collect(at, sender.1, clients);
-        self.similarity.prepare(&self.codes[..self.features.len()], &mut self.probe);
+        self.similarity.prepare(&self.quantised.codes, &mut self.probe);
         let rows_in_memory = (self.history.len() as f64) + 1.0;
         if self.compare(at, sender_hashes) {
             // Within tolerance of a known row: the same row for our purpose, so that jitter makes no trail.
             if let Some(same) = self.near.last() {
                 self.hashes.note_same(&mut self.index, same.row as u32);
             }
-            return None;
+            return Seen::Nearly;
         }
         let row = self.add(query, at, sender_hashes);
-        let Some(client) = clients.get_mut(at) else { return Some(row) };
+        let Some(client) = clients.get_mut(at) else { return Seen::New(row) };
         // A near edit of an own row is judged as an edit.
         if !self.breaks.is_empty() && !self.near.iter().any(|c| c.own && c.comparison.changed <= EDIT) {
             out.extend(self.breaks.check(&query.row, at, &mut client.structure));
@@ -267,7 +273,7 @@ impl Structure {
         let unmatched = |c: Candidate| c.comparison.changed <= EDIT || c.log_p < reference_log_p - LEAD;
         let linked = linked && best_own.is_some_and(unmatched);
         let own_link = linked || raced;
-        let Some(client) = clients.get_mut(at) else { return Some(row) };
+        let Some(client) = clients.get_mut(at) else { return Seen::New(row) };
         let state = &mut client.structure;
         let component_rows = best_any
             .filter(|_| linkable)
@@ -301,14 +307,19 @@ impl Structure {
             self.extend(&Link { row, target, other, at, sender, own_p, any_p, own_link, own_rows, crossed }, query, clients, out);
         } else {
             state.closeness = (state.closeness + (1.0 - LINK_RATE).ln()).max(0.0);
-            self.likenesses.sample(&self.codes[..self.features.len()], at, state, (&self.similarity, &self.probe));
+            self.likenesses.sample(&self.quantised.codes, at, state, (&self.similarity, &self.probe));
         }
         if let Some(client) = clients.get_mut(at) {
             client.structure.rows += 1;
             client.structure.own.push(row);
         }
         self.remember_for_account(sender.1, at, row, clients);
-        Some(row)
+        Seen::New(row)
+    }
+
+    /// What the model answered when it was asked this row last.
+    pub fn answer_mut(&mut self, row: RowId) -> &mut f32 {
+        &mut self.history.meta_mut(row).answer
     }
 
     /// A race of the nearest own row, if one is near at all, against the nearest reference row; whether it was won by a client who wins
@@ -331,7 +342,8 @@ impl Structure {
     /// The row with exactly these cells (as far as its codes and a hash of its cells can tell), if it is remembered.
     fn same_row(&self) -> Option<RowId> {
         let found = self.hashes.find_same(&self.index).and_then(|low| self.history.recall(low, self.index.row_mask()))?;
-        (self.history.row(found) == self.codes).then_some(found)
+        let same = self.history.row(found) == self.quantised.codes && self.history.remainders(found) == self.quantised.remainders;
+        same.then_some(found)
     }
 
     /// A row that is remembered was sent again.
@@ -439,7 +451,7 @@ impl Structure {
             self.index.renewed();
             self.grown_at = None;
         }
-        let row = self.history.push(&self.codes, RowMeta::new(at, sender, query.time));
+        let row = self.history.push(&self.quantised.codes, &self.quantised.remainders, RowMeta::new(at, sender, query.time));
         self.hashes.note(&mut self.index, row as u32);
         row
     }

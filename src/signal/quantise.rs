@@ -3,8 +3,12 @@
 //! Numbers lie on a linear grid whose cells are a quarter of the tolerance within which a value counts as unchanged
 //! ([`TOLERANCE`] of the p1–p99 range), so differences of codes are differences of values, and comparing rows is arithmetic on
 //! small integers ([`super::similarity`]). Where the reference's own number format is coarser than the grid, a code leads back to
-//! the value itself; other numbers have a remainder beside it, since exact midpoints are evidence ([`super::edits`]). Categories are their index. The grid covers the reference's whole range and a
-//! sixth of it on either side; what lies beyond is held at the end: it is the distribution's business, not this one's.
+//! the value itself; other numbers have a remainder, kept apart, since exact midpoints are evidence ([`super::edits`]). Categories
+//! are their index. The grid covers the reference's whole range and a sixth of it on either side; what lies beyond is held at the
+//! end: it is the distribution's business, not this one's.
+//!
+//! Codes lie in *places*: numbers first, then categories, each in the order of the schema, so that comparing rows takes each kind
+//! in one go.
 
 use crate::event::Cell;
 use crate::reference::{Feature, Reference};
@@ -13,11 +17,12 @@ use crate::reference::{Feature, Reference};
 pub const TOLERANCE: f64 = 1e-3;
 /// Grid cells per tolerance: codes that differ by fewer than this are within it.
 pub const PER_TOLERANCE: u16 = 4;
-/// Code of a missing value, and of one of the wrong kind.
-const MISSING: u16 = 0;
+/// Code of a missing value.
+pub const MISSING: u16 = 0;
+/// Code of a value of the wrong kind.
 const UNREADABLE: u16 = 1;
 /// First code of a category; unseen ones follow from the middle, by hash.
-const FIRST_CATEGORY: u16 = 2;
+pub const FIRST_CATEGORY: u16 = 2;
 const UNSEEN: u16 = 0x8000;
 /// Lowest code of a number, so far from [`MISSING`] that the two never look alike, and the middle of the grid.
 const LOWEST: u16 = 4096;
@@ -41,12 +46,24 @@ enum Grid {
     Category,
 }
 
-/// The grids of one reference's features.
+/// The grids of one reference's features, by place.
 #[derive(Clone, Debug)]
 pub struct Quantiser {
     grids: Vec<Grid>,
-    /// Features whose numbers are finer than their grid.
-    remainders: usize,
+    /// Feature that lies in each place, and the place of each feature.
+    features: Vec<usize>,
+    places: Vec<usize>,
+    /// Which of the remainders belongs to each place, if its numbers are finer than the grid.
+    remainders: Vec<Option<usize>>,
+}
+
+/// A row in codes, reused between rows.
+#[derive(Clone, Debug, Default)]
+pub struct Quantised {
+    /// Codes by place.
+    pub codes: Vec<u16>,
+    /// Places within their grid cells of those numbers that are finer than their grid.
+    pub remainders: Vec<u16>,
 }
 
 // === impl Quantiser ===
@@ -54,56 +71,57 @@ pub struct Quantiser {
 impl Quantiser {
     /// Grids for the features of a reference.
     pub fn new(reference: &Reference) -> Self {
-        let grids: Vec<Grid> = reference.features.iter().map(Grid::new).collect();
-        Self { remainders: grids.iter().filter(|grid| grid.has_remainder()).count(), grids }
+        let features = places(reference);
+        let grids: Vec<Grid> = features.iter().map(|&j| Grid::new(&reference.features[j])).collect();
+        let mut places = vec![0; features.len()];
+        features.iter().enumerate().for_each(|(place, &j)| places[j] = place);
+        let mut finer = 0..;
+        let remainders = grids.iter().map(|grid| if grid.has_remainder() { finer.next() } else { None }).collect();
+        Self { grids, features, places, remainders }
     }
 
-    /// Codes of a row, in schema order; cells that a short row lacks count as missing.
-    pub fn encode(&self, row: &[Cell], codes: &mut Vec<u16>) {
-        codes.clear();
-        codes.extend(self.grids.iter().enumerate().map(|(j, grid)| grid.code(row.get(j).copied().unwrap_or(Cell::MISSING)).0));
-    }
-
-    /// The same, and behind them a remainder for each number that is finer than its grid: the place within the cell, with which
-    /// [`Quantiser::decode`] gives the value back to a few billionths of the range.
-    pub fn encode_exactly(&self, row: &[Cell], codes: &mut Vec<u16>) {
-        codes.clear();
-        codes.resize(self.grids.len() + self.remainders, 0);
-        let (codes, mut remainders) = codes.split_at_mut(self.grids.len());
-        for ((code, grid), j) in codes.iter_mut().zip(&self.grids).zip(0..) {
-            let remainder;
-            (*code, remainder) = grid.code(row.get(j).copied().unwrap_or(Cell::MISSING));
-            if grid.has_remainder()
-                && let Some((first, rest)) = std::mem::take(&mut remainders).split_first_mut()
-            {
-                *first = remainder;
-                remainders = rest;
+    /// Codes and remainders of a row; cells that a short row lacks count as missing.
+    pub fn encode(&self, row: &[Cell], out: &mut Quantised) {
+        out.codes.clear();
+        out.remainders.clear();
+        for ((grid, &feature), finer) in self.grids.iter().zip(&self.features).zip(&self.remainders) {
+            let (code, remainder) = grid.code(row.get(feature).copied().unwrap_or(Cell::MISSING));
+            out.codes.push(code);
+            if finer.is_some() {
+                out.remainders.push(remainder);
             }
         }
     }
 
-    /// Numbers that [`Quantiser::encode_exactly`] gives for a row.
-    pub fn width(&self) -> usize {
-        self.grids.len() + self.remainders
+    /// Codes and remainders of a row: how many of each there are.
+    pub fn widths(&self) -> (usize, usize) {
+        (self.grids.len(), self.remainders.iter().flatten().count())
     }
 
-    /// Codes of all rows of the reference's sample, one after the other.
+    /// Codes of all rows of the reference's sample, one row after the other.
     pub fn sample(&self, reference: &Reference) -> Vec<u16> {
-        let mut row = Vec::new();
+        let mut row = Quantised::default();
         let mut all = Vec::with_capacity(reference.sample.len() * self.grids.len());
         for cells in &reference.sample {
             self.encode(cells, &mut row);
-            all.extend_from_slice(&row);
+            all.extend_from_slice(&row.codes);
         }
         all
     }
 
-    /// The value of feature `j` in a row that was encoded exactly.
-    pub fn decode(&self, j: usize, row: &[u16]) -> Cell {
-        let (Some(grid), Some(&code)) = (self.grids.get(j), row.get(j)) else { return Cell::MISSING };
-        let place = self.grids[..j].iter().filter(|grid| grid.has_remainder()).count();
-        grid.cell(code, row.get(self.grids.len() + place).copied().unwrap_or(MIDDLE_OF_CELL))
+    /// The value of a feature in an encoded row, to a few billionths of its range.
+    pub fn decode(&self, feature: usize, codes: &[u16], remainders: &[u16]) -> Cell {
+        let Some(&place) = self.places.get(feature) else { return Cell::MISSING };
+        let Some(&code) = codes.get(place) else { return Cell::MISSING };
+        let remainder = self.remainders[place].and_then(|at| remainders.get(at)).copied();
+        self.grids[place].cell(code, remainder.unwrap_or(MIDDLE_OF_CELL))
     }
+}
+
+/// The features in the order of their places: numbers, then categories.
+pub fn places(reference: &Reference) -> Vec<usize> {
+    let of_kind = |numeric| (0..reference.features.len()).filter(move |&j| reference.features[j].is_numeric() == numeric);
+    of_kind(true).chain(of_kind(false)).collect()
 }
 
 // === impl Grid ===

@@ -7,14 +7,14 @@
 //!
 //! Rows are compared by their codes ([`super::quantise`]), in half octaves of the difference above a tolerance of a thousandth
 //! of the feature's p1–p99 range: what moves less than that (a jittering coordinate) has not moved. A comparison is a
-//! subtraction, a look-up and an addition a feature, without branches.
+//! subtraction, a look-up and an addition a number, and an addition a category, without branches.
 
 use rustc_hash::FxHashMap;
 
 use crate::event::Cell;
 use crate::hash;
 use crate::reference::{Feature, Reference};
-use crate::signal::quantise::PER_TOLERANCE;
+use crate::signal::quantise::{FIRST_CATEGORY, MISSING, PER_TOLERANCE, places};
 
 /// Levels of difference between two codes: equal, then half octaves of 16 bits. A power of two of places, so that no look-up
 /// needs a check.
@@ -29,13 +29,13 @@ const TAIL: usize = 200;
 const TAIL_MARGIN: f64 = 1.5;
 /// Resolution of the tail's histogram, cells per nat.
 const PER_NAT: f64 = 4.0;
-/// Features whose differences are taken at once, and sums that likeness is added up in: one sum would wait for itself.
-const TOGETHER: usize = 8;
+/// Numbers whose differences are taken at once, and sums that likeness is added up in: one sum would wait for itself.
+const BLOCK: usize = 32;
+const SUMS: usize = 4;
 /// ln p above which a pair is so ordinary that nobody asks what exactly differs.
 const ORDINARY: f64 = -3.0;
 
-/// Likeness of one feature's values: −ln P(difference this small) by level. All nought for categories, whose unequal values
-/// are not alike at all.
+/// Likeness of a number's values: −ln P(difference this small) by level. All nought for a missing one.
 type Levels = [f32; LEVELS];
 
 /// Result of comparing two rows.
@@ -51,16 +51,14 @@ pub struct Comparison {
     pub feature: u16,
 }
 
-/// A row, prepared to be compared with many; reused between rows. By feature:
+/// A row, prepared to be compared with many; reused between rows.
 #[derive(Clone, Debug, Default)]
 pub struct Probe {
     codes: Vec<u16>,
-    /// What equality is worth.
-    equal: Vec<f32>,
-    /// Which table of [`Levels`] counts otherwise.
+    /// By number: which table of [`Levels`] counts.
     tables: Vec<u16>,
-    /// Smallest difference of codes that is a change.
-    changes: Vec<u16>,
+    /// By category: what equality is worth.
+    equal: Vec<f32>,
     /// Likeness to itself.
     most: f32,
 }
@@ -68,10 +66,12 @@ pub struct Probe {
 /// Likeness of rows under one reference. Rows are codes of [`super::quantise::Quantiser`].
 #[derive(Clone, Debug)]
 pub struct Similarity {
-    /// By feature, and one table of noughts behind them.
+    /// Of numbers, by place, and one table of noughts behind them.
     levels: Vec<Levels>,
-    /// −ln P(both equal, and as rare as this) by category; the last entry is for unseen ones. Empty for numbers.
+    /// −ln P(both equal, and as rare as this) by category; the last entry is for unseen ones. By place, behind the numbers.
     categories: Vec<Vec<f32>>,
+    /// Feature of each place.
+    features: Vec<usize>,
     /// ln P(G ≥ cell/PER_NAT) over reference pairs.
     tail: Vec<f32>,
     tail_start: f64,
@@ -95,19 +95,15 @@ fn level(difference: u16) -> u16 {
 impl Similarity {
     /// Learns likeness from a reference and the codes of its sample's rows.
     pub fn new(reference: &Reference, sample: &[u16]) -> Self {
-        let width = reference.features.len();
-        let mut levels: Vec<Levels> = reference
-            .features
-            .iter()
-            .enumerate()
-            .map(|(j, f)| if f.is_numeric() { number_likeness(j, width, sample) } else { [0.0; LEVELS] })
-            .collect();
+        let (width, features) = (reference.features.len(), places(reference));
+        let numbers = reference.features.iter().filter(|f| f.is_numeric()).count();
+        let mut levels: Vec<Levels> = (0..numbers).map(|place| number_likeness(place, width, sample)).collect();
         levels.push([0.0; LEVELS]);
-        let categories =
-            reference.features.iter().map(|f| if f.is_numeric() { Vec::new() } else { category_likeness(f) }).collect();
+        let categories = features[numbers..].iter().map(|&j| category_likeness(&reference.features[j])).collect();
         let mut similarity = Self {
             levels,
             categories,
+            features,
             tail: Vec::new(),
             tail_start: 0.0,
             tail_log: 0.0,
@@ -119,44 +115,51 @@ impl Similarity {
         similarity
     }
 
+    /// Numbers come first, this many.
+    fn numbers(&self) -> usize {
+        self.levels.len() - 1
+    }
+
     /// Prepares a row.
     pub fn prepare(&self, row: &[u16], probe: &mut Probe) {
-        let noughts = (self.levels.len() - 1) as u16;
+        let (numbers, categories) = row.split_at(self.numbers().min(row.len()));
+        let noughts = self.numbers() as u16;
         probe.codes.clear();
         probe.codes.extend_from_slice(row);
-        probe.equal.clear();
+        // Two absent values are no likeness: a field that stops being filled in would make everybody alike.
         probe.tables.clear();
-        probe.changes.clear();
-        for (j, (&code, categories)) in row.iter().zip(&self.categories).enumerate() {
-            let numeric = categories.is_empty();
-            // Two absent values are no likeness: a field that stops being filled in would make everybody alike.
-            let missing = code == 0;
-            // 1 is a value of the wrong kind, 2 the first category; all else is rated as unseen ones are.
-            let known = usize::from(code).checked_sub(2).and_then(|index| categories.get(index)).or(categories.last());
-            let equal = known.copied().unwrap_or(self.levels[j][0]);
-            probe.equal.push(if missing { 0.0 } else { equal });
-            probe.tables.push(if numeric && !missing { j as u16 } else { noughts });
-            probe.changes.push(if numeric { PER_TOLERANCE } else { 1 });
-        }
-        probe.most = probe.equal.iter().sum();
+        probe.tables.extend((0..).zip(numbers).map(|(place, &code)| if code == MISSING { noughts } else { place }));
+        probe.equal.clear();
+        probe.equal.extend(categories.iter().zip(&self.categories).map(|(&code, likeness)| {
+            // All that the reference does not know is rated as unseen.
+            let known = usize::from(code).checked_sub(usize::from(FIRST_CATEGORY)).and_then(|index| likeness.get(index));
+            if code == MISSING { 0.0 } else { known.or(likeness.last()).copied().unwrap_or(0.0) }
+        }));
+        let equal_numbers: f32 = probe.tables.iter().map(|&table| self.levels[usize::from(table)][0]).sum();
+        probe.most = equal_numbers + probe.equal.iter().sum::<f32>();
     }
 
     /// Likeness of a row to the prepared one, in nats.
     #[inline]
     pub fn likeness(&self, probe: &Probe, other: &[u16]) -> f32 {
-        let mut sums = [0.0_f32; TOGETHER];
-        let width = probe.codes.len().min(other.len());
-        for from in (0..width).step_by(TOGETHER) {
-            let to = (from + TOGETHER).min(width);
-            let mut apart = [0_u16; TOGETHER];
-            for ((level_of, a), b) in apart.iter_mut().zip(&probe.codes[from..to]).zip(&other[from..to]) {
-                *level_of = level(a.abs_diff(*b));
+        let (own_numbers, own_categories) = probe.codes.split_at(probe.tables.len());
+        let (numbers, categories) = other.split_at(probe.tables.len().min(other.len()));
+        self.numbers_alike(own_numbers, numbers, &probe.tables) + categories_alike(own_categories, categories, &probe.equal)
+    }
+
+    #[inline]
+    fn numbers_alike(&self, own: &[u16], other: &[u16], tables: &[u16]) -> f32 {
+        let mut sums = [0.0_f32; SUMS];
+        for ((own, other), tables) in own.chunks(BLOCK).zip(other.chunks(BLOCK)).zip(tables.chunks(BLOCK)) {
+            let mut levels = [0_u16; BLOCK];
+            levels.iter_mut().zip(own).zip(other).for_each(|((place, a), b)| *place = level(a.abs_diff(*b)));
+            let value = |table: u16, level: u16| self.levels[usize::from(table)][usize::from(level) % LEVELS];
+            let (whole, rest) = tables.split_at(tables.len() / SUMS * SUMS);
+            for (tables, levels) in whole.chunks_exact(SUMS).zip(levels.chunks_exact(SUMS)) {
+                sums.iter_mut().zip(tables).zip(levels).for_each(|((sum, &table), &level)| *sum += value(table, level));
             }
-            let terms = probe.tables[from..to].iter().zip(&probe.equal[from..to]);
-            for ((sum, level_of), (&table, &equal)) in sums.iter_mut().zip(apart).zip(terms) {
-                let value = self.levels[usize::from(table)][usize::from(level_of) % LEVELS];
-                *sum += if level_of == 0 { equal } else { value };
-            }
+            let last = rest.iter().zip(&levels[whole.len()..]);
+            sums.iter_mut().zip(last).for_each(|(sum, (&table, &level))| *sum += value(table, level));
         }
         sums.iter().sum()
     }
@@ -164,12 +167,13 @@ impl Similarity {
     /// Compares a row with the prepared one.
     pub fn compare(&self, probe: &Probe, other: &[u16]) -> Comparison {
         let mut result = Comparison { g: self.likeness(probe, other), changed: 0, unequal: 0, feature: 0 };
-        for (j, ((&own, &code), &change)) in probe.codes.iter().zip(other).zip(&probe.changes).enumerate() {
+        for (place, (&own, &code)) in probe.codes.iter().zip(other).enumerate() {
             let difference = code.abs_diff(own);
+            let change = if place < probe.tables.len() { PER_TOLERANCE } else { 1 };
             result.unequal += u16::from(difference > 0);
             if difference >= change {
                 result.changed += 1;
-                result.feature = j as u16;
+                result.feature = self.features[place] as u16;
             }
         }
         result
@@ -259,9 +263,23 @@ impl Similarity {
     }
 }
 
-/// Likeness of numbers by level, from pairs of the sample.
-fn number_likeness(j: usize, width: usize, sample: &[u16]) -> Levels {
-    let column: Vec<u16> = sample.iter().skip(j).step_by(width).take(4000).copied().collect();
+/// What equal categories are worth, added up.
+#[inline]
+fn categories_alike(own: &[u16], other: &[u16], equal: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; SUMS];
+    let worth = |own: u16, other: u16, equal: f32| if own == other { equal } else { 0.0 };
+    let whole = equal.len().min(other.len()) / SUMS * SUMS;
+    let fours = own[..whole].chunks_exact(SUMS).zip(other[..whole].chunks_exact(SUMS)).zip(equal.chunks_exact(SUMS));
+    for ((own, other), equal) in fours {
+        sums.iter_mut().zip(own).zip(other).zip(equal).for_each(|(((sum, &a), &b), &equal)| *sum += worth(a, b, equal));
+    }
+    let last = own[whole..].iter().zip(&other[whole..]).zip(&equal[whole..]);
+    last.fold(sums.iter().sum(), |sum, ((&a, &b), &equal)| sum + worth(a, b, equal))
+}
+
+/// Likeness of the numbers in a place by level, from pairs of the sample.
+fn number_likeness(place: usize, width: usize, sample: &[u16]) -> Levels {
+    let column: Vec<u16> = sample.iter().skip(place).step_by(width).take(4000).copied().collect();
     let limit = column.len();
     let mut counts = [0.0_f64; LEVELS];
     let mut total = 0.0;

@@ -1,6 +1,6 @@
 //! A bounded memory of recent distinct rows, whoever sent them.
 //!
-//! Rows lie in a ring, two bytes a feature ([`crate::signal::quantise`]), with what judging needs to know of each: who sent it,
+//! Rows lie in rings, two bytes a feature ([`crate::signal::quantise`]), with what judging needs to know of each: who sent it,
 //! when, and to which component it belongs. [`super::index`] finds them again by hash. Nothing is ever scanned.
 
 use crate::event::{EARLIEST, EventTime};
@@ -9,7 +9,7 @@ use crate::window::clients::SlotRef;
 /// A row's number since the start; rows older than the ring's length are gone.
 pub type RowId = u64;
 
-/// What is remembered of a row besides its codes, in 28 bytes.
+/// What is remembered of a row besides its codes, in 32 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RowMeta {
     /// The client.
@@ -22,19 +22,36 @@ pub struct RowMeta {
     pub account: u32,
     /// When it was sent, in whole seconds since [`EARLIEST`].
     seconds: u32,
+    /// What the model answered, as far as that is a number; not a number if it is not known.
+    pub answer: f32,
 }
 
 /// Ring of recent distinct rows.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct History {
-    width: usize,
     capacity: usize,
-    codes: Vec<u16>,
+    codes: Rows,
+    /// Of each row what is wanted only once it is linked.
+    remainders: Rows,
     meta: Vec<RowMeta>,
     next: RowId,
     /// Slot of the next row.
     head: usize,
 }
+
+/// Rows of numbers in one piece of memory.
+#[derive(Clone, Debug)]
+struct Rows {
+    width: usize,
+    /// Numbers from one row to the next.
+    stride: usize,
+    /// The rows, from `start` on: there a cache line begins.
+    memory: Vec<u16>,
+    start: usize,
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 // === impl RowMeta ===
 
@@ -43,7 +60,7 @@ impl RowMeta {
     pub fn new(client: SlotRef, (address, account): (u32, u32), time: EventTime) -> Self {
         let seconds = time.micros().saturating_sub(EARLIEST.micros()).div_euclid(1_000_000);
         let seconds = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX);
-        Self { client, component: SlotRef::default(), address, account, seconds }
+        Self { client, component: SlotRef::default(), address, account, seconds, answer: f32::NAN }
     }
 
     /// When the row was sent, to the second.
@@ -55,9 +72,10 @@ impl RowMeta {
 // === impl History ===
 
 impl History {
-    /// A ring of at most `capacity` rows of `width` codes. Memory is taken as rows arrive.
-    pub fn new(width: usize, capacity: usize) -> Self {
-        Self { width, capacity: capacity.max(1), codes: Vec::new(), meta: Vec::new(), next: 0, head: 0 }
+    /// A ring of at most `capacity` rows of `widths` codes and remainders. Memory is taken as rows arrive.
+    pub fn new(widths: (usize, usize), capacity: usize) -> Self {
+        let (codes, remainders) = (Rows::new(widths.0), Rows::new(widths.1));
+        Self { capacity: capacity.max(1), codes, remainders, meta: Vec::new(), next: 0, head: 0 }
     }
 
     /// Rows held.
@@ -76,29 +94,26 @@ impl History {
     }
 
     /// Adds a row, in place of the oldest if the ring is full.
-    pub fn push(&mut self, row: &[u16], meta: RowMeta) -> RowId {
+    pub fn push(&mut self, codes: &[u16], remainders: &[u16], meta: RowMeta) -> RowId {
         let at = self.head;
         let id = self.next;
         self.next += 1;
         self.head = if at + 1 == self.capacity { 0 } else { at + 1 };
         if self.meta.len() < self.capacity {
-            self.make_room();
-            self.codes.extend_from_slice(row);
+            if self.meta.len() == self.meta.capacity() {
+                // Doubles the room, to the capacity and not beyond.
+                let more = self.meta.len().max(1024).min(self.capacity - self.meta.len());
+                self.meta.reserve_exact(more);
+                self.codes.make_room(self.meta.len() + more);
+                self.remainders.make_room(self.meta.len() + more);
+            }
             self.meta.push(meta);
         } else {
-            self.codes[at * self.width..(at + 1) * self.width].copy_from_slice(row);
             self.meta[at] = meta;
         }
+        self.codes.put(at, codes);
+        self.remainders.put(at, remainders);
         id
-    }
-
-    /// Doubles the room when it is full, to the capacity and not beyond.
-    fn make_room(&mut self) {
-        if self.meta.len() == self.meta.capacity() {
-            let more = self.meta.len().max(1024).min(self.capacity - self.meta.len());
-            self.meta.reserve_exact(more);
-            self.codes.reserve_exact(more * self.width);
-        }
     }
 
     #[inline]
@@ -124,8 +139,12 @@ impl History {
     /// Codes of a row that is held; of another row otherwise, so check first.
     #[inline]
     pub fn row(&self, id: RowId) -> &[u16] {
-        let at = self.slot(id);
-        &self.codes[at * self.width..(at + 1) * self.width]
+        self.codes.get(self.slot(id))
+    }
+
+    /// Remainders of a row that is held.
+    pub fn remainders(&self, id: RowId) -> &[u16] {
+        self.remainders.get(self.slot(id))
     }
 
     /// Asks for the codes of many rows at once, instead of waiting for one after the other.
@@ -150,7 +169,63 @@ impl History {
 
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
-        self.codes.capacity() * size_of::<u16>() + self.meta.capacity() * size_of::<RowMeta>()
+        self.codes.bytes() + self.remainders.bytes() + self.meta.capacity() * size_of::<RowMeta>()
+    }
+}
+
+// === impl Rows ===
+
+impl Rows {
+    fn new(width: usize) -> Self {
+        // Rows that nearly fill a part of a cache line get all of it, so that none lies across two.
+        let part = width.next_power_of_two();
+        let stride = if part <= LINE / size_of::<u16>() && part * 7 <= width * 8 { part } else { width };
+        Self { width, stride, memory: Vec::new(), start: 0 }
+    }
+
+    /// Makes room for `rows` rows, in place of the memory that there was.
+    fn make_room(&mut self, rows: usize) {
+        let spare = LINE / size_of::<u16>();
+        let mut memory: Vec<u16> = Vec::with_capacity(rows * self.stride + spare);
+        // Where that cannot be told, rows lie across lines, and nothing else is different.
+        let start = memory.as_ptr().align_offset(LINE).min(spare);
+        memory.resize(start, 0);
+        memory.extend_from_slice(self.memory.get(self.start..).unwrap_or_default());
+        (self.memory, self.start) = (memory, start);
+    }
+
+    #[inline]
+    fn get(&self, at: usize) -> &[u16] {
+        let from = self.start + at * self.stride;
+        &self.memory[from..from + self.width]
+    }
+
+    fn put(&mut self, at: usize, row: &[u16]) {
+        let from = self.start + at * self.stride;
+        if self.memory.len() < from + self.stride {
+            self.memory.resize(from + self.stride, 0);
+        }
+        self.memory[from..from + self.width].copy_from_slice(row);
+    }
+
+    fn bytes(&self) -> usize {
+        self.memory.capacity() * size_of::<u16>()
+    }
+}
+
+/// As plain data: where in memory the rows lie is no part of it.
+impl serde::Serialize for Rows {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.width, self.stride, self.memory.get(self.start..).unwrap_or_default()).serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Rows {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (width, stride, memory): (usize, usize, Vec<u16>) = serde::Deserialize::deserialize(deserializer)?;
+        let mut rows = Self { width, stride, memory, start: 0 };
+        rows.make_room(rows.memory.len() / stride.max(1));
+        Ok(rows)
     }
 }
 
@@ -160,9 +235,9 @@ mod tests {
 
     #[test]
     fn a_full_ring_forgets_the_oldest_row_only() {
-        let mut history = History::new(1, 4);
+        let mut history = History::new((1, 0), 4);
         for i in 0..10_u16 {
-            history.push(&[i], RowMeta::default());
+            history.push(&[i], &[], RowMeta::default());
         }
         assert_eq!(history.len(), 4);
         assert!(!history.holds(5) && history.holds(6) && history.holds(9) && !history.holds(10));
@@ -172,13 +247,15 @@ mod tests {
     }
 
     #[test]
-    fn a_row_takes_no_more_room_than_its_codes_and_28_bytes() {
-        let mut history = History::new(14, 5_000);
+    fn a_row_takes_no_more_room_than_its_codes_and_32_bytes() {
+        let mut history = History::new((14, 3), 5_000);
         let at = EventTime::parse("2026-03-02T09:15:00.123Z").unwrap();
         (0..9_000).for_each(|_| {
-            history.push(&[7; 14], RowMeta::new(SlotRef::default(), (1, 2), at));
+            history.push(&[7; 14], &[1, 2, 3], RowMeta::new(SlotRef::default(), (1, 2), at));
         });
-        assert_eq!(history.bytes(), 5_000 * (28 + 28));
+        let (codes, remainders, to_begin_at_a_line) = (32, 6, 2 * LINE);
+        assert_eq!(history.bytes(), 5_000 * (codes + remainders + 32) + to_begin_at_a_line);
+        assert_eq!((history.row(8_999), history.remainders(8_999)), (&[7; 14][..], &[1, 2, 3][..]));
         assert_eq!(history.meta(8_999).time().to_string(), "2026-03-02T09:15:00.000Z");
     }
 }

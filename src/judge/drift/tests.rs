@@ -177,21 +177,23 @@ fn other_answers_to_the_same_inputs_are_drift_of_the_answers_alone() {
 #[test]
 fn repeated_rows_with_other_answers_are_concept_drift_unless_one_caller_alone_says_so() {
     let mut world = World::new();
-    let repeat = |world: &mut World, callers: u32, step: i64, score: f64| {
-        for row in 0..10_u64 {
+    let repeat = |world: &mut World, known: &mut [f32; 10], callers: u32, step: i64, score: f64| {
+        for known in known {
             for slot in 0..callers {
-                world.drift.answer(at(step), caller(slot), row, Prediction::Score(score));
+                world.drift.answer(at(step), caller(slot), known, Prediction::Score(score));
             }
         }
     };
-    repeat(&mut world, 1, 0, 0.2);
-    repeat(&mut world, 1, 1, 0.6);
+    let mut known = [f32::NAN; 10];
+    repeat(&mut world, &mut known, 1, 0, 0.2);
+    repeat(&mut world, &mut known, 1, 1, 0.6);
     assert!(!world.evaluate(2, |_| false, 0).concept(), "one caller");
     let mut world = World::new();
-    (0..4).for_each(|step| repeat(&mut world, 6, step, 0.2));
+    let mut known = [f32::NAN; 10];
+    (0..4).for_each(|step| repeat(&mut world, &mut known, 6, step, 0.2));
     assert_eq!(world.evaluate(4, |_| false, 0).changed, (0, 0), "the same answers");
-    (0..10_u64).for_each(|row| {
-        world.drift.answer(at(5), caller(row as u32 % 6), row, Prediction::Score(0.6));
+    (0..).zip(&mut known).for_each(|(slot, known)| {
+        world.drift.answer(at(5), caller(slot % 6), known, Prediction::Score(0.6));
     });
     assert!(world.evaluate(6, |_| false, 0).concept());
 }

@@ -291,7 +291,7 @@ fn step_from<'a>(
     Step {
         changed: parent.comparison.changed,
         feature: parent.comparison.feature,
-        from: quantiser.decode(j, history.row(parent.row)),
+        from: quantiser.decode(j, history.row(parent.row), history.remainders(parent.row)),
         to: query.row[j],
         line: hashes.whole ^ hashes.tokens[j],
         profile: &features[j],
