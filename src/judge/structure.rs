@@ -30,7 +30,7 @@ use crate::event::Query;
 use crate::judge::Family;
 use crate::reference::{Feature, Reference};
 use crate::signal::neighbours::{Hasher, RowHashes};
-use crate::signal::quantise::{Quantised, Quantiser};
+use crate::signal::quantise::{Quantised, Quantiser, padded};
 use crate::signal::similarity::{Comparison, Probe, Similarity};
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::{History, RowId, RowMeta};
@@ -429,7 +429,7 @@ impl Structure {
     fn nearest_reference(&self) -> f64 {
         self.hashes.warm(&self.reference_index);
         let mut nearest = 1.0_f64;
-        let width = self.features.len();
+        let width = padded(self.features.len());
         let compare = |i: u32| {
             let from = i as usize * width;
             if let Some(row) = self.reference_rows.get(from..from + width) {

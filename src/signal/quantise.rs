@@ -8,7 +8,7 @@
 //! end: it is the distribution's business, not this one's.
 //!
 //! Codes lie in *places*: numbers first, then categories, each in the order of the schema, so that comparing rows takes each kind
-//! in one go.
+//! in one go, and noughts fill up the last [`LANES`].
 
 use crate::event::Cell;
 use crate::reference::{Feature, Reference};
@@ -27,6 +27,8 @@ const UNSEEN: u16 = 0x8000;
 /// Lowest code of a number, so far from [`MISSING`] that the two never look alike, and the middle of the grid.
 const LOWEST: u16 = 4096;
 const MIDDLE: f64 = 34_816.0;
+/// Codes that are compared at once: rows are filled up to a multiple of it.
+pub const LANES: usize = 8;
 /// Parts of a grid cell that a remainder tells apart, and the one in the middle.
 const PARTS: f64 = 65_536.0;
 const MIDDLE_OF_CELL: u16 = 1 << 15;
@@ -91,17 +93,18 @@ impl Quantiser {
                 out.remainders.push(remainder);
             }
         }
+        out.codes.resize(padded(self.grids.len()), MISSING);
     }
 
     /// Codes and remainders of a row: how many of each there are.
     pub fn widths(&self) -> (usize, usize) {
-        (self.grids.len(), self.remainders.iter().flatten().count())
+        (padded(self.grids.len()), self.remainders.iter().flatten().count())
     }
 
     /// Codes of all rows of the reference's sample, one row after the other.
     pub fn sample(&self, reference: &Reference) -> Vec<u16> {
         let mut row = Quantised::default();
-        let mut all = Vec::with_capacity(reference.sample.len() * self.grids.len());
+        let mut all = Vec::with_capacity(reference.sample.len() * padded(self.grids.len()));
         for cells in &reference.sample {
             self.encode(cells, &mut row);
             all.extend_from_slice(&row.codes);
@@ -116,6 +119,11 @@ impl Quantiser {
         let remainder = self.remainders[place].and_then(|at| remainders.get(at)).copied();
         self.grids[place].cell(code, remainder.unwrap_or(MIDDLE_OF_CELL))
     }
+}
+
+/// Codes of a row of so many features, those included that only fill it up.
+pub fn padded(features: usize) -> usize {
+    features.next_multiple_of(LANES)
 }
 
 /// The features in the order of their places: numbers, then categories.

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use crate::event::Cell;
 use crate::hash;
 use crate::reference::{Feature, Reference};
-use crate::signal::quantise::{FIRST_CATEGORY, MISSING, PER_TOLERANCE, places};
+use crate::signal::quantise::{FIRST_CATEGORY, LANES, MISSING, PER_TOLERANCE, padded, places};
 
 /// Levels of difference between two codes: equal, then half octaves of 16 bits. A power of two of places, so that no look-up
 /// needs a check.
@@ -29,14 +29,19 @@ const TAIL: usize = 200;
 const TAIL_MARGIN: f64 = 1.5;
 /// Resolution of the tail's histogram, cells per nat.
 const PER_NAT: f64 = 4.0;
-/// Numbers whose differences are taken at once, and sums that likeness is added up in: one sum would wait for itself.
+/// Parts of a nat in which likeness is added up: whole numbers give the same sum in any order.
+const PARTS: f32 = 2048.0;
+/// A level that no difference has.
+const NOTHING: u16 = LEVELS as u16 - 1;
+/// Places whose levels are kept at once, and sums that likeness is added up in: one sum would wait for itself.
 const BLOCK: usize = 32;
 const SUMS: usize = 4;
 /// ln p above which a pair is so ordinary that nobody asks what exactly differs.
 const ORDINARY: f64 = -3.0;
 
-/// Likeness of a number's values: −ln P(difference this small) by level. All nought for a missing one.
-type Levels = [f32; LEVELS];
+/// Likeness of a number's values: −ln P(difference this small) by level, in [`PARTS`] of a nat; at [`NOTHING`]
+/// nought.
+type Levels = [u16; LEVELS];
 
 /// Result of comparing two rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,10 +60,10 @@ pub struct Comparison {
 #[derive(Clone, Debug, Default)]
 pub struct Probe {
     codes: Vec<u16>,
-    /// By number: which table of [`Levels`] counts.
-    tables: Vec<u16>,
-    /// By category: what equality is worth.
-    equal: Vec<f32>,
+    /// By place: bits that make any level [`NOTHING`], for numbers that are missing.
+    missing: Vec<u16>,
+    /// By place: what equality is worth, for categories; in [`PARTS`] of a nat.
+    equal: Vec<u16>,
     /// Likeness to itself.
     most: f32,
 }
@@ -66,10 +71,11 @@ pub struct Probe {
 /// Likeness of rows under one reference. Rows are codes of [`super::quantise::Quantiser`].
 #[derive(Clone, Debug)]
 pub struct Similarity {
-    /// Of numbers, by place, and one table of noughts behind them.
+    /// Of numbers, by place, and tables of noughts behind them for whole blocks.
     levels: Vec<Levels>,
-    /// −ln P(both equal, and as rare as this) by category; the last entry is for unseen ones. By place, behind the numbers.
-    categories: Vec<Vec<f32>>,
+    numbers: usize,
+    /// −ln P(both equal, and as rare as this) by category, in [`PARTS`] of a nat; the last entry is for unseen ones. By place, behind the numbers.
+    categories: Vec<Vec<u16>>,
     /// Feature of each place.
     features: Vec<usize>,
     /// ln P(G ≥ cell/PER_NAT) over reference pairs.
@@ -97,11 +103,12 @@ impl Similarity {
     pub fn new(reference: &Reference, sample: &[u16]) -> Self {
         let (width, features) = (reference.features.len(), places(reference));
         let numbers = reference.features.iter().filter(|f| f.is_numeric()).count();
-        let mut levels: Vec<Levels> = (0..numbers).map(|place| number_likeness(place, width, sample)).collect();
-        levels.push([0.0; LEVELS]);
+        let mut levels: Vec<Levels> = (0..numbers).map(|place| number_likeness(place, padded(width), sample)).collect();
+        levels.resize(numbers.next_multiple_of(SUMS), [0; LEVELS]);
         let categories = features[numbers..].iter().map(|&j| category_likeness(&reference.features[j])).collect();
         let mut similarity = Self {
             levels,
+            numbers,
             categories,
             features,
             tail: Vec::new(),
@@ -115,53 +122,46 @@ impl Similarity {
         similarity
     }
 
-    /// Numbers come first, this many.
-    fn numbers(&self) -> usize {
-        self.levels.len() - 1
-    }
-
     /// Prepares a row.
     pub fn prepare(&self, row: &[u16], probe: &mut Probe) {
-        let (numbers, categories) = row.split_at(self.numbers().min(row.len()));
-        let noughts = self.numbers() as u16;
+        let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
         probe.codes.clear();
         probe.codes.extend_from_slice(row);
         // Two absent values are no likeness: a field that stops being filled in would make everybody alike.
-        probe.tables.clear();
-        probe.tables.extend((0..).zip(numbers).map(|(place, &code)| if code == MISSING { noughts } else { place }));
+        probe.missing.clear();
+        probe.missing.extend(numbers.iter().map(|&code| if code == MISSING { NOTHING } else { 0 }));
+        probe.missing.resize(row.len(), 0);
         probe.equal.clear();
+        probe.equal.resize(numbers.len(), 0);
         probe.equal.extend(categories.iter().zip(&self.categories).map(|(&code, likeness)| {
             // All that the reference does not know is rated as unseen.
             let known = usize::from(code).checked_sub(usize::from(FIRST_CATEGORY)).and_then(|index| likeness.get(index));
-            if code == MISSING { 0.0 } else { known.or(likeness.last()).copied().unwrap_or(0.0) }
+            if code == MISSING { 0 } else { known.or(likeness.last()).copied().unwrap_or(0) }
         }));
-        let equal_numbers: f32 = probe.tables.iter().map(|&table| self.levels[usize::from(table)][0]).sum();
-        probe.most = equal_numbers + probe.equal.iter().sum::<f32>();
+        probe.equal.resize(row.len(), 0);
+        probe.most = self.likeness(probe, row);
     }
 
-    /// Likeness of a row to the prepared one, in nats.
+    /// Likeness of a row to the prepared one, in nats. Both are of [`padded`] width.
     #[inline]
     pub fn likeness(&self, probe: &Probe, other: &[u16]) -> f32 {
-        let (own_numbers, own_categories) = probe.codes.split_at(probe.tables.len());
-        let (numbers, categories) = other.split_at(probe.tables.len().min(other.len()));
-        self.numbers_alike(own_numbers, numbers, &probe.tables) + categories_alike(own_categories, categories, &probe.equal)
-    }
-
-    #[inline]
-    fn numbers_alike(&self, own: &[u16], other: &[u16], tables: &[u16]) -> f32 {
-        let mut sums = [0.0_f32; SUMS];
-        for ((own, other), tables) in own.chunks(BLOCK).zip(other.chunks(BLOCK)).zip(tables.chunks(BLOCK)) {
+        let mut sums = [0_u32; SUMS];
+        let from = (self.numbers / LANES * LANES).min(other.len()).min(probe.codes.len());
+        let places = probe.codes.chunks(BLOCK).zip(other.chunks(BLOCK)).zip(probe.missing.chunks(BLOCK));
+        for (((own, other), missing), tables) in places.zip(self.levels.chunks(BLOCK)) {
+            // First all levels, which the machine takes several at a time, then all look-ups.
             let mut levels = [0_u16; BLOCK];
-            levels.iter_mut().zip(own).zip(other).for_each(|((place, a), b)| *place = level(a.abs_diff(*b)));
-            let value = |table: u16, level: u16| self.levels[usize::from(table)][usize::from(level) % LEVELS];
-            let (whole, rest) = tables.split_at(tables.len() / SUMS * SUMS);
-            for (tables, levels) in whole.chunks_exact(SUMS).zip(levels.chunks_exact(SUMS)) {
-                sums.iter_mut().zip(tables).zip(levels).for_each(|((sum, &table), &level)| *sum += value(table, level));
+            let pairs = own.iter().zip(other).zip(missing);
+            levels.iter_mut().zip(pairs).for_each(|(place, ((a, b), missing))| *place = level(a.abs_diff(*b)) | missing);
+            for (tables, levels) in tables.as_chunks::<SUMS>().0.iter().zip(levels.as_chunks::<SUMS>().0) {
+                let values = tables.iter().zip(levels).map(|(table, &level)| table[usize::from(level) % LEVELS]);
+                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.wrapping_add(u32::from(value)));
             }
-            let last = rest.iter().zip(&levels[whole.len()..]);
-            sums.iter_mut().zip(last).for_each(|(sum, (&table, &level))| *sum += value(table, level));
         }
-        sums.iter().sum()
+        let categories = probe.codes[from..].iter().zip(&other[from..]).zip(&probe.equal[from..]);
+        let equal = categories.map(|((a, b), &equal)| if a == b { u32::from(equal) } else { 0 });
+        // 65,536 features would be needed for a sum to overflow; sums that need not ask are taken several at once.
+        sums.into_iter().chain(equal).fold(0, u32::wrapping_add) as f32 / PARTS
     }
 
     /// Compares a row with the prepared one.
@@ -169,7 +169,7 @@ impl Similarity {
         let mut result = Comparison { g: self.likeness(probe, other), changed: 0, unequal: 0, feature: 0 };
         for (place, (&own, &code)) in probe.codes.iter().zip(other).enumerate() {
             let difference = code.abs_diff(own);
-            let change = if place < probe.tables.len() { PER_TOLERANCE } else { 1 };
+            let change = if place < self.numbers { PER_TOLERANCE } else { 1 };
             result.unequal += u16::from(difference > 0);
             if difference >= change {
                 result.changed += 1;
@@ -187,7 +187,7 @@ impl Similarity {
         let g = self.likeness(probe, other);
         let ordinary = self.log_tail(f64::from(g) - shift);
         if ordinary > ORDINARY && g < 0.5 * probe.most {
-            let all = probe.codes.len() as u16;
+            let all = self.features.len() as u16;
             return (Comparison { g, changed: all, unequal: all, feature: 0 }, ordinary);
         }
         let comparison = self.compare(probe, other);
@@ -215,7 +215,7 @@ impl Similarity {
     }
 
     fn fit_tail(&mut self, width: usize, sample: &[u16]) {
-        let width = width.max(1);
+        let width = padded(width.max(1));
         let count = ((2 * PAIR_WORK / width) as f64).sqrt() as usize;
         let rows = || sample.chunks_exact(width).take(count);
         let mut probe = Probe::default();
@@ -263,18 +263,11 @@ impl Similarity {
     }
 }
 
-/// What equal categories are worth, added up.
-#[inline]
-fn categories_alike(own: &[u16], other: &[u16], equal: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; SUMS];
-    let worth = |own: u16, other: u16, equal: f32| if own == other { equal } else { 0.0 };
-    let whole = equal.len().min(other.len()) / SUMS * SUMS;
-    let fours = own[..whole].chunks_exact(SUMS).zip(other[..whole].chunks_exact(SUMS)).zip(equal.chunks_exact(SUMS));
-    for ((own, other), equal) in fours {
-        sums.iter_mut().zip(own).zip(other).zip(equal).for_each(|(((sum, &a), &b), &equal)| *sum += worth(a, b, equal));
-    }
-    let last = own[whole..].iter().zip(&other[whole..]).zip(&equal[whole..]);
-    last.fold(sums.iter().sum(), |sum, ((&a, &b), &equal)| sum + worth(a, b, equal))
+/// Nats in parts; what is likelier than 32 nats to be no chance is as good as that.
+fn parts(nats: f64) -> u16 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, at either end")]
+    let parts = (nats * f64::from(PARTS)).round() as u16;
+    parts
 }
 
 /// Likeness of the numbers in a place by level, from pairs of the sample.
@@ -293,11 +286,11 @@ fn number_likeness(place: usize, width: usize, sample: &[u16]) -> Levels {
             }
         }
     }
-    let mut levels = [0.0; LEVELS];
+    let mut levels = [0; LEVELS];
     let mut cumulative = 0.5;
-    for (step, count) in counts.iter().enumerate() {
+    for (level, count) in levels.iter_mut().zip(counts).take(usize::from(NOTHING)) {
         cumulative += count;
-        levels[step] = -(cumulative / (total + 0.5)).min(1.0).ln() as f32;
+        *level = parts(-(cumulative / (total + 0.5)).min(1.0).ln());
     }
     // Within the tolerance nothing has moved.
     let tolerated = levels[TOLERATED];
@@ -306,17 +299,17 @@ fn number_likeness(place: usize, width: usize, sample: &[u16]) -> Levels {
 }
 
 /// −ln of the probability that two rows share a category at least as rare as this one.
-fn category_likeness(feature: &Feature) -> Vec<f32> {
+fn category_likeness(feature: &Feature) -> Vec<u16> {
     let total = feature.counts.iter().sum::<u64>().max(1) as f64;
     let p: Vec<f64> = feature.counts[..feature.bins()].iter().map(|&c| c as f64 / total).collect();
-    let mut scores: Vec<f32> = p
+    let mut scores: Vec<u16> = p
         .iter()
         .map(|&own| {
             let both: f64 = p.iter().filter(|&&other| other <= own + 1e-12).map(|other| other * other).sum();
-            -(both + 1.0 / (total * total)).min(1.0).ln() as f32
+            parts(-(both + 1.0 / (total * total)).min(1.0).ln())
         })
         .collect();
-    let rarest = scores.iter().copied().fold(0.0_f32, f32::max);
+    let rarest = scores.iter().copied().max().unwrap_or(0);
     scores.push(rarest);
     scores
 }

@@ -43,8 +43,6 @@ pub struct History {
 #[derive(Clone, Debug)]
 struct Rows {
     width: usize,
-    /// Numbers from one row to the next.
-    stride: usize,
     /// The rows, from `start` on: there a cache line begins.
     memory: Vec<u16>,
     start: usize,
@@ -177,16 +175,13 @@ impl History {
 
 impl Rows {
     fn new(width: usize) -> Self {
-        // Rows that nearly fill a part of a cache line get all of it, so that none lies across two.
-        let part = width.next_power_of_two();
-        let stride = if part <= LINE / size_of::<u16>() && part * 7 <= width * 8 { part } else { width };
-        Self { width, stride, memory: Vec::new(), start: 0 }
+        Self { width, memory: Vec::new(), start: 0 }
     }
 
     /// Makes room for `rows` rows, in place of the memory that there was.
     fn make_room(&mut self, rows: usize) {
         let spare = LINE / size_of::<u16>();
-        let mut memory: Vec<u16> = Vec::with_capacity(rows * self.stride + spare);
+        let mut memory: Vec<u16> = Vec::with_capacity(rows * self.width + spare);
         // Where that cannot be told, rows lie across lines, and nothing else is different.
         let start = memory.as_ptr().align_offset(LINE).min(spare);
         memory.resize(start, 0);
@@ -196,14 +191,14 @@ impl Rows {
 
     #[inline]
     fn get(&self, at: usize) -> &[u16] {
-        let from = self.start + at * self.stride;
+        let from = self.start + at * self.width;
         &self.memory[from..from + self.width]
     }
 
     fn put(&mut self, at: usize, row: &[u16]) {
-        let from = self.start + at * self.stride;
-        if self.memory.len() < from + self.stride {
-            self.memory.resize(from + self.stride, 0);
+        let from = self.start + at * self.width;
+        if self.memory.len() < from + self.width {
+            self.memory.resize(from + self.width, 0);
         }
         self.memory[from..from + self.width].copy_from_slice(row);
     }
@@ -216,15 +211,15 @@ impl Rows {
 /// As plain data: where in memory the rows lie is no part of it.
 impl serde::Serialize for Rows {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.width, self.stride, self.memory.get(self.start..).unwrap_or_default()).serialize(serializer)
+        (self.width, self.memory.get(self.start..).unwrap_or_default()).serialize(serializer)
     }
 }
 
 impl<'de> serde::Deserialize<'de> for Rows {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (width, stride, memory): (usize, usize, Vec<u16>) = serde::Deserialize::deserialize(deserializer)?;
-        let mut rows = Self { width, stride, memory, start: 0 };
-        rows.make_room(rows.memory.len() / stride.max(1));
+        let (width, memory): (usize, Vec<u16>) = serde::Deserialize::deserialize(deserializer)?;
+        let mut rows = Self { width, memory, start: 0 };
+        rows.make_room(rows.memory.len() / width.max(1));
         Ok(rows)
     }
 }
@@ -248,14 +243,14 @@ mod tests {
 
     #[test]
     fn a_row_takes_no_more_room_than_its_codes_and_32_bytes() {
-        let mut history = History::new((14, 3), 5_000);
+        let mut history = History::new((16, 3), 5_000);
         let at = EventTime::parse("2026-03-02T09:15:00.123Z").unwrap();
         (0..9_000).for_each(|_| {
-            history.push(&[7; 14], &[1, 2, 3], RowMeta::new(SlotRef::default(), (1, 2), at));
+            history.push(&[7; 16], &[1, 2, 3], RowMeta::new(SlotRef::default(), (1, 2), at));
         });
         let (codes, remainders, to_begin_at_a_line) = (32, 6, 2 * LINE);
         assert_eq!(history.bytes(), 5_000 * (codes + remainders + 32) + to_begin_at_a_line);
-        assert_eq!((history.row(8_999), history.remainders(8_999)), (&[7; 14][..], &[1, 2, 3][..]));
+        assert_eq!((history.row(8_999), history.remainders(8_999)), (&[7; 16][..], &[1, 2, 3][..]));
         assert_eq!(history.meta(8_999).time().to_string(), "2026-03-02T09:15:00.000Z");
     }
 }
