@@ -42,6 +42,10 @@ pub use past::ClientStructure;
 use past::{Account, OwnRows};
 use races::{RACE_SPAN, Races};
 
+/// Rows of memory for one that the index finds: strangers' rows are looked for among the newest quarter, which is where a search
+/// that goes on leaves them. Older rows are remembered for their sender and his account, and for the component that they are in.
+/// The index, twice as large as all else, then takes a quarter of the room, and more of it stays near the processor.
+const REMEMBERED: usize = 4;
 /// Closeness that counts, per query: ln 10⁶. A CUSUM of per-row p-values against a nominal link rate of a tenth (Page 1954).
 const CLOSENESS: f64 = 13.8;
 /// Link rate that honest clients may have without closeness adding up.
@@ -137,7 +141,8 @@ pub struct Structure {
     index_rows: usize,
     /// Rows added when the index last grew, until the ring has turned over since.
     grown_at: Option<RowId>,
-    max_history: usize,
+    /// Newest rows that the index finds.
+    horizon: usize,
     /// Components.
     pub components: Components,
     accounts: Table<u64, Account>,
@@ -173,7 +178,8 @@ impl Structure {
             hasher.hash(row, &mut hashes);
             hashes.note(&mut reference_index, i as u32);
         }
-        let index_rows = 4096.min(max_history);
+        let horizon = max_history.div_ceil(REMEMBERED);
+        let index_rows = 4096.min(horizon);
         Self {
             features: reference.features.clone(),
             similarity: Similarity::new(reference, &reference_rows),
@@ -186,7 +192,7 @@ impl Structure {
             reference_index,
             history: History::new(widths, max_history),
             grown_at: None,
-            max_history,
+            horizon,
             components: Components::default(),
             accounts: Table::new(max_clients),
             hashes,
@@ -441,13 +447,13 @@ impl Structure {
     }
 
     fn add(&mut self, query: &Query, at: SlotRef, sender: (u32, u32)) -> RowId {
-        if self.history.len() >= self.index_rows && self.index_rows < self.max_history {
+        if self.history.len() >= self.index_rows && self.index_rows < self.horizon {
             // A quiet model stays small.
-            self.index_rows = (self.index_rows * 2).min(self.max_history);
+            self.index_rows = (self.index_rows * 2).min(self.horizon);
             self.index.double();
             self.grown_at = Some(self.history.added());
         }
-        if self.grown_at.is_some_and(|at| self.history.added() - at >= self.max_history as u64) {
+        if self.grown_at.is_some_and(|at| self.history.added() - at >= self.horizon as u64) {
             self.index.renewed();
             self.grown_at = None;
         }
