@@ -70,6 +70,8 @@ pub struct Engine {
     /// One judge per model, in order of name.
     judges: Vec<ModelJudge>,
     by_name: FxHashMap<String, usize>,
+    /// The judge of the last query: the next one is likely his, too.
+    last: usize,
 }
 
 // === impl Engine ===
@@ -84,20 +86,27 @@ impl Engine {
         }
         let judges: Vec<ModelJudge> = references.into_iter().map(|r| ModelJudge::new(r, &config)).collect();
         let by_name = judges.iter().enumerate().map(|(i, j)| (j.name().to_owned(), i)).collect();
-        Ok(Self { config, judges, by_name })
+        Ok(Self { config, judges, by_name, last: 0 })
     }
 
     /// Takes one input and writes what follows from it to `out`.
     pub fn step(&mut self, input: Input<'_>, out: &mut Outbox) {
         out.gap_seconds = None;
         match input {
-            Input::Query(query) => match self.by_name.get(query.model.as_str()) {
+            Input::Query(query) => match self.judge_of(&query.model) {
                 None => out.disposition = Disposition::UnknownModel,
-                Some(&at) => (out.disposition, out.gap_seconds) = self.judges[at].query(query, &mut out.verdicts),
+                Some(judge) => (out.disposition, out.gap_seconds) = judge.query(query, &mut out.verdicts),
             },
             Input::Tick(at) => self.judges.iter_mut().for_each(|judge| judge.tick(at, &mut out.verdicts)),
             Input::End => self.judges.iter_mut().for_each(|judge| judge.end(&mut out.verdicts)),
         }
+    }
+
+    fn judge_of(&mut self, model: &str) -> Option<&mut ModelJudge> {
+        if self.judges.get(self.last).is_none_or(|judge| judge.name() != model) {
+            self.last = *self.by_name.get(model)?;
+        }
+        self.judges.get_mut(self.last)
     }
 
     /// Everything that the engine has learned, as plain data for any serde format that tells fields apart by position (not JSON,

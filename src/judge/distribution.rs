@@ -132,6 +132,13 @@ pub struct Population {
 // === impl ClientDistribution ===
 
 impl ClientDistribution {
+    /// Reads what the next row will need, so that it is near then.
+    #[inline]
+    pub fn warm(&self) -> u64 {
+        let halves = self.halves.iter().step_by(16).fold(0, |sum, half| sum ^ u64::from(half[0]));
+        halves ^ self.seen[0] ^ u64::from(self.exceeded[0][0]) ^ u64::from(self.votes)
+    }
+
     /// Whether this row may vote; if so it is remembered.
     fn may_vote(&mut self, codes: &Codes) -> bool {
         let width = codes.fine.len();

@@ -300,6 +300,9 @@ impl ModelJudge {
         let spare = accused * 2 <= self.clients.len() as u64;
         let (at, fresh, forgotten) =
             self.clients.touch_sparing(&key, || Client::new(query, now), |client| spare && client.is_flagged());
+        if let Some(client) = self.clients.get(at) {
+            client.warm();
+        }
         if fresh {
             self.companies.join(&key);
         }

@@ -190,7 +190,7 @@ impl Structure {
             quantiser,
             reference_rows,
             reference_index,
-            history: History::new(widths, max_history),
+            history: History::new(widths, max_history, horizon),
             grown_at: None,
             horizon,
             components: Components::default(),
@@ -348,8 +348,8 @@ impl Structure {
     /// The row with exactly these cells (as far as its codes and a hash of its cells can tell), if it is remembered.
     fn same_row(&self) -> Option<RowId> {
         let found = self.hashes.find_same(&self.index).and_then(|low| self.history.recall(low, self.index.row_mask()))?;
-        let same = self.history.row(found) == self.quantised.codes && self.history.remainders(found) == self.quantised.remainders;
-        same.then_some(found)
+        // What the codes leave out, the hash has seen.
+        (self.history.row(found) == self.quantised.codes).then_some(found)
     }
 
     /// A row that is remembered was sent again.

@@ -31,8 +31,9 @@ pub struct RowMeta {
 pub struct History {
     capacity: usize,
     codes: Rows,
-    /// Of each row what is wanted only once it is linked.
+    /// What is wanted of the newest rows once they are linked, in a ring of its own.
     remainders: Rows,
+    recent: usize,
     meta: Vec<RowMeta>,
     next: RowId,
     /// Slot of the next row.
@@ -70,10 +71,11 @@ impl RowMeta {
 // === impl History ===
 
 impl History {
-    /// A ring of at most `capacity` rows of `widths` codes and remainders. Memory is taken as rows arrive.
-    pub fn new(widths: (usize, usize), capacity: usize) -> Self {
+    /// A ring of at most `capacity` rows of `widths` codes and, of the newest `recent` ones, remainders. Memory is taken as rows
+    /// arrive.
+    pub fn new(widths: (usize, usize), capacity: usize, recent: usize) -> Self {
         let (codes, remainders) = (Rows::new(widths.0), Rows::new(widths.1));
-        Self { capacity: capacity.max(1), codes, remainders, meta: Vec::new(), next: 0, head: 0 }
+        Self { capacity: capacity.max(1), codes, remainders, recent: recent.max(1), meta: Vec::new(), next: 0, head: 0 }
     }
 
     /// Rows held.
@@ -103,14 +105,14 @@ impl History {
                 let more = self.meta.len().max(1024).min(self.capacity - self.meta.len());
                 self.meta.reserve_exact(more);
                 self.codes.make_room(self.meta.len() + more);
-                self.remainders.make_room(self.meta.len() + more);
+                self.remainders.make_room((self.meta.len() + more).min(self.recent));
             }
             self.meta.push(meta);
         } else {
             self.meta[at] = meta;
         }
         self.codes.put(at, codes);
-        self.remainders.put(at, remainders);
+        self.remainders.put((id % self.recent as u64) as usize, remainders);
         id
     }
 
@@ -140,9 +142,10 @@ impl History {
         self.codes.get(self.slot(id))
     }
 
-    /// Remainders of a row that is held.
+    /// Remainders of a row, if it is one of the newest; nothing of an older one.
     pub fn remainders(&self, id: RowId) -> &[u16] {
-        self.remainders.get(self.slot(id))
+        let held = id < self.next && self.next - id <= self.recent as u64;
+        if held { self.remainders.get((id % self.recent as u64) as usize) } else { &[] }
     }
 
     /// Asks for the codes of many rows at once, instead of waiting for one after the other.
@@ -230,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_forgets_the_oldest_row_only() {
-        let mut history = History::new((1, 0), 4);
+        let mut history = History::new((1, 0), 4, 4);
         for i in 0..10_u16 {
             history.push(&[i], &[], RowMeta::default());
         }
@@ -243,14 +246,15 @@ mod tests {
 
     #[test]
     fn a_row_takes_no_more_room_than_its_codes_and_32_bytes() {
-        let mut history = History::new((16, 3), 5_000);
+        let mut history = History::new((16, 4), 5_000, 1_000);
         let at = EventTime::parse("2026-03-02T09:15:00.123Z").unwrap();
         (0..9_000).for_each(|_| {
-            history.push(&[7; 16], &[1, 2, 3], RowMeta::new(SlotRef::default(), (1, 2), at));
+            history.push(&[7; 16], &[1, 2, 3, 4], RowMeta::new(SlotRef::default(), (1, 2), at));
         });
-        let (codes, remainders, to_begin_at_a_line) = (32, 6, 2 * LINE);
-        assert_eq!(history.bytes(), 5_000 * (codes + remainders + 32) + to_begin_at_a_line);
-        assert_eq!((history.row(8_999), history.remainders(8_999)), (&[7; 16][..], &[1, 2, 3][..]));
+        let (codes, remainders, to_begin_at_a_line) = (32, 8, 2 * LINE);
+        assert_eq!(history.bytes(), 5_000 * (codes + 32) + 1_000 * remainders + to_begin_at_a_line);
+        assert_eq!((history.row(8_999), history.remainders(8_999)), (&[7; 16][..], &[1, 2, 3, 4][..]));
+        assert_eq!((history.remainders(8_000), history.remainders(7_999)), (&[1, 2, 3, 4][..], &[][..]));
         assert_eq!(history.meta(8_999).time().to_string(), "2026-03-02T09:15:00.000Z");
     }
 }

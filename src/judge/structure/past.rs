@@ -95,6 +95,12 @@ impl ClientStructure {
         self.own.bytes() + self.repeated.bytes() + trails + self.trails.iter().map(|(_, process)| process.bytes()).sum::<usize>()
     }
 
+    /// Reads what the next row will need, so that it is near then.
+    #[inline]
+    pub fn warm(&self) -> u32 {
+        self.own.rows.first().copied().unwrap_or(0) ^ self.rows
+    }
+
     /// Closeness in nats, as it stands, by whichever measure says more.
     pub fn closeness(&self) -> f64 {
         self.closeness.max(self.raced)
