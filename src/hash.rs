@@ -15,10 +15,14 @@ pub const fn mix2(a: u64, b: u64) -> u64 {
     mix(mix(a) ^ b.rotate_left(32))
 }
 
-/// Mixes a row of codes into a (secret) start, at one multiplication a code; [`mix`] only at the end.
+/// Mixes a row of codes into a (secret) start, at one multiplication a code; [`mix`] only at the end. Every second code goes into
+/// a second hash, so that neither waits for the other.
 #[inline]
 pub fn codes(start: u64, codes: &[u16]) -> u64 {
-    mix(codes.iter().fold(start, |hash, &code| (hash ^ u64::from(code)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)))
+    let one = |hash: u64, code: u16| (hash ^ u64::from(code)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    let (pairs, last) = codes.as_chunks();
+    let (a, b) = pairs.iter().fold((start, !start), |(a, b), &[even, odd]| (one(a, even), one(b, odd)));
+    mix2(last.iter().fold(a, |a, &code| one(a, code)), b)
 }
 
 /// A text as 64 bits, for ids and map keys within one process (FNV-1a, then [`mix`]).

@@ -11,6 +11,7 @@
 //! | [`dependency`] | broken functional dependencies | varied columns |
 //! | [`similarity`] | how improbably alike two rows are | searches |
 //! | [`neighbours`] | which rows to compare | – |
+//! | [`guide`] | where to look in ascending numbers | – |
 //! | [`quantise`] | rows in two bytes a feature | – |
 //! | [`edits`] | whether a person or a machine edits | searches |
 //! | [`information`] | what could have been learned from the rows asked | copies that look like use |
@@ -21,6 +22,7 @@ pub mod dependency;
 pub mod edits;
 pub mod entropy;
 pub mod gap;
+pub mod guide;
 pub mod information;
 pub mod neighbours;
 pub mod psi;

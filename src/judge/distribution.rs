@@ -142,9 +142,9 @@ impl ClientDistribution {
     /// Whether this row may vote; if so it is remembered.
     fn may_vote(&mut self, codes: &Codes) -> bool {
         let width = codes.fine.len();
-        let hash = hash::codes(0x5eed, &codes.fine);
         let (left, right) = codes.fine.split_at(width / 2);
-        let halves = [left, right].map(|half| hash::codes(0x5eed, half) as u16);
+        let (left, right) = (hash::codes(0x5eed, left), hash::codes(0x5eed, right));
+        let (hash, halves) = (hash::mix2(left, right), [left as u16, right as u16]);
         let bits = [hash as usize & 511, (hash >> 20) as usize & 511];
         if bits.iter().all(|b| self.seen[b / 64] >> (b % 64) & 1 == 1) {
             return false;

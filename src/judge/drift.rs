@@ -295,7 +295,8 @@ impl Drift {
         while self.state.changed.front().is_some_and(|(at, _)| *at <= longest) {
             self.state.changed.pop_front();
         }
-        let changed: Vec<SlotRef> = self.state.changed.iter().map(|(_, client)| *client).filter(|client| !suspect(*client)).collect();
+        let changed: Vec<SlotRef> =
+            self.state.changed.iter().map(|(_, client)| *client).filter(|client| !suspect(*client)).collect();
         let clients: std::collections::BTreeSet<SlotRef> = changed.iter().copied().collect();
         let above = |test: Option<Test>| test.is_some_and(|t| self.exceeds(&t));
         Finding {

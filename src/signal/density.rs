@@ -12,9 +12,12 @@
 //!
 //! Broken dependence survives drift of the marginals far better than odd marginals do, which is why there are two of it.
 
+use std::ops::Range;
+
 use crate::event::Cell;
 use crate::reference::fit::{coarse_codes, coarse_map};
 use crate::reference::{Feature, Reference};
+use crate::signal::guide::Guide;
 
 /// Statistics per row.
 pub const STATISTICS: usize = 4;
@@ -31,13 +34,16 @@ pub type Cells = [u8; STATISTICS];
 /// expected is worth ln 2, not infinity.
 const PAIR_PRIOR: f64 = 2.0;
 
-/// Cells of the grid over a statistic's scores.
-const GRID: usize = 1024;
+/// Cells of the grid over a statistic's scores, and over the edges of a number's bins.
+const SCORE_CELLS: usize = 1024;
+const EDGE_CELLS: usize = 64;
 
 /// Maps rows to codes once, so that every statistic shares the work.
 #[derive(Clone, Debug)]
 pub struct Coder {
     features: Vec<Feature>,
+    /// Where to look among a number's edges.
+    edges: Vec<Guide>,
     coarse: Vec<Vec<u8>>,
     sizes: Vec<usize>,
 }
@@ -79,11 +85,7 @@ pub struct Density {
 #[derive(Clone, Debug, Default)]
 struct Ranks {
     ascending: Vec<f32>,
-    lowest: f32,
-    /// Cells of the grid per unit of score.
-    per_unit: f32,
-    /// Scores below each cell of an even grid: a look-up searches among the few of one cell.
-    below: Vec<u32>,
+    guide: Guide,
 }
 
 // === impl Coder ===
@@ -95,6 +97,7 @@ impl Coder {
         Self {
             coarse: reference.features.iter().map(|f| coarse_map(f).into_iter().map(small).collect()).collect(),
             sizes: reference.features.iter().map(coarse_codes).collect(),
+            edges: reference.features.iter().map(|f| Guide::new(&f.edges, EDGE_CELLS)).collect(),
             features: reference.features.clone(),
         }
     }
@@ -119,8 +122,8 @@ impl Coder {
     pub fn encode(&self, row: &[Cell], codes: &mut Codes) {
         codes.fine.clear();
         codes.coarse.clear();
-        for (j, feature) in self.features.iter().enumerate() {
-            let fine = feature.code(row.get(j).copied().unwrap_or(Cell::MISSING));
+        for (j, (feature, guide)) in self.features.iter().zip(&self.edges).enumerate() {
+            let fine = feature.code_within(row.get(j).copied().unwrap_or(Cell::MISSING), |value| guide.around(value));
             codes.fine.push(u16::try_from(fine).unwrap_or(u16::MAX));
             codes.coarse.push(self.coarse[j][fine]);
         }
@@ -277,52 +280,13 @@ impl Ranks {
     /// Of scores in any order.
     fn new(mut scores: Vec<f32>) -> Self {
         scores.sort_by(f32::total_cmp);
-        let lowest = scores.first().copied().unwrap_or(0.0);
-        let range = scores.last().copied().unwrap_or(0.0) - lowest;
-        let mut ranks = Self { lowest, per_unit: GRID as f32 / range.max(f32::MIN_POSITIVE), below: vec![0; GRID + 2], ascending: scores };
-        for at in 0..ranks.ascending.len() {
-            let cell = ranks.cell(ranks.ascending[at]);
-            ranks.below[cell + 1] += 1;
-        }
-        let mut sum = 0;
-        for count in &mut ranks.below {
-            sum += *count;
-            *count = sum;
-        }
-        ranks
-    }
-
-    /// Cell of the grid; it never descends as scores ascend, so scores of lower cells are lower.
-    #[inline]
-    fn cell(&self, score: f32) -> usize {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, at either end")]
-        let cell = ((score - self.lowest) * self.per_unit) as usize;
-        cell.min(GRID)
+        Self { guide: Guide::new(&scores, SCORE_CELLS), ascending: scores }
     }
 
     /// Conformal p-value of a score: (1 + number as large) / (1 + all). Never 0.
     fn p(&self, score: f32) -> f64 {
-        let cell = self.cell(score);
-        let (from, to) = (self.below.get(cell).copied().unwrap_or(0) as usize, self.below.get(cell + 1).copied().unwrap_or(0) as usize);
-        let smaller = from + self.ascending[from..to].partition_point(|&s| s < score);
+        let Range { start, end } = self.guide.around(f64::from(score));
+        let smaller = start + self.ascending[start..end].partition_point(|&s| s < score);
         (self.ascending.len() - smaller + 1) as f64 / (self.ascending.len() + 1) as f64
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn p_values_are_those_of_a_count_whatever_the_scores() {
-        let spread: Vec<f32> = (0..5_000_u64).map(|i| (crate::hash::mix(i) % 900) as f32 / 7.0).collect();
-        for scores in [spread, vec![3.0; 40], vec![1.0, 1e30], Vec::new(), vec![-0.0, 0.0, 1e-30]] {
-            let ranks = Ranks::new(scores.clone());
-            for probe in (0..2_000).map(|i| i as f32 / 13.0 - 5.0).chain(scores.iter().copied()).chain([f32::MAX, f32::MIN]) {
-                let as_large = scores.iter().filter(|&&s| s >= probe).count();
-                let expected = (as_large + 1) as f64 / (scores.len() + 1) as f64;
-                assert!((ranks.p(probe) - expected).abs() < 1e-12, "{probe}");
-            }
-        }
     }
 }

@@ -13,6 +13,7 @@ use crate::event::Cell;
 use crate::hash::mix;
 use crate::reference::Reference;
 use crate::signal::entropy;
+use crate::signal::guide::Guide;
 use crate::window::index::Sightings;
 
 /// Random projections. Eight halves find a pair that agrees in 90% of the quantised features with probability above 0.9 at d = 14.
@@ -21,8 +22,9 @@ const PROJECTIONS: usize = 8;
 const QUANTILE_CELLS: f64 = 6.0;
 /// Features in a projection at most: beyond it natural neighbours would stop colliding.
 const MAX_PROJECTED: usize = 20;
-/// Knots of the quantile function.
+/// Knots of the quantile function, and cells of the grid in which they are looked up.
 const KNOTS: usize = 32;
+const KNOT_CELLS: usize = 64;
 
 /// Groups of features for masked hashes, at most: what is remembered of a row grows with them, not with its features. Eight
 /// groups of fourteen features lost a tenth of the addresses of slow edits, by naming natural neighbours instead.
@@ -46,7 +48,14 @@ pub struct Hasher {
     groups: Vec<u8>,
     subsets: Vec<Vec<(u16, f64)>>,
     seeds: Vec<u64>,
-    knots: Vec<Vec<f64>>,
+    knots: Vec<Knots>,
+}
+
+/// The quantile function of a number; empty for what has none.
+#[derive(Clone, Debug)]
+struct Knots {
+    ascending: Vec<f64>,
+    guide: Guide,
 }
 
 // === impl Hasher ===
@@ -77,7 +86,7 @@ impl Hasher {
             groups: groups(reference),
             subsets,
             seeds: (0..PROJECTIONS as u64).map(|t| mix(salt ^ (t + 5_000_000))).collect(),
-            knots: (0..width).map(|j| knots(reference, j)).collect(),
+            knots: (0..width).map(|j| Knots::new(reference, j)).collect(),
         }
     }
 
@@ -98,7 +107,7 @@ impl Hasher {
         // Tokens are mixed already, and so is their exclusive or.
         out.keys.extend(masked[..used].iter().map(|group| out.whole ^ group));
         out.positions.clear();
-        out.positions.extend(row.iter().zip(&self.knots).map(|(cell, knots)| position(knots, *cell)));
+        out.positions.extend(row.iter().zip(&self.knots).map(|(cell, knots)| knots.position(*cell)));
         for (subset, seed) in self.subsets.iter().zip(&self.seeds) {
             let mut key = *seed;
             for &(j, shift) in subset {
@@ -171,35 +180,39 @@ fn groups(reference: &Reference) -> Vec<u8> {
     groups
 }
 
-fn knots(reference: &Reference, j: usize) -> Vec<f64> {
-    if !reference.features[j].is_numeric() {
-        return Vec::new();
-    }
-    let mut column: Vec<f64> = reference.sample.iter().map(|row| row[j].value()).filter(|v| v.is_finite()).collect();
-    if column.is_empty() {
-        return Vec::new();
-    }
-    column.sort_by(f64::total_cmp);
-    (0..=KNOTS).map(|q| column[(q * column.len() / KNOTS).min(column.len() - 1)]).collect()
-}
+// === impl Knots ===
 
-/// Position of a value within the reference's distribution in quantile cells, 0 to [`QUANTILE_CELLS`], linear between knots;
-/// negative for what has none.
-#[inline]
-fn position(knots: &[f64], cell: Cell) -> f64 {
-    let value = cell.value();
-    let (Some(&first), Some(&end)) = (knots.first(), knots.last()) else { return -1.0 };
-    if !value.is_finite() {
-        return -1.0;
+impl Knots {
+    fn new(reference: &Reference, j: usize) -> Self {
+        let numeric = reference.features[j].is_numeric();
+        let column = reference.sample.iter().map(|row| row[j].value()).filter(|value| numeric && value.is_finite());
+        let mut column: Vec<f64> = column.collect();
+        column.sort_by(f64::total_cmp);
+        let quantile = |q: usize| column.get((q * column.len() / KNOTS).min(column.len().saturating_sub(1)));
+        let ascending: Vec<f64> = (0..=KNOTS).filter_map(|q| quantile(q).copied()).collect();
+        Self { guide: Guide::new(&ascending, KNOT_CELLS), ascending }
     }
-    if value <= first {
-        return 0.0;
+
+    /// Position of a value within the reference's distribution in quantile cells, 0 to [`QUANTILE_CELLS`], linear between knots;
+    /// negative for what has none.
+    #[inline]
+    fn position(&self, cell: Cell) -> f64 {
+        let value = cell.value();
+        let knots = &self.ascending;
+        let (Some(&first), Some(&end)) = (knots.first(), knots.last()) else { return -1.0 };
+        if !value.is_finite() {
+            return -1.0;
+        }
+        if value <= first {
+            return 0.0;
+        }
+        if value >= end {
+            return QUANTILE_CELLS;
+        }
+        let around = self.guide.around(value);
+        let low = around.start + knots[around].partition_point(|&k| k <= value) - 1;
+        let width = knots[low + 1] - knots[low];
+        let part = if width > 0.0 { (value - knots[low]) / width } else { 0.0 };
+        (low as f64 + part) / (knots.len() - 1) as f64 * QUANTILE_CELLS
     }
-    if value >= end {
-        return QUANTILE_CELLS;
-    }
-    let low = knots.partition_point(|&k| k <= value) - 1;
-    let width = knots[low + 1] - knots[low];
-    let part = if width > 0.0 { (value - knots[low]) / width } else { 0.0 };
-    (low as f64 + part) / (knots.len() - 1) as f64 * QUANTILE_CELLS
 }

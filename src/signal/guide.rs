@@ -1,0 +1,77 @@
+//! Where to look in a list of ascending numbers: a grid over their range says which few of them a value can lie among.
+//!
+//! A search by halves through thousands of numbers waits for memory at each step and guesses wrong at every second one. Here the
+//! grid's cell is computed, and the search is among the numbers of that cell. The result is the same: since a larger number never
+//! lies in a lower cell, whatever rounding does, all numbers of lower cells are smaller, and all of higher cells larger.
+
+use std::ops::Range;
+
+/// A grid over ascending numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Guide {
+    lowest: f64,
+    /// Cells per unit.
+    per_unit: f64,
+    /// Numbers below each cell.
+    below: Vec<u32>,
+}
+
+// === impl Guide ===
+
+impl Guide {
+    /// A grid of `cells` over `ascending` numbers.
+    pub fn new<T: Copy + Into<f64>>(ascending: &[T], cells: usize) -> Self {
+        let at = |number: Option<&T>| number.map_or(0.0, |&number| number.into());
+        let lowest = at(ascending.first());
+        let range = (at(ascending.last()) - lowest).max(f64::MIN_POSITIVE);
+        let mut guide = Self { lowest, per_unit: cells as f64 / range, below: vec![0; cells + 2] };
+        for &number in ascending {
+            let cell = guide.cell(number.into());
+            guide.below[cell + 1] += 1;
+        }
+        let mut sum = 0;
+        for count in &mut guide.below {
+            sum += *count;
+            *count = sum;
+        }
+        guide
+    }
+
+    /// Cell of a value; the last one is for the greatest and all above. Never lower for a larger value.
+    #[inline]
+    fn cell(&self, value: f64) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, at either end")]
+        let cell = ((value - self.lowest) * self.per_unit) as usize;
+        cell.min(self.below.len().saturating_sub(2))
+    }
+
+    /// The place of a value among the numbers: how many are smaller is within this range of positions.
+    #[inline]
+    pub fn around(&self, value: f64) -> Range<usize> {
+        let cell = self.cell(value);
+        match self.below.get(cell..cell + 2) {
+            Some(&[from, to]) => from as usize..to as usize,
+            _ => 0..0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guided_search_finds_what_a_search_finds() {
+        let spread: Vec<f32> = (0..5_000_u64).map(|i| (crate::hash::mix(i) % 900) as f32 / 7.0).collect();
+        for mut numbers in [spread, vec![3.0; 40], vec![1.0, 1e30], Vec::new(), vec![-0.0, 0.0, 1e-30], vec![f32::MIN, f32::MAX]] {
+            numbers.sort_by(f32::total_cmp);
+            let guide = Guide::new(&numbers, 64);
+            let probes = (0..2_000_u16).map(|i| f32::from(i) / 13.0 - 5.0).chain(numbers.iter().copied());
+            for probe in probes.chain([f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY]) {
+                let Range { start, end } = guide.around(f64::from(probe));
+                assert_eq!(start + numbers[start..end].partition_point(|&n| n < probe), numbers.partition_point(|&n| n < probe));
+                assert_eq!(start + numbers[start..end].partition_point(|&n| n <= probe), numbers.partition_point(|&n| n <= probe));
+            }
+        }
+    }
+}
