@@ -383,10 +383,10 @@ impl ModelJudge {
             Outcome::Accused { evidence, threshold } => {
                 let Some(client) = self.clients.get(at) else { return };
                 let votes = f64::from(client.distribution.votes);
+                let family = Family::of_oddity(&client.distribution.detector);
                 let confidence = (1.0 - votes / evidence.max(threshold)).clamp(0.5, MOST_CERTAIN);
                 let active = self.population.pool_active(now);
                 let case = if active { Some(self.wave_case(at)) } else { None };
-                let family = density_family(self.clients.get(at));
                 self.flag(at, asked, family, confidence, case.clone(), out);
                 if let Some(case) = case {
                     self.name_wave(asked, &case, out);
@@ -446,11 +446,9 @@ impl ModelJudge {
             if self.explained(at, threshold * WAVE_SHARE) {
                 continue;
             }
-            let family = density_family(self.clients.get(at));
-            let confidence = self
-                .clients
-                .get(at)
-                .map_or(0.5, |c| (1.0 - f64::from(c.distribution.votes) / c.distribution.detector.total()).clamp(0.5, 0.999));
+            let Some(state) = self.clients.get(at).map(|c| &c.distribution) else { continue };
+            let family = Family::of_oddity(&state.detector);
+            let confidence = (1.0 - f64::from(state.votes) / state.detector.total()).clamp(0.5, 0.999);
             self.flag(at, asked, family, confidence, Some(case.to_owned()), out);
         }
         self.announce(asked.now, case, out);
@@ -885,11 +883,6 @@ fn component_case(model: &str, salt: u64, component: &Component) -> String {
         hash::mix2(hash::mix2(hash::text(model), salt), hash::mix2(component.first_row, component.since.micros() as u64))
             & 0xffff_ffff_ffff
     )
-}
-
-/// Family of a client that distribution evidence alone accuses.
-fn density_family(client: Option<&Client>) -> Family {
-    client.map_or(Family::Unknown, |client| Family::of_oddity(&client.distribution.detector))
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call site per finding; a struct would repeat the line's own fields")]
