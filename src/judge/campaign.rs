@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::event::EventTime;
 use crate::judge::Family;
+use crate::judge::client::rows::Member;
 use crate::judge::client::{Client, Key};
 use crate::signal::edits::EditProcess;
 use crate::window::clients::{SlotRef, Table};
@@ -19,15 +20,6 @@ use crate::window::history::RowId;
 const MAX_COMPONENTS: usize = 16_384;
 /// Members remembered per component: DETECTION.md's largest campaign has a thousand addresses.
 const MAX_MEMBERS: usize = 4_096;
-
-/// One member's part in a component.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Member {
-    /// Evidence that its rows belong here, in nats.
-    pub share: f64,
-    /// Its rows here.
-    pub rows: u32,
-}
 
 /// A component.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -68,16 +60,6 @@ pub struct Component {
 pub struct Components {
     table: Table<u64, Component>,
     next: u64,
-}
-
-// === impl Member ===
-
-impl Member {
-    /// Adds rows and what they say.
-    pub fn add(&mut self, share: f64, rows: u32) {
-        self.share += share;
-        self.rows += rows;
-    }
 }
 
 // === impl Component ===

@@ -3,17 +3,27 @@
 //! A client is an account at an address, the finest level that logs know. Whom a verdict names is decided when it is given: the
 //! address, if it only ever showed one account (or none); otherwise the account at that address, so that an attacker behind a
 //! NAT does not condemn the NAT.
+//!
+//! What follows from a client's state among all others' is no business of this file or of its parts; they import nothing that asks.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`votes`] | rows that vote on how its rows are distributed, and what they said |
+//! | [`rows`] | its last rows, the trails between them, and its part in campaigns |
+
+pub mod rows;
+pub mod votes;
 
 use std::collections::VecDeque;
 
-use super::distribution::ClientDistribution;
-use super::structure::ClientStructure;
 use super::{At, Family, QueryRef};
 use crate::event::{Address, EventTime, Query};
 use crate::signal::entropy::Histograms;
 use crate::signal::gap::Gap;
 use crate::signal::information::Information;
 use crate::signal::rate::Rate;
+use rows::ClientStructure;
+use votes::ClientDistribution;
 
 /// Queries kept as evidence per client: enough to show a person the pattern.
 const TRAIL: usize = 12;

@@ -8,7 +8,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::distribution::ClientDistribution;
+use super::client::votes::ClientDistribution;
 use super::evidence::{Detector, Factors};
 use crate::reference::Reference;
 use crate::signal::density::{Coder, Codes, Density};

@@ -4,8 +4,7 @@
 //! by the largest of three things: a floor; what the more unusual clients showed during warm-up; and what unflagged peers show
 //! right now. Heterogeneity and drift therefore raise the bar for everybody at once (see [`super::evidence`] for the detector).
 //!
-//! A row *votes* only if it is new to its client and no one-feature edit of a row that voted: health checks, retries, jittering
-//! coordinates and what-if sliders have at most a vote or two, and edits are left to structure evidence.
+//! Which rows *vote* is asked of the client ([`super::client::votes`]).
 //!
 //! Many addresses with a few queries each are met by a *pool*: the same detector over the first votes of all newcomers. The pool
 //! accuses nobody; while it is alarmed, newcomers need less evidence of their own.
@@ -14,9 +13,9 @@ use std::collections::VecDeque;
 
 use statrs::distribution::{Beta, ContinuousCDF as _};
 
+use super::client::{Client, Key};
 use super::evidence::{Bounds, CLIENT_BETS, Detector, Factors, POOL_BETS};
 use crate::event::EventTime;
-use crate::hash;
 use crate::signal::density::{CUTS, Cells, Codes, STATISTICS};
 use crate::window::clients::{SlotRef, Table};
 
@@ -48,36 +47,6 @@ const POOL_SECONDS: i64 = 6 * 3600;
 pub const SUSPICIOUS: f64 = 20.0;
 /// Clean votes that make a past.
 const CLEAN_PAST: u32 = 10;
-/// Rows whose codes are kept per client for the vote gate.
-const RECENT_VOTES: usize = 32;
-
-/// What distribution evidence remembers of a client.
-#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct ClientDistribution {
-    /// Evidence.
-    pub detector: Detector,
-    /// Votes so far.
-    pub votes: u32,
-    /// Votes with p ≤ cut, by statistic and cut; read once, at the end of warm-up.
-    exceeded: [[u16; CUTS.len()]; STATISTICS],
-    recent: Vec<u16>,
-    /// A hash of either half of each of them: rows that differ in one feature have a half in common.
-    halves: Vec<[u16; 2]>,
-    recent_next: usize,
-    seen: [u64; 8],
-    /// Votes before evidence first became suspicious.
-    clean: u32,
-    /// When evidence first became suspicious.
-    pub suspicious_since: Option<EventTime>,
-    held_since: Option<EventTime>,
-    peer_votes: u8,
-    /// Largest evidence so far.
-    pub peak: f64,
-    /// Cells of the newest vote.
-    pub lowest: Cells,
-    /// Whether one or two features explain the evidence, and at how many votes that was last asked.
-    pub explained: Option<(bool, u32)>,
-}
 
 /// What the judge must know of the client that votes.
 #[derive(Clone, Copy, Debug)]
@@ -127,72 +96,6 @@ pub struct Population {
     pool_alarm: Option<EventTime>,
     flagged: u32,
     shifted: VecDeque<(EventTime, SlotRef)>,
-}
-
-// === impl ClientDistribution ===
-
-impl ClientDistribution {
-    /// Reads what the next row will need, so that it is near then.
-    #[inline]
-    pub fn warm(&self) -> u64 {
-        let halves = self.halves.iter().step_by(16).fold(0, |sum, half| sum ^ u64::from(half[0]));
-        halves ^ self.seen[0] ^ u64::from(self.exceeded[0][0]) ^ u64::from(self.votes)
-    }
-
-    /// Whether this row may vote; if so it is remembered.
-    fn may_vote(&mut self, codes: &Codes) -> bool {
-        let width = codes.fine.len();
-        let (left, right) = codes.fine.split_at(width / 2);
-        let (left, right) = (hash::codes(0x5eed, left), hash::codes(0x5eed, right));
-        let (hash, halves) = (hash::mix2(left, right), [left as u16, right as u16]);
-        let bits = [hash as usize & 511, (hash >> 20) as usize & 511];
-        if bits.iter().all(|b| self.seen[b / 64] >> (b % 64) & 1 == 1) {
-            return false;
-        }
-        // Sums in sixteen bits, and none that could overflow, are taken several at once.
-        let differ = |row: &[u16]| row.iter().zip(&codes.fine).fold(0_u16, |n, (a, b)| n.wrapping_add(u16::from(a != b)));
-        // So all but a few are told by their halves, which lie together, and not by their codes, which do not.
-        let half_equal = |other: &[u16; 2]| (other[0] == halves[0]) | (other[1] == halves[1]);
-        let near = self.halves.iter().zip(self.recent.chunks_exact(width.max(1))).any(|(h, row)| half_equal(h) && differ(row) <= 1);
-        if near {
-            return false;
-        }
-        // A set that is half full says "seen" to a quarter of new rows: start it afresh, the recent rows remain.
-        if self.seen.iter().map(|w| w.count_ones()).sum::<u32>() > 256 {
-            self.seen = [0; 8];
-        }
-        bits.iter().for_each(|b| self.seen[b / 64] |= 1 << (b % 64));
-        if self.recent.len() < RECENT_VOTES * width {
-            self.recent.extend_from_slice(&codes.fine);
-            self.halves.push(halves);
-        } else {
-            let at = self.recent_next * width;
-            self.recent[at..at + width].copy_from_slice(&codes.fine);
-            self.halves[self.recent_next] = halves;
-            self.recent_next = (self.recent_next + 1) % RECENT_VOTES;
-        }
-        true
-    }
-
-    /// Codes of the recent votes, in no particular order.
-    pub fn recent(&self, width: usize) -> impl Iterator<Item = &[u16]> {
-        self.recent.chunks_exact(width.max(1))
-    }
-
-    /// Whether one or two features were found to explain the evidence.
-    pub fn is_explained(&self) -> bool {
-        self.explained.is_some_and(|(explained, _)| explained)
-    }
-
-    /// Share of votes with p ≤ [`CUTS`]\[2\] for a statistic, 0 to 1.
-    pub fn exceedance(&self, statistic: usize) -> f64 {
-        f64::from(self.exceeded[statistic][2]) / f64::from(self.votes.max(1))
-    }
-
-    /// Bytes held beyond the struct itself.
-    pub fn bytes(&self) -> usize {
-        self.recent.capacity() * size_of::<u16>() + self.halves.capacity() * size_of::<[u16; 2]>()
-    }
 }
 
 // === impl Population ===
@@ -275,7 +178,7 @@ impl Population {
     /// A row of a client. `calm_drift` says whether the model's own drift test is quiet.
     pub fn vote(
         &mut self,
-        clients: &mut Table<super::client::Key, super::client::Client>,
+        clients: &mut Table<Key, Client>,
         voter: Voter,
         codes: &Codes,
         cells: impl FnOnce() -> Cells,
@@ -357,14 +260,7 @@ impl Population {
 
     /// Whether an accusation must wait: several clients with a clean past became odd within hours, which is how a drift or a
     /// partial roll-out begins. It waits while the drift test is undecided, at most an hour.
-    fn hold(
-        &mut self,
-        clients: &mut Table<super::client::Key, super::client::Client>,
-        at: SlotRef,
-        now: EventTime,
-        calm: bool,
-        drift_pending: bool,
-    ) -> bool {
+    fn hold(&mut self, clients: &mut Table<Key, Client>, at: SlotRef, now: EventTime, calm: bool, drift_pending: bool) -> bool {
         while self.shifted.front().is_some_and(|(t, _)| now.seconds_since(*t) > 6.0 * 3600.0) {
             self.shifted.pop_front();
         }
@@ -407,7 +303,7 @@ impl Population {
     }
 
     /// The statistics changed (drifting features were masked): what was learned with the old ones goes.
-    pub fn restart(&mut self, clients: &mut Table<super::client::Key, super::client::Client>) {
+    pub fn restart(&mut self, clients: &mut Table<Key, Client>) {
         self.peers.clear();
         self.peer_cells = Default::default();
         self.shifted.clear();
@@ -423,7 +319,7 @@ impl Population {
     }
 
     /// Takes a vote among the peers' and lets the oldest go.
-    fn add_peer(&mut self, clients: &mut Table<super::client::Key, super::client::Client>, at: SlotRef, cells: Cells) {
+    fn add_peer(&mut self, clients: &mut Table<Key, Client>, at: SlotRef, cells: Cells) {
         self.peers.push_back((at, cells));
         self.count_peer(cells, true);
         if self.peers.len() <= PEERS {
@@ -470,7 +366,7 @@ impl Population {
 
     /// Learns from the warm-up how much honest clients differ: the 99% point of a beta distribution with the clients' mean and
     /// spread (method of moments, shrunk towards no spread).
-    fn end_warm_up(&mut self, clients: &Table<super::client::Key, super::client::Client>) {
+    fn end_warm_up(&mut self, clients: &Table<Key, Client>) {
         self.warm = true;
         self.stale = true;
         let known: Vec<(f64, &[[u16; CUTS.len()]; STATISTICS])> = clients

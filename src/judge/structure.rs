@@ -10,17 +10,19 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | [`terms`] | what all of them speak of: accusations, neighbours, links, bars |
 //! | [`linking`] | what follows from a link: components, habits, accusations |
 //! | [`races`] | how much of nearness is coincidence |
 //! | [`likeness`] | how much of likeness is drift |
-//! | [`past`] | what is remembered of a client |
+//! | [`accounts`] | the rows of one account at several addresses |
 //! | [`dependencies`] | functional dependencies broken against the peers |
 
+mod accounts;
 mod dependencies;
 mod likeness;
 mod linking;
-mod past;
 mod races;
+mod terms;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,31 +33,21 @@ use crate::judge::Family;
 use crate::reference::{Feature, Reference};
 use crate::signal::neighbours::{Hasher, RowHashes};
 use crate::signal::quantise::{Quantised, Quantiser, padded};
-use crate::signal::similarity::{Comparison, Probe, Similarity};
+use crate::signal::similarity::{Probe, Similarity};
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::{History, RowId, RowMeta};
 use crate::window::index::Sightings;
+use accounts::Accounts;
 use dependencies::Breaks;
 use likeness::Likenesses;
-use linking::{CLOSENESS_MOST, Link, MEMBER_ROWS};
-pub use past::ClientStructure;
-use past::{Account, OwnRows};
 use races::{RACE_SPAN, Races};
+pub use terms::{Accusation, Grounds};
+use terms::{CLOSENESS_MOST, Candidate, LINK_RATE, LINKED, Link, MEMBER, MEMBER_ROWS, MULTIPLICITY, STEP_CAP};
 
 /// Rows of memory for one that the index finds: strangers' rows are looked for among the newest quarter, which is where a search
 /// that goes on leaves them. Older rows are remembered for their sender and his account, and for the component that they are in.
 /// The index, twice as large as all else, then takes a quarter of the room, and more of it stays near the processor.
 const REMEMBERED: usize = 4;
-/// Closeness that counts, per query: ln 10⁶. A CUSUM of per-row p-values against a nominal link rate of a tenth (Page 1954).
-const CLOSENESS: f64 = 13.8;
-/// Link rate that honest clients may have without closeness adding up.
-const LINK_RATE: f64 = 0.1;
-/// One step's most, in nats: no single row convicts.
-const STEP_CAP: f64 = 3.912_023_005_428_146;
-/// Rows compared of the bound on an own link: two, for two-sided nearness.
-const MULTIPLICITY: f64 = 2.0;
-/// ln of the p-value at which a row counts as linked.
-const LINKED: f64 = -4.605_170_185_988_091;
 /// ln of the p-value at which a row joins a component that exists.
 const GROWS: f64 = -6.907_755_278_982_137;
 /// ln of the share of natural pairs within which a reference row must lie for its race with own rows to be held: where the world is
@@ -67,38 +59,7 @@ const LEAD: f64 = 1.0;
 const EDIT: u16 = 2;
 /// Evidence of own races from which a won one counts as a link: a hundred to one.
 const RACED: f64 = 4.605_170_185_988_091;
-/// A member's own share at which he is named.
-const MEMBER: f64 = 7.0;
 
-/// A statement by structure evidence.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Accusation {
-    /// Who.
-    pub client: SlotRef,
-    /// On what grounds.
-    pub grounds: Grounds,
-    /// Shape of the search.
-    pub family: Family,
-    /// The heaviest evidence in nats.
-    pub evidence: f64,
-    /// The component that it is part of.
-    pub component: Option<SlotRef>,
-}
-
-/// Grounds of an accusation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Grounds {
-    /// Closeness and habits of one client.
-    Search,
-    /// Too many edits of one row.
-    EditBudget,
-    /// Membership in a component that several senders built.
-    Campaign,
-    /// Repeats rows of a campaign.
-    Repeats,
-    /// Breaks functional dependencies that its peers keep.
-    BrokenDependency,
-}
 /// What is known of a row that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
@@ -114,15 +75,6 @@ pub enum Seen {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Found {
     row: RowId,
-    own: bool,
-}
-
-/// One candidate neighbour.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    row: RowId,
-    comparison: Comparison,
-    log_p: f64,
     own: bool,
 }
 
@@ -145,7 +97,7 @@ pub struct Structure {
     horizon: usize,
     /// Components.
     pub components: Components,
-    accounts: Table<u64, Account>,
+    accounts: Accounts,
     hashes: RowHashes,
     quantised: Quantised,
     probe: Probe,
@@ -158,11 +110,7 @@ pub struct Structure {
 
 /// A snapshot of [`Structure`], read back.
 #[derive(Debug, Deserialize)]
-pub struct StructureState(
-    (History, Sightings, usize, Option<RowId>),
-    (Components, Table<u64, Account>, Likenesses, Breaks),
-    (Races, Races),
-);
+pub struct StructureState((History, Sightings, usize, Option<RowId>), (Components, Accounts, Likenesses, Breaks), (Races, Races));
 
 // === impl Structure ===
 
@@ -194,7 +142,7 @@ impl Structure {
             grown_at: None,
             horizon,
             components: Components::default(),
-            accounts: Table::new(max_clients),
+            accounts: Accounts::new(max_clients),
             hashes,
             quantised: Quantised::default(),
             probe: Probe::default(),
@@ -319,7 +267,7 @@ impl Structure {
             client.structure.rows += 1;
             client.structure.own.push(row);
         }
-        self.remember_for_account(sender.1, at, row, clients);
+        self.accounts.remember(sender.1, at, row, clients);
         Seen::New(row)
     }
 
@@ -393,17 +341,7 @@ impl Structure {
             candidates.extend(client.structure.own.rows(history).map(known));
             candidates.extend(client.structure.repeated.rows(history).map(known));
         }
-        let known_at = clients.get(at).map_or(SlotRef::default(), |c| c.structure.account);
-        if account != 0
-            && let Some(account) =
-                self.accounts.get(known_at).or_else(|| self.accounts.find(&account).and_then(|a| self.accounts.get(a)))
-        {
-            match account.only {
-                Some(client) if client == at => {}
-                Some(other) => candidates.extend(clients.get(other).iter().flat_map(|c| c.structure.own.rows(history).map(known))),
-                None => candidates.extend(account.rows.rows(history).map(known)),
-            }
-        }
+        self.accounts.rows_of_others(account, at, clients, history, |row| candidates.push(known(row)));
         let mask = self.index.row_mask();
         let found = |low| history.recall(low, mask).map(|row| Found { row, own: false });
         self.hashes.find(&self.index, |low| candidates.extend(found(low)));
@@ -461,38 +399,6 @@ impl Structure {
         self.hashes.note(&mut self.index, row as u32);
         row
     }
-
-    /// While only one client uses an account, that client's own rows are the account's.
-    fn remember_for_account(&mut self, account: u64, at: SlotRef, row: RowId, clients: &mut Table<Key, Client>) {
-        if account == 0 {
-            return;
-        }
-        let known_at = clients.get(at).map_or(SlotRef::default(), |c| c.structure.account);
-        let place = if self.accounts.get(known_at).is_some() {
-            self.accounts.refresh(known_at);
-            known_at
-        } else {
-            let (place, _, _) = self.accounts.touch(&account, || Account { only: Some(at), rows: OwnRows::default() });
-            if let Some(client) = clients.get_mut(at) {
-                client.structure.account = place;
-            }
-            place
-        };
-        let Some(state) = self.accounts.get_mut(place) else { return };
-        if let Some(other) = state.only {
-            if other == at {
-                return;
-            }
-            state.only = None;
-            state.rows = clients.get(other).map(|c| c.structure.own.clone()).unwrap_or_default();
-        }
-        state.rows.push(row);
-    }
-}
-
-/// Whether a row is one of others' that this client repeated.
-fn repeats(clients: &Table<Key, Client>, at: SlotRef, row: RowId) -> bool {
-    clients.get(at).is_some_and(|c| c.structure.repeated.contains(row))
 }
 
 fn best(near: &[Candidate], own_only: bool) -> Option<Candidate> {

@@ -1,7 +1,6 @@
-//! What structure evidence remembers of a client and of an account.
+//! What is remembered of one client's rows: which were its last, how near they lie to each other, what the steps between them
+//! look like, and its part in components and campaigns ([`crate::judge::structure`] says what follows).
 
-use super::dependencies::Waiting;
-use crate::judge::campaign::Member;
 use crate::signal::edits::EditProcess;
 use crate::window::clients::SlotRef;
 use crate::window::history::{History, RowId};
@@ -13,48 +12,52 @@ const PERSON_STEPS: u32 = 6;
 
 /// The newest `N` rows of something, by the low half of their numbers: a ring that grows as it is used.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub(super) struct Recent<const N: usize> {
+pub(in crate::judge) struct Recent<const N: usize> {
     rows: Vec<u32>,
     next: u8,
 }
 
 /// Own rows that a new row is compared with.
-pub(super) type OwnRows = Recent<16>;
+pub(in crate::judge) type OwnRows = Recent<16>;
 /// Rows of others that a client repeated, kept so that going on from them counts as its own trail.
-pub(super) type RepeatedRows = Recent<8>;
+pub(in crate::judge) type RepeatedRows = Recent<8>;
 
-/// What is remembered of an account.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Account {
-    /// The client, if there is only one: then its rows are the account's, and are not kept twice.
-    pub(super) only: Option<SlotRef>,
-    pub(super) rows: OwnRows,
+/// One member's part in a component.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Member {
+    /// Evidence that its rows belong here, in nats.
+    pub share: f64,
+    /// Its rows here.
+    pub rows: u32,
 }
+
+/// Checks and breaks of functional dependencies by everybody when a client began to wait, moved along with its own.
+pub(in crate::judge) type Waiting = (u32, u32);
 
 /// What structure evidence remembers of a client.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ClientStructure {
-    pub(super) closeness: f64,
+    pub(in crate::judge) closeness: f64,
     /// Evidence that its own rows are nearer than the world's, whatever the world's density there.
-    pub(super) raced: f64,
-    pub(super) habits: f64,
+    pub(in crate::judge) raced: f64,
+    pub(in crate::judge) habits: f64,
     /// Rows linked to own rows: the looks that habits had.
-    pub(super) steps: u32,
-    pub(super) rows: u32,
-    pub(super) own: OwnRows,
+    pub(in crate::judge) steps: u32,
+    pub(in crate::judge) rows: u32,
+    pub(in crate::judge) own: OwnRows,
     /// Where its account is remembered; generation 0 is not known yet.
-    pub(super) account: SlotRef,
-    pub(super) repeated: RepeatedRows,
+    pub(in crate::judge) account: SlotRef,
+    pub(in crate::judge) repeated: RepeatedRows,
     trails: Vec<(SlotRef, EditProcess)>,
     /// Its part in all components that are campaigns: a search that goes on from many base rows makes many components, and its
     /// members spend little in each of them.
     pub(in crate::judge) enlisted: Member,
-    pub(super) repeats: f64,
-    pub(super) last_sampled: u32,
+    pub(in crate::judge) repeats: f64,
+    pub(in crate::judge) last_sampled: u32,
     /// Evidence from broken functional dependencies.
-    pub(super) broken: f64,
+    pub(in crate::judge) broken: f64,
     /// Since when it waits for peers to break them too.
-    pub(super) waiting: Option<Waiting>,
+    pub(in crate::judge) waiting: Option<Waiting>,
     /// Strongest closeness so far, for the record.
     pub peak: f64,
 }
@@ -63,7 +66,7 @@ pub struct ClientStructure {
 
 impl<const N: usize> Recent<N> {
     /// Adds a row, in place of the oldest if there are `N`.
-    pub(super) fn push(&mut self, row: RowId) {
+    pub(in crate::judge) fn push(&mut self, row: RowId) {
         if self.rows.len() < N {
             self.rows.push(row as u32);
         } else {
@@ -72,17 +75,28 @@ impl<const N: usize> Recent<N> {
         }
     }
 
-    pub(super) fn contains(&self, row: RowId) -> bool {
+    pub(in crate::judge) fn contains(&self, row: RowId) -> bool {
         self.rows.contains(&(row as u32))
     }
 
     /// The rows that are still held, in no particular order.
-    pub(super) fn rows<'a>(&'a self, history: &'a History) -> impl Iterator<Item = RowId> + 'a {
+    pub(in crate::judge) fn rows<'a>(&'a self, history: &'a History) -> impl Iterator<Item = RowId> + 'a {
         self.rows.iter().filter_map(|&row| history.recall(row, u32::MAX))
     }
 
     fn bytes(&self) -> usize {
         self.rows.capacity() * size_of::<u32>()
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    /// Adds rows and what they say.
+    #[inline]
+    pub fn add(&mut self, share: f64, rows: u32) {
+        self.share += share;
+        self.rows += rows;
     }
 }
 
@@ -113,12 +127,12 @@ impl ClientStructure {
 
     /// Whether its own steps, enough of them, show nothing of a machine. Who edits a form that others begin to search round is then
     /// not taken for one of them.
-    pub(super) fn looks_like_a_person(&self) -> bool {
+    pub(in crate::judge) fn looks_like_a_person(&self) -> bool {
         self.habits <= 0.0 && self.steps >= PERSON_STEPS
     }
 
     /// The trail along a component; the oldest goes when there are too many.
-    pub(super) fn trail(&mut self, component: SlotRef) -> &mut EditProcess {
+    pub(in crate::judge) fn trail(&mut self, component: SlotRef) -> &mut EditProcess {
         let at = self.trails.iter().position(|(c, _)| *c == component).unwrap_or_else(|| {
             if self.trails.len() >= TRAILS {
                 self.trails.remove(0);

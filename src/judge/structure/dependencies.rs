@@ -5,9 +5,10 @@
 //! break them (one vote a peer) is what a break is compared with, and an accusation waits until enough of what peers sent
 //! *afterwards* has been seen.
 
-use super::{Accusation, CLOSENESS, ClientStructure, Grounds, STEP_CAP};
+use super::terms::{Accusation, CLOSENESS, Grounds, STEP_CAP};
 use crate::event::Cell;
 use crate::judge::Family;
+use crate::judge::client::rows::{ClientStructure, Waiting};
 use crate::reference::Reference;
 use crate::signal::dependency::{Check, Dependencies};
 use crate::window::clients::SlotRef;
@@ -39,9 +40,6 @@ pub(super) struct Breaks {
     /// Checks and breaks of everybody since the start, wrapping: only differences are used.
     total: (u32, u32),
 }
-
-/// Checks and breaks of everybody when a client began to wait, moved along with its own.
-pub(super) type Waiting = (u32, u32);
 
 // === impl Breaks ===
 

@@ -4,8 +4,8 @@
 //! reference's own, is the shift that every comparison is corrected by. Each client gives at most every fifth of its rows, so
 //! that none dominates.
 
-use super::ClientStructure;
 use crate::hash;
+use crate::judge::client::rows::ClientStructure;
 use crate::signal::similarity::{Probe, Similarity};
 use crate::window::clients::SlotRef;
 

@@ -1,9 +1,13 @@
 //! Linked rows: components grow, habits and evidence add up over them, and accusations follow.
 
-use super::{Accusation, CLOSENESS, Candidate, Grounds, LINK_RATE, LINKED, MEMBER, MULTIPLICITY, STEP_CAP, Structure, repeats};
+use super::Structure;
+use super::terms::{
+    Accusation, CLOSENESS, CLOSENESS_MOST, Candidate, Grounds, LINK_RATE, LINKED, Link, MEMBER, MEMBER_ROWS, MULTIPLICITY, STEP_CAP,
+};
 use crate::event::Query;
 use crate::judge::Family;
-use crate::judge::campaign::{Component, Member};
+use crate::judge::campaign::Component;
+use crate::judge::client::rows::Member;
 use crate::judge::client::{Client, Key};
 use crate::reference::Feature;
 use crate::signal::edits::Step;
@@ -30,9 +34,6 @@ const CAMPAIGN: f64 = 18.0;
 /// −ln of the expected number of coincidental components per filling of the history, each row being a possible start: one
 /// in a hundred. What drift has added to the likeness of live rows is added to it: by so much the links are in doubt.
 const COINCIDENCE: f64 = 4.605_170_185_988_091;
-/// Share of a member's own rows that lie in the component: an honest caller touches a search now and then, a searcher spends
-/// most of his queries on it, or half under cover traffic.
-pub(super) const MEMBER_ROWS: f64 = 0.25;
 /// Rate at most at which an honest caller's rows fall into campaigns: fifteen times what callers of simulated days with distributed
 /// searches showed (at most 0.03%).
 const TOUCHES: f64 = 0.005;
@@ -45,27 +46,8 @@ const CAMPAIGN_ADDRESSES: usize = 3;
 /// Rate at most at which an honest trail changes its address (a phone that roams), and with the same account.
 const ADDRESS_CHANGE: f64 = 0.02;
 const ADDRESS_CHANGE_SAME_ACCOUNT: f64 = 0.1;
-/// Most that one own link adds to closeness, and where closeness saturates, so that it can fall again.
+/// Most that one own link adds to closeness.
 const CLOSENESS_STEP: f64 = 8.0;
-pub(super) const CLOSENESS_MOST: f64 = 30.0;
-
-/// A link of a new row.
-pub(super) struct Link {
-    pub(super) row: RowId,
-    pub(super) target: Candidate,
-    /// A second component that the row belongs to, if it is near both its sender's rows and another's.
-    pub(super) other: Option<Candidate>,
-    pub(super) at: SlotRef,
-    /// Address and account, as hashes.
-    pub(super) sender: (u32, u32),
-    /// ln p of being this near to own rows, and to anybody's.
-    pub(super) own_p: f64,
-    pub(super) any_p: f64,
-    pub(super) own_link: bool,
-    pub(super) own_rows: f64,
-    /// The nearest row, if it is somebody else's and nearer than any reference row.
-    pub(super) crossed: Option<RowId>,
-}
 
 // === impl Structure ===
 
@@ -109,7 +91,7 @@ impl Structure {
         state.last_sender = link.sender;
         state.sent_from(link.sender.0);
         if let Some(nearest) = link.crossed {
-            self.races.link(state, nearest, link.row);
+            (state.surprising, state.anchor) = self.races.link((state.surprising, state.anchor), nearest, link.row);
         }
         let closeness = if link.own_link { (LINK_RATE.ln() - link.own_p).max(0.0) } else { -99.0 };
         let together = (COMPONENT_RATE.ln() - link.any_p).max(closeness);
@@ -227,6 +209,11 @@ impl Structure {
         }
         chosen
     }
+}
+
+/// Whether a row is one of others' that this client repeated.
+fn repeats(clients: &Table<Key, Client>, at: SlotRef, row: RowId) -> bool {
+    clients.get(at).is_some_and(|c| c.structure.repeated.contains(row))
 }
 
 /// Adds an own link to its sender's evidence, and accuses him if closeness and habits are both there.

@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use crate::judge::campaign::Component;
 use crate::window::clients::SlotRef;
 use crate::window::history::RowId;
 
@@ -117,14 +116,14 @@ impl Races {
         if won { (SEARCH_WINS / honest).ln() } else { ((1.0 - SEARCH_WINS) / (1.0 - honest)).ln() }
     }
 
-    /// Counts a surprising link of `row` to the row `nearest` of a component: since the anchor, or afresh since that row if so it
-    /// is less likely to be coincidence. The number of possible starts is in the bound that this is compared with (Page 1954).
-    pub(super) fn link(&self, component: &mut Component, nearest: RowId, row: RowId) {
-        let going_on = (component.surprising + 1, component.anchor);
+    /// Surprising links up to `row`, and the row that they are counted from: one more than `before`, or afresh since the row
+    /// `nearest` if so they are less likely to be coincidence. The number of possible starts is in the bound that this is compared
+    /// with (Page 1954).
+    pub(super) fn link(&self, before: (u32, RowId), nearest: RowId, row: RowId) -> (u32, RowId) {
+        let going_on = (before.0 + 1, before.1);
         let afresh = (1, nearest);
         let evidence = |(links, anchor): (u32, RowId)| self.together(links, row.saturating_sub(anchor));
-        let best = if evidence(afresh) > evidence(going_on) { afresh } else { going_on };
-        (component.surprising, component.anchor) = best;
+        if evidence(afresh) > evidence(going_on) { afresh } else { going_on }
     }
 
     /// Evidence of `links` races won within `rows` rows of traffic against their being coincidence: each is won with

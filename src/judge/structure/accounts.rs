@@ -1,0 +1,76 @@
+//! Accounts: their rows are compared with each other wherever they come from, so that who changes his address keeps his trail.
+
+use crate::judge::client::rows::OwnRows;
+use crate::judge::client::{Client, Key};
+use crate::window::clients::{SlotRef, Table};
+use crate::window::history::{History, RowId};
+
+/// What is remembered of an account.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Account {
+    /// The client, if there is only one: then its rows are the account's, and are not kept twice.
+    only: Option<SlotRef>,
+    rows: OwnRows,
+}
+
+/// The accounts of one model, by the hash of their names; 0 is none.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Accounts(Table<u64, Account>);
+
+// === impl Accounts ===
+
+impl Accounts {
+    /// Room for as many accounts as clients.
+    pub(super) fn new(max_clients: usize) -> Self {
+        Self(Table::new(max_clients))
+    }
+
+    /// Calls `each` with the last rows that other clients of the account of the client `at` sent.
+    #[inline]
+    pub(super) fn rows_of_others(
+        &self,
+        account: u64,
+        at: SlotRef,
+        clients: &Table<Key, Client>,
+        history: &History,
+        each: impl FnMut(RowId),
+    ) {
+        if account == 0 {
+            return;
+        }
+        let known_at = clients.get(at).map_or(SlotRef::default(), |c| c.structure.account);
+        let Some(account) = self.0.get(known_at).or_else(|| self.0.find(&account).and_then(|a| self.0.get(a))) else { return };
+        match account.only {
+            Some(client) if client == at => {}
+            Some(other) => clients.get(other).iter().flat_map(|c| c.structure.own.rows(history)).for_each(each),
+            None => account.rows.rows(history).for_each(each),
+        }
+    }
+
+    /// Remembers a row. While only one client uses an account, that client's own rows are the account's.
+    pub(super) fn remember(&mut self, account: u64, at: SlotRef, row: RowId, clients: &mut Table<Key, Client>) {
+        if account == 0 {
+            return;
+        }
+        let known_at = clients.get(at).map_or(SlotRef::default(), |c| c.structure.account);
+        let place = if self.0.get(known_at).is_some() {
+            self.0.refresh(known_at);
+            known_at
+        } else {
+            let (place, _, _) = self.0.touch(&account, || Account { only: Some(at), rows: OwnRows::default() });
+            if let Some(client) = clients.get_mut(at) {
+                client.structure.account = place;
+            }
+            place
+        };
+        let Some(state) = self.0.get_mut(place) else { return };
+        if let Some(other) = state.only {
+            if other == at {
+                return;
+            }
+            state.only = None;
+            state.rows = clients.get(other).map(|c| c.structure.own.clone()).unwrap_or_default();
+        }
+        state.rows.push(row);
+    }
+}
