@@ -303,22 +303,10 @@ fn rough_decimals(value: f64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Kind;
+    use crate::signal::quantise::tests::feature as number;
 
     fn feature() -> Feature {
-        Feature {
-            name: "x".into(),
-            kind: Kind::Continuous,
-            values: vec![],
-            support: vec![],
-            edges: vec![50.0],
-            counts: vec![500, 500, 0, 0, 0, 0],
-            min: 0.0,
-            max: 100.0,
-            p01: 1.0,
-            p99: 99.0,
-            decimals: 4,
-        }
+        Feature { p01: 1.0, p99: 99.0, ..number(4, 100.0) }
     }
 
     fn edit(profile: &Feature, feature: u16, from: f64, to: f64) -> Step<'_> {

@@ -196,11 +196,12 @@ fn scale(feature: &Feature) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::reference::Kind;
 
-    fn feature(decimals: u8, max: f64) -> Feature {
+    /// A number from 0 to `max` with its p99 at 100, for tests of whatever looks at numbers.
+    pub(in crate::signal) fn feature(decimals: u8, max: f64) -> Feature {
         Feature {
             name: "x".into(),
             kind: Kind::Continuous,
