@@ -215,9 +215,8 @@ impl Similarity {
     }
 
     fn fit_tail(&mut self, width: usize, sample: &[u16]) {
-        let width = padded(width.max(1));
-        let count = ((2 * PAIR_WORK / width) as f64).sqrt() as usize;
-        let rows = || sample.chunks_exact(width).take(count);
+        let count = ((2 * PAIR_WORK / width.max(1)) as f64).sqrt() as usize;
+        let rows = || sample.chunks_exact(padded(width.max(1))).take(count);
         let mut probe = Probe::default();
         let mut histogram = vec![0_u64; 4096];
         let mut top: Vec<f32> = Vec::new();
