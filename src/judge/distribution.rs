@@ -16,6 +16,7 @@ use statrs::distribution::{Beta, ContinuousCDF as _};
 use super::client::{Client, Key};
 use super::evidence::{Bounds, CLIENT_BETS, Detector, Factors, POOL_BETS};
 use crate::event::EventTime;
+use crate::hash;
 use crate::signal::density::{CUTS, Cells, Codes, STATISTICS};
 use crate::window::clients::{SlotRef, Table};
 
@@ -78,6 +79,7 @@ pub enum Outcome {
 /// The population of one model's clients.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Population {
+    salt: u64,
     threshold: f64,
     start: Option<EventTime>,
     warm: bool,
@@ -101,11 +103,12 @@ pub struct Population {
 // === impl Population ===
 
 impl Population {
-    /// A population with a stated rate of false alarms per client and day.
-    pub fn new(alarms_per_client_day: f64) -> Self {
+    /// A population with a stated rate of false alarms per client and day. `salt` must be the deployment's.
+    pub fn new(alarms_per_client_day: f64, salt: u64) -> Self {
         let heterogeneity = [FLOOR; STATISTICS];
         let pool_bounds = [POOL_FLOOR; STATISTICS];
         Self {
+            salt: hash::mix2(salt, 0x5eed),
             threshold: VOTES_PER_DAY / alarms_per_client_day,
             start: None,
             warm: false,
@@ -187,7 +190,7 @@ impl Population {
     ) -> Outcome {
         let start = *self.start.get_or_insert(now);
         let Some(client) = clients.get_mut(voter.at) else { return Outcome::NoVote };
-        if !client.distribution.may_vote(codes) {
+        if !client.distribution.may_vote(codes, self.salt) {
             return Outcome::NoVote;
         }
         if !self.warm && now > start.plus_seconds(WARM_UP_SECONDS) {

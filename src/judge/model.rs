@@ -217,7 +217,7 @@ impl ModelJudge {
             quarters: Ring::new(24 * 4, 15 * 60),
             clients: Table::new(config.max_clients),
             companies: Companies::default(),
-            population: Population::new(config.alarms_per_client_day),
+            population: Population::new(config.alarms_per_client_day, config.salt),
             structure: Structure::new(&reference, config.salt, config.max_history, config.max_clients),
             drift: Drift::new(&reference, &coder),
             next_evaluation: None,

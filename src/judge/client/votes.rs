@@ -50,12 +50,13 @@ impl ClientDistribution {
         halves ^ self.seen[0] ^ u64::from(self.exceeded[0][0]) ^ u64::from(self.votes)
     }
 
-    /// Whether this row may vote; if so it is remembered.
+    /// Whether this row may vote; if so it is remembered. `salt` must be the deployment's: who could compute which rows pass for
+    /// seen would send no others.
     #[inline]
-    pub(in crate::judge) fn may_vote(&mut self, codes: &Codes) -> bool {
+    pub(in crate::judge) fn may_vote(&mut self, codes: &Codes, salt: u64) -> bool {
         let width = codes.fine.len();
         let (left, right) = codes.fine.split_at(width / 2);
-        let (left, right) = (hash::codes(0x5eed, left), hash::codes(0x5eed, right));
+        let (left, right) = (hash::codes(salt, left), hash::codes(salt, right));
         let (hash, halves) = (hash::mix2(left, right), [left as u16, right as u16]);
         let bits = [hash as usize & 511, (hash >> 20) as usize & 511];
         if bits.iter().all(|b| self.seen[b / 64] >> (b % 64) & 1 == 1) {
@@ -104,5 +105,43 @@ impl ClientDistribution {
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
         self.recent.capacity() * size_of::<u16>() + self.halves.capacity() * size_of::<[u16; 2]>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(i: u64) -> Codes {
+        Codes { fine: (0..8).map(|j| (hash::mix2(i, j) % 20) as u16).collect(), coarse: Vec::new() }
+    }
+
+    #[test]
+    fn a_repeat_and_an_edit_of_one_feature_do_not_vote() {
+        let mut client = ClientDistribution::default();
+        assert!(client.may_vote(&row(1), 7));
+        assert!(!client.may_vote(&row(1), 7));
+        for feature in 0..8 {
+            let mut edited = row(1);
+            edited.fine[feature] += 1;
+            assert!(!client.may_vote(&edited, 7), "feature {feature}");
+            edited.fine[(feature + 3) % 8] += 1;
+            assert!(client.clone().may_vote(&edited, 7), "two features");
+        }
+    }
+
+    #[test]
+    fn rows_that_pass_for_seen_in_one_deployment_vote_in_another() {
+        let voted = |salt| {
+            let mut client = ClientDistribution::default();
+            (0..60).for_each(|i| {
+                client.may_vote(&row(i), salt);
+            });
+            client
+        };
+        let (here, there) = (voted(1), voted(2));
+        let refused: Vec<Codes> = (1_000..9_000).map(row).filter(|codes| !here.clone().may_vote(codes, 1)).collect();
+        let vote = refused.iter().filter(|codes| there.clone().may_vote(codes, 2)).count();
+        assert!(refused.len() > 50 && vote * 10 > refused.len() * 8, "{vote} of {}", refused.len());
     }
 }
