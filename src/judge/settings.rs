@@ -18,7 +18,7 @@ pub struct EngineConfig {
     pub allowed_lateness_seconds: u32,
     /// Clients kept per model; the least recently seen is forgotten (and counted) beyond that.
     pub max_clients: usize,
-    /// Rows of history kept per model for linking queries across callers.
+    /// Rows of history kept per model for linking queries: own rows and components go back so far, strangers' rows a quarter of it.
     pub max_history: usize,
     /// Salt of the structure hashes. Set one per deployment, so that an attacker cannot compute collisions.
     pub salt: u64,

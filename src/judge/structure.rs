@@ -404,3 +404,81 @@ impl Structure {
 fn best(near: &[Candidate], own_only: bool) -> Option<Candidate> {
     near.iter().filter(|c| !own_only || c.own).min_by(|a, b| a.log_p.total_cmp(&b.log_p)).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Address, Cell};
+    use crate::hash::mix2;
+
+    const HISTORY: usize = 8_192;
+    const HORIZON: u64 = (HISTORY / REMEMBERED) as u64;
+
+    /// Structure evidence on a shipped profile, with callers who send rows that nobody else sends.
+    struct World {
+        reference: Reference,
+        structure: Structure,
+        clients: Table<Key, Client>,
+        sent: u64,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
+            let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
+            Self { structure: Structure::new(&reference, 7, HISTORY, 1_000), reference, clients: Table::new(1_000), sent: 0 }
+        }
+
+        /// A row whose columns come from different rows of the sample.
+        fn mixed(&self, seed: u64) -> Vec<Cell> {
+            let sample = &self.reference.sample;
+            (0..self.reference.features.len()).map(|j| sample[mix2(seed, j as u64) as usize % sample.len()][j]).collect()
+        }
+
+        /// Sends a row; whether it was linked to one that stood alone.
+        fn send(&mut self, caller: u64, row: Vec<Cell>) -> bool {
+            self.sent += 1;
+            let address = Address::parse(&format!("10.0.{}.{}", caller / 250, caller % 250)).unwrap();
+            let query = Query { row, address, time: crate::event::EARLIEST.plus_seconds(self.sent as i64), ..Query::default() };
+            let (at, ..) = self.clients.touch(&Key { address, account: 0 }, || Client::new(&query, query.time));
+            let before = self.structure.components.len();
+            self.structure.step(&query, at, (caller, 0), &mut self.clients, &mut Vec::new());
+            self.structure.components.len() > before
+        }
+
+        /// Sends a row, others' rows, and then an edit of the first row by somebody else, or by its sender; whether that was linked.
+        fn edited_after(&mut self, others: u64, by: u64) -> bool {
+            let row = self.mixed(1_000_000 + self.sent);
+            self.send(900, row.clone());
+            for i in 0..others {
+                let other = self.mixed(self.sent);
+                self.send(i % 800, other);
+            }
+            let edited = Cell::number(if row[0].value() < 60.0 { row[0].value() + 9.0 } else { row[0].value() - 9.0 });
+            self.send(by, std::iter::once(edited).chain(row.into_iter().skip(1)).collect())
+        }
+    }
+
+    #[test]
+    fn a_strangers_row_is_found_within_the_horizon_and_an_own_row_beyond_it() {
+        let mut world = World::new();
+        assert!(world.edited_after(HORIZON / 2, 901), "a stranger's, soon");
+        assert!(!world.edited_after(3 * HORIZON, 901), "a stranger's, late");
+        assert!(world.edited_after(3 * HORIZON, 900), "an own one, late");
+    }
+
+    #[test]
+    fn a_row_takes_room_for_codes_sender_and_a_quarter_of_its_entries() {
+        let mut world = World::new();
+        for i in 0..2 * HISTORY as u64 {
+            let row = world.mixed(i);
+            world.send(i % 800, row);
+        }
+        let (rows, bytes) = world.structure.memory();
+        let (codes, remainders) = world.structure.quantiser.widths();
+        let entries = world.structure.hasher.keys_per_row() * 4 * 4 / 3;
+        let expected = 2 * codes + 32 + (2 * remainders + entries) / REMEMBERED;
+        assert_eq!(rows, HISTORY);
+        assert!(bytes <= rows * (expected + 2), "{} bytes a row, {expected} expected", bytes / rows);
+    }
+}
