@@ -13,7 +13,8 @@ pub use crate::judge::status::{Disposition, ModelStatus};
 
 use crate::event::{EventTime, Query};
 use crate::judge::Verdict;
-use crate::judge::model::{ModelJudge, ModelState};
+use crate::judge::model::ModelJudge;
+use crate::judge::model::state::ModelState;
 use crate::reference::Reference;
 
 /// What happens to the engine.

@@ -1,30 +1,37 @@
 //! Judges the traffic of one model: takes queries in, gives verdict lines out.
 //!
+//! | file | what it does |
+//! |---|---|
+//! | this | what is done with a query, and when drift is evaluated |
+//! | [`verdicts`] | what is said, and how it is put |
+//! | [`look`] | state for metrics, pages and reports |
+//! | [`state`] | state as plain data |
+//!
 //! The order of work per query is the straight line itself: watermark → client → codes → distribution vote → structure →
 //! accusations → lines. Drift is evaluated every quarter of an hour of event time, *after* the suspects are known, so that a
 //! campaign is not mistaken for a change of the world.
 
+pub mod look;
+pub mod state;
+pub mod verdicts;
+
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::budget::Budgets;
-use super::campaign::Component;
-use super::client::{Client, Flag, Key, blame, case_id};
-use super::company::{Companies, Company, prefix_name};
+use super::client::{Client, Key};
+use super::company::Companies;
 use super::culprit::Culprits;
 use super::distribution::{Outcome, Population, SUSPICIOUS, Voter};
-use super::drift::{self, Drift, DriftState};
+use super::drift::{self, Drift};
 use super::settings::EngineConfig;
-use super::status::{Disposition, ModelStatus};
-use super::structure::{Accusation, Grounds, Seen, Structure, StructureState};
-use super::{At, Family, Finding, Scope, SignalValue, Verdict};
+use super::status::Disposition;
+use super::structure::{Accusation, Grounds, Seen, Structure};
+use super::{Family, FeatureDrift, Finding, SignalValue, Verdict};
 use crate::event::{Address, EventTime, Query};
 use crate::hash;
 use crate::reference::Reference;
 use crate::signal::density::{Coder, Codes, Density};
 use crate::signal::information::Regions;
-use crate::signal::rate::{percentile, surprise};
+use crate::signal::rate::percentile;
 use crate::window::clients::{SlotRef, Table};
 use crate::window::{Ring, Standing, Watermark};
 
@@ -40,28 +47,17 @@ const TALLY_FROM: u64 = 8;
 const PROBING_SECONDS: i64 = 6 * 3600;
 /// Quiet drift evaluations after which the model is no longer said to drift: two hours.
 const DRIFT_RELEASE: u32 = 8;
-/// Share of the evidence of a wave's member that must remain without its two most blamed features.
-const WAVE_SHARE: f64 = 0.1;
 /// Evidence that must remain against a client who breaks dependencies when its two most blamed features are left out: odds that
 /// nobody calls chance, and far below what would accuse alone.
 const ODD_ALL_OVER: f64 = 10.0;
 /// A distribution alarm's most certain statement; arithmetic saturates beyond.
 const MOST_CERTAIN: f64 = 0.999_999;
 
-/// Counts of one minute.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
-struct Pane {
-    queries: u64,
-}
-
 /// Counts of a quarter of an hour by feature and coarse code.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct ValuePane {
     counts: Vec<u32>,
 }
-
-/// Queries shown in a verdict on an account or a prefix: the first of each member, as many as of one client.
-const COMPANY_TRAIL: usize = 12;
 
 /// A query under judgement.
 #[derive(Clone, Copy)]
@@ -74,16 +70,6 @@ struct Asked<'a> {
     /// Whether it came behind the watermark.
     late: bool,
 }
-
-/// Flagged clients by family.
-type ByFamily = Vec<(Family, u64)>;
-
-/// Three numbers under a name: a drift's figures, or a signal's, as a snapshot keeps them (verdict lines round).
-type Figures = Vec<(String, [f64; 3])>;
-
-/// Signals that a verdict on the model may carry, to find their names again when a snapshot is read.
-const SIGNALS: [&str; 6] =
-    ["psi", "changed_answers", "vanishes_without_suspects", "moved_callers", "change_quarters", "psi_same_hour_yesterday"];
 
 /// Members that were named, and when last, by case.
 type Campaigns = BTreeMap<String, (usize, EventTime)>;
@@ -101,7 +87,6 @@ pub struct ModelJudge {
     masked: Vec<bool>,
     culprits: Culprits,
     watermark: Watermark,
-    minutes: Ring<Pane>,
     quarters: Ring<ValuePane>,
     clients: Table<Key, Client>,
     companies: Companies,
@@ -114,7 +99,7 @@ pub struct ModelJudge {
     drift_quiet: u32,
     drifting: bool,
     /// Columns that drift (or that suspects move), and the kind of the change, as of the last evaluation.
-    why: (Vec<super::FeatureDrift>, Vec<SignalValue>),
+    why: (Vec<FeatureDrift>, Vec<SignalValue>),
     probing_until: Option<EventTime>,
     said: Option<Finding>,
     queries: u64,
@@ -127,73 +112,9 @@ pub struct ModelJudge {
     reference_entropy: f64,
 }
 
-/// A snapshot of a [`ModelJudge`], read back: windows and callers, evidence, what was said.
-#[derive(Debug, Deserialize)]
-pub struct ModelState(
-    (Watermark, Ring<Pane>, Ring<ValuePane>, Table<Key, Client>, Companies),
-    (Vec<bool>, Population, StructureState, DriftState),
-    (Option<EventTime>, bool, u32, bool, Option<EventTime>, Option<Finding>),
-    (Figures, Figures),
-    (u64, u64, u64, f64),
-    (ByFamily, Campaigns, Option<(EventTime, String)>),
-);
-
 // === impl ModelJudge ===
 
 impl ModelJudge {
-    /// Everything that is not made from the reference and the settings, for [`ModelJudge::restore`].
-    pub fn snapshot(&self) -> impl Serialize + '_ {
-        let flagged: Vec<(Family, u64)> =
-            Family::ALL.iter().filter_map(|f| self.flagged.get(f.name()).map(|&count| (*f, count))).collect();
-        (
-            (&self.watermark, &self.minutes, &self.quarters, &self.clients, &self.companies),
-            (&self.masked, &self.population, self.structure.snapshot(), self.drift.snapshot()),
-            (self.next_evaluation, self.drift_pending, self.drift_quiet, self.drifting, self.probing_until, self.said),
-            (
-                self.why.0.iter().map(|f| (&f.name, [f.psi, f.critical, f.psi_without_suspects])).collect::<Vec<_>>(),
-                self.why.1.iter().map(|s| (s.name, [s.value, s.reference, s.evidence])).collect::<Vec<_>>(),
-            ),
-            (self.queries, self.votes, self.late, self.rate_p95),
-            (flagged, &self.campaigns, &self.pool_case),
-        )
-    }
-
-    /// Goes on from a snapshot. It must have been made with the same reference and settings; [`crate::engine::Engine`] sees to it.
-    pub fn restore(&mut self, state: ModelState) {
-        let ModelState(windows, evidence, said, (features, signals), counts, cases) = state;
-        (self.watermark, self.minutes, self.quarters, self.clients, self.companies) = windows;
-        let (masked, population, structure, drift) = evidence;
-        if masked != self.masked {
-            self.density = Density::new(&self.reference, &self.coder, &masked);
-        }
-        (self.masked, self.population) = (masked, population);
-        self.structure.restore(structure);
-        self.drift.restore(drift);
-        (self.next_evaluation, self.drift_pending, self.drift_quiet, self.drifting, self.probing_until, self.said) = said;
-        let known = |name: &str| SIGNALS.into_iter().find(|known| *known == name);
-        self.why = (
-            features
-                .into_iter()
-                .map(|(name, [psi, critical, psi_without_suspects])| super::FeatureDrift {
-                    name,
-                    psi,
-                    critical,
-                    psi_without_suspects,
-                })
-                .collect(),
-            signals
-                .into_iter()
-                .filter_map(|(name, [value, reference, evidence])| {
-                    known(&name).map(|name| SignalValue { name, value, reference, evidence })
-                })
-                .collect(),
-        );
-        let flagged;
-        (self.queries, self.votes, self.late, self.rate_p95) = counts;
-        (flagged, self.campaigns, self.pool_case) = cases;
-        self.flagged = flagged.into_iter().map(|(family, count)| (family.name(), count)).collect();
-    }
-
     /// SHA-256 of the reference.
     pub fn digest(&self) -> &str {
         &self.reference.digest
@@ -203,7 +124,7 @@ impl ModelJudge {
     pub fn new(reference: std::sync::Arc<Reference>, config: &EngineConfig) -> Self {
         let coder = Coder::new(&reference);
         let masked = vec![false; reference.features.len()];
-        let reference_entropy = reference_entropy(&reference, &coder);
+        let reference_entropy = Self::reference_entropy(&reference, &coder);
         Self {
             name: reference.model.clone(),
             salt: config.salt,
@@ -213,7 +134,6 @@ impl ModelJudge {
             culprits: Culprits::default(),
             codes: Codes::default(),
             watermark: Watermark::new(i64::from(config.allowed_lateness_seconds), MAX_JUMP_SECONDS),
-            minutes: Ring::new(24 * 60, 60),
             quarters: Ring::new(24 * 4, 15 * 60),
             clients: Table::new(config.max_clients),
             companies: Companies::default(),
@@ -260,9 +180,6 @@ impl ModelJudge {
         }
         self.advance(out);
         self.queries += 1;
-        if let Some(pane) = self.minutes.pane_mut(query.time) {
-            pane.queries += 1;
-        }
         self.coder.encode(&query.row, &mut self.codes);
         self.tally(query.time);
         let Some((at, account)) = self.sender(query, query.time) else { return (Disposition::Accepted, None) };
@@ -296,10 +213,9 @@ impl ModelJudge {
         let account = if query.account.is_empty() { 0 } else { hash::text(&query.account) };
         let key = Key { address: query.address, account };
         // Chaff must not make the judge forget whom it accused, nor may the accused fill its memory.
-        let accused: u64 = self.flagged.values().sum();
-        let spare = accused * 2 <= self.clients.len() as u64;
-        let (at, fresh, forgotten) =
-            self.clients.touch_sparing(&key, || Client::new(query, now), |client| spare && client.is_flagged());
+        let (flagged, held) = (&self.flagged, self.clients.len() as u64);
+        let spare = |client: &Client| client.is_flagged() && flagged.values().sum::<u64>() * 2 <= held;
+        let (at, fresh, forgotten) = self.clients.touch_sparing(&key, || Client::new(query, now), spare);
         if let Some(client) = self.clients.get(at) {
             client.warm();
         }
@@ -413,95 +329,6 @@ impl ModelJudge {
         explained
     }
 
-    /// Case of the current wave of newcomers.
-    fn wave_case(&mut self, at: SlotRef) -> String {
-        let since = self.population.pool_since;
-        if let Some((known, case)) = &self.pool_case
-            && *known == since
-        {
-            return case.clone();
-        }
-        let case =
-            self.clients.get(at).and_then(|c| c.trail.front()).map_or_else(String::new, |q| case_id(&self.name, self.salt ^ 7, q));
-        self.pool_case = Some((since, case.clone()));
-        case
-    }
-
-    /// Names the members of an alarmed wave of newcomers.
-    fn name_wave(&mut self, asked: &Asked<'_>, case: &str, out: &mut Vec<Verdict>) {
-        let since = self.population.pool_since.plus_seconds(-3600);
-        let threshold = self.population.member_threshold();
-        let members: Vec<SlotRef> = self
-            .clients
-            .iter()
-            .filter(|(_, _, c)| {
-                !c.is_flagged()
-                    && c.first >= since
-                    && self.population.is_newcomer(c.first)
-                    && c.distribution.detector.total() >= threshold
-            })
-            .map(|(at, _, _)| at)
-            .collect();
-        for at in members {
-            if self.explained(at, threshold * WAVE_SHARE) {
-                continue;
-            }
-            let Some(state) = self.clients.get(at).map(|c| &c.distribution) else { continue };
-            let family = Family::of_oddity(&state.detector);
-            let confidence = (1.0 - f64::from(state.votes) / state.detector.total()).clamp(0.5, 0.999);
-            self.flag(at, asked, family, confidence, Some(case.to_owned()), out);
-        }
-        self.announce(asked.now, case, out);
-    }
-
-    /// Says (again) who belongs to a case, when the number of its members has doubled.
-    fn announce(&mut self, now: EventTime, case: &str, out: &mut Vec<Verdict>) {
-        let members: Vec<(SlotRef, &Client)> = self
-            .clients
-            .iter()
-            .filter(|(_, _, c)| c.flag.as_ref().is_some_and(|f| f.case == case))
-            .map(|(at, _, c)| (at, c))
-            .collect();
-        let said = self.campaigns.get(case).map_or(1, |c| c.0);
-        if members.len() < 2 || members.len() < 2 * said {
-            return;
-        }
-        let addresses = self.accused_addresses(members.iter().map(|(_, c)| *c));
-        let strongest = members.iter().max_by(|a, b| a.1.distribution.peak.total_cmp(&b.1.distribution.peak));
-        let family = strongest.and_then(|(_, c)| c.flag.as_ref()).map_or(Family::Unknown, |f| f.family);
-        let first = members.iter().filter_map(|(_, c)| c.trail.front()).min_by_key(|q| q.at);
-        let line = Verdict {
-            at: At(now),
-            scope: Scope::Campaign,
-            model: self.name.clone(),
-            source_ip: None,
-            source_prefix: None,
-            client_id: None,
-            verdict: Finding::Probing,
-            family: Some(family),
-            technique: family.techniques(),
-            owasp: Some(family.owasp()),
-            confidence: MOST_CERTAIN.min(0.999),
-            case: Some(case.to_owned()),
-            queries_seen: members.iter().map(|(_, c)| c.queries).sum(),
-            first_query: first.map(reference_of),
-            since: first.map(|q| q.at),
-            members: addresses,
-            features: Vec::new(),
-            signals: vec![SignalValue {
-                name: "campaign_members",
-                value: members.len() as f64,
-                reference: 1.0,
-                evidence: members.iter().map(|(_, c)| c.distribution.peak.max(1.0).ln() + c.structure.peak).sum(),
-            }],
-            queries: members.iter().filter_map(|(_, c)| c.trail.front().cloned()).take(12).collect(),
-        };
-        self.campaigns.insert(case.to_owned(), (members.len(), now));
-        if !line.members.is_empty() {
-            out.push(line);
-        }
-    }
-
     fn search(&mut self, asked: &Asked<'_>, account: u64, out: &mut Vec<Verdict>) {
         let Asked { query, at, now, late } = *asked;
         let sender = (hash::mix2(1, address_hash(query.address)), account);
@@ -531,158 +358,13 @@ impl ModelJudge {
                 .component
                 .and_then(|c| self.structure.components.get(c))
                 .filter(|c| c.flagged.is_some())
-                .map(|c| component_case(&self.name, self.salt, c));
+                .map(|c| self.component_case(c));
             self.flag(accusation.client, asked, accusation.family, confidence, case.clone(), out);
             if let (Some(case), Grounds::Campaign) = (case, accusation.grounds) {
                 self.announce(now, &case, out);
             }
         }
         self.accusations = accusations;
-    }
-
-    /// Flags a client and says so.
-    fn flag(
-        &mut self,
-        at: SlotRef,
-        asked: &Asked<'_>,
-        family: Family,
-        confidence: f64,
-        case: Option<String>,
-        out: &mut Vec<Verdict>,
-    ) {
-        let now = asked.now;
-        let signals = self.reasons(at, now);
-        let Some(client) = self.clients.get_mut(at) else { return };
-        if client.is_flagged() {
-            return;
-        }
-        if at == asked.at {
-            client.keep(asked.query);
-        }
-        let case = case.unwrap_or_else(|| client.trail.front().map_or_else(String::new, |q| case_id(&self.name, self.salt, q)));
-        client.flag = Some(Flag { at: now, family, case: case.clone() });
-        let accounts = self.companies.accounts_at(client.address);
-        out.push(client_line(&self.name, now, client, accounts, Finding::Probing, Some(family), confidence, Some(case), signals));
-        let key = Key { address: client.address, account: if client.account.is_empty() { 0 } else { hash::text(&client.account) } };
-        *self.flagged.entry(family.name()).or_default() += 1;
-        let tipped = self.companies.flag(&key);
-        if let Some(company) = tipped.account {
-            let same = |c: &Client| hash::text(&c.account) == key.account && !c.account.is_empty();
-            let line = self.company_line(at, now, (family, confidence), "flagged_addresses_of_account", company, same);
-            out.extend(line.map(|(line, client)| Verdict { client_id: Some(client.account.to_string()), ..line }));
-        }
-        if let Some((prefix, company)) = tipped.prefix {
-            let near = |c: &Client| c.address.prefix() == Some(prefix);
-            let line = self.company_line(at, now, (family, confidence), "flagged_addresses_in_prefix", company, near);
-            out.extend(line.map(|(line, _)| Verdict { source_prefix: Some(prefix_name(prefix)), ..line }));
-        }
-        self.population.flagged(at);
-        self.probing_until = Some(now.plus_seconds(PROBING_SECONDS));
-        self.say(now, out);
-    }
-
-    /// A line that speaks of what flagged clients have in common, without naming it yet; `at` is the client that tipped it.
-    fn company_line(
-        &self,
-        at: SlotRef,
-        now: EventTime,
-        (family, confidence): (Family, f64),
-        name: &'static str,
-        company: Company,
-        belongs: impl Fn(&Client) -> bool,
-    ) -> Option<(Verdict, &Client)> {
-        let tipping = self.clients.get(at)?;
-        let flagged: Vec<&Client> = self.clients.iter().map(|(_, _, c)| c).filter(|c| c.is_flagged() && belongs(c)).collect();
-        let signals =
-            vec![SignalValue { name, value: f64::from(company.flagged), reference: f64::from(company.members), evidence: 0.0 }];
-        let case = tipping.flag.as_ref().map(|f| f.case.clone());
-        let line = client_line(&self.name, now, tipping, 1, Finding::Probing, Some(family), confidence, case, signals);
-        let first = flagged.iter().filter_map(|c| c.trail.front()).min_by_key(|q| q.at);
-        let mut queries: Vec<_> = flagged.iter().filter_map(|c| c.trail.front().cloned()).collect();
-        queries.sort_by_key(|q| (q.at, q.provenance));
-        queries.truncate(COMPANY_TRAIL);
-        let line = Verdict {
-            source_ip: None,
-            client_id: None,
-            queries_seen: flagged.iter().map(|c| c.queries).sum(),
-            first_query: first.map(reference_of),
-            since: first.map(|q| q.at),
-            members: self.accused_addresses(flagged.iter().copied()),
-            queries,
-            ..line
-        };
-        Some((line, tipping))
-    }
-
-    /// Addresses of flagged clients, in order, without those that other accounts share: they are not condemned.
-    fn accused_addresses<'a>(&self, flagged: impl Iterator<Item = &'a Client>) -> Vec<String> {
-        let alone = |c: &&Client| c.address != Address::Unknown && self.companies.accounts_at(c.address) <= 1;
-        let addresses: std::collections::BTreeSet<Address> = flagged.filter(alone).map(|c| c.address).collect();
-        addresses.iter().map(ToString::to_string).collect()
-    }
-
-    /// Says that a client is suspicious, once, well before it is flagged.
-    fn maybe_suspicious(&mut self, at: SlotRef, now: EventTime, out: &mut Vec<Verdict>) {
-        let Some(client) = self.clients.get(at) else { return };
-        let evidence = client.distribution.detector.total();
-        let said = client.suspicious;
-        if client.is_flagged()
-            || (said && evidence >= SUSPICIOUS)
-            || (!said && evidence < self.population.member_threshold() * 10.0)
-        {
-            return;
-        }
-        let signals = self.reasons(at, now);
-        let accounts = self.companies.accounts_at(client.address);
-        let finding = if said { Finding::Benign } else { Finding::Suspicious };
-        let Some(client) = self.clients.get_mut(at) else { return };
-        client.suspicious = !said;
-        let confidence = (1.0 - f64::from(client.distribution.votes) / evidence.max(1.0)).clamp(0.0, 0.999);
-        out.push(client_line(&self.name, now, client, accounts, finding, None, confidence, None, signals));
-    }
-
-    /// Signals of a client, heaviest first.
-    fn reasons(&self, at: SlotRef, now: EventTime) -> Vec<SignalValue> {
-        let Some(client) = self.clients.get(at) else { return Vec::new() };
-        let mut signals = Vec::with_capacity(14);
-        let mut add = |name, value: f64, reference: f64, evidence: f64| {
-            if value.is_finite() && reference.is_finite() && evidence.is_finite() {
-                signals.push(SignalValue { name, value, reference, evidence });
-            }
-        };
-        for (statistic, name) in crate::signal::density::NAMES.iter().enumerate() {
-            let evidence = client.distribution.detector.of(statistic).max(1.0).ln();
-            if evidence > 0.0 {
-                add(name, client.distribution.exceedance(statistic), crate::signal::density::CUTS[2], evidence);
-            }
-        }
-        if client.structure.peak > 0.0 {
-            add("closeness_to_earlier_rows", client.structure.closeness(), 0.0, client.structure.closeness());
-            add("machine_like_edits", client.structure.habits(), 0.0, client.structure.habits());
-        }
-        let hourly = f64::from(client.rate.queries(now, 1));
-        let past = client.rate.own_past(now).unwrap_or(self.rate_p95).max(self.rate_p95);
-        add("query_rate", hourly, self.rate_p95, surprise(hourly, past).min(3.0) * 0.1);
-        if let (Some(mean), Some(variation)) = (client.gap.mean(), client.gap.variation()) {
-            add("inter_query_gap_seconds", mean, 0.0, 0.0);
-            add("gap_variation", variation, 1.0, 0.0);
-        }
-        if let Some(share) = client.gap.off_hours() {
-            add("off_hours_share", share, 0.25, 0.0);
-        }
-        let neighbours = self.companies.neighbours(client.address);
-        if neighbours.flagged > 0 {
-            add("flagged_neighbours_in_prefix", f64::from(neighbours.flagged), f64::from(neighbours.members), 0.0);
-        }
-        add("information_budget", self.regions.ratio(&client.information), 1.0, 0.0);
-        if let Some(covered) = self.regions.covered(&client.information) {
-            add("regions_covered", covered, 0.0, 0.0);
-        }
-        if client.values.rows() >= 8 {
-            add("feature_entropy", client.values.mean_entropy(self.coder.sizes()), self.reference_entropy, 0.0);
-        }
-        signals.sort_by(|a, b| b.evidence.total_cmp(&a.evidence));
-        signals
     }
 
     /// Evaluates drift for every step that the watermark has passed.
@@ -769,93 +451,6 @@ impl ModelJudge {
             self.clients.iter().map(|(_, _, c)| f64::from(c.rate.queries(now, 1))).filter(|&r| r > 0.0).collect();
         percentile(&mut rates, 0.95)
     }
-
-    /// Says what is true of the model now, if it changed.
-    fn say(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
-        let probing = self.probing_until.is_some_and(|until| now < until);
-        let finding = match (self.drifting, probing) {
-            (false, false) => Finding::Stable,
-            (true, false) => Finding::Drift,
-            (false, true) => Finding::Probing,
-            (true, true) => Finding::DriftAndProbing,
-        };
-        if self.said == Some(finding) {
-            return;
-        }
-        self.said = Some(finding);
-        let (features, mut signals) = if finding == Finding::Stable { Default::default() } else { self.why.clone() };
-        if probing {
-            let flagged = self.clients.iter().filter(|(_, _, c)| c.is_flagged()).count();
-            signals.push(SignalValue { name: "flagged_clients", value: flagged as f64, reference: 0.0, evidence: 0.0 });
-        }
-        out.push(Verdict {
-            at: At(now),
-            scope: Scope::Model,
-            model: self.name.clone(),
-            source_ip: None,
-            source_prefix: None,
-            client_id: None,
-            verdict: finding,
-            family: None,
-            technique: &[],
-            owasp: None,
-            confidence: if finding == Finding::Stable { 0.95 } else { 0.999 },
-            case: None,
-            queries_seen: self.queries,
-            first_query: None,
-            since: None,
-            members: Vec::new(),
-            features,
-            signals,
-            queries: Vec::new(),
-        });
-    }
-
-    /// State for metrics, pages and reports.
-    pub fn status(&self) -> ModelStatus {
-        let watermark = self.watermark.at().unwrap_or_default();
-        let curious = Budgets { clients: &self.clients, companies: &self.companies, regions: &self.regions }.largest();
-        ModelStatus {
-            model: self.name.clone(),
-            watermark,
-            queries: self.queries,
-            late: self.late,
-            clients: self.clients.len() as u64,
-            evicted_clients: self.clients.evicted(),
-            verdict: self.said,
-            flagged: self.flagged.clone(),
-            campaigns: self.campaigns.values().filter(|(_, at)| watermark < at.plus_seconds(PROBING_SECONDS)).count() as u64,
-            client_rate_p95: self.rate_p95,
-            feature_entropy_ratio: self.entropy_ratio(),
-            information_budget_ratio: curious.first().map_or(0.0, |most| most.ratio),
-            curious,
-            features: self.drift.features(),
-            prediction: self.drift.prediction(),
-        }
-    }
-
-    /// Entropy of the last hour's feature values over the reference's; 1 without traffic.
-    fn entropy_ratio(&self) -> f64 {
-        let sizes = self.coder.sizes();
-        let mut sums = vec![0_u64; sizes.iter().sum()];
-        for pane in self.quarters.window(3600) {
-            sums.iter_mut().zip(&pane.counts).for_each(|(s, &c)| *s += u64::from(c));
-        }
-        let mut offset = 0;
-        let mut total = 0.0;
-        for &size in sizes {
-            total += crate::signal::entropy::corrected(sums[offset..offset + size].iter().copied(), size);
-            offset += size;
-        }
-        let mean = total / sizes.len().max(1) as f64;
-        if sums.iter().all(|&s| s == 0) || self.reference_entropy <= 0.0 { 1.0 } else { mean / self.reference_entropy }
-    }
-
-    /// Memory held by clients and history: (clients, bytes of clients, rows of history, bytes of history).
-    pub fn memory(&self) -> (usize, usize, usize, usize) {
-        let (rows, bytes) = self.structure.memory();
-        (self.clients.len(), self.clients.iter().map(|(_, _, c)| c.bytes()).sum(), rows, bytes)
-    }
 }
 
 fn address_hash(address: Address) -> u64 {
@@ -867,66 +462,4 @@ fn address_hash(address: Address) -> u64 {
             hash::mix2((bits >> 64) as u64, bits as u64)
         }
     }
-}
-
-fn reference_of(query: &super::QueryRef) -> String {
-    if query.request_id.is_empty() {
-        format!("{}:{}", query.provenance.partition, query.provenance.offset)
-    } else {
-        query.request_id.clone()
-    }
-}
-
-fn component_case(model: &str, salt: u64, component: &Component) -> String {
-    format!(
-        "c-{:012x}",
-        hash::mix2(hash::mix2(hash::text(model), salt), hash::mix2(component.first_row, component.since.micros() as u64))
-            & 0xffff_ffff_ffff
-    )
-}
-
-#[expect(clippy::too_many_arguments, reason = "one call site per finding; a struct would repeat the line's own fields")]
-fn client_line(
-    model: &str,
-    at: EventTime,
-    client: &Client,
-    accounts: u32,
-    verdict: Finding,
-    family: Option<Family>,
-    confidence: f64,
-    case: Option<String>,
-    signals: Vec<SignalValue>,
-) -> Verdict {
-    let (source_ip, client_id) = blame(client, accounts);
-    Verdict {
-        at: At(at),
-        scope: Scope::Client,
-        model: model.to_owned(),
-        source_ip,
-        source_prefix: None,
-        client_id,
-        verdict,
-        family,
-        technique: family.map_or(&[], Family::techniques),
-        owasp: family.map(Family::owasp),
-        confidence,
-        case,
-        queries_seen: client.queries,
-        first_query: client.trail.front().map(reference_of),
-        since: client.trail.front().map(|q| q.at),
-        members: Vec::new(),
-        features: Vec::new(),
-        signals,
-        queries: client.trail.iter().cloned().collect(),
-    }
-}
-
-fn reference_entropy(reference: &Reference, coder: &Coder) -> f64 {
-    let sum: f64 = reference
-        .features
-        .iter()
-        .zip(coder.sizes())
-        .map(|(feature, &size)| crate::signal::entropy::corrected(crate::reference::fit::coarse_counts(feature), size))
-        .sum();
-    sum / reference.features.len().max(1) as f64
 }
