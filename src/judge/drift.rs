@@ -36,6 +36,7 @@ const PERSISTENCE: u32 = 5;
 /// with newcomers: perhaps a campaign whose members are not named yet.
 const SHARED: f64 = 0.25;
 /// Evaluations for which such a change waits: as long as the long window. By then a campaign is named, and new customers are old.
+/// Where one is named, it may have members who are not, so the change waits until they are old acquaintances, too.
 const NEWCOMERS_WAIT: u32 = 24;
 /// Votes of one client per window.
 const VOTES_EACH: u32 = 8;
@@ -245,9 +246,12 @@ impl DriftState {
 
 impl Drift {
     /// Evaluates the windows that end at `now`; `suspect` tells which clients are left out, `first` when a client was first seen.
+    /// While the model is being probed (`probed`), a change that only newcomers bring is not called drift before they are old
+    /// acquaintances: they may be members of a campaign who are not named yet.
     pub fn evaluate(
         &mut self,
         now: EventTime,
+        probed: bool,
         suspect: impl Fn(SlotRef) -> bool,
         first: impl Fn(SlotRef) -> Option<EventTime>,
     ) -> Finding {
@@ -302,7 +306,11 @@ impl Drift {
         Finding {
             suspects: (0..width).filter(|&c| above(self.state.latest_all[c]) && !above(self.state.latest[c])).collect(),
             drifted: (0..width)
-                .filter(|&c| self.state.persistent[c] >= if carried[c] { PERSISTENCE + NEWCOMERS_WAIT } else { PERSISTENCE })
+                .filter(|&c| match (carried[c], probed) {
+                    (true, true) => false,
+                    (true, false) => self.state.persistent[c] >= PERSISTENCE + NEWCOMERS_WAIT,
+                    (false, _) => self.state.persistent[c] >= PERSISTENCE,
+                })
                 .collect(),
             pending: self.state.persistent.iter().any(|&p| p > 0),
             changed: (changed.len(), clients.len()),

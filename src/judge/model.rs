@@ -401,7 +401,8 @@ impl ModelJudge {
                     || (active && newcomer && (evidence >= 4.0 || c.first >= wave))
             })
         };
-        let finding = self.drift.evaluate(now, suspect, |at| clients.get(at).map(|c| c.first));
+        let probed = self.probing_until.is_some_and(|until| now < until);
+        let finding = self.drift.evaluate(now, probed, suspect, |at| clients.get(at).map(|c| c.first));
         let attribution = self.drift.attribute(&finding, now, suspect);
         self.drift_pending = finding.pending;
         self.drift_quiet = if finding.pending || finding.concept() { 0 } else { self.drift_quiet + 1 };

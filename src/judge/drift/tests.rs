@@ -17,6 +17,7 @@ struct World {
     drift: Drift,
     codes: Codes,
     draws: u64,
+    probed: bool,
 }
 
 fn at(step: i64) -> EventTime {
@@ -32,7 +33,7 @@ impl World {
         let path = format!("{}/models/magic/reference.json", env!("CARGO_MANIFEST_DIR"));
         let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
         let coder = Coder::new(&reference);
-        Self { drift: Drift::new(&reference, &coder), coder, reference, codes: Codes::default(), draws: 0 }
+        Self { drift: Drift::new(&reference, &coder), coder, reference, codes: Codes::default(), draws: 0, probed: false }
     }
 
     /// A caller sends a recorded row, changed on the way.
@@ -51,7 +52,7 @@ impl World {
     }
 
     fn evaluate(&mut self, step: i64, suspect: impl Fn(SlotRef) -> bool + Copy, newcomers_at: i64) -> Finding {
-        self.drift.evaluate(at(step), suspect, |c| Some(if c.slot < CALLERS { at(0) } else { at(newcomers_at) }))
+        self.drift.evaluate(at(step), self.probed, suspect, |c| Some(if c.slot < CALLERS { at(0) } else { at(newcomers_at) }))
     }
 
     /// A calm stretch of evaluations, in which nothing may be said.
@@ -155,6 +156,23 @@ fn a_change_that_newcomers_bring_waits_until_they_are_known() {
         w.everybody(step, CALLERS..CALLERS + 60, &unit);
     });
     assert!((16..40).contains(&steps) && finding.drifted.contains(&0), "after {steps} steps: {finding:?}");
+}
+
+#[test]
+fn what_newcomers_bring_while_the_model_is_probed_waits_longer_and_what_everybody_brings_does_not() {
+    let mut world = World::new();
+    world.calm(0..30);
+    world.probed = true;
+    let (steps, _) = world.until_said(30, |_| false, &|w, step| {
+        w.everybody(step, 0..CALLERS, &|_, _| {});
+        w.everybody(step, CALLERS..CALLERS + 60, &unit);
+    });
+    assert!(steps > 48, "members who are not named yet, and no newcomers any more after {steps} steps");
+    let mut world = World::new();
+    world.calm(0..30);
+    world.probed = true;
+    let (steps, finding) = world.until_said(30, |_| false, &|w, step| w.everybody(step, 0..CALLERS, &unit));
+    assert!(steps <= 12 && finding.drifted.contains(&0), "after {steps} steps: {finding:?}");
 }
 
 #[test]
