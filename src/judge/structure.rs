@@ -65,7 +65,7 @@ const RACED: f64 = 4.605_170_185_988_091;
 pub enum Seen {
     /// It is remembered from now on.
     New(RowId),
-    /// It is remembered, cell by cell.
+    /// It is remembered: the same codes, and the same hash of its cells.
     Before(RowId),
     /// One is remembered that is the same within tolerance.
     Nearly,
