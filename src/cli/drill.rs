@@ -37,7 +37,7 @@ Examples:
 
 Nothing is sent anywhere and the real model is not asked: a surrogate fitted on the log answers. Attacks: grid, one_at_a_time,
 line_search, hopskipjump, boundary, zoo, simba, square, uniform, tempest, jacobian, equation, tree_path, active, membership,
-natural. Natural sampling cannot be told from use; it is reported apart. The log must cover five and a half hours.";
+incomplete, inversion, genetic, natural. Natural sampling cannot be told from use; it is reported apart. The log must cover five and a half hours.";
 
 /// Longest model card in bytes; they are written by people.
 const MAX_CARD: u64 = 4 << 20;

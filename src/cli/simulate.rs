@@ -43,7 +43,8 @@ const FLUSH_WAIT: Duration = Duration::from_secs(30);
   tripline simulate --reference models/adult/reference.json --matrix scenarios/
 
 Attacks: grid, one_at_a_time, line_search, hopskipjump, boundary, zoo, simba, square, uniform, tempest, jacobian,
-  equation, tree_path, active, membership, natural
+  equation, tree_path, active, membership,
+  incomplete, inversion, genetic, natural
 Keys of an attack: queries=N  ips=N  subnet=scatter|same24  account=per_ip|shared|none  start=HOUR
   pace=fast|slow|jitter  rate=PER_MINUTE  cover=SHARE  nat=no|yes  precision=schema|full
 Drifts: gradual, unit, missing, seasonal, rollout, concept

@@ -7,7 +7,10 @@
 mod active;
 mod boundary;
 mod equation;
+mod genetic;
 mod grid;
+mod incomplete;
+mod inversion;
 mod jacobian;
 mod line_search;
 mod membership;
@@ -61,13 +64,19 @@ pub enum Family {
     Active,
     /// Label-only membership inference.
     Membership,
+    /// Rows with values left out, one after the other.
+    Incomplete,
+    /// Every value of two attributes of one person after the other.
+    Inversion,
+    /// Mutants of one case, bred by their scores.
+    Genetic,
     /// Honest-looking rows; not distinguishable from use.
     Natural,
 }
 
 impl Family {
     /// Every attack.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Grid,
         Self::OneAtATime,
         Self::LineSearch,
@@ -83,6 +92,9 @@ impl Family {
         Self::TreePath,
         Self::Active,
         Self::Membership,
+        Self::Incomplete,
+        Self::Inversion,
+        Self::Genetic,
         Self::Natural,
     ];
 
@@ -104,6 +116,9 @@ impl Family {
             Self::TreePath => "tree_path",
             Self::Active => "active",
             Self::Membership => "membership",
+            Self::Incomplete => "incomplete",
+            Self::Inversion => "inversion",
+            Self::Genetic => "genetic",
             Self::Natural => "natural",
         }
     }
@@ -111,8 +126,9 @@ impl Family {
     /// What it is for.
     pub const fn purpose(self) -> &'static str {
         match self {
-            Self::HopSkipJump | Self::Boundary | Self::Zoo | Self::SimBa | Self::Square => "evasion",
+            Self::HopSkipJump | Self::Boundary | Self::Zoo | Self::SimBa | Self::Square | Self::Genetic => "evasion",
             Self::Membership => "membership",
+            Self::Inversion => "inversion",
             _ => "extraction",
         }
     }
@@ -132,6 +148,9 @@ impl Family {
             Self::TreePath => "follows every path of a decision tree from answer to answer",
             Self::Active => "trains a copy and asks where the copy is least sure",
             Self::Membership => "tests round real people's rows whether they were in the training data",
+            Self::Incomplete => "leaves out one value after the other to see which ones matter",
+            Self::Inversion => "asks for every value of what somebody keeps to himself",
+            Self::Genetic => "breeds small changes of one case by how well they fool the model",
             Self::Natural => "asks with realistic rows, as anybody would",
         }
     }
@@ -155,6 +174,9 @@ impl Family {
             Self::TreePath => tree_path::run(oracle),
             Self::Active => active::run(oracle),
             Self::Membership => membership::run(oracle),
+            Self::Incomplete => incomplete::run(oracle),
+            Self::Inversion => inversion::run(oracle),
+            Self::Genetic => genetic::run(oracle),
         }
     }
 }

@@ -18,8 +18,10 @@ pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
     loop {
         let base = oracle.real();
         let mut axes: Vec<(usize, Vec<Cell>)> = switches.iter().map(|&j| (j, vec![Cell::number(0.0), Cell::number(1.0)])).collect();
-        for _ in 0..2.min(numbers.len()) {
-            let j = numbers[oracle.rng.random_range(0..numbers.len())];
+        // Two different numbers.
+        let first = oracle.rng.random_range(0..numbers.len().max(1));
+        for nth in 0..2.min(numbers.len()) {
+            let j = numbers[(first + nth * oracle.rng.random_range(1..numbers.len().max(2))) % numbers.len()];
             let (low, high) = oracle.range(j);
             axes.push((j, (0..STEPS).map(|i| Cell::number(low + (high - low) * i as f64 / (STEPS - 1) as f64)).collect()));
         }
