@@ -12,7 +12,7 @@ use crate::event::EventTime;
 use crate::judge::Family;
 use crate::judge::client::rows::Member;
 use crate::judge::client::{Client, Key};
-use crate::signal::edits::EditProcess;
+use crate::signal::edits::{EditProcess, Manner, Step};
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::RowId;
 
@@ -20,6 +20,9 @@ use crate::window::history::RowId;
 const MAX_COMPONENTS: usize = 16_384;
 /// Members remembered per component: DETECTION.md's largest campaign has a thousand addresses.
 const MAX_MEMBERS: usize = 4_096;
+
+/// What one step of an account may add to its habits, in nats: no single row convicts.
+const STEP_CAP: f64 = 3.912_023_005_428_146;
 
 /// A component.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -36,7 +39,10 @@ pub struct Component {
     /// When that was sent.
     pub since: EventTime,
     /// Habits along the whole component, whoever sent the rows.
-    pub process: EditProcess,
+    process: EditProcess,
+    manner: Manner,
+    /// The account that sent all of its rows, as a hash, and the habits along them in nats; none if there were several.
+    account: Option<(u32, f64)>,
     /// Address and account of the last row, as hashes.
     pub last_sender: (u32, u32),
     /// Rows after which the sender's address changed, and did not (with half a pseudo-count each).
@@ -74,6 +80,8 @@ impl Component {
             first_row: row,
             since,
             process: EditProcess::default(),
+            manner: Manner::default(),
+            account: (account != 0).then_some((account, 0.0)),
             last_sender: (address, account),
             senders: (0.5, 0.5),
             addresses: vec![address],
@@ -109,6 +117,27 @@ impl Component {
                 client.structure.enlisted.add(member.share, member.rows);
             }
         }
+    }
+
+    /// Takes a step along the component; returns its evidence for a machine, in nats.
+    pub fn step(&mut self, step: Step<'_>) -> f64 {
+        self.process.step(step, &mut self.manner)
+    }
+
+    /// Adds a step's habits to those of the one account that sent all rows, if there is one.
+    pub fn account_step(&mut self, account: u32, habits: f64) {
+        self.account =
+            self.account.filter(|(only, _)| *only == account).map(|(only, sum)| (only, sum.max(0.0) + habits.min(STEP_CAP)));
+    }
+
+    /// Habits along all rows, in nats, if one account alone sent them; 0 for everybody else.
+    pub fn habits_of(&self, account: u32) -> f64 {
+        self.account.filter(|(only, _)| *only == account).map_or(0.0, |(_, sum)| sum)
+    }
+
+    /// Feature that the last one-feature step changed.
+    pub fn last_feature(&self) -> Option<u16> {
+        self.process.last_feature()
     }
 
     /// Shape of the search.
@@ -169,8 +198,11 @@ impl Components {
         gone.forward = Some(into);
         let (rows, evidence, flagged, first, since) = (gone.rows, gone.evidence, gone.flagged, gone.first_row, gone.since);
         let (surprising, anchor) = (gone.surprising, gone.anchor);
+        let account = gone.account;
         if let Some(left) = self.table.get_mut(into) {
             left.rows += rows;
+            // The habits of the larger one stay, those of the smaller are not added: steps between the two were never taken.
+            left.account = left.account.filter(|(only, _)| account.is_some_and(|(other, _)| other == *only));
             left.evidence = left.evidence.max(evidence);
             left.flagged = left.flagged.or(flagged);
             left.surprising += surprising;

@@ -11,7 +11,8 @@ use rustc_hash::FxHashMap;
 use super::client::votes::ClientDistribution;
 use super::evidence::{Detector, Factors};
 use crate::reference::Reference;
-use crate::signal::density::{Coder, Codes, Density};
+use crate::signal::boundary::Boundary;
+use crate::signal::density::{Coder, Density};
 
 /// Statistics kept without some features; each costs a pass over the sample to make.
 const KEPT: usize = 64;
@@ -35,19 +36,13 @@ impl Culprits {
         density: &Density,
         masked: &[bool],
         reference: &Reference,
-        coder: &Coder,
+        (coder, boundary): (&Coder, &Boundary),
         factors: &Factors,
         enough: f64,
     ) -> bool {
         let width = masked.len();
         let mut blame = vec![0.0_f32; width];
-        let mut codes = Codes::default();
-        for row in state.recent(width) {
-            codes.fine.clear();
-            codes.fine.extend_from_slice(row);
-            coder.coarsen(&mut codes);
-            density.blame(&codes, &mut blame);
-        }
+        state.recent(coder, |codes, _| density.blame(codes, &mut blame));
         let mut order: Vec<usize> = (0..width).filter(|&j| !masked[j]).collect();
         order.sort_by(|&a, &b| blame[b].total_cmp(&blame[a]).then(a.cmp(&b)));
         let most = if width >= TWO_FROM { 2 } else { 1 };
@@ -55,7 +50,7 @@ impl Culprits {
             let mut left_out: Vec<usize> = order[..n].to_vec();
             left_out.extend((0..width).filter(|&j| masked[j]));
             left_out.sort_unstable();
-            self.evidence_without(left_out, state, reference, coder, factors) < enough
+            self.evidence_without(left_out, state, reference, (coder, boundary), factors) < enough
         })
     }
 
@@ -65,7 +60,7 @@ impl Culprits {
         left_out: Vec<usize>,
         state: &ClientDistribution,
         reference: &Reference,
-        coder: &Coder,
+        (coder, boundary): (&Coder, &Boundary),
         factors: &Factors,
     ) -> f64 {
         let width = reference.features.len();
@@ -74,16 +69,10 @@ impl Culprits {
         }
         let density = self.made.entry(left_out).or_insert_with_key(|left_out| {
             let masked: Vec<bool> = (0..width).map(|j| left_out.contains(&j)).collect();
-            Density::new(reference, coder, &masked)
+            Density::new(reference, coder, boundary, &masked)
         });
         let mut detector = Detector::default();
-        let mut codes = Codes::default();
-        for row in state.recent(width) {
-            codes.fine.clear();
-            codes.fine.extend_from_slice(row);
-            coder.coarsen(&mut codes);
-            detector.update(density.cells(&codes), factors);
-        }
+        state.recent(coder, |codes, near| detector.update(density.cells(codes, near), factors));
         detector.total()
     }
 }

@@ -17,7 +17,7 @@ use super::client::{Client, Key};
 use super::evidence::{Bounds, CLIENT_BETS, Detector, Factors, POOL_BETS};
 use crate::event::EventTime;
 use crate::hash;
-use crate::signal::density::{CUTS, Cells, Codes, STATISTICS};
+use crate::signal::density::{CUTS, Cells, Codes, DEPENDENCE, STATISTICS};
 use crate::window::clients::{SlotRef, Table};
 
 /// Floor of the bound on P(p ≤ cut): twenty-five times nominal at the smallest cut. Measured clients with their own
@@ -36,6 +36,10 @@ pub const WARM_UP_SECONDS: i64 = 4 * 3600;
 /// Votes kept of peers, at most [`PEERS_EACH`] of one client.
 const PEERS: usize = 32;
 const PEERS_EACH: usize = 2;
+/// Statistics that say whether peers look like the reference: those of the pairs, since the finest of all moves with the seasons.
+const CALM: usize = 2;
+/// Changes of the peers after which the likelihood ratios are made anew: an eighth of them.
+const STALE: u32 = 4;
 /// Fewest peer votes that say anything.
 const MIN_PEERS: usize = 16;
 /// Concentration of the peer bound: the peers' mean plus three standard errors of this many votes.
@@ -63,9 +67,7 @@ pub struct Voter {
 /// What became of a vote.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Outcome {
-    /// The row did not vote.
-    NoVote,
-    /// It voted; nothing follows.
+    /// Nothing follows.
     Counted,
     /// The evidence passed the threshold.
     Accused {
@@ -90,7 +92,8 @@ pub struct Population {
     peer_cells: [[u32; CUTS.len() + 1]; STATISTICS],
     client_factors: Factors,
     pool_factors: Factors,
-    stale: bool,
+    /// Changes of the peers that the likelihood ratios do not know of yet.
+    stale: u32,
     pool: Detector,
     pool_calm: EventTime,
     /// Start of the wave of newcomers that alarmed the pool.
@@ -118,7 +121,7 @@ impl Population {
             peer_cells: Default::default(),
             client_factors: Factors::new(&heterogeneity, CLIENT_BETS),
             pool_factors: Factors::new(&pool_bounds, POOL_BETS),
-            stale: false,
+            stale: 0,
             pool: Detector::default(),
             pool_calm: EventTime::default(),
             pool_since: EventTime::default(),
@@ -175,33 +178,33 @@ impl Population {
         }
         let shares = self.peer_shares();
         // Twice the floor at p ≤ 0.005: with 32 votes that is three or more beyond what honest traffic shows.
-        shares[0][1].max(shares[1][1]) <= 0.10
+        shares[..CALM].iter().all(|share| share[1] <= 0.10)
     }
 
-    /// A row of a client. `calm_drift` says whether the model's own drift test is quiet.
+    /// Whether a row of a client may vote; `near` is the p-value of its nearness to the decision boundary.
+    pub fn admits(&mut self, client: &mut Client, codes: &Codes, near: f64, now: EventTime) -> bool {
+        self.start.get_or_insert(now);
+        client.distribution.may_vote(codes, near, self.salt)
+    }
+
+    /// A vote of a client. `drift_pending` says whether the model's own drift test is undecided.
     pub fn vote(
         &mut self,
         clients: &mut Table<Key, Client>,
         voter: Voter,
-        codes: &Codes,
-        cells: impl FnOnce() -> Cells,
+        cells: Cells,
         now: EventTime,
         drift_pending: bool,
     ) -> Outcome {
         let start = *self.start.get_or_insert(now);
-        let Some(client) = clients.get_mut(voter.at) else { return Outcome::NoVote };
-        if !client.distribution.may_vote(codes, self.salt) {
-            return Outcome::NoVote;
-        }
         if !self.warm && now > start.plus_seconds(WARM_UP_SECONDS) {
             self.end_warm_up(clients);
         }
-        if self.stale {
+        if self.stale >= STALE {
             self.refresh();
         }
         let newcomer = self.is_newcomer(voter.first);
-        let cells = cells();
-        let Some(client) = clients.get_mut(voter.at) else { return Outcome::NoVote };
+        let Some(client) = clients.get_mut(voter.at) else { return Outcome::Counted };
         let state = &mut client.distribution;
         state.detector.update(cells, &self.client_factors);
         state.lowest = cells;
@@ -280,7 +283,7 @@ impl Population {
 
     fn pool_vote(&mut self, cells: Cells, now: EventTime) {
         self.pool.update(cells, &self.pool_factors);
-        let evidence = self.pool.total_of(2);
+        let evidence = self.pool.total_of(DEPENDENCE);
         if evidence < SUSPICIOUS {
             self.pool_calm = now;
         }
@@ -302,7 +305,7 @@ impl Population {
         for i in 0..self.peers.len() {
             self.count_peer(self.peers[i].1, true);
         }
-        self.stale = true;
+        self.stale = STALE;
     }
 
     /// The statistics changed (drifting features were masked): what was learned with the old ones goes.
@@ -311,7 +314,7 @@ impl Population {
         self.peer_cells = Default::default();
         self.shifted.clear();
         self.pool.reset();
-        self.stale = true;
+        self.stale = STALE;
         for (_, client) in clients.iter_mut() {
             client.distribution.peer_votes = 0;
             if !client.is_flagged() {
@@ -326,13 +329,13 @@ impl Population {
         self.peers.push_back((at, cells));
         self.count_peer(cells, true);
         if self.peers.len() <= PEERS {
-            self.stale = true;
+            self.stale += 1;
             return;
         }
         let Some((old, left)) = self.peers.pop_front() else { return };
         self.count_peer(left, false);
         // If one went as the other came, there is nothing to learn.
-        self.stale |= left != cells;
+        self.stale += u32::from(left != cells);
         if let Some(client) = clients.get_mut(old) {
             client.distribution.peer_votes = client.distribution.peer_votes.saturating_sub(1);
         }
@@ -346,7 +349,7 @@ impl Population {
     }
 
     fn refresh(&mut self) {
-        self.stale = false;
+        self.stale = 0;
         let mut bounds = self.heterogeneity;
         let mut pool = self.pool_bounds;
         if self.peers.len() >= MIN_PEERS {
@@ -371,7 +374,7 @@ impl Population {
     /// spread (method of moments, shrunk towards no spread).
     fn end_warm_up(&mut self, clients: &Table<Key, Client>) {
         self.warm = true;
-        self.stale = true;
+        self.stale = STALE;
         let known: Vec<(f64, &[[u16; CUTS.len()]; STATISTICS])> = clients
             .iter()
             .filter(|(_, _, c)| c.distribution.votes >= 5 && !c.is_flagged())

@@ -7,6 +7,10 @@ use serde::Serialize;
 use super::evidence::Detector;
 use crate::signal::edits::{EditProcess, Tally};
 
+/// Statistics of rows that speak for random input, and for a substitute's training set: all but the combination of both.
+const RANDOM: [usize; 5] = [0, 1, 2, 5, 6];
+const SUBSTITUTE: [usize; 2] = [3, 7];
+
 /// The shape of the probing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,18 +94,20 @@ impl Family {
         match tally.steps {
             0 => Self::Unknown,
             n if tally.broad * 2 >= n => Self::Boundary,
+            // Path finding with incomplete queries.
+            n if tally.blanks >= 3 && tally.blanks * 4 >= n => Self::LineSearch,
             _ if tally.midpoints >= 2 && tally.midpoints * 4 >= tally.lattice => Self::LineSearch,
-            n if tally.lattice * 4 >= n => Self::Grid,
+            n if tally.lattice * 4 >= n || tally.products * 2 >= n => Self::Grid,
             _ if tally.extremes >= 2 => Self::LineSearch,
             _ => Self::NearDuplicate,
         }
     }
 
-    /// The shape that odd rows alone look like: broken dependence is random input; rows that are merely rare but hang together
-    /// are a substitute's training set.
+    /// The shape that odd rows alone look like: broken dependence, an even draw and combinations never seen are random input; rows that
+    /// are merely rare, or undecided, but hang together are a substitute's training set.
     pub fn of_oddity(detector: &Detector) -> Self {
-        let dependence = detector.of(0).max(detector.of(1));
-        if dependence >= detector.of(2) { Self::Random } else { Self::Substitute }
+        let most = |which: &[usize]| which.iter().map(|&statistic| detector.of(statistic)).fold(0.0, f64::max);
+        if most(&RANDOM) >= most(&SUBSTITUTE) { Self::Random } else { Self::Substitute }
     }
 }
 
@@ -130,6 +136,8 @@ mod tests {
             (Tally { extremes: 2, ..steps }, Family::LineSearch),
             // A lattice meets a midpoint now and then.
             (Tally { midpoints: 2, lattice: 9, ..steps }, Family::Grid),
+            (Tally { products: 8, ..steps }, Family::Grid),
+            (Tally { blanks: 5, ..steps }, Family::LineSearch),
             (steps, Family::NearDuplicate),
         ] {
             assert_eq!(Family::of_habits(tally), family, "{tally:?}");
@@ -141,7 +149,7 @@ mod tests {
         let of = |broken: bool| {
             let (mut detector, mut cells) = (Detector::default(), Cells::default());
             cells.fill(4);
-            cells[if broken { 0 } else { 2 }] = 0;
+            cells[if broken { RANDOM[0] } else { SUBSTITUTE[0] }] = 0;
             let factors = Factors::new(&[[0.025, 0.05, 0.18, 0.45]; STATISTICS], CLIENT_BETS);
             (0..5).for_each(|_| detector.update(cells, &factors));
             Family::of_oddity(&detector)

@@ -29,6 +29,7 @@ use super::{Family, FeatureDrift, Finding, SignalValue, Verdict};
 use crate::event::{Address, EventTime, Query};
 use crate::hash;
 use crate::reference::Reference;
+use crate::signal::boundary::Boundary;
 use crate::signal::density::{Coder, Codes, Density};
 use crate::signal::information::Regions;
 use crate::signal::rate::percentile;
@@ -82,6 +83,7 @@ pub struct ModelJudge {
     reference: std::sync::Arc<Reference>,
     coder: Coder,
     codes: Codes,
+    boundary: Boundary,
     density: Density,
     regions: Regions,
     masked: Vec<bool>,
@@ -124,11 +126,13 @@ impl ModelJudge {
     pub fn new(reference: std::sync::Arc<Reference>, config: &EngineConfig) -> Self {
         let coder = Coder::new(&reference);
         let masked = vec![false; reference.features.len()];
+        let boundary = Boundary::new(&reference, &coder);
         let reference_entropy = Self::reference_entropy(&reference, &coder);
         Self {
             name: reference.model.clone(),
             salt: config.salt,
-            density: Density::new(&reference, &coder, &masked),
+            density: Density::new(&reference, &coder, &boundary, &masked),
+            boundary,
             regions: Regions::new(&reference, &coder, config.salt),
             masked,
             culprits: Culprits::default(),
@@ -138,7 +142,7 @@ impl ModelJudge {
             clients: Table::new(config.max_clients),
             companies: Companies::default(),
             population: Population::new(config.alarms_per_client_day, config.salt),
-            structure: Structure::new(&reference, config.salt, config.max_history, config.max_clients),
+            structure: Structure::new(&reference, config),
             drift: Drift::new(&reference, &coder),
             next_evaluation: None,
             accusations: Vec::new(),
@@ -278,14 +282,17 @@ impl ModelJudge {
 
     fn vote(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
         let Asked { query, at, now, late } = *asked;
-        let Some(client) = self.clients.get(at) else { return };
+        let Some(client) = self.clients.get_mut(at) else { return };
         let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
         let before = client.distribution.votes;
-        let (density, codes) = (&self.density, &self.codes);
-        let outcome = self.population.vote(&mut self.clients, voter, codes, || density.cells(codes), now, self.drift_pending);
-        if outcome == Outcome::NoVote {
+        let near = self.boundary.p(query.prediction, &self.codes);
+        if !self.population.admits(client, &self.codes, near, now) {
             return;
         }
+        self.coder.score(&query.row, &mut self.codes);
+        client.distribution.keep_scores(&self.codes.normal);
+        let cells = self.density.cells(&self.codes, near);
+        let outcome = self.population.vote(&mut self.clients, voter, cells, now, self.drift_pending);
         self.votes += 1;
         if !late {
             self.drift.vote(now, at, &self.codes.coarse, query.prediction);
@@ -321,7 +328,7 @@ impl ModelJudge {
             &self.density,
             &self.masked,
             &self.reference,
-            &self.coder,
+            (&self.coder, &self.boundary),
             self.population.factors(),
             enough,
         );
@@ -443,7 +450,7 @@ impl ModelJudge {
             return;
         }
         fresh.iter().for_each(|&j| self.masked[j] = true);
-        self.density = Density::new(&self.reference, &self.coder, &self.masked);
+        self.density = Density::new(&self.reference, &self.coder, &self.boundary, &self.masked);
         self.population.restart(&mut self.clients);
     }
 

@@ -30,8 +30,10 @@ use super::campaign::Components;
 use super::client::{Client, Key};
 use crate::event::Query;
 use crate::judge::Family;
+use crate::judge::settings::EngineConfig;
 use crate::reference::{Feature, Reference};
 use crate::signal::neighbours::{Hasher, RowHashes};
+use crate::signal::perturbation::Scales;
 use crate::signal::quantise::{Quantised, Quantiser, padded};
 use crate::signal::similarity::{Probe, Similarity};
 use crate::window::clients::{SlotRef, Table};
@@ -42,7 +44,7 @@ use dependencies::Breaks;
 use likeness::Likenesses;
 use races::{RACE_SPAN, Races};
 pub use terms::{Accusation, Grounds};
-use terms::{CLOSENESS_MOST, Candidate, LINK_RATE, LINKED, Link, MEMBER, MEMBER_ROWS, MULTIPLICITY, STEP_CAP};
+use terms::{Bars, CLOSENESS_MOST, Candidate, LINK_RATE, LINKED, Link, MEMBER_ROWS, MULTIPLICITY, STEP_CAP};
 
 /// Rows of memory for one that the index finds: strangers' rows are looked for among the newest quarter, which is where a search
 /// that goes on leaves them. Older rows are remembered for their sender and his account, and for the component that they are in.
@@ -81,8 +83,10 @@ struct Found {
 /// Structure evidence of one model.
 #[derive(Clone, Debug)]
 pub struct Structure {
+    bars: Bars,
     features: Vec<Feature>,
     similarity: Similarity,
+    scales: Scales,
     breaks: Breaks,
     hasher: Hasher,
     quantiser: Quantiser,
@@ -116,7 +120,8 @@ pub struct StructureState((History, Sightings, usize, Option<RowId>), (Component
 
 impl Structure {
     /// Structure evidence for a reference.
-    pub fn new(reference: &Reference, salt: u64, max_history: usize, max_clients: usize) -> Self {
+    pub fn new(reference: &Reference, config: &EngineConfig) -> Self {
+        let (salt, max_history) = (config.salt, config.max_history);
         let hasher = Hasher::new(reference, salt);
         let quantiser = Quantiser::new(reference);
         let (reference_rows, widths) = (quantiser.sample(reference), quantiser.widths());
@@ -129,8 +134,10 @@ impl Structure {
         let horizon = max_history.div_ceil(REMEMBERED);
         let index_rows = 4096.min(horizon);
         Self {
+            bars: Bars::new(config.alarms_per_client_day),
             features: reference.features.clone(),
             similarity: Similarity::new(reference, &reference_rows),
+            scales: Scales::new(reference),
             breaks: Breaks::new(reference),
             index: Sightings::new(index_rows * hasher.keys_per_row(), max_history),
             index_rows,
@@ -142,7 +149,7 @@ impl Structure {
             grown_at: None,
             horizon,
             components: Components::default(),
-            accounts: Accounts::new(max_clients),
+            accounts: Accounts::new(config.max_clients),
             hashes,
             quantised: Quantised::default(),
             probe: Probe::default(),
@@ -207,7 +214,7 @@ impl Structure {
         let Some(client) = clients.get_mut(at) else { return Seen::New(row) };
         // A near edit of an own row is judged as an edit.
         if !self.breaks.is_empty() && !self.near.iter().any(|c| c.own && c.comparison.changed <= EDIT) {
-            out.extend(self.breaks.check(&query.row, at, &mut client.structure));
+            out.extend(self.breaks.check(&query.row, at, &mut client.structure, self.bars.closeness));
         }
         let state = &mut client.structure;
         let own_rows = f64::from(state.rows.max(1));
@@ -324,7 +331,7 @@ impl Structure {
         // Whoever replays real traffic replays a prober's rows, too: named is who hardly sends anything else.
         if is_flagged
             && !state.looks_like_a_person()
-            && state.repeats > MEMBER
+            && state.repeats > self.bars.member
             && f64::from(state.enlisted.rows) >= MEMBER_ROWS * f64::from(state.rows)
         {
             out.push(Accusation { client: at, grounds: Grounds::Repeats, family, evidence: state.repeats, component });
@@ -426,7 +433,8 @@ mod tests {
         fn new() -> Self {
             let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
             let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
-            Self { structure: Structure::new(&reference, 7, HISTORY, 1_000), reference, clients: Table::new(1_000), sent: 0 }
+            let config = EngineConfig { salt: 7, max_history: HISTORY, max_clients: 1_000, ..EngineConfig::default() };
+            Self { structure: Structure::new(&reference, &config), reference, clients: Table::new(1_000), sent: 0 }
         }
 
         /// A row whose columns come from different rows of the sample.

@@ -1,31 +1,52 @@
 //! Density and dependence of a row against the reference: how odd is it, judged by what the reference's own rows score?
 //!
-//! Four statistics, each turned into a conformal p-value against leave-one-out scores of the reference's sample (Vovk,
-//! Gammerman and Shafer 2005, ch. 2) and then into one of five [`Cells`]:
+//! Eight statistics, each turned into a conformal p-value against leave-one-out scores of the reference's sample
+//! ([`super::ranks`]) and then into one of five [`Cells`]:
 //! * `broken dependence`: −Σ min(L, 0) over the pairs of features that depend on each other, L the log-lift of the pair's joint
 //!   cell. A row whose values are each common but do not go together (uniform noise, equation solving) scores high. L has a
 //!   count prior on both sides, so that two rare values meeting is no evidence.
 //! * `worst pairs`: −(sum of the three smallest L), for rows that break few pairs badly.
+//! * `broken correlation`: squared residuals of a Gaussian copula of the numbers ([`super::copula`]), for small steps away from what
+//!   goes closely together.
 //! * `odd marginals`: Σ (max ln p − ln p(x)) without its two largest terms, since a legitimate segment explains about two rare
 //!   values.
-//! * `combined`: Fisher's combination of the three (Fisher 1925).
+//! * `combined`: Fisher's combination of broken dependence, worst pairs and odd marginals (Fisher 1925), and of broken correlation where most
+//!   features are numbers that go closely together.
+//! * `uniform marginals`: Σ ln(u(x)/p(x)) without its two largest terms, u being even over a feature's range or its values: the
+//!   likelihood ratio of somebody who draws evenly, which quantile bins hide where the range has long tails.
+//! * `novel combinations`: values of three features that were never seen together though their pairs were
+//!   ([`super::combinations`]).
+//! * `undecided and odd`: Fisher's combination of `combined` and of nearness to the decision boundary ([`super::boundary`]).
 //!
-//! Broken dependence survives drift of the marginals far better than odd marginals do, which is why there are two of it.
-
-use std::ops::Range;
+//! Broken dependence survives drift of the marginals far better than odd marginals do, which is why there are three of it.
 
 use crate::event::Cell;
 use crate::reference::fit::{coarse_codes, coarse_map};
 use crate::reference::{Feature, Reference};
+use crate::signal::boundary::Boundary;
+use crate::signal::combinations::Combinations;
+use crate::signal::copula::{Copula, Margins};
 use crate::signal::guide::Guide;
+use crate::signal::ranks::Ranks;
 
 /// Statistics per row.
-pub const STATISTICS: usize = 4;
+pub const STATISTICS: usize = 8;
+/// The first of them that are about dependence.
+pub const DEPENDENCE: usize = 3;
 /// Upper ends of the p-value cells; a fifth cell holds everything above. Roughly logarithmic: with a sample of thousands the
 /// smallest is still met by several reference rows.
 pub const CUTS: [f64; 4] = [0.001, 0.005, 0.02, 0.1];
 /// Names for verdicts, in the order of [`Cells`].
-pub const NAMES: [&str; STATISTICS] = ["broken_dependence", "worst_pairs", "odd_marginals", "combined_density"];
+pub const NAMES: [&str; STATISTICS] = [
+    "broken_dependence",
+    "worst_pairs",
+    "broken_correlation",
+    "odd_marginals",
+    "combined_density",
+    "uniform_marginals",
+    "novel_combinations",
+    "undecided_and_odd",
+];
 
 /// Cell of each statistic's p-value: 0 (p ≤ 0.001) to 4 (p > 0.1).
 pub type Cells = [u8; STATISTICS];
@@ -34,8 +55,17 @@ pub type Cells = [u8; STATISTICS];
 /// expected is worth ln 2, not infinity.
 const PAIR_PRIOR: f64 = 2.0;
 
-/// Cells of the grid over a statistic's scores, and over the edges of a number's bins.
-const SCORE_CELLS: usize = 1024;
+/// Statistics that are scores of a row; the others combine p-values.
+const BASE: usize = 6;
+/// Those that are combined, the last of them only where the numbers' residuals say as much as all else: where but a few numbers depend
+/// on each other they would dilute the rest.
+const COMBINED: [usize; 4] = [0, 1, 3, 2];
+/// Share of all features' variance that must be explained by other numbers for that.
+const CLOSE: f64 = 1.0 / 3.0;
+/// Most that one feature may say for or against an even draw, in nats: a bin that holds next to nothing is no certainty.
+const EVEN_MOST: f64 = 3.0;
+
+/// Cells of the grid over the edges of a number's bins.
 const EDGE_CELLS: usize = 64;
 
 /// Maps rows to codes once, so that every statistic shares the work.
@@ -46,6 +76,7 @@ pub struct Coder {
     edges: Vec<Guide>,
     coarse: Vec<Vec<u8>>,
     sizes: Vec<usize>,
+    margins: Margins,
 }
 
 /// Codes of one row, reused between rows.
@@ -55,6 +86,8 @@ pub struct Codes {
     pub fine: Vec<u16>,
     /// Coarse code per feature.
     pub coarse: Vec<u8>,
+    /// Normal scores of the numbers, by [`Coder::score`]; of what is missing, not a number.
+    pub normal: Vec<f32>,
 }
 
 /// A pair's log-lift table.
@@ -72,20 +105,20 @@ struct PairTable {
 #[derive(Clone, Debug)]
 pub struct Density {
     pairs: Vec<PairTable>,
-    /// ln(p_max/p) per feature and code; empty for masked features.
-    rarity: Vec<Vec<f32>>,
+    /// ln(p_max/p) and ln(u/p) per feature and code; empty for masked features.
+    rarity: Vec<Vec<[f32; 2]>>,
     marginal_counts: Vec<Vec<f64>>,
+    /// Share of an even draw per feature and code.
+    even: Vec<Vec<f64>>,
+    combinations: Combinations,
+    copula: Copula,
     /// Leave-one-out scores of the reference's sample, per base statistic.
-    scores: [Ranks; 3],
-    /// Fisher combinations of the same.
+    scores: [Ranks; BASE],
+    /// How many of [`COMBINED`] are.
+    combine: usize,
+    /// Fisher combinations of [`COMBINED`], and of that and nearness to the boundary.
     combined: Ranks,
-}
-
-/// Scores of the reference's rows, to look up what share of them is as large as a new one.
-#[derive(Clone, Debug, Default)]
-struct Ranks {
-    ascending: Vec<f32>,
-    guide: Guide,
+    undecided: Ranks,
 }
 
 // === impl Coder ===
@@ -99,6 +132,7 @@ impl Coder {
             sizes: reference.features.iter().map(coarse_codes).collect(),
             edges: reference.features.iter().map(|f| Guide::new(&f.edges, EDGE_CELLS)).collect(),
             features: reference.features.clone(),
+            margins: Margins::new(reference),
         }
     }
 
@@ -118,6 +152,11 @@ impl Coder {
         codes.coarse.extend(codes.fine.iter().zip(&self.coarse).map(|(&fine, map)| map[usize::from(fine)]));
     }
 
+    /// Normal scores of a row's numbers, which only rows that vote need.
+    pub fn score(&self, row: &[Cell], codes: &mut Codes) {
+        self.margins.scores(row, &mut codes.normal);
+    }
+
     /// Codes of a row. A row that is too short counts as missing at its end.
     pub fn encode(&self, row: &[Cell], codes: &mut Codes) {
         codes.fine.clear();
@@ -134,7 +173,7 @@ impl Coder {
 
 impl Density {
     /// Prepares the statistics; features for which `masked` is true are left out (they drift, so they say nothing).
-    pub fn new(reference: &Reference, coder: &Coder, masked: &[bool]) -> Self {
+    pub fn new(reference: &Reference, coder: &Coder, boundary: &Boundary, masked: &[bool]) -> Self {
         let is_masked = |j: usize| masked.get(j).copied().unwrap_or(false);
         let pairs = reference
             .pairs
@@ -144,30 +183,45 @@ impl Density {
             .collect();
         let marginal_counts: Vec<Vec<f64>> =
             reference.features.iter().map(|f| f.counts.iter().map(|&c| c as f64).collect()).collect();
-        let table = |counts: &Vec<f64>| counts.iter().map(|&c| rarity(c, 0.0, counts) as f32).collect();
-        let rarity =
-            marginal_counts.iter().enumerate().map(|(j, counts)| if is_masked(j) { Vec::new() } else { table(counts) }).collect();
-        let mut density = Self { pairs, rarity, marginal_counts, scores: Default::default(), combined: Ranks::default() };
-        density.calibrate(reference, coder);
+        let even: Vec<Vec<f64>> = reference.features.iter().map(even_shares).collect();
+        let table = |j: usize| {
+            let (counts, even): (&[f64], &[f64]) = (&marginal_counts[j], &even[j]);
+            (0..counts.len()).map(|code| marginal(counts, even, code, 0.0)).collect()
+        };
+        let rarity = (0..reference.features.len()).map(|j| if is_masked(j) { Vec::new() } else { table(j) }).collect();
+        let combinations = Combinations::new(reference, coder, masked);
+        let copula = Copula::new(reference, &coder.margins, masked);
+        let open = (0..reference.features.len()).filter(|&j| !is_masked(j)).count();
+        let combine = if copula.explained() >= CLOSE * open as f64 { COMBINED.len() } else { COMBINED.len() - 1 };
+        let (scores, combined, undecided) = Default::default();
+        let mut density = Self { pairs, rarity, marginal_counts, even, combinations, copula, scores, combine, combined, undecided };
+        density.calibrate(reference, coder, boundary);
         density
     }
 
     /// Leave-one-out scores of the sample: each row is judged by a reference that does not contain it.
-    fn calibrate(&mut self, reference: &Reference, coder: &Coder) {
+    fn calibrate(&mut self, reference: &Reference, coder: &Coder, boundary: &Boundary) {
         let mut codes = Codes::default();
-        let mut rows: Vec<[f32; 3]> = Vec::with_capacity(reference.sample.len());
+        let mut rows: Vec<[f32; BASE]> = Vec::with_capacity(reference.sample.len());
         for row in &reference.sample {
             coder.encode(row, &mut codes);
+            coder.score(row, &mut codes);
             rows.push(self.base_scores(&codes, true));
         }
-        for k in 0..3 {
+        for k in 0..BASE {
             self.scores[k] = Ranks::new(rows.iter().map(|r| r[k]).collect());
         }
-        self.combined = Ranks::new(rows.iter().map(|r| self.fisher(*r)).collect());
+        let fisher =
+            |row: &[f32; BASE]| COMBINED[..self.combine].iter().map(|&k| -self.scores[k].p(row[k]).ln() as f32).sum::<f32>();
+        self.combined = Ranks::new(rows.iter().map(fisher).collect());
+        let both = |(row, near): (&[f32; BASE], &f32)| -(self.combined.p(fisher(row)) * f64::from(*near)).ln() as f32;
+        self.undecided = Ranks::new(rows.iter().zip(boundary.sample()).map(both).collect());
     }
 
-    /// The three base statistics of a row.
-    fn base_scores(&self, codes: &Codes, leave_one_out: bool) -> [f32; 3] {
+    /// The base statistics of a row.
+    fn base_scores(&self, codes: &Codes, leave_one_out: bool) -> [f32; BASE] {
+        // A few coefficients learned from thousands of rows: to leave one of them out makes no difference.
+        let misfit = self.copula.misfit(&codes.normal);
         let mut negative = 0.0_f32;
         let mut smallest = [0.0_f32; 3];
         for pair in &self.pairs {
@@ -183,8 +237,8 @@ impl Density {
             }
             keep_smallest(&mut smallest, lift);
         }
-        let mut total = 0.0_f32;
-        let mut largest = [0.0_f32; 2];
+        let mut total = [0.0_f32; 2];
+        let mut largest = [[0.0_f32; 2]; 2];
         let mut used = 0_usize;
         for (j, table) in self.rarity.iter().enumerate() {
             if table.is_empty() {
@@ -192,26 +246,23 @@ impl Density {
             }
             used += 1;
             let code = usize::from(codes.fine[j]);
-            let value = if leave_one_out {
-                let counts = &self.marginal_counts[j];
-                rarity(counts[code], 1.0, counts) as f32
-            } else {
-                table[code]
-            };
-            total += value;
-            if value > largest[0] {
-                largest = [value, largest[0]];
-            } else if value > largest[1] {
-                largest[1] = value;
+            let values = if leave_one_out { marginal(&self.marginal_counts[j], &self.even[j], code, 1.0) } else { table[code] };
+            for ((total, largest), value) in total.iter_mut().zip(&mut largest).zip(values) {
+                *total += value;
+                let lesser = value.min(largest[0]);
+                *largest = [value.max(largest[0]), lesser.max(largest[1])];
             }
         }
         // With few features two terms would be most of the sum.
-        let excused = if used > 4 { largest[0] + largest[1] } else { largest[0] };
-        [negative, -smallest.iter().sum::<f32>(), total - excused]
-    }
-
-    fn fisher(&self, scores: [f32; 3]) -> f32 {
-        (0..3).map(|k| -self.scores[k].p(scores[k]).ln() as f32).sum()
+        let excused = |[first, second]: [f32; 2]| if used > 4 { first + second } else { first };
+        [
+            negative,
+            -smallest.iter().sum::<f32>(),
+            misfit,
+            total[0] - excused(largest[0]),
+            total[1] - excused(largest[1]),
+            self.combinations.novelty(codes, leave_one_out),
+        ]
     }
 
     /// Adds to `blame`, per feature, how much it contributes to a row's oddity: half of each broken pair, and its own rarity.
@@ -224,17 +275,19 @@ impl Density {
             }
         }
         for (j, table) in self.rarity.iter().enumerate() {
-            blame[j] += table.get(usize::from(codes.fine[j])).copied().unwrap_or(0.0);
+            blame[j] += table.get(usize::from(codes.fine[j])).map_or(0.0, |values| values[0]);
         }
     }
 
-    /// Cells of a row's p-values.
-    pub fn cells(&self, codes: &Codes) -> Cells {
+    /// Cells of the p-values of a row with these codes and scores; `near` is that of its nearness to the decision boundary.
+    pub fn cells(&self, codes: &Codes, near: f64) -> Cells {
         let scores = self.base_scores(codes, false);
         let cell = |p: f64| CUTS.iter().position(|&cut| p <= cut).unwrap_or(CUTS.len()) as u8;
-        let p = [0, 1, 2].map(|k| self.scores[k].p(scores[k]));
-        let combined = self.combined.p(p.iter().map(|p| -p.ln() as f32).sum());
-        [cell(p[0]), cell(p[1]), cell(p[2]), cell(combined)]
+        let mut p = [1.0; BASE];
+        p.iter_mut().zip(&self.scores).zip(scores).for_each(|((p, ranks), score)| *p = ranks.p(score));
+        let combined = self.combined.p(COMBINED[..self.combine].iter().map(|&k| -p[k].ln() as f32).sum());
+        let undecided = self.undecided.p(-(combined * near).ln() as f32);
+        [p[0], p[1], p[2], p[3], combined, p[4], p[5], undecided].map(cell)
     }
 }
 
@@ -252,14 +305,35 @@ impl PairTable {
     }
 }
 
-fn log_lift(joint: f64, expected: f64) -> f32 {
+/// ln of observed over expected rows of a joint cell, with the count prior on both sides.
+pub(super) fn log_lift(joint: f64, expected: f64) -> f32 {
     ((joint + PAIR_PRIOR) / (expected + PAIR_PRIOR)).ln() as f32
 }
 
-/// ln(p_max/p) of a code under a Jeffreys count prior, `left_out` rows taken away.
-fn rarity(count: f64, left_out: f64, counts: &[f64]) -> f64 {
+/// ln(p_max/p) and ln(u/p) of a code under a Jeffreys count prior, `left_out` rows taken away; u is the share of an even draw.
+fn marginal(counts: &[f64], even: &[f64], code: usize, left_out: f64) -> [f32; 2] {
     let most = counts.iter().copied().fold(0.0, f64::max);
-    ((most + 0.5) / ((count - left_out).max(0.0) + 0.5)).ln()
+    let own = (counts[code] - left_out).max(0.0) + 0.5;
+    let total = counts.iter().sum::<f64>() + 0.5 * counts.len() as f64;
+    let evenness = ((even[code] + 0.5 / total) * total / own).ln().clamp(-EVEN_MOST, EVEN_MOST);
+    [((most + 0.5) / own).ln() as f32, evenness as f32]
+}
+
+/// Share of each code if a feature is drawn evenly: over its range, or over its values. What lies outside is nobody's even draw.
+fn even_shares(feature: &Feature) -> Vec<f64> {
+    let bins = feature.bins();
+    let mut shares = vec![0.0; feature.codes()];
+    if feature.edges.is_empty() {
+        shares[..bins].fill(1.0 / bins as f64);
+        return shares;
+    }
+    let range = (feature.max - feature.min).max(f64::MIN_POSITIVE);
+    let mut below = feature.min;
+    for (share, edge) in shares.iter_mut().zip(feature.edges.iter().copied().chain([feature.max])) {
+        *share = ((edge - below) / range).clamp(0.0, 1.0);
+        below = edge;
+    }
+    shares
 }
 
 fn keep_smallest(smallest: &mut [f32; 3], value: f32) {
@@ -271,22 +345,5 @@ fn keep_smallest(smallest: &mut [f32; 3], value: f32) {
         if smallest[1] < smallest[0] {
             smallest.swap(0, 1);
         }
-    }
-}
-
-// === impl Ranks ===
-
-impl Ranks {
-    /// Of scores in any order.
-    fn new(mut scores: Vec<f32>) -> Self {
-        scores.sort_by(f32::total_cmp);
-        Self { guide: Guide::new(&scores, SCORE_CELLS), ascending: scores }
-    }
-
-    /// Conformal p-value of a score: (1 + number as large) / (1 + all). Never 0.
-    fn p(&self, score: f32) -> f64 {
-        let Range { start, end } = self.guide.around(f64::from(score));
-        let smaller = start + self.ascending[start..end].partition_point(|&s| s < score);
-        (self.ascending.len() - smaller + 1) as f64 / (self.ascending.len() + 1) as f64
     }
 }

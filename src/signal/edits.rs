@@ -4,58 +4,101 @@
 //! successive near rows differ and weighs, step by step, a machine's habits against the most machine-like person that one would
 //! still call a person:
 //! * how many features change at once (a form is edited one to three fields at a time),
-//! * touching one feature after another (people play with two or three fields),
+//! * going on to one new feature after the other (people play with two or three fields),
 //! * values: the range's extremes first, exact midpoints of values tried before (bisection), equal steps (a lattice), each
-//!   category exactly once (enumeration).
+//!   category exactly once (enumeration), every combination of values (a product),
+//! * one size of step wherever it is taken: the same feature elsewhere, the same share of another feature's scale, or equal shares in
+//!   all features that move at once ([`super::perturbation`]),
+//! * fields emptied one after the other, or filled in.
 //!
-//! Each habit is a likelihood ratio: a Krichevsky–Trofimov estimate of what is observed (Krichevsky and Trofimov 1981) over an
-//! upper bound on what a person does, so the sum is (the logarithm of) a test martingale for every person within those bounds.
-//! Shapes: one-at-a-time and grids (Tramèr et al. 2016 §4), path finding (ibid. §4.2), decision-based walks (Chen, Jordan and
-//! Wainwright 2020).
+//! What hands do is *round*: a notch of a slider, a step of an arrow key or a typed number has few digits. Equal coarse steps of
+//! 97,994.5 are a program's, equal steps of 5 may be anybody's.
+//!
+//! Most habits are likelihood ratios: the probability that a machine would go on so, half of it a machine that always does and half
+//! one whose rate is learned (Krichevsky and Trofimov 1981), over an upper bound on what a person does. Their sum is (the logarithm
+//! of) a test martingale for every person within those bounds. A person's page may have even notches, though, and its user may go
+//! through a list, or through a table; of such habits only what the most machine-like trail shows is counted.
+//! And where real rows come again after the world has shifted, each pair of them is a step of one size: short trails say nothing of
+//! sizes.
+//!
+//! Rates are a sender's and not a trail's: whoever goes on from row to row, a dozen queries each, is learned once ([`Manner`]). Only how
+//! many features change at once is learned anew on each trail, since rows that are near by chance, as a batch job of recycled rows
+//! has them, differ in two or three features each time.
+//!
+//! Shapes: one-at-a-time and grids (Tramèr et al. 2016 §4), path finding and incomplete queries (ibid. §4.2), decision-based walks
+//! (Chen, Jordan and Wainwright 2020), equal perturbations (Chen et al. 2017; Guo et al. 2019).
+
+mod manner;
 
 use crate::event::Cell;
 use crate::hash::mix;
-use crate::reference::Feature;
+use crate::reference::{Feature, code};
+use crate::signal::perturbation::{Scales, Size};
+use manner::Bet;
+pub use manner::Manner;
 
 /// Chance that a person changes one field more before asking again; two fields at once are then 0.15·0.85, and so on.
 const MORE_FIELDS: f64 = 0.15;
-/// Chance at most with which a person's next step moves to a field not touched before, when one, two, or more were: a form user
-/// plays with two or three fields, hardly ever with a fourth.
-const NEW_FIELD: [f64; 3] = [0.3, 0.2, 0.05];
-/// Chance at most of going back to a field touched before, while there are at most three, and beyond: going to and fro
-/// between a few fields is what people do.
-const KNOWN_FIELD: (f64, f64) = (0.9, 0.2);
-/// Fields that a person plays with.
-const FEW_FIELDS: usize = 3;
-/// Chance that a person tries the very end of a range.
+/// Chance at most that a person who leaves a field goes on to one not touched before, when two, three, or more were: a form user
+/// plays with two or three fields, hardly ever with a fourth. After the first there is no other.
+const NEW_FIELD: [f64; 3] = [0.5, 0.25, 0.12];
+/// Chance that a person tries the very end of a range, if no more rows lie there.
 const EXTREME: f64 = 0.05;
-/// Chance that a person's step equals the one before, for coarse and for fine steps (a slider's notch repeats).
-const EQUAL_STEP: (f64, f64) = (0.1, 0.3);
+/// Chance that a person's step equals the one before: of coarse ones that are not round, of coarse round ones, and of fine ones,
+/// where a slider's notch (a pixel of it) repeats.
+const EQUAL_STEP: [f64; 3] = [0.05, 0.1, 0.3];
+/// Steps of a lattice against the step before.
+const RATIOS: [f64; 7] = [1.0, 2.0, 3.0, 0.5, 1.5, 1.0 / 3.0, 2.0 / 3.0];
 /// A step of this share of the range or more is coarse.
 const COARSE_STEP: f64 = 0.04;
-/// Most that the values on one line may add, in nats: a slider dragged end to end in equal notches is one act, not twenty.
-const LINE_CAP: f64 = 6.0;
-/// Most that exact midpoints on one line may add: nobody bisects to five digits by hand, so it is larger.
+/// Chance that a person tries the middle between two values, of the many in between.
+const MIDDLE: f64 = 0.05;
+/// Digits up to which a number is round, as its largest value with so many.
+const ROUND: f64 = 100.0;
+/// Most that even notches and ends of ranges may say, in nats: a slider dragged end to end is one act, not twenty. The same for lists
+/// gone through item by item.
+const NOTCHES_CAP: f64 = 6.0;
+const LIST_CAP: f64 = 6.0;
+/// Most that even steps may say which no hand makes.
+const UNROUND_CAP: f64 = 12.0;
+/// Most that exact midpoints on one line may add: nobody bisects to five digits by hand.
 const BISECTION_CAP: f64 = 10.0;
-/// Values remembered per line.
+/// Cells of the tables that people fill: more than r with probability (1 + r/5)⁻², a tenth of them ten cells, a hundredth 45.
+const TABLE: f64 = 5.0;
+/// Chance at most that a step of a person leaves more fields empty than any row before, and more than one field more than at first,
+/// or fewer.
+const BLANK: f64 = 0.1;
+/// Chance at most that a step of a person that is not round is as large as one taken elsewhere, in one of the scales looked at: of
+/// coarse steps, and of fine ones, which are pixels.
+const SAME_SIZE: (f64, f64) = (0.08, 0.4);
+/// Steps up to which a trail may be one real row that came again, as the world shifted.
+const PAIRS: u32 = 3;
+/// Chance at most that a person changes two fields by equal shares of their scales, in one of the three looked at, and more than two.
+const LEVEL: [f64; 2] = [0.08, 0.02];
+/// Values remembered per line, and features whose last size of a step is remembered.
 const VISITED: usize = 64;
+const SIZES: usize = 32;
 
-/// Habits observed so far along one trail of near rows.
+/// Habits of one trail of near rows.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EditProcess {
-    classes: [f32; 5],
-    switches: f32,
-    stays: f32,
+    single: Bet,
+    /// Steps of two, of three or four, of five to eight, and of more features.
+    classes: [f32; 4],
     last_feature: Option<u16>,
     touched: Vec<u16>,
     line: u64,
     visited: Vec<f64>,
     previous: f64,
     before: f64,
-    midpoints: (f32, f32),
-    steps: (f32, f32),
-    line_sum: f64,
     bisection_sum: f64,
+    notches: f64,
+    unround: f64,
+    list: f64,
+    /// The last step of each feature, and the line that it was on.
+    sizes: Vec<(Size, u32)>,
+    /// Fewest and most missing values of a row.
+    missing: Option<(u16, u16)>,
     decimals: u8,
     /// What the shape looks like so far.
     pub tally: Tally,
@@ -72,6 +115,14 @@ pub struct Tally {
     pub midpoints: u32,
     /// Equal steps and fresh categories.
     pub lattice: u32,
+    /// Rows that complete a rectangle of two features' values.
+    pub products: u32,
+    /// Steps of one feature that are as large as one taken elsewhere.
+    pub sizes: u32,
+    /// Steps that move several features by equal shares of their scales.
+    pub level: u32,
+    /// Rows with more fields empty than any before, or fewer.
+    pub blanks: u32,
     /// Ends of the range.
     pub extremes: u32,
     /// All steps.
@@ -91,10 +142,36 @@ pub struct Step<'a> {
     pub to: Cell,
     /// Hash of the new row without that feature: the line that both lie on.
     pub line: u64,
-    /// The feature's reference.
+    /// Whether the new row is a one-feature edit of yet another row, along another feature: then it completes a rectangle.
+    pub crossed: bool,
+    /// Missing values of the new row.
+    pub missing: u16,
+    /// Of a step of several features: whether they move by equal shares of their scales, and how many of them tell.
+    pub level: Option<(bool, usize)>,
+    /// The feature's reference, and the scales of all.
     pub profile: &'a Feature,
+    /// Scales of all features.
+    pub scales: &'a Scales,
     /// Number of features of the model.
     pub width: usize,
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// The habits by the names that verdicts give them.
+    pub fn habits(&self) -> [(&'static str, u32); 8] {
+        [
+            ("one_feature_edits", self.single),
+            ("bisections", self.midpoints),
+            ("lattice_steps", self.lattice),
+            ("completed_rectangles", self.products),
+            ("ends_of_range", self.extremes),
+            ("equal_sizes", self.sizes),
+            ("equal_shares", self.level),
+            ("growing_blanks", self.blanks),
+        ]
+    }
 }
 
 // === impl EditProcess ===
@@ -102,20 +179,20 @@ pub struct Step<'a> {
 impl Default for EditProcess {
     fn default() -> Self {
         Self {
-            // One pseudo-step of the commonest kind and less of each other (Krichevsky–Trofimov, tilted to the person's side).
-            classes: [1.0, 0.4, 0.4, 0.4, 0.4],
-            switches: 0.5,
-            stays: 0.5,
+            single: Bet::default(),
+            classes: [0.0; 4],
             last_feature: None,
             touched: Vec::new(),
             line: 0,
             visited: Vec::new(),
             previous: f64::NAN,
             before: f64::NAN,
-            midpoints: (0.5, 0.5),
-            steps: (0.5, 0.5),
-            line_sum: 0.0,
             bisection_sum: 0.0,
+            notches: 0.0,
+            unround: 0.0,
+            list: 0.0,
+            sizes: Vec::new(),
+            missing: None,
             decimals: 0,
             tally: Tally::default(),
         }
@@ -123,19 +200,32 @@ impl Default for EditProcess {
 }
 
 impl EditProcess {
-    /// Takes a step; returns its evidence for a machine, in nats (may be negative).
-    pub fn step(&mut self, step: Step<'_>) -> f64 {
+    /// Takes a step of somebody of a manner; returns its evidence for a machine, in nats (may be negative).
+    pub fn step(&mut self, step: Step<'_>, manner: &mut Manner) -> f64 {
         self.tally.steps += 1;
+        self.tally.broad += u32::from(step.changed >= 5);
+        if self.tally.steps == 1 {
+            self.single.always = self.single.always.max(manner.one_at_a_time);
+        }
         let mut evidence = self.breadth(step.changed, step.width);
+        if self.tally.steps > PAIRS {
+            manner.one_at_a_time = self.single.always;
+        }
         if step.changed != 1 {
+            if let Some((level, telling)) = step.level {
+                self.tally.level += u32::from(level);
+                let weight = manner.level.weigh(level, LEVEL[usize::from(telling > 2)]);
+                if self.tally.steps > PAIRS {
+                    evidence += weight.clamp(-1.0, 3.0);
+                }
+            }
             return evidence;
         }
         self.tally.single += 1;
         if self.last_feature != Some(step.feature) {
-            self.line_sum = 0.0;
             self.bisection_sum = 0.0;
         }
-        evidence += self.field(step.feature);
+        evidence += self.field(step.feature, manner) + self.product(step.crossed, manner);
         self.last_feature = Some(step.feature);
         let line = mix(step.line ^ u64::from(step.feature));
         if self.line != line {
@@ -146,71 +236,80 @@ impl EditProcess {
             self.before = f64::NAN;
             self.decimals = 0;
         }
-        let number = step.profile.is_numeric() && step.to.value().is_finite();
-        let (values, midpoint) = if number { self.numbers(step) } else { (self.categories(step), 0.0) };
-        evidence
-            + capped(&mut self.line_sum, values.clamp(-1.0, 2.3), LINE_CAP)
-            + capped(&mut self.bisection_sum, midpoint.max(-1.0), BISECTION_CAP)
+        evidence += self.blank(&step, manner);
+        let is_number = |cell: Cell| step.profile.is_numeric() && cell.value().is_finite();
+        if step.from.is_missing() || step.to.is_missing() {
+            return evidence;
+        }
+        if is_number(step.to) { evidence + self.number(&step, line, manner) } else { evidence + self.category(&step, manner) }
     }
 
-    /// Evidence of which field a one-field step changes.
-    fn field(&mut self, feature: u16) -> f64 {
-        let known = self.touched.contains(&feature);
-        let count = self.touched.len();
-        if !known && count < VISITED {
-            self.touched.push(feature);
-        }
-        match self.last_feature {
-            None => 0.0,
-            Some(last) if last == feature => learn(&mut self.stays, &mut self.switches, 1.0),
-            Some(_) => {
-                let bound = match (known, count) {
-                    (true, n) if n <= FEW_FIELDS => KNOWN_FIELD.0,
-                    (true, _) => KNOWN_FIELD.1,
-                    (false, n) => NEW_FIELD[n.clamp(1, NEW_FIELD.len()) - 1],
-                };
-                learn(&mut self.switches, &mut self.stays, bound)
-            }
-        }
-    }
-
+    /// Evidence of how many features change at once.
     fn breadth(&mut self, changed: u16, width: usize) -> f64 {
-        let class = match changed {
-            0 | 1 => 0,
-            2 => 1,
-            3 | 4 => 2,
-            5..=8 => 3,
-            _ => 4,
-        };
-        if class >= 3 {
-            self.tally.broad += 1;
+        if changed <= 1 {
+            return self.single.learn(true).ln();
         }
         let m = MORE_FIELDS;
-        let person = match class {
-            0 => 1.0,
-            1 => m * (1.0 - m),
-            2 => m.powi(2) * (1.0 - m.powi(2)),
-            3 => m.powi(4) * (1.0 - m.powi(4)),
+        let (class, person) = match changed {
+            2 => (0, m * (1.0 - m)),
+            3 | 4 => (1, m.powi(2) * (1.0 - m.powi(2))),
+            5..=8 => (2, m.powi(4) * (1.0 - m.powi(4))),
             // A narrow model cannot show nine changes; the class then only needs a bound.
-            _ if width < 9 => 1e-9,
-            _ => m.powi(8),
+            _ if width < 9 => (3, 1e-9),
+            _ => (3, m.powi(8)),
         };
-        let total: f32 = self.classes.iter().sum();
-        let evidence = (f64::from(self.classes[class] / total) / person).ln();
+        let all = 2.0 + self.classes.iter().sum::<f32>();
+        let which = f64::from((self.classes[class] + 0.5) / all);
         self.classes[class] += 1.0;
-        evidence
+        (self.single.learn(false) * which / person).ln()
     }
 
-    /// Evidence of a number's value: (extremes and lattice, midpoints).
-    fn numbers(&mut self, step: Step<'_>) -> (f64, f64) {
+    /// Evidence of which field a one-field step changes, when it is another than before.
+    fn field(&mut self, feature: u16, manner: &mut Manner) -> f64 {
+        let fresh = !self.touched.contains(&feature);
+        let count = self.touched.len();
+        if fresh && count < VISITED {
+            self.touched.push(feature);
+        }
+        if self.last_feature.is_none_or(|last| last == feature) || count < 2 {
+            return 0.0;
+        }
+        let probability = manner.fresh.learn(fresh);
+        // To go to and fro between the fields that were touched is anybody's habit.
+        (probability / if fresh { NEW_FIELD[(count - 2).min(NEW_FIELD.len() - 1)] } else { 1.0 }).ln()
+    }
+
+    /// Evidence of fields emptied one after the other, or filled. One field more or less than others have, as when a source of data
+    /// fails now and then, is the world's doing.
+    fn blank(&mut self, step: &Step<'_>, manner: &mut Manner) -> f64 {
+        let before = step.missing + u16::from(step.from.is_missing()) - u16::from(step.to.is_missing()).min(step.missing);
+        let (fewest, most) = *self.missing.get_or_insert((before, before));
+        let grows = (step.missing > most && step.missing >= fewest + 2) || (step.missing < fewest && step.missing + 2 <= most);
+        self.missing = Some((fewest.min(step.missing), most.max(step.missing)));
+        self.tally.blanks += u32::from(grows);
+        manner.blank.weigh(grows, BLANK)
+    }
+
+    /// Evidence of tables being filled. With p the share of people's tables that are as large, each says ln(½p^(−½)), which has
+    /// expectation 1 whoever fills them (Vovk and Wang 2021), and the largest as much again.
+    fn product(&mut self, crossed: bool, manner: &mut Manner) -> f64 {
+        let each = |cells: u32| ((1.0 + f64::from(cells) / TABLE).ln() - std::f64::consts::LN_2).max(0.0);
+        let before = each(self.tally.products);
+        self.tally.products += u32::from(crossed);
+        let cells = f64::from(self.tally.products);
+        let largest = ((1.0 + cells / TABLE).ln() + std::f64::consts::LN_2 - 1.0).max(0.0);
+        each(self.tally.products) - before + manner.beyond(3, largest)
+    }
+
+    /// Evidence of a number's value and of how far it lies from the one before.
+    fn number(&mut self, step: &Step<'_>, line: u64, manner: &mut Manner) -> f64 {
         let value = step.to.value();
         let profile = step.profile;
-        let mut values = 0.0;
-        let mut midpoint = 0.0;
         #[expect(clippy::float_cmp, reason = "exactly the end of the range, and exactly a value tried before, is what is asked")]
         let (extreme, fresh) = (value == profile.min || value == profile.max, !self.visited.contains(&value));
         if fresh && self.visited.len() <= 3 {
-            values += if extreme { (0.3 / EXTREME).ln() } else { (0.7 / (1.0 - EXTREME)).ln() };
+            let chance = EXTREME.max(mass(profile, step.to)).min(0.3);
+            self.notches += if extreme { (0.3 / chance).ln() } else { (0.7 / (1.0 - EXTREME)).ln() };
             self.tally.extremes += u32::from(extreme);
         }
         self.decimals = self.decimals.max(rough_decimals(value));
@@ -219,30 +318,78 @@ impl EditProcess {
         let above = self.visited.partition_point(|&v| v <= value);
         let inside = self.visited.len() >= 2 && above > 0 && above < self.visited.len();
         let gap = if inside { self.visited[above] - self.visited[above - 1] } else { 0.0 };
+        let mut evidence = self.size(step, line, resolution, manner);
         if inside && gap > 4.0 * resolution {
             let middle = f64::midpoint(self.visited[above], self.visited[above - 1]);
             let hit = (value - middle).abs() <= (0.51 * resolution).max(1e-5 * gap);
-            let chance = (2.0 * resolution / gap).clamp(0.02, 0.5);
-            midpoint = learn_hit(&mut self.midpoints, hit, chance);
+            // Of the values in between one or two are in the middle, and a hand may like it half as much again.
+            let (low, high) = (self.visited[above - 1], self.visited[above]);
+            let listed = profile.support.iter().filter(|&&known| low < known && known < high).count() as f64;
+            let between = if profile.support.is_empty() { gap / resolution - 1.0 } else { listed.max(1.0) };
+            let chance = (3.0 / between).clamp(MIDDLE, 0.9);
+            let midpoint = manner.midpoint.weigh(hit, chance).max(-1.0);
+            evidence += capped(&mut self.bisection_sum, midpoint, BISECTION_CAP);
             self.tally.midpoints += u32::from(hit);
-        } else if self.visited.len() >= 2 && self.before.is_finite() {
-            let stride = self.previous - self.before;
-            let hit = (value - self.previous - stride).abs() <= (1.01 * resolution).max(1e-5 * stride.abs());
-            let coarse = stride.abs() >= COARSE_STEP * (profile.p99 - profile.p01);
-            let chance = if coarse { EQUAL_STEP.0 } else { EQUAL_STEP.1 }.max(1.5 * resolution / stride.abs().max(1e-12)).min(0.9);
-            values += learn_hit(&mut self.steps, hit, chance);
-            self.tally.lattice += u32::from(hit);
+        }
+        // A sweep passes the value that it began with: what is inside may be a step of a lattice as well.
+        if self.visited.len() >= 2 && self.before.is_finite() {
+            self.stride(value, resolution, profile, manner);
         }
         self.before = self.previous;
         self.previous = value;
         if self.visited.len() < VISITED {
             self.visited.insert(above, value);
         }
-        (values, midpoint)
+        self.notches = self.notches.clamp(0.0, NOTCHES_CAP);
+        self.unround = self.unround.clamp(0.0, UNROUND_CAP);
+        evidence + manner.beyond(0, self.notches) + manner.beyond(1, self.unround)
+    }
+
+    /// Evidence of a step's size against those taken elsewhere.
+    fn size(&mut self, step: &Step<'_>, line: u64, resolution: f64, manner: &mut Manner) -> f64 {
+        // Whoever fills a table takes the same step again by filling it.
+        if step.crossed || round(step.to.value() - step.from.value(), resolution) {
+            return 0.0;
+        }
+        let Some(size) = step.scales.size(usize::from(step.feature), step.from, step.to, resolution) else { return 0.0 };
+        let (line, mut evidence) = (line as u32, 0.0);
+        let mut elsewhere = self.sizes.iter().filter(|(_, other)| *other != line).peekable();
+        if elsewhere.peek().is_some() {
+            let hit = elsewhere.any(|(other, _)| size.matches(other));
+            self.tally.sizes += u32::from(hit);
+            let chance = if size.of_usual_range() >= COARSE_STEP { SAME_SIZE.0 } else { SAME_SIZE.1 };
+            let weight = manner.size.weigh(hit, chance);
+            if self.tally.steps > PAIRS {
+                evidence = weight.clamp(-1.0, 3.0);
+            }
+        }
+        if let Some(known) = self.sizes.iter_mut().find(|(other, _)| other.feature() == size.feature()) {
+            *known = (size, line);
+        } else if self.sizes.len() < SIZES {
+            self.sizes.push((size, line));
+        }
+        evidence
+    }
+
+    /// Whether a step on a line is as large as the one before.
+    fn stride(&mut self, value: f64, resolution: f64, profile: &Feature, manner: &mut Manner) {
+        let (stride, next) = (self.previous - self.before, value - self.previous);
+        let coarse = stride.abs() >= COARSE_STEP * (profile.p99 - profile.p01);
+        let by_hand = !coarse || !profile.support.is_empty() || round(stride, resolution);
+        // Who shares a lattice with others takes one, two or three of its steps at once.
+        let ratios: &[f64] = if by_hand { &RATIOS[..1] } else { &RATIOS };
+        let tolerance = (1.01 * resolution).max(1e-5 * stride.abs());
+        let hit = ratios.iter().any(|ratio| (next - ratio * stride).abs() <= tolerance * ratio.max(1.0));
+        let chance = EQUAL_STEP[if !coarse { 2 } else { usize::from(by_hand) }];
+        let by_chance = 1.5 * ratios.len() as f64 * resolution / stride.abs().max(1e-12);
+        let by_list = if profile.support.is_empty() { 0.0 } else { 2.0 / profile.support.len() as f64 };
+        let evidence = manner.even.weigh(hit, chance.max(by_chance).max(by_list).min(0.9));
+        *if by_hand { &mut self.notches } else { &mut self.unround } += evidence.clamp(-1.0, 3.0);
+        self.tally.lattice += u32::from(hit);
     }
 
     /// Evidence of a category's value: a machine tries each once, a person picks the popular ones and comes back.
-    fn categories(&mut self, step: Step<'_>) -> f64 {
+    fn category(&mut self, step: &Step<'_>, manner: &mut Manner) -> f64 {
         let value = step.to.value();
         let all = step.profile.bins().max(1);
         #[expect(clippy::float_cmp, reason = "category indices are exact")]
@@ -251,18 +398,21 @@ impl EditProcess {
         if self.visited.len() < VISITED {
             self.visited.push(value);
         }
-        if seen || left == 0 {
-            return 0.1_f64.ln();
-        }
-        self.tally.lattice += 1;
-        let total = step.profile.counts.iter().sum::<u64>().max(1) as f64;
-        let popularity = step.profile.counts.get(step.profile.code(step.to)).map_or(0.0, |&c| c as f64 / total);
-        (0.9 / left as f64 / (0.5 * popularity + 0.5 / all as f64)).ln()
+        let evidence = if seen || left == 0 {
+            0.1_f64.ln()
+        } else {
+            self.tally.lattice += 1;
+            (0.9 / left as f64 / (0.5 * mass(step.profile, step.to) + 0.5 / all as f64)).ln()
+        };
+        self.list = (self.list + evidence.clamp(-1.0, 2.3)).clamp(0.0, LIST_CAP);
+        manner.beyond(2, self.list)
     }
 
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
-        self.touched.capacity() * size_of::<u16>() + self.visited.capacity() * size_of::<f64>()
+        self.touched.capacity() * size_of::<u16>()
+            + self.visited.capacity() * size_of::<f64>()
+            + self.sizes.capacity() * size_of::<(Size, u32)>()
     }
 
     /// Feature that the last one-feature step changed.
@@ -271,15 +421,22 @@ impl EditProcess {
     }
 }
 
-/// Log-likelihood ratio of the event counted by `this` against a person's bound; then counts it.
-fn learn(this: &mut f32, other: &mut f32, bound: f64) -> f64 {
-    let evidence = (f64::from(*this / (*this + *other)) / bound).ln();
-    *this += 1.0;
-    evidence
+/// Share of the reference's rows in the bin of a value, for a number only if the bin is the value alone: at the end of a range that
+/// many rows lie at, as no gain or no loss does, anybody tries it.
+fn mass(profile: &Feature, cell: Cell) -> f64 {
+    let at = profile.code(cell);
+    let own = profile.edges.is_empty() || (at == 0 && profile.edges.first().is_some_and(|edge| *edge <= profile.min));
+    let total = profile.counts.iter().sum::<u64>().max(1) as f64;
+    if own && at < profile.bins() + code::EXTRA { profile.counts.get(at).map_or(0.0, |&c| c as f64 / total) } else { 0.0 }
 }
 
-fn learn_hit(counts: &mut (f32, f32), hit: bool, chance: f64) -> f64 {
-    if hit { learn(&mut counts.0, &mut counts.1, chance) } else { learn(&mut counts.1, &mut counts.0, 1.0 - chance) }
+/// Whether a size has few digits, in units of the last one that is written.
+fn round(size: f64, resolution: f64) -> bool {
+    let mut digits = (size.abs() / resolution).round();
+    while digits >= ROUND && (digits / 10.0).fract() < 1e-9 {
+        digits /= 10.0;
+    }
+    digits < ROUND
 }
 
 /// Adds to a sum that may not pass its cap; returns what was added.
@@ -301,55 +458,4 @@ fn rough_decimals(value: f64) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::signal::quantise::tests::feature as number;
-
-    fn feature() -> Feature {
-        Feature { p01: 1.0, p99: 99.0, ..number(4, 100.0) }
-    }
-
-    fn edit(profile: &Feature, feature: u16, from: f64, to: f64) -> Step<'_> {
-        // The line is the rest of the row: the same as long as only this feature moves.
-        Step { changed: 1, feature, from: Cell::number(from), to: Cell::number(to), line: u64::from(feature), profile, width: 14 }
-    }
-
-    #[test]
-    fn both_ends_and_exact_midpoints_are_a_machine_within_twelve_steps() {
-        let profile = feature();
-        let mut process = EditProcess::default();
-        let (mut low, mut high) = (0.0, 100.0);
-        // As the judge adds them up: a sum that starts afresh at zero.
-        let mut sum = process.step(edit(&profile, 3, 37.5, low)).max(0.0);
-        sum = (sum + process.step(edit(&profile, 3, low, high))).max(0.0);
-        let mut most = sum;
-        for step in 0..10 {
-            let middle = (f64::midpoint(low, high) * 1e4_f64).round() / 1e4;
-            sum = sum.max(0.0) + process.step(edit(&profile, 3, high, middle));
-            most = most.max(sum);
-            if step % 2 == 0 { low = middle } else { high = middle }
-        }
-        assert!(most > 8.0, "{most}");
-        let Tally { midpoints, lattice, broad, .. } = process.tally;
-        assert!(midpoints >= 8 && midpoints > lattice && broad == 0, "{:?}", process.tally);
-    }
-
-    #[test]
-    fn a_person_who_plays_with_two_fields_is_none() {
-        let profile = feature();
-        let mut worst = f64::NEG_INFINITY;
-        for person in 0..200_u64 {
-            let mut process = EditProcess::default();
-            let (mut sum, mut value) = (0.0_f64, [40.0, 60.0]);
-            for step in 0..30_u64 {
-                let random = crate::hash::mix(person * 1000 + step);
-                let field = usize::from(random & 1 == 0);
-                let to = (random >> 20) as f64 % 9_000.0 / 100.0 + 5.0;
-                sum = sum.max(0.0) + process.step(edit(&profile, field as u16, value[field], to));
-                value[field] = to;
-                worst = worst.max(sum);
-            }
-        }
-        assert!(worst < 8.0, "{worst}");
-    }
-}
+mod tests;

@@ -389,7 +389,7 @@ mod tests {
     }
 
     fn codes(a: u16, b: u16) -> Codes {
-        Codes { fine: vec![a, b, 0], coarse: Vec::new() }
+        Codes { fine: vec![a, b, 0], ..Codes::default() }
     }
 
     #[test]

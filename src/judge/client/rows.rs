@@ -1,7 +1,7 @@
 //! What is remembered of one client's rows: which were its last, how near they lie to each other, what the steps between them
 //! look like, and its part in components and campaigns ([`crate::judge::structure`] says what follows).
 
-use crate::signal::edits::EditProcess;
+use crate::signal::edits::{EditProcess, Manner, Step, Tally};
 use crate::window::clients::SlotRef;
 use crate::window::history::{History, RowId};
 
@@ -49,6 +49,8 @@ pub struct ClientStructure {
     pub(in crate::judge) account: SlotRef,
     pub(in crate::judge) repeated: RepeatedRows,
     trails: Vec<(SlotRef, EditProcess)>,
+    /// How it edits, whatever trail; most clients never do.
+    manner: Option<Box<Manner>>,
     /// Its part in all components that are campaigns: a search that goes on from many base rows makes many components, and its
     /// members spend little in each of them.
     pub(in crate::judge) enlisted: Member,
@@ -106,7 +108,9 @@ impl ClientStructure {
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
         let trails = self.trails.capacity() * size_of::<(SlotRef, EditProcess)>();
-        self.own.bytes() + self.repeated.bytes() + trails + self.trails.iter().map(|(_, process)| process.bytes()).sum::<usize>()
+        let manner = self.manner.as_ref().map_or(0, |manner| size_of_val(&**manner));
+        let processes = self.trails.iter().map(|(_, process)| process.bytes()).sum::<usize>();
+        self.own.bytes() + self.repeated.bytes() + trails + processes + manner
     }
 
     /// Reads what the next row will need, so that it is near then.
@@ -141,6 +145,23 @@ impl ClientStructure {
             self.trails.len() - 1
         });
         &mut self.trails[at].1
+    }
+
+    /// Counts of its habits, over the trails that are remembered: (name, steps with it), those that it has.
+    pub fn tallies(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let mut sums = Tally::default().habits();
+        for (_, process) in &self.trails {
+            sums.iter_mut().zip(process.tally.habits()).for_each(|((_, sum), (_, count))| *sum += count);
+        }
+        sums.into_iter().filter(|(_, sum)| *sum > 0)
+    }
+
+    /// Takes a step of the trail along a component; returns its evidence for a machine, in nats.
+    pub(in crate::judge) fn step(&mut self, component: SlotRef, step: Step<'_>) -> f64 {
+        let mut manner = self.manner.take().unwrap_or_default();
+        let evidence = self.trail(component).step(step, &mut manner);
+        self.manner = Some(manner);
+        evidence
     }
 }
 

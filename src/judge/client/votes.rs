@@ -7,7 +7,8 @@
 use crate::event::EventTime;
 use crate::hash;
 use crate::judge::evidence::Detector;
-use crate::signal::density::{CUTS, Cells, Codes, STATISTICS};
+use crate::signal::copula;
+use crate::signal::density::{CUTS, Cells, Coder, Codes, STATISTICS};
 
 /// Rows whose codes are kept per client for the vote gate.
 const RECENT_VOTES: usize = 32;
@@ -24,6 +25,11 @@ pub struct ClientDistribution {
     recent: Vec<u16>,
     /// A hash of either half of each of them: rows that differ in one feature have a half in common.
     halves: Vec<[u16; 2]>,
+    /// How near each of them is to the decision boundary: its p-value, in 65535ths.
+    near: Vec<u16>,
+    /// Their normal scores, a byte each, and where the newest one's go.
+    scores: Vec<u8>,
+    newest: usize,
     recent_next: usize,
     seen: [u64; 8],
     /// Votes before evidence first became suspicious.
@@ -50,10 +56,10 @@ impl ClientDistribution {
         halves ^ self.seen[0] ^ u64::from(self.exceeded[0][0]) ^ u64::from(self.votes)
     }
 
-    /// Whether this row may vote; if so it is remembered. `salt` must be the deployment's: who could compute which rows pass for
+    /// Whether this row, of a p-value of nearness to the boundary, may vote; if so it is remembered. `salt` must be the deployment's: who could compute which rows pass for
     /// seen would send no others.
     #[inline]
-    pub(in crate::judge) fn may_vote(&mut self, codes: &Codes, salt: u64) -> bool {
+    pub(in crate::judge) fn may_vote(&mut self, codes: &Codes, near: f64, salt: u64) -> bool {
         let width = codes.fine.len();
         let (left, right) = codes.fine.split_at(width / 2);
         let (left, right) = (hash::codes(salt, left), hash::codes(salt, right));
@@ -66,8 +72,8 @@ impl ClientDistribution {
         let differ = |row: &[u16]| row.iter().zip(&codes.fine).fold(0_u16, |n, (a, b)| n.wrapping_add(u16::from(a != b)));
         // So all but a few are told by their halves, which lie together, and not by their codes, which do not.
         let half_equal = |other: &[u16; 2]| (other[0] == halves[0]) | (other[1] == halves[1]);
-        let near = self.halves.iter().zip(self.recent.chunks_exact(width.max(1))).any(|(h, row)| half_equal(h) && differ(row) <= 1);
-        if near {
+        let mut rows = self.halves.iter().zip(self.recent.chunks_exact(width.max(1)));
+        if rows.any(|(h, row)| half_equal(h) && differ(row) <= 1) {
             return false;
         }
         // A set that is half full says "seen" to a quarter of new rows: start it afresh, the recent rows remain.
@@ -75,21 +81,46 @@ impl ClientDistribution {
             self.seen = [0; 8];
         }
         bits.iter().for_each(|b| self.seen[b / 64] |= 1 << (b % 64));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a p-value is at most 1")]
+        let p = (near * f64::from(u16::MAX)).ceil() as u16;
         if self.recent.len() < RECENT_VOTES * width {
+            self.newest = self.halves.len();
             self.recent.extend_from_slice(&codes.fine);
             self.halves.push(halves);
+            self.near.push(p);
         } else {
+            self.newest = self.recent_next;
             let at = self.recent_next * width;
             self.recent[at..at + width].copy_from_slice(&codes.fine);
             self.halves[self.recent_next] = halves;
+            self.near[self.recent_next] = p;
             self.recent_next = (self.recent_next + 1) % RECENT_VOTES;
         }
         true
     }
 
-    /// Codes of the recent votes, in no particular order.
-    pub fn recent(&self, width: usize) -> impl Iterator<Item = &[u16]> {
-        self.recent.chunks_exact(width.max(1))
+    /// Keeps the normal scores of the row that was just let vote.
+    pub(in crate::judge) fn keep_scores(&mut self, normal: &[f32]) {
+        let at = self.newest * normal.len();
+        if self.scores.len() < at + normal.len() {
+            self.scores.resize(at + normal.len(), 0);
+        }
+        self.scores[at..at + normal.len()].iter_mut().zip(normal).for_each(|(byte, &score)| *byte = copula::to_byte(score));
+    }
+
+    /// Calls `each` with the codes of every recent vote, in no particular order, and the p-value of its nearness to the boundary.
+    pub fn recent(&self, coder: &Coder, mut each: impl FnMut(&Codes, f64)) {
+        let mut codes = Codes::default();
+        let width = coder.features().len().max(1);
+        let scores = self.scores.len() / self.halves.len().max(1);
+        for (nth, (row, &near)) in self.recent.chunks_exact(width).zip(&self.near).enumerate() {
+            codes.fine.clear();
+            codes.fine.extend_from_slice(row);
+            coder.coarsen(&mut codes);
+            codes.normal.clear();
+            codes.normal.extend(self.scores.iter().skip(nth * scores).take(scores).map(|&byte| copula::from_byte(byte)));
+            each(&codes, f64::from(near.max(1)) / f64::from(u16::MAX));
+        }
     }
 
     /// Whether one or two features were found to explain the evidence.
@@ -104,7 +135,10 @@ impl ClientDistribution {
 
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
-        self.recent.capacity() * size_of::<u16>() + self.halves.capacity() * size_of::<[u16; 2]>()
+        self.recent.capacity() * size_of::<u16>()
+            + self.halves.capacity() * size_of::<[u16; 2]>()
+            + self.near.capacity() * size_of::<u16>()
+            + self.scores.capacity()
     }
 }
 
@@ -113,20 +147,20 @@ mod tests {
     use super::*;
 
     fn row(i: u64) -> Codes {
-        Codes { fine: (0..8).map(|j| (hash::mix2(i, j) % 20) as u16).collect(), coarse: Vec::new() }
+        Codes { fine: (0..8).map(|j| (hash::mix2(i, j) % 20) as u16).collect(), ..Codes::default() }
     }
 
     #[test]
     fn a_repeat_and_an_edit_of_one_feature_do_not_vote() {
         let mut client = ClientDistribution::default();
-        assert!(client.may_vote(&row(1), 7));
-        assert!(!client.may_vote(&row(1), 7));
+        assert!(client.may_vote(&row(1), 1.0, 7));
+        assert!(!client.may_vote(&row(1), 1.0, 7));
         for feature in 0..8 {
             let mut edited = row(1);
             edited.fine[feature] += 1;
-            assert!(!client.may_vote(&edited, 7), "feature {feature}");
+            assert!(!client.may_vote(&edited, 1.0, 7), "feature {feature}");
             edited.fine[(feature + 3) % 8] += 1;
-            assert!(client.clone().may_vote(&edited, 7), "two features");
+            assert!(client.clone().may_vote(&edited, 1.0, 7), "two features");
         }
     }
 
@@ -135,13 +169,13 @@ mod tests {
         let voted = |salt| {
             let mut client = ClientDistribution::default();
             (0..60).for_each(|i| {
-                client.may_vote(&row(i), salt);
+                client.may_vote(&row(i), 1.0, salt);
             });
             client
         };
         let (here, there) = (voted(1), voted(2));
-        let refused: Vec<Codes> = (1_000..9_000).map(row).filter(|codes| !here.clone().may_vote(codes, 1)).collect();
-        let vote = refused.iter().filter(|codes| there.clone().may_vote(codes, 2)).count();
+        let refused: Vec<Codes> = (1_000..9_000).map(row).filter(|codes| !here.clone().may_vote(codes, 1.0, 1)).collect();
+        let vote = refused.iter().filter(|codes| there.clone().may_vote(codes, 1.0, 2)).count();
         assert!(refused.len() > 50 && vote * 10 > refused.len() * 8, "{vote} of {}", refused.len());
     }
 }

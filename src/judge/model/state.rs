@@ -61,7 +61,7 @@ impl ModelJudge {
         (self.watermark, self.quarters, self.clients, self.companies) = windows;
         let (masked, population, structure, drift) = evidence;
         if masked != self.masked {
-            self.density = Density::new(&self.reference, &self.coder, &masked);
+            self.density = Density::new(&self.reference, &self.coder, &self.boundary, &masked);
         }
         (self.masked, self.population) = (masked, population);
         self.structure.restore(structure);

@@ -213,7 +213,7 @@ impl ModelJudge {
     /// Signals of a client, heaviest first.
     pub(super) fn reasons(&self, at: SlotRef, now: EventTime) -> Vec<SignalValue> {
         let Some(client) = self.clients.get(at) else { return Vec::new() };
-        let mut signals = Vec::with_capacity(14);
+        let mut signals = Vec::with_capacity(24);
         let mut add = |name, value: f64, reference: f64, evidence: f64| {
             if value.is_finite() && reference.is_finite() && evidence.is_finite() {
                 signals.push(SignalValue { name, value, reference, evidence });
@@ -228,6 +228,8 @@ impl ModelJudge {
         if client.structure.peak > 0.0 {
             add("closeness_to_earlier_rows", client.structure.closeness(), 0.0, client.structure.closeness());
             add("machine_like_edits", client.structure.habits(), 0.0, client.structure.habits());
+            // What they are made of; their weight is in the sum.
+            client.structure.tallies().for_each(|(name, steps)| add(name, f64::from(steps), 0.0, 0.0));
         }
         let hourly = f64::from(client.rate.queries(now, 1));
         let past = client.rate.own_past(now).unwrap_or(self.rate_p95).max(self.rate_p95);

@@ -5,7 +5,7 @@
 //! break them (one vote a peer) is what a break is compared with, and an accusation waits until enough of what peers sent
 //! *afterwards* has been seen.
 
-use super::terms::{Accusation, CLOSENESS, Grounds, STEP_CAP};
+use super::terms::{Accusation, Grounds, STEP_CAP};
 use crate::event::Cell;
 use crate::judge::Family;
 use crate::judge::client::rows::{ClientStructure, Waiting};
@@ -66,8 +66,8 @@ impl Breaks {
         self.dependencies.is_empty()
     }
 
-    /// Broken by this client, kept by its peers?
-    pub(super) fn check(&mut self, row: &[Cell], at: SlotRef, state: &mut ClientStructure) -> Option<Accusation> {
+    /// Broken by this client, kept by its peers? `bar` is the evidence, in nats, at which it is accused.
+    pub(super) fn check(&mut self, row: &[Cell], at: SlotRef, state: &mut ClientStructure, bar: f64) -> Option<Accusation> {
         let broken = match self.dependencies.check(row) {
             Check::Silent => return None,
             Check::Kept => false,
@@ -86,7 +86,7 @@ impl Breaks {
         let mut accusation = None;
         if state.broken <= 0.0 {
             state.waiting = None;
-        } else if state.broken > CLOSENESS && state.waiting.is_some_and(|since| self.kept_since(since)) {
+        } else if state.broken > bar && state.waiting.is_some_and(|since| self.kept_since(since)) {
             accusation = Some(Accusation {
                 client: at,
                 grounds: Grounds::BrokenDependency,

@@ -2,7 +2,7 @@
 
 use super::Structure;
 use super::terms::{
-    Accusation, CLOSENESS, CLOSENESS_MOST, Candidate, Grounds, LINK_RATE, LINKED, Link, MEMBER, MEMBER_ROWS, MULTIPLICITY, STEP_CAP,
+    Accusation, Bars, CLOSENESS_MOST, Candidate, Grounds, LINK_RATE, LINKED, Link, MEMBER_ROWS, MULTIPLICITY, STEP_CAP,
 };
 use crate::event::Query;
 use crate::judge::Family;
@@ -12,12 +12,11 @@ use crate::judge::client::{Client, Key};
 use crate::reference::Feature;
 use crate::signal::edits::Step;
 use crate::signal::neighbours::RowHashes;
+use crate::signal::perturbation::Scales;
 use crate::signal::quantise::Quantiser;
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::{History, RowId};
 
-/// Habits that count beside closeness: e⁸ ≈ 3000 to one against the most machine-like person.
-const HABITS: f64 = 8.0;
 /// Steps of a usual person's day with a what-if page. Beyond them the bar for habits rises with the logarithm of the steps, so that
 /// the chance of an alarm does not grow with how long one watches. Where steps are fewer than a searcher makes under cover
 /// ([`MEMBER_ROWS`] of the rows), as in a batch job, whose rows are near each other by chance, that many are assumed.
@@ -29,16 +28,9 @@ const SEARCH_ROWS: u32 = 4;
 const SEARCH_SHARE: f64 = 0.6;
 /// Link rate within components that honest traffic may have.
 const COMPONENT_RATE: f64 = 0.002;
-/// Evidence at which a component is a campaign.
-const CAMPAIGN: f64 = 18.0;
-/// −ln of the expected number of coincidental components per filling of the history, each row being a possible start: one
-/// in a hundred. What drift has added to the likeness of live rows is added to it: by so much the links are in doubt.
-const COINCIDENCE: f64 = 4.605_170_185_988_091;
 /// Rate at most at which an honest caller's rows fall into campaigns: fifteen times what callers of simulated days with distributed
 /// searches showed (at most 0.03%).
 const TOUCHES: f64 = 0.005;
-/// −ln of the probability at which that rate is given up: one caller in ten thousand.
-const TOO_MANY_TOUCHES: f64 = 9.210_340_371_976_182;
 /// What one row may add to, and take from, its sender's share of a component, in nats.
 const CREDIT: (f64, f64) = (-1.0, 10.0);
 /// Distinct addresses of a campaign.
@@ -87,6 +79,7 @@ impl Structure {
         let Some(state) = self.components.get_mut(component) else { return };
         let was_flagged = state.flagged.is_some();
         state.rows += 1;
+        state.account_step(link.sender.1, habits_all);
         let moved = if own_here { 0.0 } else { address_evidence(state, link.sender.0, link.sender.1) };
         state.last_sender = link.sender;
         state.sent_from(link.sender.0);
@@ -105,7 +98,7 @@ impl Structure {
         }
         let family = state.family();
         if link.own_link {
-            accuse_sender(link, (closeness, habits_own), component, state, &member, query, clients, out);
+            accuse_sender(link, (closeness, habits_own), &self.bars, component, state, &member, query, clients, out);
         }
         self.accuse_members(link, component, was_flagged, family, query, clients, out);
     }
@@ -132,17 +125,19 @@ impl Structure {
         query: &Query,
         clients: &mut Table<Key, Client>,
     ) -> (f64, f64) {
-        let last = self.components.get(component).and_then(|c| c.process.last_feature());
+        let last = self.components.get(component).and_then(Component::last_feature);
         let parent = self.most_human(component, last, linked_at, false).unwrap_or(link.target);
-        let step = step_from(&self.features, &self.quantiser, &self.hashes, &self.history, parent, query);
-        let all = self.components.get_mut(component).map_or(0.0, |c| c.process.step(step));
+        let crossed = self.crossed(parent, component, linked_at, false);
+        let step = step_from((&self.features, &self.scales, &self.quantiser), &self.hashes, &self.history, parent, crossed, query);
+        let all = self.components.get_mut(component).map_or(0.0, |c| c.step(step));
         if !link.own_link {
             return (all, 0.0);
         }
         let last = clients.get_mut(link.at).and_then(|c| c.structure.trail(component).last_feature());
         let parent = self.most_human(component, last, linked_at, true).unwrap_or(link.target);
-        let step = step_from(&self.features, &self.quantiser, &self.hashes, &self.history, parent, query);
-        (all, clients.get_mut(link.at).map_or(0.0, |c| c.structure.trail(component).step(step)))
+        let crossed = self.crossed(parent, component, linked_at, true);
+        let step = step_from((&self.features, &self.scales, &self.quantiser), &self.hashes, &self.history, parent, crossed, query);
+        (all, clients.get_mut(link.at).map_or(0.0, |c| c.structure.step(component, step)))
     }
 
     /// Whether the row goes on from a row of the component that its sender sent or repeated, from the same address.
@@ -167,25 +162,37 @@ impl Structure {
         clients: &mut Table<Key, Client>,
         out: &mut Vec<Accusation>,
     ) {
-        let shift = self.likenesses.shift;
+        let (shift, bars) = (self.likenesses.shift, self.bars);
         let Some(state) = self.components.get_mut(component) else { return };
         let accuse =
             |client, share| Accusation { client, grounds: Grounds::Campaign, family, evidence: share, component: Some(component) };
         let together = self.races.together(state.surprising, link.row - state.anchor);
         if state.flagged.is_none()
-            && state.evidence > CAMPAIGN
+            && state.evidence > bars.campaign
             && state.addresses.len() >= CAMPAIGN_ADDRESSES
-            && together > (self.history.len() as f64 + 1.0).ln() + COINCIDENCE + shift
+            && together > (self.history.len() as f64 + 1.0).ln() + bars.coincidence + shift
         {
             state.flagged = Some(query.time);
         }
         if was_flagged {
-            out.extend(belongs(clients, link.at, shift).map(|share| accuse(link.at, share)));
+            out.extend(belongs(clients, link.at, shift, &bars).map(|share| accuse(link.at, share)));
         } else if state.flagged.is_some() {
             state.enlist(clients);
             let members = state.members.keys();
-            out.extend(members.filter_map(|at| belongs(clients, *at, shift).map(|share| accuse(*at, share))));
+            out.extend(members.filter_map(|at| belongs(clients, *at, shift, &bars).map(|share| accuse(*at, share))));
         }
+    }
+
+    /// Whether the row is a one-feature edit along two features, of the parent and of another linked row: then it completes a rectangle.
+    fn crossed(&self, parent: Candidate, component: SlotRef, linked_at: f64, own_only: bool) -> bool {
+        let single = |c: &Candidate| c.comparison.changed == 1 && (c.own || !own_only);
+        single(&parent)
+            && self.near.iter().any(|c| {
+                single(c)
+                    && c.comparison.feature != parent.comparison.feature
+                    && c.log_p <= linked_at
+                    && self.component_of(c.row) == Some(component)
+            })
     }
 
     /// Among linked rows of a component, the parent that makes the step look most like a person's: the fewest changed features,
@@ -221,6 +228,7 @@ fn repeats(clients: &Table<Key, Client>, at: SlotRef, row: RowId) -> bool {
 fn accuse_sender(
     link: &Link,
     (closeness, habits): (f64, f64),
+    bars: &Bars,
     component: SlotRef,
     state: &mut Component,
     member: &Member,
@@ -236,9 +244,12 @@ fn accuse_sender(
     own.peak = own.peak.max(own.closeness());
     let family = own.trail(component).family();
     let accuse = |grounds, evidence| Accusation { client: link.at, grounds, family, evidence, component: Some(component) };
+    // A search that one account alone makes is as machine-like as it is along all its rows, wherever they were sent from.
+    let own_habits = own.habits.max(state.habits_of(link.sender.1));
     let chances = f64::from(own.steps).max(MEMBER_ROWS * f64::from(own.rows));
-    if own.closeness() > CLOSENESS && own.habits > HABITS + (chances / USUAL_STEPS).max(1.0).ln() {
-        out.push(accuse(Grounds::Search, own.closeness().max(own.habits)));
+    if own.closeness() > bars.closeness && own_habits > bars.habits + (chances / USUAL_STEPS).max(1.0).ln() {
+        own.habits = own_habits;
+        out.push(accuse(Grounds::Search, own.closeness().max(own_habits)));
         if state.rows >= SEARCH_ROWS && f64::from(member.rows) + 1.0 >= SEARCH_SHARE * f64::from(state.rows) {
             state.flagged.get_or_insert(query.time);
         }
@@ -248,12 +259,12 @@ fn accuse_sender(
 }
 
 /// A client's share of campaigns, if it and the part of its rows in them name it: much of what it sends, or more than chance.
-fn belongs(clients: &Table<Key, Client>, at: SlotRef, shift: f64) -> Option<f64> {
+fn belongs(clients: &Table<Key, Client>, at: SlotRef, shift: f64, bars: &Bars) -> Option<f64> {
     let state = &clients.get(at)?.structure;
     let Member { share, rows } = state.enlisted;
     let (inside, all) = (f64::from(rows), f64::from(state.rows));
-    let much = inside >= MEMBER_ROWS * all || against_touches(inside, all) > TOO_MANY_TOUCHES;
-    (!state.looks_like_a_person() && share > MEMBER + shift && much).then_some(share)
+    let much = inside >= MEMBER_ROWS * all || against_touches(inside, all) > bars.touches;
+    (!state.looks_like_a_person() && share > bars.member + shift && much).then_some(share)
 }
 
 /// −ln of Chernoff's bound on the probability of so many rows inside campaigns, were each there with probability [`TOUCHES`].
@@ -266,22 +277,30 @@ fn against_touches(inside: f64, all: f64) -> f64 {
     all.max(inside) * (part * (part / TOUCHES).ln() + outside)
 }
 
+/// The step from a parent to the new row.
 fn step_from<'a>(
-    features: &'a [Feature],
-    quantiser: &Quantiser,
+    (features, scales, quantiser): (&'a [Feature], &'a Scales, &Quantiser),
     hashes: &RowHashes,
     history: &History,
     parent: Candidate,
+    crossed: bool,
     query: &Query,
 ) -> Step<'a> {
     let j = usize::from(parent.comparison.feature);
+    let (codes, remainders) = (history.row(parent.row), history.remainders(parent.row));
+    let before = |j| quantiser.decode(j, codes, remainders);
+    let several = parent.comparison.changed > 1;
     Step {
         changed: parent.comparison.changed,
         feature: parent.comparison.feature,
-        from: quantiser.decode(j, history.row(parent.row), history.remainders(parent.row)),
+        from: before(j),
         to: query.row[j],
         line: hashes.whole ^ hashes.tokens[j],
+        crossed,
+        missing: query.row.iter().filter(|cell| cell.is_missing()).count() as u16,
+        level: if several { scales.even((0..features.len()).map(before), &query.row) } else { None },
         profile: &features[j],
+        scales,
         width: features.len(),
     }
 }
@@ -308,9 +327,10 @@ mod tests {
 
     #[test]
     fn a_few_rows_of_many_in_campaigns_are_company_and_a_tenth_is_none() {
+        let touches = Bars::new(1e-4).touches;
         assert!(against_touches(6.0, 7174.0) < 1e-9, "fewer than honest callers may touch");
-        assert!(against_touches(2.0, 5.0) < TOO_MANY_TOUCHES);
-        assert!(against_touches(4.0, 20.0) > TOO_MANY_TOUCHES && against_touches(10.0, 100.0) > TOO_MANY_TOUCHES);
+        assert!(against_touches(2.0, 5.0) < touches);
+        assert!(against_touches(4.0, 20.0) > touches && against_touches(10.0, 100.0) > touches);
         // Exactly: 200 to one, row by row, when all of them are inside.
         assert!((against_touches(3.0, 3.0) - 3.0 * 200_f64.ln()).abs() < 1e-9);
     }

@@ -7,8 +7,6 @@ use crate::signal::similarity::Comparison;
 use crate::window::clients::SlotRef;
 use crate::window::history::RowId;
 
-/// Closeness that counts, per query: ln 10⁶. A CUSUM of per-row p-values against a nominal link rate of a tenth (Page 1954).
-pub(super) const CLOSENESS: f64 = 13.8;
 /// Where closeness saturates, so that it can fall again.
 pub(super) const CLOSENESS_MOST: f64 = 30.0;
 /// Link rate that honest clients may have without closeness adding up.
@@ -19,11 +17,55 @@ pub(super) const STEP_CAP: f64 = 3.912_023_005_428_146;
 pub(super) const MULTIPLICITY: f64 = 2.0;
 /// ln of the p-value at which a row counts as linked.
 pub(super) const LINKED: f64 = -4.605_170_185_988_091;
-/// A member's own share at which he is named.
-pub(super) const MEMBER: f64 = 7.0;
 /// Share of a member's own rows that lie in the component: an honest caller touches a search now and then, a searcher spends
 /// most of his queries on it, or half under cover traffic.
 pub(super) const MEMBER_ROWS: f64 = 0.25;
+
+/// Queries of a usual client in a day: so many looks closeness has.
+const QUERIES: f64 = 100.0;
+/// Steps of a usual client's day that edit an earlier row: of a hundred clients three edit by hand, ten steps a day.
+const EDITS: f64 = 0.3;
+/// Rows that a new one is compared with at most: one a hash, its sender's last ones, those that he repeated, his account's.
+const COMPARED: f64 = 65.0;
+/// Honest clients that send a row near somebody's campaign in a day, of all.
+const NEIGHBOURS: f64 = 0.1;
+/// Coincidental components a filling of the memory is allowed to make, for each false alarm a client-day that is.
+const COINCIDENCES: f64 = 100.0;
+
+/// Evidence, in nats, at which structure speaks. Each is the logarithm of looks that a client's day has over the stated rate of false
+/// alarms: evidence that is e^b or more at one of n looks is so by chance with probability n·e^(−b) at most (ADR 0007, ADR 0015).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Bars {
+    /// Of closeness, and of broken dependencies.
+    pub(super) closeness: f64,
+    /// Of habits, beside closeness.
+    pub(super) habits: f64,
+    /// Of a component: every row may start one with any that it is compared with.
+    pub(super) campaign: f64,
+    /// Of its links against coincidence, beyond the rows that could have started it.
+    pub(super) coincidence: f64,
+    /// Of a member's own share.
+    pub(super) member: f64,
+    /// Of a caller's rows inside campaigns being there by chance.
+    pub(super) touches: f64,
+}
+
+// === impl Bars ===
+
+impl Bars {
+    /// For a stated rate of false alarms per client and day.
+    pub(super) fn new(alarms_per_client_day: f64) -> Self {
+        let looks = |n: f64| (n / alarms_per_client_day).ln();
+        Self {
+            closeness: looks(QUERIES),
+            habits: looks(EDITS),
+            campaign: looks(QUERIES * COMPARED),
+            coincidence: looks(1.0 / COINCIDENCES).max(0.0),
+            member: looks(NEIGHBOURS),
+            touches: looks(1.0),
+        }
+    }
+}
 
 /// A statement by structure evidence.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,4 +122,19 @@ pub(super) struct Link {
     pub(super) own_rows: f64,
     /// The nearest row, if it is somebody else's and nearer than any reference row.
     pub(super) crossed: Option<RowId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_of_the_stated_rate_is_2_3_nats_more_of_all_evidence() {
+        let (usual, calmer) = (Bars::new(1e-4), Bars::new(1e-5));
+        let all = |bars: &Bars| [bars.closeness, bars.habits, bars.campaign, bars.coincidence, bars.member, bars.touches];
+        for (usual, calmer) in all(&usual).into_iter().zip(all(&calmer)) {
+            assert!((calmer - usual - 10_f64.ln()).abs() < 1e-9);
+        }
+        assert!((usual.closeness - 1e6_f64.ln()).abs() < 1e-9 && (usual.habits - 3e3_f64.ln()).abs() < 1e-9);
+    }
 }

@@ -12,7 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use tripline::event::{Cell, EventTime};
 use tripline::hash::{mix, mix2};
 use tripline::reference::Kind;
-use tripline::signal::density::{Coder, Codes, Density};
+use tripline::signal::boundary::Boundary;
+use tripline::signal::density::{Cells, Coder, Codes, Density};
 use tripline::simulate::attack::{AttackSpec, Family, Oracle};
 use tripline::simulate::callers::after;
 use tripline::simulate::chance::{exponential, normal};
@@ -205,15 +206,17 @@ impl Watch {
     /// From the profile.
     pub fn new(stage: &Stage) -> Self {
         let coder = Coder::new(&stage.reference);
-        let density = Density::new(&stage.reference, &coder, &[]);
+        let boundary = Boundary::new(&stage.reference, &coder);
+        let density = Density::new(&stage.reference, &coder, &boundary, &[]);
         Self { coder, density }
     }
 
     /// How odd a row is by each statistic: 0 (most) to 4.
-    pub fn cells(&self, row: &[Cell]) -> [u8; 4] {
+    pub fn cells(&self, row: &[Cell]) -> Cells {
         let mut codes = Codes::default();
         self.coder.encode(row, &mut codes);
-        self.density.cells(&codes)
+        self.coder.score(row, &mut codes);
+        self.density.cells(&codes, 1.0)
     }
 }
 

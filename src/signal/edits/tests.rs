@@ -1,0 +1,225 @@
+//! Persons and machines at one form, and what the judge would think of them.
+
+use super::*;
+use crate::hash::mix2;
+use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+
+/// What the judge asks of habits, about.
+const BAR: f64 = 8.0;
+
+/// Two fine numbers of different scale, a coarse one with round notches, a list of values and a category.
+struct World {
+    reference: Reference,
+    scales: Scales,
+}
+
+/// Somebody who edits one row: the judge's sum, and the highest that it came to.
+struct Editor<'a> {
+    world: &'a World,
+    process: EditProcess,
+    manner: Manner,
+    row: Vec<Cell>,
+    sum: f64,
+    most: f64,
+}
+
+impl World {
+    fn new() -> Self {
+        let n = 2_000_u64;
+        let uniform = |i: u64, j: u64| (mix2(i, j) >> 11) as f64 / (1_u64 << 53) as f64;
+        let number = |j: u64, to: &dyn Fn(f64) -> f64| Column {
+            name: format!("x{j}"),
+            cells: (0..n).map(|i| Raw::Number(to(uniform(i, j)))).collect(),
+        };
+        let features = vec![
+            number(0, &|u| (u * 1.37 * 1e4).round() / 1e4),
+            number(1, &|u| (u * 7_311.0 * 1e2).round() / 1e2),
+            number(2, &|u| (u * 100.0).round()),
+            number(3, &|u| [0.0, 0.06, 0.12, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0][(u * 13.0) as usize]),
+            Column {
+                name: "c".into(),
+                cells: (0..n).map(|i| Raw::Text(format!("c{}", mix2(i, 4) % 12).as_str().into())).collect(),
+            },
+        ];
+        let predictions = (0..n).map(|i| Raw::Number(uniform(i, 9))).collect();
+        let table = Table { features, predictions, probabilities: Vec::new() };
+        let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
+        Self { scales: Scales::new(&reference), reference }
+    }
+
+    fn editor(&self) -> Editor<'_> {
+        let row = self.reference.sample[17].clone();
+        Editor { world: self, process: EditProcess::default(), manner: Manner::default(), row, sum: 0.0, most: 0.0 }
+    }
+}
+
+impl Editor<'_> {
+    fn step(&mut self, feature: usize, to: Cell, crossed: bool) {
+        let from = std::mem::replace(&mut self.row[feature], to);
+        let line = self.row.iter().enumerate().filter(|(j, _)| *j != feature).fold(7, |h, (_, cell)| mix2(h, cell.bits()));
+        let step = Step {
+            changed: 1,
+            feature: feature as u16,
+            from,
+            to,
+            line,
+            crossed,
+            missing: self.row.iter().filter(|cell| cell.is_missing()).count() as u16,
+            level: None,
+            profile: &self.world.reference.features[feature],
+            scales: &self.world.scales,
+            width: self.row.len(),
+        };
+        self.add(step);
+    }
+
+    fn add(&mut self, step: Step<'_>) {
+        self.sum = self.sum.max(0.0) + self.process.step(step, &mut self.manner);
+        self.most = self.most.max(self.sum);
+    }
+
+    fn set(&mut self, feature: usize, to: f64) {
+        self.step(feature, Cell::number(to), false);
+    }
+}
+
+#[test]
+fn both_ends_and_exact_midpoints_are_a_machine_within_ten_steps() {
+    let world = World::new();
+    let mut editor = world.editor();
+    let feature = &world.reference.features[0];
+    let (mut low, mut high) = (feature.min, feature.max);
+    editor.set(0, low);
+    editor.set(0, high);
+    for step in 0..8 {
+        let middle = (f64::midpoint(low, high) * 1e4).round() / 1e4;
+        editor.set(0, middle);
+        *if step % 2 == 0 { &mut low } else { &mut high } = middle;
+    }
+    assert!(editor.most > BAR, "{}", editor.most);
+    let Tally { midpoints, lattice, broad, .. } = editor.process.tally;
+    assert!(midpoints >= 6 && midpoints > lattice && broad == 0, "{:?}", editor.process.tally);
+}
+
+#[test]
+fn a_lattice_that_no_hand_makes_is_a_machine_within_six_steps() {
+    let world = World::new();
+    let mut editor = world.editor();
+    // Rounded like the data, in strides that are not round.
+    (0..6).for_each(|i| editor.set(1, ((3.17 + 664.37 * f64::from(i)) * 1e2).round() / 1e2));
+    assert!(editor.most > BAR, "{}", editor.most);
+}
+
+#[test]
+fn two_sliders_dragged_end_to_end_in_round_notches_are_a_person() {
+    let world = World::new();
+    let mut editor = world.editor();
+    (0..=20).for_each(|notch| editor.set(2, 5.0 * f64::from(notch)));
+    (0..=13).for_each(|notch| editor.set(1, 500.0 * f64::from(notch)));
+    assert!(editor.most < BAR, "{}", editor.most);
+}
+
+#[test]
+fn a_person_who_plays_with_two_fields_is_none_whatever_the_fields_are() {
+    let world = World::new();
+    let mut accused = 0;
+    for person in 0..300_u64 {
+        let mut editor = world.editor();
+        let fields = [(person % 5) as usize, (person / 5 % 5) as usize];
+        for step in 0..40_u64 {
+            let random = mix2(person, step);
+            let field = fields[(random & 1) as usize];
+            let sample = world.reference.sample[(random >> 20) as usize % 2_000][field];
+            let near = editor.row[field].value() + ((random >> 40) % 41) as f64 - 20.0;
+            let to = if field == 2 { Cell::number(near.clamp(0.0, 100.0)) } else { sample };
+            editor.step(field, to, (random >> 8) & 7 == 0);
+        }
+        accused += u32::from(editor.most > BAR);
+    }
+    assert_eq!(accused, 0);
+}
+
+#[test]
+fn fields_emptied_one_after_the_other_are_a_machine_and_one_that_fails_now_and_then_is_none() {
+    let world = World::new();
+    let mut walker = world.editor();
+    (0..5).for_each(|j| walker.step(j, Cell::MISSING, false));
+    assert!(walker.most > BAR && walker.process.tally.blanks == 4, "{} {:?}", walker.most, walker.process.tally);
+    let mut failing = world.editor();
+    for i in 0..20_u64 {
+        failing.step(1, if i % 2 == 0 { Cell::MISSING } else { Cell::number(17.5) }, false);
+    }
+    assert!(failing.most < BAR && failing.process.tally.blanks == 0, "{}", failing.most);
+}
+
+#[test]
+fn one_size_of_step_in_all_columns_is_a_machine() {
+    let world = World::new();
+    let mut editor = world.editor();
+    let deviation = |j: usize| {
+        let column: Vec<f64> = world.reference.sample.iter().map(|row| row[j].value()).collect();
+        let mean = column.iter().sum::<f64>() / column.len() as f64;
+        (column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / column.len() as f64).sqrt()
+    };
+    let decimals = [1e4, 1e2];
+    for i in 0..12_usize {
+        let j = i % 2;
+        let side = if i % 4 < 2 { 1.0 } else { -1.0 };
+        let to = editor.row[j].value() + side * 0.153 * deviation(j);
+        editor.set(j, (to * decimals[j]).round() / decimals[j]);
+    }
+    assert!(editor.most > BAR, "{}", editor.most);
+}
+
+#[test]
+fn a_table_of_all_combinations_says_more_the_larger_it_is() {
+    let world = World::new();
+    let shown = |cells: u32, crossed: bool| {
+        let mut editor = world.editor();
+        (0..cells).for_each(|i| editor.step(4, Cell::category((i % 12) as usize), crossed));
+        editor.most
+    };
+    let more = |cells: u32| shown(cells, true) - shown(cells, false);
+    assert!(more(4) < 0.5 && more(10) < 2.0 && more(40) > 2.5, "{} {} {}", more(4), more(10), more(40));
+}
+
+#[test]
+fn several_features_moved_by_equal_shares_are_a_machine() {
+    let world = World::new();
+    let several = |level: bool| {
+        let mut editor = world.editor();
+        for _ in 0..10 {
+            let profile = &world.reference.features[0];
+            let (from, to) = (Cell::number(0.1), Cell::number(0.2));
+            let level = Some((level, 3));
+            let scales = &world.scales;
+            editor.add(Step {
+                changed: 3,
+                feature: 0,
+                from,
+                to,
+                line: 1,
+                crossed: false,
+                missing: 0,
+                level,
+                profile,
+                scales,
+                width: 14,
+            });
+        }
+        (editor.process.tally.level, editor.most)
+    };
+    let ((even, machine), (uneven, person)) = (several(true), several(false));
+    assert_eq!((even, uneven), (10, 0));
+    assert!(machine > person + BAR, "{machine} {person}");
+}
+
+#[test]
+fn what_hands_make_is_round() {
+    for (size, resolution) in [(5.0, 1.0), (0.25, 0.01), (500.0, 0.01), (-40.0, 1.0), (99.0, 1.0), (1200.0, 1.0)] {
+        assert!(round(size, resolution), "{size} in {resolution}");
+    }
+    for (size, resolution) in [(97_994.5, 0.5), (664.37, 0.01), (0.1247, 1e-4), (123.0, 1.0)] {
+        assert!(!round(size, resolution), "{size} in {resolution}");
+    }
+}
