@@ -17,4 +17,6 @@ if [ ! -x "$tools/bin/cargo-deny" ]; then
     CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_DEBUG=0 RUSTFLAGS='' \
         cargo install --quiet --locked --debug --version "$version" --root "$tools" cargo-deny
 fi
+# It looks at the dependencies of every platform; a build has fetched those of one.
+cargo fetch --quiet --locked
 "$tools/bin/cargo-deny" --offline --all-features check --hide-inclusion-graph bans licenses sources
