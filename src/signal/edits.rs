@@ -53,6 +53,8 @@ const RATIOS: [f64; 7] = [1.0, 2.0, 3.0, 0.5, 1.5, 1.0 / 3.0, 2.0 / 3.0];
 const COARSE_STEP: f64 = 0.04;
 /// Chance that a person tries the middle between two values, of the many in between.
 const MIDDLE: f64 = 0.05;
+/// Places of a slider: it is about as wide as a hand.
+const PIXELS: f64 = 300.0;
 /// Digits up to which a number is round, as its largest value with so many.
 const ROUND: f64 = 100.0;
 /// Most that even notches and ends of ranges may say, in nats: a slider dragged end to end is one act, not twenty. The same for lists
@@ -325,7 +327,9 @@ impl EditProcess {
             // Of the values in between one or two are in the middle, and a hand may like it half as much again.
             let (low, high) = (self.visited[above - 1], self.visited[above]);
             let listed = profile.support.iter().filter(|&&known| low < known && known < high).count() as f64;
-            let between = if profile.support.is_empty() { gap / resolution - 1.0 } else { listed.max(1.0) };
+            // Nor does a slider have more places than pixels, however many digits it sends.
+            let pixel = (profile.max - profile.min) / PIXELS;
+            let between = if profile.support.is_empty() { (gap / resolution.max(pixel) - 1.0).max(1.0) } else { listed.max(1.0) };
             let chance = (3.0 / between).clamp(MIDDLE, 0.9);
             let midpoint = manner.midpoint.weigh(hit, chance).max(-1.0);
             evidence += capped(&mut self.bisection_sum, midpoint, BISECTION_CAP);

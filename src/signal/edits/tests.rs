@@ -120,6 +120,25 @@ fn two_sliders_dragged_end_to_end_in_round_notches_are_a_person() {
 }
 
 #[test]
+fn a_slider_that_moves_by_pixels_is_a_person_however_many_digits_it_sends() {
+    let world = World::new();
+    let feature = &world.reference.features[1];
+    let pixel = (feature.max - feature.min) / 300.0;
+    let mut accused = 0;
+    for person in 0..300_u64 {
+        let (mut editor, mut at) = (world.editor(), (mix2(person, 99) % 300) as f64);
+        for step in 0..40_u64 {
+            let random = mix2(person, step);
+            let by = ((random % 7) + (random >> 20) % 7 + (random >> 40) % 7) as f64 - 9.0;
+            at = (at + by).clamp(0.0, 300.0);
+            editor.set(1, ((feature.min + at * pixel) * 1e2).round() / 1e2);
+        }
+        accused += u32::from(editor.most > BAR);
+    }
+    assert_eq!(accused, 0);
+}
+
+#[test]
 fn a_person_who_plays_with_two_fields_is_none_whatever_the_fields_are() {
     let world = World::new();
     let mut accused = 0;
