@@ -21,9 +21,6 @@ const MAX_COMPONENTS: usize = 16_384;
 /// Members remembered per component: DETECTION.md's largest campaign has a thousand addresses.
 const MAX_MEMBERS: usize = 4_096;
 
-/// What one step of an account may add to its habits, in nats: no single row convicts.
-const STEP_CAP: f64 = 3.912_023_005_428_146;
-
 /// A component.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Component {
@@ -126,8 +123,7 @@ impl Component {
 
     /// Adds a step's habits to those of the one account that sent all rows, if there is one.
     pub fn account_step(&mut self, account: u32, habits: f64) {
-        self.account =
-            self.account.filter(|(only, _)| *only == account).map(|(only, sum)| (only, sum.max(0.0) + habits.min(STEP_CAP)));
+        self.account = self.account.filter(|(only, _)| *only == account).map(|(only, sum)| (only, sum.max(0.0) + habits));
     }
 
     /// Habits along all rows, in nats, if one account alone sent them; 0 for everybody else.

@@ -8,7 +8,7 @@
 //! Undecided rows alone accuse nobody: a service that passes on what its own model is not sure of sends nothing else. What counts is
 //! to be undecided *and* odd, which [`super::density`] puts together.
 
-use crate::event::{Cell, Prediction};
+use crate::event::Prediction;
 use crate::reference::{PredictionKind, Reference};
 use crate::signal::additive::Additive;
 use crate::signal::density::{Coder, Codes};
@@ -58,7 +58,7 @@ impl Boundary {
             .zip(&reference.sample_predictions)
             .map(|(row, answer)| {
                 coder.encode(row, &mut codes);
-                boundary.of_sample(*answer, &codes)
+                boundary.score(answer.value(), &codes)
             })
             .collect();
         boundary.ranks = Ranks::new(scores.iter().copied().filter(|score| score.is_finite()).collect());
@@ -68,13 +68,12 @@ impl Boundary {
 
     /// p-value of a query, 0 to 1: the share of the reference that is as undecided; 1 where nothing tells.
     pub fn p(&self, answer: Prediction, codes: &Codes) -> f64 {
-        let score = match (&self.measure, answer) {
-            (Measure::Threshold(threshold), Prediction::Score(score)) => -(score - threshold).abs(),
-            (Measure::TopClass, Prediction::Probabilities { probability, .. }) => -probability,
-            (Measure::Surrogate(additive), _) => surrogate(additive, codes),
-            _ => f64::NEG_INFINITY,
+        let value = match (&self.measure, answer) {
+            (Measure::Threshold(_), Prediction::Score(score)) => score,
+            (Measure::TopClass, Prediction::Probabilities { probability, .. }) => probability,
+            _ => f64::NAN,
         };
-        self.p_of(score as f32)
+        self.p_of(self.score(value, codes))
     }
 
     /// p-values of the rows of the reference's sample, in order.
@@ -82,13 +81,13 @@ impl Boundary {
         &self.sample
     }
 
-    fn of_sample(&self, answer: Cell, codes: &Codes) -> f32 {
-        let value = answer.value();
+    /// Nearness by a score or the top probability, as the measure wants it; not finite where nothing tells.
+    fn score(&self, value: f64, codes: &Codes) -> f32 {
         let score = match &self.measure {
-            Measure::Threshold(threshold) if value.is_finite() => -(value - threshold).abs(),
-            Measure::TopClass if value.is_finite() => -value,
-            Measure::Surrogate(additive) => surrogate(additive, codes),
-            _ => f64::NEG_INFINITY,
+            Measure::Threshold(threshold) => -(value - threshold).abs(),
+            Measure::TopClass => -value,
+            Measure::Surrogate(additive) => -(additive.predict(&codes.coarse) - 0.5).abs(),
+            Measure::Unknown => f64::NAN,
         };
         score as f32
     }
@@ -98,14 +97,10 @@ impl Boundary {
     }
 }
 
-/// Distance of the additive model's answer from the middle of labels 0 and 1, negated.
-fn surrogate(additive: &Additive, codes: &Codes) -> f64 {
-    -(additive.predict(&codes.coarse) - 0.5).abs()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Cell;
     use crate::reference::{Column, FitOptions, Raw, Table, fit};
 
     /// One column that decides: an answer of `answer` to each value from 0 to 1.

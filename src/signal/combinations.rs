@@ -9,7 +9,7 @@
 use crate::reference::Reference;
 use crate::signal::density::{Coder, Codes, log_lift};
 
-/// Triples looked at: two kilobytes each in the cache, twenty nanoseconds each a row.
+/// Triples looked at: a look-up each a row, in tables that stay near the processor.
 const TRIPLES: usize = 16;
 /// Cells of a triple's table at most: with more, none of them is expected often enough to be missed.
 const MOST_CELLS: usize = 4096;

@@ -63,7 +63,7 @@ const MIDDLE: f32 = 128.0;
 /// The byte of no score.
 const NONE: u8 = 0;
 
-// === impl Copula ===
+// === impl Margins ===
 
 impl Margins {
     /// Learns the quantile functions of a reference's numbers.
@@ -96,6 +96,8 @@ pub fn to_byte(score: f32) -> u8 {
 pub fn from_byte(byte: u8) -> f32 {
     if byte == NONE { f32::NAN } else { (f32::from(byte) - MIDDLE) / PER_SCORE }
 }
+
+// === impl Copula ===
 
 impl Copula {
     /// Learns from a reference's sample; features that are `masked` are left out.
@@ -190,7 +192,7 @@ fn correlations(rows: &[f32], width: usize) -> Vec<f64> {
         sum / n.max(1.0)
     };
     let deviation: Vec<f64> = (0..width).map(|i| covariance(i, i).sqrt().max(1e-6)).collect();
-    // Covariances are what regressions of scores as they are need; the diagonal is raised a little so that every sweep is sound.
+    // Numbers that determine each other are kept from being one, so that every sweep is sound.
     (0..width * width)
         .map(|at| {
             let (i, j) = (at / width, at % width);

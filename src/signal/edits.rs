@@ -32,7 +32,7 @@ mod manner;
 
 use crate::event::Cell;
 use crate::hash::mix;
-use crate::reference::{Feature, code};
+use crate::reference::Feature;
 use crate::signal::perturbation::{Scales, Size};
 use manner::Bet;
 pub use manner::Manner;
@@ -150,7 +150,7 @@ pub struct Step<'a> {
     pub missing: u16,
     /// Of a step of several features: whether they move by equal shares of their scales, and how many of them tell.
     pub level: Option<(bool, usize)>,
-    /// The feature's reference, and the scales of all.
+    /// The feature's reference.
     pub profile: &'a Feature,
     /// Scales of all features.
     pub scales: &'a Scales,
@@ -239,11 +239,11 @@ impl EditProcess {
             self.decimals = 0;
         }
         evidence += self.blank(&step, manner);
-        let is_number = |cell: Cell| step.profile.is_numeric() && cell.value().is_finite();
         if step.from.is_missing() || step.to.is_missing() {
             return evidence;
         }
-        if is_number(step.to) { evidence + self.number(&step, line, manner) } else { evidence + self.category(&step, manner) }
+        let is_number = step.profile.is_numeric() && step.to.value().is_finite();
+        evidence + if is_number { self.number(&step, line, manner) } else { self.category(&step, manner) }
     }
 
     /// Evidence of how many features change at once.
@@ -431,7 +431,7 @@ fn mass(profile: &Feature, cell: Cell) -> f64 {
     let at = profile.code(cell);
     let own = profile.edges.is_empty() || (at == 0 && profile.edges.first().is_some_and(|edge| *edge <= profile.min));
     let total = profile.counts.iter().sum::<u64>().max(1) as f64;
-    if own && at < profile.bins() + code::EXTRA { profile.counts.get(at).map_or(0.0, |&c| c as f64 / total) } else { 0.0 }
+    profile.counts.get(at).filter(|_| own).map_or(0.0, |&count| count as f64 / total)
 }
 
 /// Whether a size has few digits, in units of the last one that is written.

@@ -108,7 +108,7 @@ impl ClientStructure {
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
         let trails = self.trails.capacity() * size_of::<(SlotRef, EditProcess)>();
-        let manner = self.manner.as_ref().map_or(0, |manner| size_of_val(&**manner));
+        let manner = self.manner.as_ref().map_or(0, |_| size_of::<Manner>());
         let processes = self.trails.iter().map(|(_, process)| process.bytes()).sum::<usize>();
         self.own.bytes() + self.repeated.bytes() + trails + processes + manner
     }

@@ -56,8 +56,8 @@ impl ClientDistribution {
         halves ^ self.seen[0] ^ u64::from(self.exceeded[0][0]) ^ u64::from(self.votes)
     }
 
-    /// Whether this row, of a p-value of nearness to the boundary, may vote; if so it is remembered. `salt` must be the deployment's: who could compute which rows pass for
-    /// seen would send no others.
+    /// Whether this row, of a p-value of nearness to the boundary, may vote; if so it is remembered. `salt` must be the deployment's: who
+    /// could compute which rows pass for seen would send no others.
     #[inline]
     pub(in crate::judge) fn may_vote(&mut self, codes: &Codes, near: f64, salt: u64) -> bool {
         let width = codes.fine.len();

@@ -79,7 +79,7 @@ impl Structure {
         let Some(state) = self.components.get_mut(component) else { return };
         let was_flagged = state.flagged.is_some();
         state.rows += 1;
-        state.account_step(link.sender.1, habits_all);
+        state.account_step(link.sender.1, habits_all.min(STEP_CAP));
         let moved = if own_here { 0.0 } else { address_evidence(state, link.sender.0, link.sender.1) };
         state.last_sender = link.sender;
         state.sent_from(link.sender.0);
