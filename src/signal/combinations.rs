@@ -32,8 +32,8 @@ pub struct Combinations(Vec<Triple>);
 // === impl Combinations ===
 
 impl Combinations {
-    /// Counts triples of features that are not `masked`: each strongest pair with the feature that depends most on both.
-    pub fn new(reference: &Reference, coder: &Coder, masked: &[bool]) -> Self {
+    /// Counts triples of features that are not `masked`, in the codes of the sample: each strongest pair with the feature that depends most on both.
+    pub fn new(reference: &Reference, coder: &Coder, sample: &[Codes], masked: &[bool]) -> Self {
         let width = reference.features.len();
         let mut strength = vec![0.0; width * width];
         for pair in &reference.pairs {
@@ -54,13 +54,7 @@ impl Combinations {
                 chosen.push(features);
             }
         }
-        let mut codes = Codes::default();
-        let mut rows: Vec<u8> = Vec::with_capacity(reference.sample.len() * width);
-        for row in &reference.sample {
-            coder.encode(row, &mut codes);
-            rows.extend_from_slice(&codes.coarse);
-        }
-        Self(chosen.into_iter().map(|features| Triple::new(features, coder.sizes(), &rows, width)).collect())
+        Self(chosen.into_iter().map(|features| Triple::new(features, coder.sizes(), sample)).collect())
     }
 
     /// How novel a row's combinations are, in nats; 0 for the most ordinary. `leave_one_out` judges a row of the sample without it.
@@ -82,12 +76,12 @@ impl Combinations {
 // === impl Triple ===
 
 impl Triple {
-    fn new(features: [usize; 3], all_sizes: &[usize], rows: &[u8], width: usize) -> Self {
+    fn new(features: [usize; 3], all_sizes: &[usize], sample: &[Codes]) -> Self {
         let sizes = features.map(|j| all_sizes[j]);
         let mut triple = Self { features, sizes, counts: Vec::new(), novelty: Vec::new() };
         let mut joint = vec![0.0_f64; sizes.iter().product()];
-        for row in rows.chunks_exact(width) {
-            joint[triple.cell(features.map(|j| usize::from(row[j])))] += 1.0;
+        for codes in sample {
+            joint[triple.cell(features.map(|j| usize::from(codes.coarse[j])))] += 1.0;
         }
         let [a, b, c] = sizes;
         let (mut ab, mut ac, mut bc) = (vec![0.0; a * b], vec![0.0; a * c], vec![0.0; b * c]);
@@ -141,7 +135,8 @@ mod tests {
         let table = Table { features: (0..3).map(column).collect(), predictions, probabilities: Vec::new() };
         let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
         let coder = Coder::new(&reference);
-        let combinations = Combinations::new(&reference, &coder, &[]);
+        let sample = coder.sample(&reference);
+        let combinations = Combinations::new(&reference, &coder, &sample, &[]);
         let novelty = |row: [f64; 3]| {
             let mut codes = Codes::default();
             coder.encode(&row.map(Cell::number), &mut codes);
@@ -151,6 +146,6 @@ mod tests {
         for usual in [[0.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]] {
             assert!(novelty(usual) < 0.1, "{usual:?}");
         }
-        assert!(Combinations::new(&reference, &coder, &[true, false, false]).0.is_empty(), "what drifts says nothing");
+        assert!(Combinations::new(&reference, &coder, &sample, &[true, false, false]).0.is_empty(), "what drifts says nothing");
     }
 }

@@ -10,6 +10,7 @@
 
 use crate::event::Cell;
 use crate::reference::Reference;
+use crate::signal::density::Codes;
 use crate::signal::guide::Guide;
 
 /// Other features that predict one, at most.
@@ -100,15 +101,10 @@ pub fn from_byte(byte: u8) -> f32 {
 // === impl Copula ===
 
 impl Copula {
-    /// Learns from a reference's sample; features that are `masked` are left out.
-    pub fn new(reference: &Reference, margins: &Margins, masked: &[bool]) -> Self {
+    /// Learns from the codes of a reference's sample; features that are `masked` are left out.
+    pub fn new(margins: &Margins, sample: &[Codes], masked: &[bool]) -> Self {
         let open: Vec<bool> = margins.0.iter().map(|s| !masked.get(s.feature).copied().unwrap_or(false)).collect();
-        let mut rows: Vec<f32> = Vec::with_capacity(reference.sample.len() * margins.width());
-        let mut normal = Vec::new();
-        for row in &reference.sample {
-            margins.scores(row, &mut normal);
-            rows.extend_from_slice(&normal);
-        }
+        let rows: Vec<f32> = sample.iter().flat_map(|codes| codes.normal.iter().copied()).collect();
         let mut copula = Self::default();
         copula.regress(&rows, &open);
         copula
@@ -290,6 +286,7 @@ fn normal_quantile(p: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::signal::density::Coder;
 
     fn uniform(i: u64, j: u64) -> f64 {
         (crate::hash::mix2(i, j) >> 11) as f64 / (1_u64 << 53) as f64
@@ -318,7 +315,7 @@ mod tests {
     fn learned(masked: &[bool]) -> (Margins, Copula) {
         let reference = reference();
         let margins = Margins::new(&reference);
-        let copula = Copula::new(&reference, &margins, masked);
+        let copula = Copula::new(&margins, &Coder::new(&reference).sample(&reference), masked);
         (margins, copula)
     }
 

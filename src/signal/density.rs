@@ -157,6 +157,17 @@ impl Coder {
         self.margins.scores(row, &mut codes.normal);
     }
 
+    /// Codes and normal scores of a reference's sample, in order.
+    pub fn sample(&self, reference: &Reference) -> Vec<Codes> {
+        let of = |row: &Vec<Cell>| {
+            let mut codes = Codes::default();
+            self.encode(row, &mut codes);
+            self.score(row, &mut codes);
+            codes
+        };
+        reference.sample.iter().map(of).collect()
+    }
+
     /// Codes of a row. A row that is too short counts as missing at its end.
     pub fn encode(&self, row: &[Cell], codes: &mut Codes) {
         codes.fine.clear();
@@ -189,25 +200,20 @@ impl Density {
             (0..counts.len()).map(|code| marginal(counts, even, code, 0.0)).collect()
         };
         let rarity = (0..reference.features.len()).map(|j| if is_masked(j) { Vec::new() } else { table(j) }).collect();
-        let combinations = Combinations::new(reference, coder, masked);
-        let copula = Copula::new(reference, &coder.margins, masked);
+        let sample = coder.sample(reference);
+        let combinations = Combinations::new(reference, coder, &sample, masked);
+        let copula = Copula::new(&coder.margins, &sample, masked);
         let open = (0..reference.features.len()).filter(|&j| !is_masked(j)).count();
         let combine = if copula.explained() >= CLOSE * open as f64 { COMBINED.len() } else { COMBINED.len() - 1 };
         let (scores, combined, undecided) = Default::default();
         let mut density = Self { pairs, rarity, marginal_counts, even, combinations, copula, scores, combine, combined, undecided };
-        density.calibrate(reference, coder, boundary);
+        density.calibrate(&sample, boundary);
         density
     }
 
     /// Leave-one-out scores of the sample: each row is judged by a reference that does not contain it.
-    fn calibrate(&mut self, reference: &Reference, coder: &Coder, boundary: &Boundary) {
-        let mut codes = Codes::default();
-        let mut rows: Vec<[f32; BASE]> = Vec::with_capacity(reference.sample.len());
-        for row in &reference.sample {
-            coder.encode(row, &mut codes);
-            coder.score(row, &mut codes);
-            rows.push(self.base_scores(&codes, true));
-        }
+    fn calibrate(&mut self, sample: &[Codes], boundary: &Boundary) {
+        let rows: Vec<[f32; BASE]> = sample.iter().map(|codes| self.base_scores(codes, true)).collect();
         for k in 0..BASE {
             self.scores[k] = Ranks::new(rows.iter().map(|r| r[k]).collect());
         }
