@@ -72,6 +72,9 @@ pub struct Settings {
     pub attacks: Vec<AttackSpec>,
     /// Drifts.
     pub drifts: Vec<DriftSpec>,
+    /// Whether the callers' rows come from one half of the profile's sample, and what a reference is fitted to from the other, as in
+    /// production, where nobody sends the rows that the model was trained on.
+    pub held_out: bool,
 }
 
 impl Default for Settings {
@@ -89,6 +92,7 @@ impl Default for Settings {
             victim: None,
             attacks: Vec::new(),
             drifts: Vec::new(),
+            held_out: false,
         }
     }
 }
@@ -98,7 +102,7 @@ impl Default for Settings {
 pub enum SimulateError {
     /// The profile has no rows to draw from.
     #[error(
-        "the reference profile of '{model}' carries {rows} sample rows; the simulator needs {MIN_SAMPLE} or more: fit it with a larger --sample-rows"
+        "the reference profile of '{model}' carries {rows} sample rows; the simulator needs {MIN_SAMPLE} or more, and twice as many to hold half of them out: fit it with a larger --sample-rows"
     )]
     Sample {
         /// Model name.
@@ -129,6 +133,8 @@ pub struct World {
     pub reference: Arc<Reference>,
     /// Where rows come from.
     pub rows: Rows,
+    /// Rows to fit a reference to.
+    pub baseline: Vec<Vec<Cell>>,
     /// Who answers.
     pub victim: Surrogate,
     /// What changes.
@@ -207,7 +213,7 @@ impl World {
 impl Simulation {
     /// Prepares everything: fits the victim, runs the attacks against it, sets out the callers.
     pub fn new(reference: Arc<Reference>, settings: &Settings) -> Result<Self, SimulateError> {
-        if reference.sample.len() < MIN_SAMPLE {
+        if reference.sample.len() < if settings.held_out { 2 * MIN_SAMPLE } else { MIN_SAMPLE } {
             return Err(SimulateError::Sample { model: reference.model.clone(), rows: reference.sample.len() });
         }
         if !(settings.hours > 0.0 && settings.hours <= 24.0 * 366.0) {
@@ -215,13 +221,18 @@ impl Simulation {
         }
         let wants_tree = settings.attacks.iter().any(|a| a.family == attack::Family::TreePath);
         let kind = settings.victim.unwrap_or(if wants_tree { VictimKind::Tree } else { VictimKind::Boosted });
-        let rows = Rows::new(&reference, settings.seed);
+        let (baseline, rows) = if settings.held_out {
+            let half = |first: usize| reference.sample.iter().skip(first).step_by(2).cloned().collect();
+            (half(0), Rows::of(&reference, half(1), settings.seed))
+        } else {
+            (reference.sample.clone(), Rows::new(&reference, settings.seed))
+        };
         let victim = Surrogate::fit(&reference, &rows, kind, settings.seed)?;
         let start = settings.start;
         let end = EventTime::from_micros(start.micros() + (settings.hours * 3.6e9) as i64);
         let drifts =
             settings.drifts.iter().map(|spec| Drift::new(spec, &rows, start, settings.seed)).collect::<Result<Vec<_>, _>>()?;
-        let mut world = World { reference, rows, victim, drifts, start, end };
+        let mut world = World { reference, rows, baseline, victim, drifts, start, end };
         let mut truth = Truth::new(settings, &world);
         let mut callers = callers::populate(settings, &world, &mut truth);
         for (index, spec) in settings.attacks.iter().enumerate() {

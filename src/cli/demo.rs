@@ -27,7 +27,7 @@ use crate::runtime::lanes::Now;
 use crate::runtime::{Counts, Watcher};
 use crate::simulate::attack::AttackSpec;
 use crate::simulate::drift::DriftSpec;
-use crate::simulate::{DEFAULT_START, Settings, Simulation};
+use crate::simulate::{DEFAULT_START, MIN_SAMPLE, Settings, Simulation};
 use stage::{Broker, Callers};
 
 /// The profile that is shown unless another is asked for: people's data, which everybody can picture.
@@ -86,7 +86,7 @@ pub struct Args {
 /// Runs `tripline demo`.
 pub fn run(args: Args) -> Result<(), Failure> {
     let reference = Arc::new(profile(args.reference.as_deref())?);
-    let settings = settings(&args)?;
+    let settings = Settings { held_out: reference.sample.len() >= 2 * MIN_SAMPLE, ..settings(&args)? };
     eprintln!("Preparing a world of {} callers of the model '{}' …", settings.clients, reference.model);
     let simulation = Simulation::new(Arc::clone(&reference), &settings)?;
     let board = Board::new(setting(&args, &reference, &settings, &simulation));
@@ -100,7 +100,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     println!("\n  Open http://{} to watch. Press Ctrl-C to end.\n", page.address());
     let serving = tokio.spawn(page.serve());
-    let outcome = perform(&args, reference, simulation, &board);
+    let profile = if settings.held_out { other_half(&reference) } else { Reference::clone(&reference) };
+    let outcome = perform(&args, &profile, simulation, &board);
     serving.abort();
     tokio.shutdown_timeout(Duration::from_secs(1));
     let counts = outcome?;
@@ -109,7 +110,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Sets the stage and runs the service on it until the end.
-fn perform(args: &Args, reference: Arc<Reference>, simulation: Simulation, board: &Board) -> Result<Counts, Failure> {
+fn perform(args: &Args, reference: &Reference, simulation: Simulation, board: &Board) -> Result<Counts, Failure> {
     let stop = Stop::default();
     let broker = Broker::start()?;
     let callers = Callers::new(&broker, simulation, board.clone(), args.speed * 3600.0)?;
@@ -152,6 +153,17 @@ fn profile(path: Option<&Path>) -> Result<Reference, Failure> {
         None => Reference::from_json(PROFILE)
             .map_err(|error| Failure::new(Exit::Internal, format!("the profile inside the program: {error}"))),
     }
+}
+
+/// The profile with the rows of its sample that the callers do not send.
+fn other_half(reference: &Reference) -> Reference {
+    let mut half = reference.clone();
+    half.sample = half.sample.into_iter().step_by(2).collect();
+    half.sample_predictions = half.sample_predictions.into_iter().step_by(2).collect();
+    // Nobody has signed this one.
+    half.signature = None;
+    half.digest = half.content_digest();
+    half
 }
 
 fn settings(args: &Args) -> Result<Settings, Failure> {

@@ -107,7 +107,8 @@ pub struct Args {
     /// Write the attacks' line numbers to this file.
     #[arg(long, value_name = "FILE")]
     pub attack_events: Option<PathBuf>,
-    /// Write the profile's sample rows with the victim's answers to this file, to fit another reference.
+    /// Write half of the profile's sample rows with the victim's answers to this file, to fit another reference to; the callers'
+    /// rows then come from the other half.
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
 }
@@ -184,6 +185,7 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
         victim: args.victim.as_deref().map(|v| if v == "tree" { VictimKind::Tree } else { VictimKind::Boosted }),
         attacks: args.attack.iter().map(|t| AttackSpec::parse(t)).collect::<Result<_, _>>()?,
         drifts: args.drift.iter().map(|t| DriftSpec::parse(t)).collect::<Result<_, _>>()?,
+        held_out: args.baseline.is_some(),
     })
 }
 
@@ -284,8 +286,7 @@ fn to_topic(simulation: &mut Simulation, topic: &str, brokers: &str, bar: Progre
 }
 
 fn write_baseline(simulation: &Simulation, path: &Path) -> Result<(), Failure> {
-    let world = simulation.world();
-    write_all(path, &line::baseline(&world.reference, &world.rows, &world.victim))
+    write_all(path, &line::baseline(simulation.world()))
 }
 
 fn write_truth(simulation: &Simulation, truth: Option<&Path>, events: Option<&Path>) -> Result<(), Failure> {

@@ -76,9 +76,10 @@ impl Answerer {
             .filter(|&j| chosen.windows(2).all(|pair| log.row(pair[0].0)[j].bits() == log.row(pair[1].0)[j].bits()))
             .map(|j| reference.features[j].name.clone())
             .collect();
-        // Attackers have real rows, but hardly those that others send on the same day: they take the profile's.
+        // Attackers have real rows, but hardly those that others send on the same day, nor those that the judge compares with: they take
+        // rows like the profile's.
         let rows = if reference.sample.len() >= MIN_SAMPLE {
-            Rows::new(reference, seed)
+            Rows::new(reference, seed).unlike_the_sample()
         } else {
             let all = chosen.iter().map(|&(event, answer)| (log.row(event).to_vec(), answer)).unzip();
             Rows::new(&world(reference, all), seed)

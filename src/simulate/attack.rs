@@ -393,6 +393,13 @@ impl<'a> Oracle<'a> {
         Cell::number(value.clamp(low, high))
     }
 
+    /// A number moved by `step` spreads, but by one unit of its last decimal at least: a smaller step would be none.
+    pub fn nudged(&self, j: usize, cell: Cell, step: f64) -> Cell {
+        let unit = if self.full_precision { 0.0 } else { 10_f64.powi(-i32::from(self.rows.features[j].decimals)) };
+        let step = step * self.rows.spread(j);
+        self.clamp(j, cell.value() + step.signum() * step.abs().max(unit))
+    }
+
     /// A standard normal number.
     pub fn normal(&mut self) -> f64 {
         normal(&mut self.rng)

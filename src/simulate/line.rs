@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Event;
-use super::rows::Rows;
-use super::victim::{Answer, Surrogate, Victim as _};
+use super::victim::{Answer, Victim as _};
+use super::{Event, World};
 use crate::event::Cell;
 use crate::reference::{Kind, Reference};
 
@@ -62,16 +61,16 @@ pub fn text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The profile's sample as a training file (CSV with header), its answers given by the victim: what `tripline fit` would have
-/// been given if the victim were the model in production.
-pub fn baseline(reference: &Reference, rows: &Rows, victim: &Surrogate) -> String {
+/// Rows of the profile's sample as a training file (CSV with header), their answers given by the victim: what `tripline fit` would
+/// have been given if the victim were the model in production.
+pub fn baseline(World { reference, baseline, victim, .. }: &World) -> String {
     let mut out = String::new();
     for feature in &reference.features {
         out.push_str(&quoted(&feature.name));
         out.push(',');
     }
     out.push_str("prediction\n");
-    for row in &rows.sample {
+    for row in baseline {
         for (feature, cell) in reference.features.iter().zip(row) {
             if !cell.is_missing() {
                 let mut field = String::new();

@@ -20,7 +20,7 @@ const DELIVERIES: [(&str, &str); 7] = [
 
 /// The scenarios, smallest useful set or all of them. Client counts scale the honest traffic of each.
 pub fn scenarios(all: bool, seed: u64, clients: usize) -> Result<Vec<Settings>, SimulateError> {
-    let base = Settings { seed, clients, hours: 30.0, ..Settings::default() };
+    let base = Settings { seed, clients, hours: 30.0, held_out: true, ..Settings::default() };
     let named = |name: String, n: u64| Settings { scenario: name, seed: seed.wrapping_add(n), ..base.clone() };
     let mut list = Vec::new();
     // Calm: 30,000 client-days when all is asked for (600 clients, ten worlds of five days), two otherwise.

@@ -50,6 +50,8 @@ pub struct Rows {
     orderings: Vec<Vec<u32>>,
     groups: Vec<Vec<usize>>,
     measurement: Vec<bool>,
+    /// So many of the versions are the row itself.
+    verbatim: u64,
     salt: u64,
 }
 
@@ -72,16 +74,20 @@ pub struct Place {
 impl Rows {
     /// Prepares the sample of a profile.
     pub fn new(reference: &Reference, seed: u64) -> Self {
+        Self::of(reference, reference.sample.clone(), seed)
+    }
+
+    /// Prepares some rows of a profile's features.
+    pub fn of(reference: &Reference, sample: Vec<Vec<Cell>>, seed: u64) -> Self {
         let width = reference.features.len();
         let mut sorted: Vec<Vec<f64>> = vec![Vec::new(); width];
         for (j, column) in sorted.iter_mut().enumerate() {
             if reference.features[j].is_numeric() {
-                column.extend(reference.sample.iter().map(|row| row[j].value()).filter(|v| v.is_finite()));
+                column.extend(sample.iter().map(|row| row[j].value()).filter(|v| v.is_finite()));
                 column.sort_by(f64::total_cmp);
             }
         }
-        let ranks = reference
-            .sample
+        let ranks = sample
             .iter()
             .map(|row| {
                 let rank = |j: usize| match sorted[j].len() {
@@ -101,18 +107,24 @@ impl Rows {
             .collect();
         let mut rows = Self {
             features: reference.features.clone(),
-            sample: reference.sample.clone(),
+            sample,
             ranks,
             sorted,
             spread,
             orderings: Vec::new(),
             groups: groups(reference),
             measurement,
+            verbatim: VERBATIM,
             salt: mix2(seed, 0xb1e4),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 0x0e0e));
         rows.orderings = (0..ORDERINGS).map(|_| rows.ordering(&mut rng)).collect();
         rows
+    }
+
+    /// Draws blends only, as far as there are any: rows like those of the sample, and none of them.
+    pub fn unlike_the_sample(self) -> Self {
+        Self { verbatim: 0, ..self }
     }
 
     /// Number of sample rows.
@@ -168,7 +180,7 @@ impl Rows {
         }
         place.use_up(index as u32, window);
         let version = mix2(place.salt, index as u64) % VERSIONS;
-        if version < VERBATIM { self.sample[index].clone() } else { self.blend(index, version) }
+        if version < self.verbatim { self.sample[index].clone() } else { self.blend(index, version) }
     }
 
     /// A version of a row: the same number always gives the same row.

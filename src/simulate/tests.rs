@@ -342,3 +342,21 @@ fn a_profile_without_rows_is_refused_with_what_to_do() {
     let error = Simulation::new(Arc::new(bare), &Settings::default()).unwrap_err().to_string();
     assert!(error.contains("carries 5 sample rows") && error.contains("--sample-rows"), "{error}");
 }
+
+#[test]
+fn a_held_out_world_sends_no_row_that_the_reference_is_fitted_to() {
+    let reference = shipped("adult");
+    let shared = |held_out: bool| {
+        let (events, simulation) = run(&reference, &Settings { held_out, ..settings(4.0, 60) });
+        let known: BTreeSet<Vec<u64>> = simulation.world().baseline.iter().map(|row| bits(row)).collect();
+        (events.iter().filter(|event| known.contains(&bits(&event.row))).count(), events.len(), known.len())
+    };
+    let (apart, whole) = (shared(true), shared(false));
+    // Two people of a census may give the same answers.
+    assert!(apart.0 * 1_000 < apart.1 && apart.1 > 500, "{apart:?}");
+    assert!(whole.0 > whole.1 / 4 && whole.2 > 2 * apart.2 - 10, "{whole:?}");
+}
+
+fn bits(row: &[Cell]) -> Vec<u64> {
+    row.iter().map(|cell| cell.bits()).collect()
+}

@@ -6,6 +6,7 @@
 
 use super::{Cell, Oracle};
 use rand::Rng as _;
+use rand::seq::SliceRandom as _;
 
 /// Difference of ZOO in spreads: small against the model's steps, large against the log's decimals.
 const DIFFERENCE: f64 = 0.05;
@@ -13,6 +14,9 @@ const DIFFERENCE: f64 = 0.05;
 const EPSILON: f64 = 0.15;
 /// Radius of the square attack in spreads.
 const RADIUS: f64 = 0.3;
+
+/// Proposals of the square attack in a row that bring nothing before it takes up another case.
+const PATIENCE: usize = 40;
 
 /// ZOO.
 pub fn zoo(oracle: &mut Oracle<'_>) -> Option<()> {
@@ -29,35 +33,43 @@ pub fn zoo(oracle: &mut Oracle<'_>) -> Option<()> {
                 let mut pair = [0.0; 2];
                 for (slot, side) in pair.iter_mut().zip([1.0, -1.0]) {
                     let mut row = here.clone();
-                    row[j] = oracle.clamp(j, here[j].value() + side * DIFFERENCE * oracle.rows.spread(j));
+                    row[j] = oracle.nudged(j, here[j], side * DIFFERENCE);
                     *slot = oracle.ask(&row)?.number();
                 }
                 gradient.push(sign * (pair[0] - pair[1]));
+            }
+            if gradient.iter().all(|&slope| slope == 0.0) {
+                // A plateau: nothing to climb here.
+                break;
             }
             here = oracle.moved(&here, &movable, &super::unit(&gradient), 0.3);
         }
     }
 }
 
-/// SimBA.
+/// SimBA: coordinates are drawn without replacement, and a case is given up when none of them helps.
 pub fn simba(oracle: &mut Oracle<'_>) -> Option<()> {
-    let movable = oracle.movable();
-    if movable.is_empty() {
+    let mut order = oracle.movable();
+    if order.is_empty() {
         return super::one_at_a_time::run(oracle);
     }
     loop {
-        let mut here = start(oracle, &movable);
+        let mut here = start(oracle, &order);
         let sign = towards(oracle, &here)?;
         let mut best = sign * oracle.ask(&here)?.number();
-        for _ in 0..20 * movable.len() {
-            let j = movable[oracle.rng.random_range(0..movable.len())];
-            for side in [1.0, -1.0] {
-                let mut row = here.clone();
-                row[j] = oracle.clamp(j, here[j].value() + side * EPSILON * oracle.rows.spread(j));
-                let score = sign * oracle.ask(&row)?.number();
-                if score > best {
-                    (here, best) = (row, score);
-                    break;
+        let mut better = true;
+        while better {
+            better = false;
+            order.shuffle(&mut oracle.rng);
+            for &j in &order {
+                for side in [1.0, -1.0] {
+                    let mut row = here.clone();
+                    row[j] = oracle.nudged(j, here[j], side * EPSILON);
+                    let score = sign * oracle.ask(&row)?.number();
+                    if score > best {
+                        (here, best, better) = (row, score, true);
+                        break;
+                    }
                 }
             }
         }
@@ -75,6 +87,7 @@ pub fn square(oracle: &mut Oracle<'_>) -> Option<()> {
         let sign = towards(oracle, &origin)?;
         let mut here = origin.clone();
         let mut best = sign * oracle.ask(&here)?.number();
+        let mut in_vain = 0;
         for round in 0..150 {
             // The block shrinks as the attack goes on.
             let block = (movable.len() / (1 + round / 30)).max(1);
@@ -82,11 +95,14 @@ pub fn square(oracle: &mut Oracle<'_>) -> Option<()> {
             let side = if oracle.rng.random::<bool>() { 1.0 } else { -1.0 };
             let mut row = here.clone();
             for &j in movable.iter().cycle().skip(from).take(block) {
-                row[j] = oracle.clamp(j, origin[j].value() + side * RADIUS * oracle.rows.spread(j));
+                row[j] = oracle.nudged(j, origin[j], side * RADIUS);
             }
             let score = sign * oracle.ask(&row)?.number();
+            in_vain += 1;
             if score > best {
-                (here, best) = (row, score);
+                (here, best, in_vain) = (row, score, 0);
+            } else if in_vain >= PATIENCE {
+                break;
             }
         }
     }

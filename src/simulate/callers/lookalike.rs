@@ -100,7 +100,8 @@ pub fn populate(settings: &Settings, world: &World, truth: &mut Truth, callers: 
         for address in &user.who.addresses {
             truth.look_alike(*address, "whatif");
         }
-        callers.push(Box::new(WhatIf { user, rng: own, edits: None }));
+        let slider = [Slider::Free, Slider::Notches, Slider::Pixels][(id % 3) as usize];
+        callers.push(Box::new(WhatIf { user, rng: own, slider, edits: None }));
     }
     let coordinates: Vec<usize> =
         (0..world.rows.features.len()).filter(|&j| world.rows.features[j].decimals >= COORDINATE_DECIMALS).collect();
@@ -226,7 +227,19 @@ impl Caller for Replayer {
 struct WhatIf {
     user: Person,
     rng: ChaCha8Rng,
+    slider: Slider,
     edits: Option<(Step, Vec<usize>, usize)>,
+}
+
+/// How a page's sliders move.
+#[derive(Clone, Copy)]
+enum Slider {
+    /// To and fro, anywhere near.
+    Free,
+    /// From one end to the other in round notches.
+    Notches,
+    /// To and fro by a few pixels of three hundred.
+    Pixels,
 }
 
 impl WhatIf {
@@ -236,11 +249,34 @@ impl WhatIf {
             // One field at a time, now and then two.
             for _ in 0..1 + usize::from(fields.len() > 1 && self.rng.random::<f64>() < 0.25) {
                 let j = fields[self.rng.random_range(0..fields.len())];
-                row[j] = moved(&mut self.rng, &world.rows, j, row[j]);
+                let one = fields.len() == 1 && world.rows.features[j].kind == Kind::Continuous && row[j].value().is_finite();
+                row[j] = match self.slider {
+                    Slider::Notches if one => notch(&world.rows, j, row[j]),
+                    Slider::Pixels if one => pixels(&mut self.rng, &world.rows, j, row[j]),
+                    _ => moved(&mut self.rng, &world.rows, j, row[j]),
+                };
             }
         }
         step
     }
+}
+
+/// The next round notch of a slider, of about thirty; after the last one the first.
+fn notch(rows: &Rows, j: usize, cell: Cell) -> Cell {
+    let feature = &rows.features[j];
+    let about = ((feature.max - feature.min) / 30.0).max(f64::MIN_POSITIVE);
+    let unit = 10_f64.powf(about.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * unit).find(|&step| step >= about).unwrap_or(about);
+    let next = ((cell.value() / step).floor() + 1.0) * step;
+    Cell::number(if next > feature.max { (feature.min / step).ceil() * step } else { (next * 1e9).round() / 1e9 })
+}
+
+/// A few pixels of a slider of three hundred, in the digits that the page keeps.
+fn pixels(rng: &mut ChaCha8Rng, rows: &Rows, j: usize, cell: Cell) -> Cell {
+    let feature = &rows.features[j];
+    let pixel = (feature.max - feature.min) / 300.0;
+    let at = ((cell.value() - feature.min) / pixel).round() + (4.0 * normal(rng)).round();
+    rows.snap(j, feature.min + at.clamp(0.0, 300.0) * pixel)
 }
 
 /// Where a hand moves a slider or a list: near the present value, within what the page allows.
