@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{EventTime, Prediction};
 use crate::judge::{FeatureDrift, SignalValue};
-use crate::reference::{PredictionKind, Reference};
+use crate::reference::{PredictionKind, Reference, code};
 use crate::signal::additive::Additive;
-use crate::signal::density::Coder;
+use crate::signal::density::{Coder, Codes};
 use crate::signal::psi::{Clusters, Test};
 use crate::window::clients::SlotRef;
 use attribution::Attribution;
@@ -69,6 +69,8 @@ struct Vote {
 pub struct Drift {
     names: Vec<String>,
     sizes: Vec<usize>,
+    /// First code of each feature that no row of the reference has, but for missing ones.
+    unknown: Vec<u16>,
     /// Level of one look at one column in one window.
     level: f64,
     reference: Vec<Vec<f64>>,
@@ -165,6 +167,7 @@ impl Drift {
             names,
             level: level(columns),
             sizes: counts.iter().map(Vec::len).collect(),
+            unknown: reference.features.iter().map(|f| (f.bins() + code::UNSEEN) as u16).collect(),
             reference: counts,
             prediction,
             additive,
@@ -183,16 +186,20 @@ impl Drift {
         self.state = state;
     }
 
-    /// Takes a row that voted.
-    pub fn vote(&mut self, at: EventTime, client: SlotRef, coarse: &[u8], prediction: Prediction) {
+    /// Takes a row that voted. What no row of the reference has is in a bin of its own, numbers beyond its range, too: of a new unit
+    /// for a few callers, tenths of the reference see little.
+    pub fn vote(&mut self, at: EventTime, client: SlotRef, Codes { fine, coarse, .. }: &Codes, prediction: Prediction) {
         let width = self.names.len();
         if self.state.votes.len() >= MAX_VOTES {
             self.state.votes.pop_front();
             self.state.codes.drain(..width);
         }
         self.state.votes.push_back(Vote { at, client });
-        self.state.codes.extend(coarse);
         let small = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+        let known = fine.iter().zip(coarse).zip(self.unknown.iter().zip(&self.sizes));
+        self.state
+            .codes
+            .extend(known.map(|((&fine, &coarse), (&from, &size))| if fine >= from { small(size - 1) } else { coarse }));
         self.state.codes.push_back(small(self.prediction.bin(prediction)));
         let residual = match prediction {
             Prediction::Missing => self.residual_edges.len() + 1,

@@ -295,7 +295,7 @@ impl ModelJudge {
         let outcome = self.population.vote(&mut self.clients, voter, cells, now, self.drift_pending);
         self.votes += 1;
         if !late {
-            self.drift.vote(now, at, &self.codes.coarse, query.prediction);
+            self.drift.vote(now, at, &self.codes, query.prediction);
         }
         let Some(client) = self.clients.get_mut(at) else { return };
         if client.distribution.lowest.iter().any(|&cell| cell <= 1) || before == 0 {

@@ -43,7 +43,7 @@ impl World {
         let (mut row, mut answer) = (self.reference.sample[i].clone(), self.reference.sample_predictions[i].value());
         change(&mut row, &mut answer);
         self.coder.encode(&row, &mut self.codes);
-        self.drift.vote(at(step).plus_seconds(-1), caller(slot), &self.codes.coarse, Prediction::Score(answer));
+        self.drift.vote(at(step).plus_seconds(-1), caller(slot), &self.codes, Prediction::Score(answer));
     }
 
     /// Everybody in `slots` sends one row in the step that ends at `step`.
@@ -94,6 +94,26 @@ fn a_change_of_all_callers_is_said_within_two_hours_with_its_kind() {
     assert!(kind.vanishes < 0.05, "nobody to blame: {kind:?}");
     let (yesterday, reference) = kind.yesterday.unwrap();
     assert!(yesterday > 0.5 * reference, "yesterday was different: {kind:?}");
+}
+
+#[test]
+fn a_new_unit_for_a_tenth_of_the_callers_is_drift_and_for_one_of_them_it_is_none() {
+    let tenfold = |row: &mut [Cell], _: &mut f64| row[0] = Cell::number(row[0].value() * 10.0);
+    let nobody = |_: SlotRef| false;
+    let mut world = World::new();
+    world.calm(0..24);
+    let (steps, finding) = world.until_said(24, nobody, &|w, step| {
+        w.everybody(step, 0..CALLERS / 10, &tenfold);
+        w.everybody(step, CALLERS / 10..CALLERS, &|_, _| {});
+    });
+    assert!(steps <= 12 && finding.drifted == [0], "after {steps} steps: {finding:?}");
+    let mut world = World::new();
+    world.calm(0..24);
+    let (steps, finding) = world.until_said(24, nobody, &|w, step| {
+        w.everybody(step, 0..1, &tenfold);
+        w.everybody(step, 1..CALLERS, &|_, _| {});
+    });
+    assert_eq!(steps, DAY, "{finding:?}");
 }
 
 #[test]
