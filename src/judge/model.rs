@@ -422,6 +422,7 @@ impl ModelJudge {
         }
         if found {
             self.mask(&finding.drifted);
+            self.structure.drifted(&finding.drifted);
         }
         self.rate_p95 = self.rate_percentile(now);
         self.say(now, out);

@@ -34,7 +34,7 @@ use crate::judge::settings::EngineConfig;
 use crate::reference::{Feature, Reference};
 use crate::signal::neighbours::{Hasher, RowHashes};
 use crate::signal::perturbation::Scales;
-use crate::signal::quantise::{Quantised, Quantiser, padded};
+use crate::signal::quantise::{MISSING, Quantised, Quantiser, padded};
 use crate::signal::similarity::{Probe, Similarity};
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::{History, RowId, RowMeta};
@@ -110,11 +110,18 @@ pub struct Structure {
     likenesses: Likenesses,
     races: Races,
     own_races: Races,
+    /// Features that drifted.
+    drifted: Vec<usize>,
 }
 
 /// A snapshot of [`Structure`], read back.
 #[derive(Debug, Deserialize)]
-pub struct StructureState((History, Sightings, usize, Option<RowId>), (Components, Accounts, Likenesses, Breaks), (Races, Races));
+pub struct StructureState(
+    (History, Sightings, usize, Option<RowId>),
+    (Components, Accounts, Likenesses, Breaks),
+    (Races, Races),
+    Vec<usize>,
+);
 
 // === impl Structure ===
 
@@ -158,6 +165,7 @@ impl Structure {
             likenesses: Likenesses::new(salt),
             races: Races::new(reference.sample.len()),
             own_races: Races::new(reference.sample.len()),
+            drifted: Vec::new(),
         }
     }
 
@@ -172,16 +180,29 @@ impl Structure {
             (&self.history, &self.index, self.index_rows, self.grown_at),
             (&self.components, &self.accounts, &self.likenesses, &self.breaks),
             (&self.races, &self.own_races),
+            &self.drifted,
         )
     }
 
     /// Goes on from a snapshot of the same model and settings.
     pub fn restore(&mut self, state: StructureState) {
-        let StructureState((history, index, index_rows, grown_at), (components, accounts, likenesses, breaks), races) = state;
+        let StructureState(memory, (components, accounts, likenesses, breaks), races, drifted) = state;
+        let (history, index, index_rows, grown_at) = memory;
         (self.history, self.index, self.index_rows, self.grown_at) = (history, index, index_rows, grown_at);
         (self.components, self.accounts, self.likenesses) = (components, accounts, likenesses);
         (self.races, self.own_races) = races;
         self.breaks.restore(breaks);
+        self.drifted(&drifted);
+    }
+
+    /// Features drift: whether they are filled in no longer tells rows apart.
+    pub fn drifted(&mut self, features: &[usize]) {
+        for &feature in features.iter().filter(|&&feature| feature < self.features.len()) {
+            if !self.drifted.contains(&feature) {
+                self.drifted.push(feature);
+                self.similarity.ignore_blanks(feature);
+            }
+        }
     }
 
     /// Takes one row of a client; writes what follows to `out`.
@@ -228,11 +249,13 @@ impl Structure {
         let in_span = best_any.is_some_and(|c| row - c.row <= RACE_SPAN);
         let races = !linked && foreign && in_span && self.races.open_to(at);
         let near_own = best_own.is_some_and(|c| c.log_p < NEAR - LEAD);
-        let reference_log_p = if linkable || races || near_own { self.nearest_reference() } else { f64::NEG_INFINITY };
-        let raced = best_own.is_some() && self.race_own(best_own.filter(|_| near_own), reference_log_p, at, clients);
+        let asked = linkable || races || near_own;
+        let reference_log_p = if asked { self.nearest_reference(&self.probe) } else { f64::NEG_INFINITY };
+        let (fair_own, fair_reference) = self.on_equal_terms(query, best_own.filter(|_| near_own || linked), reference_log_p);
+        let raced = best_own.is_some() && self.race_own(fair_own.filter(|c| c.log_p < NEAR - LEAD), fair_reference, at, clients);
         // A row with many changed columns is no edit: near only because the world is dense there, if the reference is as near.
-        let unmatched = |c: Candidate| c.comparison.changed <= EDIT || c.log_p < reference_log_p - LEAD;
-        let linked = linked && best_own.is_some_and(unmatched);
+        let unmatched = |c: Candidate| c.comparison.changed <= EDIT || c.log_p < fair_reference - LEAD;
+        let linked = linked && fair_own.is_some_and(unmatched);
         let own_link = linked || raced;
         let Some(client) = clients.get_mut(at) else { return Seen::New(row) };
         let state = &mut client.structure;
@@ -376,15 +399,29 @@ impl Structure {
         false
     }
 
+    /// An own row and the nearest reference row, compared by what the reference can know. After a change of unit for a few, their own
+    /// rows are near each other and no reference row is, and neither was searched for.
+    fn on_equal_terms(&self, query: &Query, own: Option<Candidate>, reference_log_p: f64) -> (Option<Candidate>, f64) {
+        let mut strange = self.similarity.strange(&self.features, &query.row).peekable();
+        let Some(own) = own.filter(|own| own.comparison.changed > EDIT && strange.peek().is_some()) else {
+            return (own, reference_log_p);
+        };
+        let (mut codes, mut probe) = (self.quantised.codes.clone(), Probe::default());
+        strange.for_each(|place| codes[place] = MISSING);
+        self.similarity.prepare(&codes, &mut probe);
+        let (_, log_p) = self.similarity.judge(&probe, self.history.row(own.row), self.likenesses.shift);
+        (Some(Candidate { log_p, ..own }), self.nearest_reference(&probe))
+    }
+
     /// ln p of the nearest reference row that the index finds: a natural row as near as that explains any link.
-    fn nearest_reference(&self) -> f64 {
+    fn nearest_reference(&self, probe: &Probe) -> f64 {
         self.hashes.warm(&self.reference_index);
         let mut nearest = 1.0_f64;
         let width = padded(self.features.len());
         let compare = |i: u32| {
             let from = i as usize * width;
             if let Some(row) = self.reference_rows.get(from..from + width) {
-                nearest = nearest.min(self.similarity.judge(&self.probe, row, self.likenesses.shift).1);
+                nearest = nearest.min(self.similarity.judge(probe, row, self.likenesses.shift).1);
             }
         };
         self.hashes.find(&self.reference_index, compare);
@@ -473,6 +510,48 @@ mod tests {
         assert!(world.edited_after(HORIZON / 2, 901), "a stranger's, soon");
         assert!(!world.edited_after(3 * HORIZON, 901), "a stranger's, late");
         assert!(world.edited_after(3 * HORIZON, 900), "an own one, late");
+    }
+
+    #[test]
+    fn what_is_no_longer_filled_in_makes_no_trail() {
+        let mut world = World::new();
+        let hours = world.reference.features.iter().position(|f| f.name == "hours_per_week").unwrap();
+        let forgotten = |world: &mut World, caller: u64| {
+            let mut row = world.mixed(2_000_000 + world.sent);
+            world.send(caller, row.clone());
+            row[hours] = Cell::MISSING;
+            world.send(caller + 1, row)
+        };
+        assert!(forgotten(&mut world, 10), "an edit like any other");
+        world.structure.drifted(&[hours]);
+        assert!(!forgotten(&mut world, 20), "the same row, once the world stops to fill the field");
+        assert!(world.edited_after(5, 901), "other edits of the row are edits");
+    }
+
+    #[test]
+    fn where_the_reference_knows_a_value_not_it_is_not_asked_for_it() {
+        let mut world = World::new();
+        let at = |name: &str| world.reference.features.iter().position(|f| f.name == name).unwrap();
+        let usual = world.reference.sample.iter().find(|row| ["workclass", "race", "sex"].iter().all(|f| row[at(f)].value() > 0.0));
+        let mut row = usual.unwrap().clone();
+        // Somebody counts in months, and is otherwise, but for a list's choice, as one of the reference's people.
+        row[at("age")] = Cell::number(row[at("age")].value() * 12.0);
+        row[at("sex")] = Cell::category(0);
+        let mut earlier = row.clone();
+        ["workclass", "race", "native_country"].iter().for_each(|f| earlier[at(f)] = Cell::category(0));
+        world.send(900, earlier);
+        let query = Query { row, ..Query::default() };
+        let structure = &mut world.structure;
+        structure.quantiser.encode(&query.row, &mut structure.quantised);
+        structure.hasher.hash(&query.row, &mut structure.hashes);
+        structure.similarity.prepare(&structure.quantised.codes, &mut structure.probe);
+        let (comparison, log_p) = structure.similarity.judge(&structure.probe, structure.history.row(0), 0.0);
+        let own = Candidate { row: 0, comparison, log_p, own: true };
+        assert!(comparison.changed > EDIT, "{comparison:?}");
+        let reference = structure.nearest_reference(&structure.probe);
+        let (fair, fair_reference) = structure.on_equal_terms(&query, Some(own), reference);
+        assert!(log_p < reference - LEAD, "with the months his own row wins: {log_p} {reference}");
+        assert!(fair.unwrap().log_p > fair_reference - LEAD, "without them it does not: {fair:?} {fair_reference}");
     }
 
     #[test]

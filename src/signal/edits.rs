@@ -49,17 +49,21 @@ const EXTREME: f64 = 0.05;
 const EQUAL_STEP: [f64; 3] = [0.05, 0.1, 0.3];
 /// Steps of a lattice against the step before.
 const RATIOS: [f64; 7] = [1.0, 2.0, 3.0, 0.5, 1.5, 1.0 / 3.0, 2.0 / 3.0];
+/// Share of the steps on a machine's lattice that are the same as before, and not a multiple or a part.
+const SAME_STEP: f64 = 0.75;
 /// A step of this share of the range or more is coarse.
 const COARSE_STEP: f64 = 0.04;
 /// Chance that a person tries the middle between two values, of the many in between.
 const MIDDLE: f64 = 0.05;
-/// Places of a slider: it is about as wide as a hand.
+/// Places of a slider: it is about as wide as a hand. A gap of this share of the range or less between values that were tried is one
+/// of its own places.
 const PIXELS: f64 = 300.0;
+const NOTCH: f64 = 0.02;
 /// Digits up to which a number is round, as its largest value with so many.
 const ROUND: f64 = 100.0;
 /// Most that even notches and ends of ranges may say, in nats: a slider dragged end to end is one act, not twenty. The same for lists
 /// gone through item by item.
-const NOTCHES_CAP: f64 = 6.0;
+const NOTCHES_CAP: f64 = 4.0;
 const LIST_CAP: f64 = 6.0;
 /// Most that even steps may say which no hand makes.
 const UNROUND_CAP: f64 = 12.0;
@@ -67,6 +71,8 @@ const UNROUND_CAP: f64 = 12.0;
 const BISECTION_CAP: f64 = 10.0;
 /// Cells of the tables that people fill: more than r with probability (1 + r/5)⁻², a tenth of them ten cells, a hundredth 45.
 const TABLE: f64 = 5.0;
+/// Cells of a large table: a ninth of people's are.
+const LARGE: u32 = 10;
 /// Chance at most that a step of a person leaves more fields empty than any row before, and more than one field more than at first,
 /// or fewer.
 const BLANK: f64 = 0.1;
@@ -148,6 +154,8 @@ pub struct Step<'a> {
     pub crossed: bool,
     /// Missing values of the new row.
     pub missing: u16,
+    /// Whether the feature has drifted: in another unit no hand's numbers are round.
+    pub drifted: bool,
     /// Of a step of several features: whether they move by equal shares of their scales, and how many of them tell.
     pub level: Option<(bool, usize)>,
     /// The feature's reference.
@@ -292,15 +300,14 @@ impl EditProcess {
         manner.blank.weigh(grows, BLANK)
     }
 
-    /// Evidence of tables being filled. With p the share of people's tables that are as large, each says ln(½p^(−½)), which has
-    /// expectation 1 whoever fills them (Vovk and Wang 2021), and the largest as much again.
+    /// Evidence of tables being filled: of every table whether it grows large, and of the largest one its size. With p the share of
+    /// people's tables that are as large, that says ln(½p^(−½)), which has expectation 1 whoever fills it (Vovk and Wang 2021).
     fn product(&mut self, crossed: bool, manner: &mut Manner) -> f64 {
-        let each = |cells: u32| ((1.0 + f64::from(cells) / TABLE).ln() - std::f64::consts::LN_2).max(0.0);
-        let before = each(self.tally.products);
         self.tally.products += u32::from(crossed);
         let cells = f64::from(self.tally.products);
-        let largest = ((1.0 + cells / TABLE).ln() + std::f64::consts::LN_2 - 1.0).max(0.0);
-        each(self.tally.products) - before + manner.beyond(3, largest)
+        let largest = ((1.0 + cells / TABLE).ln() - std::f64::consts::LN_2).max(0.0);
+        let among = if crossed { manner.table(self.tally.products, LARGE, (1.0 + f64::from(LARGE) / TABLE).powi(-2)) } else { 0.0 };
+        among + manner.beyond(3, largest)
     }
 
     /// Evidence of a number's value and of how far it lies from the one before.
@@ -320,6 +327,11 @@ impl EditProcess {
         let above = self.visited.partition_point(|&v| v <= value);
         let inside = self.visited.len() >= 2 && above > 0 && above < self.visited.len();
         let gap = if inside { self.visited[above] - self.visited[above - 1] } else { 0.0 };
+        // A slider has no more places than pixels, however many digits it sends, and no finer ones than it showed.
+        let range = profile.max - profile.min;
+        let pixel = resolution.max(range / PIXELS);
+        let finest = self.visited.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
+        let place = if finest <= NOTCH * range { pixel.max(finest) } else { pixel };
         let mut evidence = self.size(step, line, resolution, manner);
         if inside && gap > 4.0 * resolution {
             let middle = f64::midpoint(self.visited[above], self.visited[above - 1]);
@@ -327,9 +339,8 @@ impl EditProcess {
             // Of the values in between one or two are in the middle, and a hand may like it half as much again.
             let (low, high) = (self.visited[above - 1], self.visited[above]);
             let listed = profile.support.iter().filter(|&&known| low < known && known < high).count() as f64;
-            // Nor does a slider have more places than pixels, however many digits it sends.
-            let pixel = (profile.max - profile.min) / PIXELS;
-            let between = if profile.support.is_empty() { (gap / resolution.max(pixel) - 1.0).max(1.0) } else { listed.max(1.0) };
+            let places = if gap > 1.999 * place { gap / place } else { gap / pixel };
+            let between = if profile.support.is_empty() { (places - 1.0).max(1.0) } else { listed.max(1.0) };
             let chance = (3.0 / between).clamp(MIDDLE, 0.9);
             let midpoint = manner.midpoint.weigh(hit, chance).max(-1.0);
             evidence += capped(&mut self.bisection_sum, midpoint, BISECTION_CAP);
@@ -337,7 +348,7 @@ impl EditProcess {
         }
         // A sweep passes the value that it began with: what is inside may be a step of a lattice as well.
         if self.visited.len() >= 2 && self.before.is_finite() {
-            self.stride(value, resolution, profile, manner);
+            self.stride(step, resolution, place, manner);
         }
         self.before = self.previous;
         self.previous = value;
@@ -352,7 +363,7 @@ impl EditProcess {
     /// Evidence of a step's size against those taken elsewhere.
     fn size(&mut self, step: &Step<'_>, line: u64, resolution: f64, manner: &mut Manner) -> f64 {
         // Whoever fills a table takes the same step again by filling it.
-        if step.crossed || round(step.to.value() - step.from.value(), resolution) {
+        if step.crossed || step.drifted || round(step.to.value() - step.from.value(), resolution) {
             return 0.0;
         }
         let Some(size) = step.scales.size(usize::from(step.feature), step.from, step.to, resolution) else { return 0.0 };
@@ -376,18 +387,26 @@ impl EditProcess {
     }
 
     /// Whether a step on a line is as large as the one before.
-    fn stride(&mut self, value: f64, resolution: f64, profile: &Feature, manner: &mut Manner) {
+    fn stride(&mut self, step: &Step<'_>, resolution: f64, place: f64, manner: &mut Manner) {
+        let (value, profile) = (step.to.value(), step.profile);
         let (stride, next) = (self.previous - self.before, value - self.previous);
         let coarse = stride.abs() >= COARSE_STEP * (profile.p99 - profile.p01);
-        let by_hand = !coarse || !profile.support.is_empty() || round(stride, resolution);
+        let by_hand = !coarse || step.drifted || !profile.support.is_empty() || round(stride, resolution);
         // Who shares a lattice with others takes one, two or three of its steps at once.
         let ratios: &[f64] = if by_hand { &RATIOS[..1] } else { &RATIOS };
         let tolerance = (1.01 * resolution).max(1e-5 * stride.abs());
-        let hit = ratios.iter().any(|ratio| (next - ratio * stride).abs() <= tolerance * ratio.max(1.0));
-        let chance = EQUAL_STEP[if !coarse { 2 } else { usize::from(by_hand) }];
-        let by_chance = 1.5 * ratios.len() as f64 * resolution / stride.abs().max(1e-12);
+        let is = |ratio: &f64| (next - ratio * stride).abs() <= tolerance * ratio.max(1.0);
+        let (hit, same) = (ratios.iter().any(is), is(&1.0));
+        let usual = EQUAL_STEP[if !coarse { 2 } else { usize::from(by_hand) }];
         let by_list = if profile.support.is_empty() { 0.0 } else { 2.0 / profile.support.len() as f64 };
-        let evidence = manner.even.weigh(hit, chance.max(by_chance).max(by_list).min(0.9));
+        let by_chance = |ratios: usize| {
+            let places = 1.5 * ratios as f64 * place / stride.abs().max(1e-12);
+            usual.max(places).max(by_list).min(0.9)
+        };
+        let (chance_same, chance) = (by_chance(1), by_chance(ratios.len()));
+        // Where a slider has few places, other ratios are likelier by chance, and the two are told apart.
+        let share = if chance > chance_same { if same { SAME_STEP } else { 1.0 - SAME_STEP } } else { 1.0 };
+        let evidence = manner.even.weigh(hit, if same { chance_same } else { chance }) + if hit { share.ln() } else { 0.0 };
         *if by_hand { &mut self.notches } else { &mut self.unround } += evidence.clamp(-1.0, 3.0);
         self.tally.lattice += u32::from(hit);
     }

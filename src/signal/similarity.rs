@@ -78,6 +78,8 @@ pub struct Similarity {
     categories: Vec<Vec<u16>>,
     /// Feature of each place.
     features: Vec<usize>,
+    /// By place: whether a value that is there in one row and missing in the other is no difference.
+    blanks: Vec<bool>,
     /// ln P(G ≥ cell/PER_NAT) over reference pairs.
     tail: Vec<f32>,
     tail_start: f64,
@@ -110,6 +112,7 @@ impl Similarity {
             levels,
             numbers,
             categories,
+            blanks: vec![false; width],
             features,
             tail: Vec::new(),
             tail_start: 0.0,
@@ -120,6 +123,20 @@ impl Similarity {
         };
         similarity.fit_tail(width, sample);
         similarity
+    }
+
+    /// From now on, values of a feature that are missing on one side are no difference: the world has stopped to fill it in, or begun.
+    pub fn ignore_blanks(&mut self, feature: usize) {
+        self.features.iter().zip(&mut self.blanks).filter(|(at, _)| **at == feature).for_each(|(_, blank)| *blank = true);
+    }
+
+    /// Places of codes that the reference has nothing like: numbers beyond its range, categories that it does not know.
+    pub fn strange<'a>(&'a self, profile: &'a [Feature], row: &'a [Cell]) -> impl Iterator<Item = usize> + 'a {
+        let unknown = |j: usize| {
+            let (feature, value) = (&profile[j], row.get(j).map_or(f64::NAN, |cell| cell.value()));
+            if feature.is_numeric() { value < feature.min || value > feature.max } else { value >= feature.bins() as f64 }
+        };
+        self.features.iter().enumerate().filter(move |(_, j)| unknown(**j)).map(|(place, _)| place)
     }
 
     /// Prepares a row.
@@ -169,6 +186,9 @@ impl Similarity {
         let mut result = Comparison { g: self.likeness(probe, other), changed: 0, unequal: 0, feature: 0 };
         for (place, (&own, &code)) in probe.codes.iter().zip(other).enumerate() {
             let difference = code.abs_diff(own);
+            if difference > 0 && (own == MISSING || code == MISSING) && self.blanks.get(place).copied().unwrap_or(false) {
+                continue;
+            }
             let change = if place < self.numbers { PER_TOLERANCE } else { 1 };
             result.unequal += u16::from(difference > 0);
             if difference >= change {

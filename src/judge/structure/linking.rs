@@ -128,7 +128,14 @@ impl Structure {
         let last = self.components.get(component).and_then(Component::last_feature);
         let parent = self.most_human(component, last, linked_at, false).unwrap_or(link.target);
         let crossed = self.crossed(parent, component, linked_at, false);
-        let step = step_from((&self.features, &self.scales, &self.quantiser), &self.hashes, &self.history, parent, crossed, query);
+        let step = step_from(
+            (&self.features, &self.scales, &self.quantiser, &self.drifted),
+            &self.hashes,
+            &self.history,
+            parent,
+            crossed,
+            query,
+        );
         let all = self.components.get_mut(component).map_or(0.0, |c| c.step(step));
         if !link.own_link {
             return (all, 0.0);
@@ -136,7 +143,14 @@ impl Structure {
         let last = clients.get_mut(link.at).and_then(|c| c.structure.trail(component).last_feature());
         let parent = self.most_human(component, last, linked_at, true).unwrap_or(link.target);
         let crossed = self.crossed(parent, component, linked_at, true);
-        let step = step_from((&self.features, &self.scales, &self.quantiser), &self.hashes, &self.history, parent, crossed, query);
+        let step = step_from(
+            (&self.features, &self.scales, &self.quantiser, &self.drifted),
+            &self.hashes,
+            &self.history,
+            parent,
+            crossed,
+            query,
+        );
         (all, clients.get_mut(link.at).map_or(0.0, |c| c.structure.step(component, step)))
     }
 
@@ -279,7 +293,7 @@ fn against_touches(inside: f64, all: f64) -> f64 {
 
 /// The step from a parent to the new row.
 fn step_from<'a>(
-    (features, scales, quantiser): (&'a [Feature], &'a Scales, &Quantiser),
+    (features, scales, quantiser, drifted): (&'a [Feature], &'a Scales, &Quantiser, &[usize]),
     hashes: &RowHashes,
     history: &History,
     parent: Candidate,
@@ -298,6 +312,7 @@ fn step_from<'a>(
         line: hashes.whole ^ hashes.tokens[j],
         crossed,
         missing: query.row.iter().filter(|cell| cell.is_missing()).count() as u16,
+        drifted: drifted.contains(&j),
         level: if several { scales.even((0..features.len()).map(before), &query.row) } else { None },
         profile: &features[j],
         scales,

@@ -20,6 +20,9 @@ pub struct Manner {
     most: [f32; 4],
     /// Whether steps of several features are equal shares of their scales.
     pub(super) level: Bet,
+    /// Whether the tables that are begun grow large, and whether one is begun.
+    tables: Bet,
+    begun: bool,
 }
 
 /// A machine's yes or no: always yes, or at a rate that is learned.
@@ -79,11 +82,24 @@ impl Default for Manner {
             size: bet,
             most: [0.0; 4],
             level: bet,
+            tables: bet,
+            begun: false,
         }
     }
 }
 
 impl Manner {
+    /// A table of a trail has got its `cells`-th cell; from `large` on it is one that people fill with probability `chance`. That the one
+    /// before did not become large is known when the next one is begun.
+    pub(super) fn table(&mut self, cells: u32, large: u32, chance: f64) -> f64 {
+        if cells == large {
+            self.begun = false;
+            return self.tables.weigh(true, chance);
+        }
+        let small = cells == 1 && std::mem::replace(&mut self.begun, true);
+        if small { self.tables.weigh(false, chance) } else { 0.0 }
+    }
+
     /// What a session adds to the most machine-like one before it.
     pub(super) fn beyond(&mut self, which: usize, shown: f64) -> f64 {
         let most = f64::from(self.most[which]);
