@@ -70,10 +70,10 @@ bench: setup-build ## measure the hot paths, and a replay of a million events
 	$(CARGO) build $(PROFILE) --bin tripline
 	python3 scripts/measure_replay.py $(TRIPLINE)
 
-evaluate: setup-build ## score the recorded traffic in TRACES (fit, replay, compare with the truth)
+evaluate: setup-build ## score the recorded traffic in TRACES, or in MATRIX what 'tripline simulate --matrix' made (fit, replay, compare with the truth)
 	@[ -x "$(TRACES)/evaluate" ] || { echo "make: no recorded traffic at $(TRACES); set TRACES=DIR"; exit 1; }
 	$(CARGO) build $(PROFILE) --bin tripline
-	$(TRACES)/evaluate $(TRIPLINE) $(or $(OUT),out)
+	TRACES=$(or $(MATRIX),$(TRACES)) $(TRACES)/evaluate $(TRIPLINE) $(or $(OUT),out)
 
 models: setup-build ## make the shipped profiles (models/) anew from tests/data, and sign them if they changed
 	$(CARGO) build $(PROFILE) --bin tripline
