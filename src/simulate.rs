@@ -145,6 +145,15 @@ pub struct World {
     pub end: EventTime,
 }
 
+/// A profile with every other row of its sample, from the `first` on: 0 is what a held-out world's reference has, 1 what its callers send.
+/// Digest and signature speak of the whole.
+pub fn half(reference: &Reference, first: usize) -> Reference {
+    let mut half = reference.clone();
+    half.sample = reference.sample.iter().skip(first).step_by(2).cloned().collect();
+    half.sample_predictions = reference.sample_predictions.iter().skip(first).step_by(2).copied().collect();
+    half
+}
+
 /// Which campaign an event belongs to, if any.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
@@ -222,8 +231,7 @@ impl Simulation {
         let wants_tree = settings.attacks.iter().any(|a| a.family == attack::Family::TreePath);
         let kind = settings.victim.unwrap_or(if wants_tree { VictimKind::Tree } else { VictimKind::Boosted });
         let (baseline, rows) = if settings.held_out {
-            let half = |first: usize| reference.sample.iter().skip(first).step_by(2).cloned().collect();
-            (half(0), Rows::of(&reference, half(1), settings.seed))
+            (half(&reference, 0).sample, Rows::new(&half(&reference, 1), settings.seed))
         } else {
             (reference.sample.clone(), Rows::new(&reference, settings.seed))
         };

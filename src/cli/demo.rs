@@ -157,9 +157,7 @@ fn profile(path: Option<&Path>) -> Result<Reference, Failure> {
 
 /// The profile with the rows of its sample that the callers do not send.
 fn other_half(reference: &Reference) -> Reference {
-    let mut half = reference.clone();
-    half.sample = half.sample.into_iter().step_by(2).collect();
-    half.sample_predictions = half.sample_predictions.into_iter().step_by(2).collect();
+    let mut half = crate::simulate::half(reference, 0);
     // Nobody has signed this one.
     half.signature = None;
     half.digest = half.content_digest();

@@ -74,20 +74,16 @@ pub struct Place {
 impl Rows {
     /// Prepares the sample of a profile.
     pub fn new(reference: &Reference, seed: u64) -> Self {
-        Self::of(reference, reference.sample.clone(), seed)
-    }
-
-    /// Prepares some rows of a profile's features.
-    pub fn of(reference: &Reference, sample: Vec<Vec<Cell>>, seed: u64) -> Self {
         let width = reference.features.len();
         let mut sorted: Vec<Vec<f64>> = vec![Vec::new(); width];
         for (j, column) in sorted.iter_mut().enumerate() {
             if reference.features[j].is_numeric() {
-                column.extend(sample.iter().map(|row| row[j].value()).filter(|v| v.is_finite()));
+                column.extend(reference.sample.iter().map(|row| row[j].value()).filter(|v| v.is_finite()));
                 column.sort_by(f64::total_cmp);
             }
         }
-        let ranks = sample
+        let ranks = reference
+            .sample
             .iter()
             .map(|row| {
                 let rank = |j: usize| match sorted[j].len() {
@@ -107,7 +103,7 @@ impl Rows {
             .collect();
         let mut rows = Self {
             features: reference.features.clone(),
-            sample,
+            sample: reference.sample.clone(),
             ranks,
             sorted,
             spread,

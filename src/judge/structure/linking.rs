@@ -125,33 +125,25 @@ impl Structure {
         query: &Query,
         clients: &mut Table<Key, Client>,
     ) -> (f64, f64) {
+        let step = |(parent, crossed)| {
+            let known = (&*self.features, &self.scales, &self.quantiser, &*self.drifted);
+            step_from(known, &self.hashes, &self.history, parent, crossed, query)
+        };
         let last = self.components.get(component).and_then(Component::last_feature);
-        let parent = self.most_human(component, last, linked_at, false).unwrap_or(link.target);
-        let crossed = self.crossed(parent, component, linked_at, false);
-        let step = step_from(
-            (&self.features, &self.scales, &self.quantiser, &self.drifted),
-            &self.hashes,
-            &self.history,
-            parent,
-            crossed,
-            query,
-        );
-        let all = self.components.get_mut(component).map_or(0.0, |c| c.step(step));
+        let along_all = step(self.parent(link, component, last, linked_at, false));
+        let all = self.components.get_mut(component).map_or(0.0, |c| c.step(along_all));
         if !link.own_link {
             return (all, 0.0);
         }
         let last = clients.get_mut(link.at).and_then(|c| c.structure.trail(component).last_feature());
-        let parent = self.most_human(component, last, linked_at, true).unwrap_or(link.target);
-        let crossed = self.crossed(parent, component, linked_at, true);
-        let step = step_from(
-            (&self.features, &self.scales, &self.quantiser, &self.drifted),
-            &self.hashes,
-            &self.history,
-            parent,
-            crossed,
-            query,
-        );
-        (all, clients.get_mut(link.at).map_or(0.0, |c| c.structure.step(component, step)))
+        let along_own = step(self.parent(link, component, last, linked_at, true));
+        (all, clients.get_mut(link.at).map_or(0.0, |c| c.structure.step(component, along_own)))
+    }
+
+    /// The row that a step is taken from, and whether the step completes a rectangle.
+    fn parent(&self, link: &Link, component: SlotRef, last: Option<u16>, linked_at: f64, own_only: bool) -> (Candidate, bool) {
+        let parent = self.most_human(component, last, linked_at, own_only).unwrap_or(link.target);
+        (parent, self.crossed(parent, component, linked_at, own_only))
     }
 
     /// Whether the row goes on from a row of the component that its sender sent or repeated, from the same address.
