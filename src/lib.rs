@@ -12,6 +12,7 @@ pub mod engine;
 pub mod event;
 pub mod hash;
 pub mod judge;
+mod prefetch;
 pub mod reference;
 pub mod signal;
 pub mod source;

@@ -13,8 +13,6 @@ pub mod fit;
 pub mod schema;
 pub mod sign;
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
 
 pub use fit::{Column, FitError, FitOptions, Raw, Table, fit};
@@ -98,6 +96,11 @@ impl Feature {
         }
     }
 
+    /// What tells the bins of a number apart, ascending: the edges between them, or their values. Categories have none.
+    pub fn bounds(&self) -> &[f64] {
+        if self.kind == Kind::Continuous { &self.edges } else { &self.support }
+    }
+
     /// Number of codes: own bins and the four extra ones.
     pub fn codes(&self) -> usize {
         self.bins() + code::EXTRA
@@ -110,12 +113,6 @@ impl Feature {
 
     /// The code of a value: its own bin, or one of [`code`]'s behind them. Every value has one; none is dropped.
     pub fn code(&self, cell: Cell) -> usize {
-        self.code_within(cell, |_| 0..self.edges.len())
-    }
-
-    /// The same; `around` tells between which edges a number is to be looked for.
-    #[inline]
-    pub fn code_within(&self, cell: Cell, around: impl Fn(f64) -> Range<usize>) -> usize {
         let own = self.bins();
         let value = cell.value();
         if cell.is_missing() {
@@ -140,10 +137,7 @@ impl Feature {
             }
             _ if value < self.min => own + code::BELOW,
             _ if value > self.max => own + code::ABOVE,
-            Kind::Continuous => {
-                let Range { start, end } = around(value);
-                start + self.edges[start..end].partition_point(|&edge| edge < value)
-            }
+            Kind::Continuous => self.edges.partition_point(|&edge| edge < value),
             Kind::Discrete | Kind::Boolean => {
                 let at = self.support.partition_point(|&known| known < value - SAME);
                 if at < own && (self.support[at] - value).abs() <= SAME { at } else { own + code::UNSEEN }

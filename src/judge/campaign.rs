@@ -3,7 +3,7 @@
 //! A component is one search. Its rows, senders, habits and evidence add up across addresses, which is how a search spread over
 //! many callers, each below every per-client threshold, is still seen, and how its members are named: each by his own share.
 //!
-//! Components live in a table of bounded size; the least recently extended one is forgotten. A merged component leaves a
+//! Components live in a table of bounded size; one of the least recently extended is forgotten. A merged component leaves a
 //! forwarding entry, so that rows which remember its number still find their way.
 
 use std::collections::BTreeMap;

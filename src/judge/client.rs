@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 
 use super::{At, Family, QueryRef};
 use crate::event::{Address, EventTime, Query};
+use crate::prefetch;
 use crate::signal::entropy::Histograms;
 use crate::signal::gap::Gap;
 use crate::signal::information::Information;
@@ -130,12 +131,26 @@ impl Client {
         self.flag.is_some()
     }
 
-    /// Asks for what the next query of this client will need. It lies in a dozen places in memory, which would be waited for one
-    /// after the other.
+    /// Asks for all that a query of this client will need, as far as it lies in one place.
     #[inline]
-    pub fn warm(&self) {
-        let own = (self.queries, self.information.rows(), self.structure.closeness(), self.trail.len());
-        std::hint::black_box((own, self.values.warm(), self.distribution.warm(), self.structure.warm()));
+    pub fn prefetch(&self) {
+        prefetch::value(&self.queries);
+        prefetch::value(&self.rate);
+        prefetch::value(&self.gap);
+        prefetch::value(&self.values);
+        prefetch::value(&self.trail);
+        prefetch::value(&self.flag);
+        self.information.prefetch();
+        self.distribution.prefetch();
+        self.structure.prefetch();
+    }
+
+    /// And for what lies elsewhere.
+    #[inline]
+    pub fn prefetch_rows(&self) {
+        self.values.prefetch();
+        self.distribution.prefetch_rows();
+        self.structure.prefetch_rows();
     }
 
     /// Keeps a query as evidence: the first for ever, of the others the newest.

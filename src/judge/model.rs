@@ -142,7 +142,7 @@ impl ModelJudge {
             clients: Table::new(config.max_clients),
             companies: Companies::default(),
             population: Population::new(config.alarms_per_client_day, config.salt),
-            structure: Structure::new(&reference, config),
+            structure: Structure::new(&reference, &coder, config),
             drift: Drift::new(&reference, &coder),
             next_evaluation: None,
             accusations: Vec::new(),
@@ -184,9 +184,15 @@ impl ModelJudge {
         }
         self.advance(out);
         self.queries += 1;
+        let sender = self.sender(query, query.time);
         self.coder.encode(&query.row, &mut self.codes);
+        if let Some((at, _)) = sender {
+            self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
+            self.structure.prefetch(query, &self.codes);
+        }
         self.tally(query.time);
-        let Some((at, account)) = self.sender(query, query.time) else { return (Disposition::Accepted, None) };
+        let Some((at, account)) = sender else { return (Disposition::Accepted, None) };
+        self.structure.prefetch_rows(at, &self.clients);
         let gap = self.note(at, query);
         let asked = Asked { query, at, now: query.time, late: false };
         self.vote(&asked, out);
@@ -199,6 +205,7 @@ impl ModelJudge {
     fn late(&mut self, query: &Query, now: EventTime, out: &mut Vec<Verdict>) {
         let Some((at, account)) = self.sender(query, now) else { return };
         self.coder.encode(&query.row, &mut self.codes);
+        self.structure.prefetch(query, &self.codes);
         if let Some(client) = self.clients.get_mut(at) {
             client.queries += 1;
             client.information.note(&self.codes, &self.regions);
@@ -221,7 +228,7 @@ impl ModelJudge {
         let spare = |client: &Client| client.is_flagged() && flagged.values().sum::<u64>() * 2 <= held;
         let (at, fresh, forgotten) = self.clients.touch_sparing(&key, || Client::new(query, now), spare);
         if let Some(client) = self.clients.get(at) {
-            client.warm();
+            client.prefetch();
         }
         if fresh {
             self.companies.join(&key);

@@ -16,7 +16,7 @@ pub struct EngineConfig {
     pub alarms_per_client_day: f64,
     /// How late an event may be, in seconds of event time, before the windows do without it.
     pub allowed_lateness_seconds: u32,
-    /// Clients kept per model; the least recently seen is forgotten (and counted) beyond that.
+    /// Clients kept per model; beyond that one of the least recently seen is forgotten (and counted).
     pub max_clients: usize,
     /// Rows of history kept per model for linking queries: own rows and components go back so far, strangers' rows a quarter of it.
     pub max_history: usize,

@@ -32,6 +32,7 @@ use crate::event::Query;
 use crate::judge::Family;
 use crate::judge::settings::EngineConfig;
 use crate::reference::{Feature, Reference};
+use crate::signal::density::{Coder, Codes};
 use crate::signal::neighbours::{Hasher, RowHashes};
 use crate::signal::perturbation::Scales;
 use crate::signal::quantise::{MISSING, Quantised, Quantiser, padded};
@@ -73,12 +74,10 @@ pub enum Seen {
     Nearly,
 }
 
-/// A row to compare with. Of two finds of one row, the one that is known to be the sender's own is the greater.
+/// A row to compare with: its number, and in the lowest bit whether it is known to be the sender's own. Of two finds of one row that
+/// one is the greater. In eight bytes, which are sorted in a fraction of the time of two fields.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Found {
-    row: RowId,
-    own: bool,
-}
+struct Found(u64);
 
 /// Structure evidence of one model.
 #[derive(Clone, Debug)]
@@ -127,15 +126,16 @@ pub struct StructureState(
 
 impl Structure {
     /// Structure evidence for a reference.
-    pub fn new(reference: &Reference, config: &EngineConfig) -> Self {
+    pub fn new(reference: &Reference, coder: &Coder, config: &EngineConfig) -> Self {
         let (salt, max_history) = (config.salt, config.max_history);
         let hasher = Hasher::new(reference, salt);
         let quantiser = Quantiser::new(reference);
         let (reference_rows, widths) = (quantiser.sample(reference), quantiser.widths());
         let mut reference_index = Sightings::new(reference.sample.len() * hasher.keys_per_row(), reference.sample.len());
-        let mut hashes = RowHashes::default();
+        let (mut hashes, mut codes) = (RowHashes::default(), Codes::default());
         for (i, row) in reference.sample.iter().enumerate() {
-            hasher.hash(row, &mut hashes);
+            coder.encode(row, &mut codes);
+            hasher.hash(row, &codes.fine, &mut hashes);
             hashes.note(&mut reference_index, i as u32);
         }
         let horizon = max_history.div_ceil(REMEMBERED);
@@ -205,7 +205,21 @@ impl Structure {
         }
     }
 
-    /// Takes one row of a client; writes what follows to `out`.
+    /// Encodes the row of the next step, of which `codes` are the codes, and asks for what the index knows of it.
+    pub fn prefetch(&mut self, query: &Query, codes: &Codes) {
+        self.hasher.hash(&query.row, &codes.fine, &mut self.hashes);
+        self.hashes.prefetch(&self.index);
+        self.quantiser.encode(&query.row, &mut self.quantised);
+    }
+
+    /// Asks for the rows of a client, with which its next one will be compared.
+    pub fn prefetch_rows(&self, at: SlotRef, clients: &Table<Key, Client>) {
+        if let Some(client) = clients.get(at) {
+            client.structure.own.rows(&self.history).for_each(|row| self.history.prefetch(row));
+        }
+    }
+
+    /// Takes one row of a client, for which [`Structure::prefetch`] was called; writes what follows to `out`.
     pub fn step(
         &mut self,
         query: &Query,
@@ -215,8 +229,6 @@ impl Structure {
         out: &mut Vec<Accusation>,
     ) -> Seen {
         let sender_hashes = (sender.0 as u32, sender.1 as u32);
-        self.hasher.hash(&query.row, &mut self.hashes);
-        self.quantiser.encode(&query.row, &mut self.quantised);
         if let Some(same) = self.same_row() {
             self.repeated(same, at, clients, out);
             return Seen::Before(same);
@@ -363,27 +375,27 @@ impl Structure {
 
     /// Gathers candidates, newest first: own rows, rows gone on from, the account's rows, and whatever the index knows.
     fn collect(&mut self, at: SlotRef, account: u64, clients: &Table<Key, Client>) {
-        self.hashes.warm(&self.index);
         let (history, candidates) = (&self.history, &mut self.candidates);
         candidates.clear();
-        let known = |row| Found { row, own: true };
+        let known = |row| Found::new(row, true);
         if let Some(client) = clients.get(at) {
             candidates.extend(client.structure.own.rows(history).map(known));
             candidates.extend(client.structure.repeated.rows(history).map(known));
         }
         self.accounts.rows_of_others(account, at, clients, history, |row| candidates.push(known(row)));
         let mask = self.index.row_mask();
-        let found = |low| history.recall(low, mask).map(|row| Found { row, own: false });
+        let found = |low| history.recall(low, mask).map(|row| Found::new(row, false));
         self.hashes.find(&self.index, |low| candidates.extend(found(low)));
         candidates.sort_unstable_by(|a, b| b.cmp(a));
-        candidates.dedup_by_key(|found| found.row);
-        history.warm(candidates.iter().map(|found| found.row));
+        candidates.dedup_by_key(|found| found.row());
+        candidates.iter().for_each(|found| history.prefetch(found.row()));
     }
 
     /// Compares with every candidate. True (with that candidate last) if one is the same within tolerance.
     fn compare(&mut self, at: SlotRef, sender: (u32, u32)) -> bool {
         self.near.clear();
-        for &Found { row, own } in &self.candidates {
+        for found in &self.candidates {
+            let (row, own) = (found.row(), found.own());
             let (comparison, log_p) = self.similarity.judge(&self.probe, self.history.row(row), self.likenesses.shift);
             // Whose an ordinary neighbour is does not matter, and asking costs a look at another place in memory.
             let own = own
@@ -415,7 +427,7 @@ impl Structure {
 
     /// ln p of the nearest reference row that the index finds: a natural row as near as that explains any link.
     fn nearest_reference(&self, probe: &Probe) -> f64 {
-        self.hashes.warm(&self.reference_index);
+        self.hashes.prefetch(&self.reference_index);
         let mut nearest = 1.0_f64;
         let width = padded(self.features.len());
         let compare = |i: u32| {
@@ -445,6 +457,22 @@ impl Structure {
     }
 }
 
+// === impl Found ===
+
+impl Found {
+    fn new(row: RowId, own: bool) -> Self {
+        Self(row << 1 | u64::from(own))
+    }
+
+    fn row(self) -> RowId {
+        self.0 >> 1
+    }
+
+    fn own(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
 fn best(near: &[Candidate], own_only: bool) -> Option<Candidate> {
     near.iter().filter(|c| !own_only || c.own).min_by(|a, b| a.log_p.total_cmp(&b.log_p)).copied()
 }
@@ -461,6 +489,8 @@ mod tests {
     /// Structure evidence on a shipped profile, with callers who send rows that nobody else sends.
     struct World {
         reference: Reference,
+        coder: Coder,
+        codes: Codes,
         structure: Structure,
         clients: Table<Key, Client>,
         sent: u64,
@@ -471,7 +501,9 @@ mod tests {
             let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
             let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
             let config = EngineConfig { salt: 7, max_history: HISTORY, max_clients: 1_000, ..EngineConfig::default() };
-            Self { structure: Structure::new(&reference, &config), reference, clients: Table::new(1_000), sent: 0 }
+            let coder = Coder::new(&reference);
+            let structure = Structure::new(&reference, &coder, &config);
+            Self { structure, reference, coder, codes: Codes::default(), clients: Table::new(1_000), sent: 0 }
         }
 
         /// A row whose columns come from different rows of the sample.
@@ -487,6 +519,8 @@ mod tests {
             let query = Query { row, address, time: crate::event::EARLIEST.plus_seconds(self.sent as i64), ..Query::default() };
             let (at, ..) = self.clients.touch(&Key { address, account: 0 }, || Client::new(&query, query.time));
             let before = self.structure.components.len();
+            self.coder.encode(&query.row, &mut self.codes);
+            self.structure.prefetch(&query, &self.codes);
             self.structure.step(&query, at, (caller, 0), &mut self.clients, &mut Vec::new());
             self.structure.components.len() > before
         }
@@ -542,8 +576,8 @@ mod tests {
         world.send(900, earlier);
         let query = Query { row, ..Query::default() };
         let structure = &mut world.structure;
-        structure.quantiser.encode(&query.row, &mut structure.quantised);
-        structure.hasher.hash(&query.row, &mut structure.hashes);
+        world.coder.encode(&query.row, &mut world.codes);
+        structure.prefetch(&query, &world.codes);
         structure.similarity.prepare(&structure.quantised.codes, &mut structure.probe);
         let (comparison, log_p) = structure.similarity.judge(&structure.probe, structure.history.row(0), 0.0);
         let own = Candidate { row: 0, comparison, log_p, own: true };

@@ -11,7 +11,7 @@
 use crate::event::Cell;
 use crate::reference::Reference;
 use crate::signal::density::Codes;
-use crate::signal::guide::Guide;
+use crate::signal::guide;
 
 /// Other features that predict one, at most.
 const REGRESSORS: usize = 4;
@@ -23,9 +23,8 @@ const OWN_VARIANCE: f64 = 0.05;
 const LEAST_RESIDUAL: f64 = 0.05;
 /// Most that one feature adds, squared: five usual residuals. What is beyond is no odder.
 const MOST: f32 = 25.0;
-/// Knots of the quantile function, and cells of the grid in which they are looked up.
+/// Knots of the quantile function.
 const KNOTS: usize = 64;
-const KNOT_CELLS: usize = 128;
 /// Least share of a variance that is explained for a feature to count: independent numbers cannot fail to go together.
 const DEPENDENT: f64 = 0.05;
 
@@ -33,9 +32,9 @@ const DEPENDENT: f64 = 0.05;
 #[derive(Clone, Debug)]
 struct Scores {
     feature: usize,
-    ascending: Vec<f64>,
-    normal: Vec<f32>,
-    guide: Guide,
+    /// Values, ascending, and the normal score of each.
+    ascending: Box<[f32]>,
+    normal: Box<[f32]>,
 }
 
 /// How one score follows from others.
@@ -89,7 +88,7 @@ impl Margins {
 /// A normal score in a byte, to a sixty-fourth.
 pub fn to_byte(score: f32) -> u8 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what a byte holds")]
-    let byte = (score * PER_SCORE + MIDDLE).round().clamp(1.0, 255.0) as u8;
+    let byte = (score * PER_SCORE + (MIDDLE + 0.5)).clamp(1.0, 255.0) as u8;
     if score.is_nan() { NONE } else { byte }
 }
 
@@ -227,24 +226,24 @@ impl Scores {
             return None;
         }
         // A value's score is the mean over its ties: a knot for each distinct value of the quantile function.
-        let mut ascending: Vec<f64> = Vec::with_capacity(KNOTS + 1);
+        let mut ascending: Vec<f32> = Vec::with_capacity(KNOTS + 1);
         let mut normal = Vec::with_capacity(KNOTS + 1);
         for q in 0..=KNOTS {
             let value = column[(q * (n - 1)) / KNOTS];
-            if ascending.last().is_some_and(|&last| value <= last) {
+            if ascending.last().is_some_and(|&last| value as f32 <= last) {
                 continue;
             }
             let (low, high) = (column.partition_point(|&v| v < value), column.partition_point(|&v| v <= value));
-            ascending.push(value);
+            ascending.push(value as f32);
             normal.push(normal_quantile((low + high) as f64 / (2 * n) as f64) as f32);
         }
-        (ascending.len() > 1).then(|| {
-            // Unit spread, which ties take away from.
-            let guide = Guide::new(&ascending, KNOT_CELLS);
-            let mut scores = Self { feature, ascending, normal, guide };
-            scores.standardise(&column);
-            scores
-        })
+        if ascending.len() < 2 {
+            return None;
+        }
+        // Unit spread, which ties take away from.
+        let mut scores = Self { feature, ascending: ascending.into(), normal: normal.into() };
+        scores.standardise(&column);
+        Some(scores)
     }
 
     /// Shifts and scales the scores to mean 0 and variance 1 over the column.
@@ -259,19 +258,16 @@ impl Scores {
     /// Normal score of a value, linear between knots, that of the end beyond; NaN for none.
     #[inline]
     fn of(&self, cell: Cell) -> f32 {
-        let value = cell.value();
+        let value = cell.value() as f32;
         if !value.is_finite() {
             return f32::NAN;
         }
-        let around = self.guide.around(value);
-        let above = around.start + self.ascending[around].partition_point(|&knot| knot <= value);
-        match (above.checked_sub(1), self.ascending.get(above)) {
-            (None, _) => self.normal[0],
-            (Some(low), None) => self.normal[low],
-            (Some(low), Some(&high)) => {
-                let part = ((value - self.ascending[low]) / (high - self.ascending[low])) as f32;
-                self.normal[low] + part * (self.normal[above] - self.normal[low])
-            }
+        let above = guide::below(&self.ascending, |knot| knot <= value);
+        let knot = |at: usize| Some((*self.ascending.get(at)?, *self.normal.get(at)?));
+        match (above.checked_sub(1).and_then(knot), knot(above)) {
+            (Some((low, from)), Some((high, to))) => from + (value - low) / (high - low) * (to - from),
+            (Some((_, end)), None) | (None, Some((_, end))) => end,
+            (None, None) => f32::NAN,
         }
     }
 }

@@ -22,11 +22,11 @@
 
 use crate::event::Cell;
 use crate::reference::fit::{coarse_codes, coarse_map};
-use crate::reference::{Feature, Reference};
+use crate::reference::{Feature, Kind, Reference};
 use crate::signal::boundary::Boundary;
 use crate::signal::combinations::Combinations;
 use crate::signal::copula::{Copula, Margins};
-use crate::signal::guide::Guide;
+use crate::signal::guide::{self, Guide};
 use crate::signal::ranks::Ranks;
 
 /// Statistics per row.
@@ -65,18 +65,32 @@ const CLOSE: f64 = 1.0 / 3.0;
 /// Most that one feature may say for or against an even draw, in nats: a bin that holds next to nothing is no certainty.
 const EVEN_MOST: f64 = 3.0;
 
-/// Cells of the grid over the edges of a number's bins.
-const EDGE_CELLS: usize = 64;
+/// Parts of a nat in which log-lifts are kept.
+const PARTS: f32 = 1024.0;
+/// Bounds that are asked one and all, and cells of the grid over more of them.
+const FEW: usize = 24;
+const BOUND_CELLS: usize = 64;
 
 /// Maps rows to codes once, so that every statistic shares the work.
 #[derive(Clone, Debug)]
 pub struct Coder {
     features: Vec<Feature>,
-    /// Where to look among a number's edges.
-    edges: Vec<Guide>,
+    bins: Vec<Bins>,
     coarse: Vec<Vec<u8>>,
     sizes: Vec<usize>,
     margins: Margins,
+}
+
+/// What tells the bins of a feature apart, in one place: nearly all that is asked is whether a value is an ordinary one, and which.
+#[derive(Clone, Debug)]
+struct Bins {
+    /// Ordinary values: numbers from the least to the greatest that was seen, indices of categories.
+    least: f64,
+    most: f64,
+    /// [`Feature::bounds`], and where to look among them.
+    bounds: Box<[f64]>,
+    guide: Guide,
+    kind: Kind,
 }
 
 /// Codes of one row, reused between rows.
@@ -90,21 +104,24 @@ pub struct Codes {
     pub normal: Vec<f32>,
 }
 
-/// A pair's log-lift table.
-#[derive(Clone, Debug)]
-struct PairTable {
-    a: usize,
-    b: usize,
-    width: usize,
-    /// Joint count and expected count per cell, for leave-one-out.
-    joint: Vec<(f32, f32)>,
-    lift: Vec<f32>,
+/// Where a pair's log-lift table lies among those of all pairs: half a hundred cells, in which a row's codes name one.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    a: u16,
+    b: u16,
+    /// First cell, and cells from one code of the first feature to the next.
+    from: u32,
+    width: u32,
 }
 
 /// The statistics of one reference, possibly with drifting features masked out.
 #[derive(Clone, Debug)]
 pub struct Density {
-    pairs: Vec<PairTable>,
+    pairs: Vec<Pair>,
+    /// Joint count and expected count per cell of all pairs, for leave-one-out, and the log-lift in [`PARTS`] of a nat: whole numbers
+    /// of two bytes, as a row looks into more places than the processor's nearest memory has lines.
+    joint: Vec<(f32, f32)>,
+    lift: Vec<i16>,
     /// ln(p_max/p) and ln(u/p) per feature and code; empty for masked features.
     rarity: Vec<Vec<[f32; 2]>>,
     marginal_counts: Vec<Vec<f64>>,
@@ -130,7 +147,7 @@ impl Coder {
         Self {
             coarse: reference.features.iter().map(|f| coarse_map(f).into_iter().map(small).collect()).collect(),
             sizes: reference.features.iter().map(coarse_codes).collect(),
-            edges: reference.features.iter().map(|f| Guide::new(&f.edges, EDGE_CELLS)).collect(),
+            bins: reference.features.iter().map(Bins::new).collect(),
             features: reference.features.clone(),
             margins: Margins::new(reference),
         }
@@ -172,10 +189,46 @@ impl Coder {
     pub fn encode(&self, row: &[Cell], codes: &mut Codes) {
         codes.fine.clear();
         codes.coarse.clear();
-        for (j, (feature, guide)) in self.features.iter().zip(&self.edges).enumerate() {
-            let fine = feature.code_within(row.get(j).copied().unwrap_or(Cell::MISSING), |value| guide.around(value));
-            codes.fine.push(u16::try_from(fine).unwrap_or(u16::MAX));
-            codes.coarse.push(self.coarse[j][fine]);
+        let cells = row.iter().copied().chain(std::iter::repeat(Cell::MISSING));
+        codes.fine.extend(self.bins.iter().zip(&self.features).zip(cells).map(|((bins, feature), cell)| {
+            let fine = bins.ordinary(cell.value()).unwrap_or_else(|| feature.code(cell));
+            u16::try_from(fine).unwrap_or(u16::MAX)
+        }));
+        self.coarsen(codes);
+    }
+}
+
+// === impl Bins ===
+
+impl Bins {
+    fn new(feature: &Feature) -> Self {
+        let (least, most) = if feature.is_numeric() { (feature.min, feature.max) } else { (0.0, feature.bins() as f64 - 1.0) };
+        let bounds: Box<[f64]> = feature.bounds().into();
+        Self { least, most, guide: Guide::new(&bounds, BOUND_CELLS), bounds, kind: feature.kind }
+    }
+
+    #[inline]
+    fn below(&self, value: f64) -> usize {
+        let before = |known| known < value;
+        if self.bounds.len() > FEW { self.guide.count(&self.bounds, value, before) } else { guide::below(&self.bounds, before) }
+    }
+
+    /// The bin of an ordinary value; of what is anything else, the feature knows the code.
+    #[inline]
+    fn ordinary(&self, value: f64) -> Option<usize> {
+        // False for what is missing, too.
+        let within = value >= self.least && value <= self.most;
+        if !within {
+            return None;
+        }
+        match self.kind {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index, within the range")]
+            Kind::Categorical => Some(value as u32 as usize),
+            Kind::Continuous => Some(self.below(value)),
+            Kind::Discrete | Kind::Boolean => {
+                let at = self.below(value);
+                self.bounds.get(at).is_some_and(|&known| known <= value).then_some(at)
+            }
         }
     }
 }
@@ -186,12 +239,13 @@ impl Density {
     /// Prepares the statistics; features for which `masked` is true are left out (they drift, so they say nothing).
     pub fn new(reference: &Reference, coder: &Coder, boundary: &Boundary, masked: &[bool]) -> Self {
         let is_masked = |j: usize| masked.get(j).copied().unwrap_or(false);
-        let pairs = reference
-            .pairs
-            .iter()
-            .filter(|p| !is_masked(p.a) && !is_masked(p.b))
-            .map(|p| PairTable::new(p.a, p.b, &p.counts, coder.sizes[p.b]))
-            .collect();
+        let (mut pairs, mut joint) = (Vec::new(), Vec::new());
+        for p in reference.pairs.iter().filter(|p| !is_masked(p.a) && !is_masked(p.b)) {
+            let width = coder.sizes[p.b];
+            pairs.push(Pair { a: p.a as u16, b: p.b as u16, from: joint.len() as u32, width: width as u32 });
+            joint.extend(expected(&p.counts, width));
+        }
+        let lift = joint.iter().map(|&(n, e): &(f32, f32)| lift(f64::from(n), f64::from(e))).collect();
         let marginal_counts: Vec<Vec<f64>> =
             reference.features.iter().map(|f| f.counts.iter().map(|&c| c as f64).collect()).collect();
         let even: Vec<Vec<f64>> = reference.features.iter().map(even_shares).collect();
@@ -206,14 +260,15 @@ impl Density {
         let open = (0..reference.features.len()).filter(|&j| !is_masked(j)).count();
         let combine = if copula.explained() >= CLOSE * open as f64 { COMBINED.len() } else { COMBINED.len() - 1 };
         let (scores, combined, undecided) = Default::default();
-        let mut density = Self { pairs, rarity, marginal_counts, even, combinations, copula, scores, combine, combined, undecided };
+        let mut density =
+            Self { pairs, joint, lift, rarity, marginal_counts, even, combinations, copula, scores, combine, combined, undecided };
         density.calibrate(&sample, boundary);
         density
     }
 
     /// Leave-one-out scores of the sample: each row is judged by a reference that does not contain it.
     fn calibrate(&mut self, sample: &[Codes], boundary: &Boundary) {
-        let rows: Vec<[f32; BASE]> = sample.iter().map(|codes| self.base_scores(codes, true)).collect();
+        let rows: Vec<[f32; BASE]> = sample.iter().map(|codes| self.base_scores::<true>(codes)).collect();
         for k in 0..BASE {
             self.scores[k] = Ranks::new(rows.iter().map(|r| r[k]).collect());
         }
@@ -224,27 +279,28 @@ impl Density {
         self.undecided = Ranks::new(rows.iter().zip(boundary.sample()).map(both).collect());
     }
 
-    /// The base statistics of a row.
-    fn base_scores(&self, codes: &Codes, leave_one_out: bool) -> [f32; BASE] {
+    /// The base statistics of a row; with `LEAVE_ONE_OUT` of one of the sample's, judged without it.
+    #[inline]
+    fn base_scores<const LEAVE_ONE_OUT: bool>(&self, codes: &Codes) -> [f32; BASE] {
         // A few coefficients learned from thousands of rows: to leave one of them out makes no difference.
         let misfit = self.copula.misfit(&codes.normal);
-        let mut negative = 0.0_f32;
-        let mut smallest = [0.0_f32; 3];
+        let mut negative = 0_i32;
+        let mut smallest = [0_i16; 3];
         for pair in &self.pairs {
-            let at = usize::from(codes.coarse[pair.a]) * pair.width + usize::from(codes.coarse[pair.b]);
-            let lift = if leave_one_out {
-                let (joint, expected) = pair.joint[at];
-                log_lift(f64::from(joint) - 1.0, f64::from(expected))
+            let at = pair.cell(codes);
+            let lift = if LEAVE_ONE_OUT {
+                let (joint, expected) = self.joint[at];
+                lift(f64::from(joint) - 1.0, f64::from(expected))
             } else {
-                pair.lift[at]
+                self.lift[at]
             };
-            if lift < 0.0 {
-                negative -= lift;
+            negative = negative.wrapping_sub(i32::from(lift.min(0)));
+            if lift < smallest[2] {
+                keep_smallest(&mut smallest, lift);
             }
-            keep_smallest(&mut smallest, lift);
         }
         let mut total = [0.0_f32; 2];
-        let mut largest = [[0.0_f32; 2]; 2];
+        let (mut first, mut second) = ([0.0_f32; 2], [0.0_f32; 2]);
         let mut used = 0_usize;
         for (j, table) in self.rarity.iter().enumerate() {
             if table.is_empty() {
@@ -252,32 +308,32 @@ impl Density {
             }
             used += 1;
             let code = usize::from(codes.fine[j]);
-            let values = if leave_one_out { marginal(&self.marginal_counts[j], &self.even[j], code, 1.0) } else { table[code] };
-            for ((total, largest), value) in total.iter_mut().zip(&mut largest).zip(values) {
+            let values = if LEAVE_ONE_OUT { marginal(&self.marginal_counts[j], &self.even[j], code, 1.0) } else { table[code] };
+            for (((total, first), second), value) in total.iter_mut().zip(&mut first).zip(&mut second).zip(values) {
                 *total += value;
-                let lesser = value.min(largest[0]);
-                *largest = [value.max(largest[0]), lesser.max(largest[1])];
+                let (greater, lesser) = if value > *first { (value, *first) } else { (*first, value) };
+                (*first, *second) = (greater, if lesser > *second { lesser } else { *second });
             }
         }
         // With few features two terms would be most of the sum.
-        let excused = |[first, second]: [f32; 2]| if used > 4 { first + second } else { first };
+        let excused = |k: usize| if used > 4 { first[k] + second[k] } else { first[k] };
         [
-            negative,
-            -smallest.iter().sum::<f32>(),
+            negative as f32 / PARTS,
+            -smallest.map(f32::from).iter().sum::<f32>() / PARTS,
             misfit,
-            total[0] - excused(largest[0]),
-            total[1] - excused(largest[1]),
-            self.combinations.novelty(codes, leave_one_out),
+            total[0] - excused(0),
+            total[1] - excused(1),
+            self.combinations.novelty(codes, LEAVE_ONE_OUT),
         ]
     }
 
     /// Adds to `blame`, per feature, how much it contributes to a row's oddity: half of each broken pair, and its own rarity.
     pub fn blame(&self, codes: &Codes, blame: &mut [f32]) {
         for pair in &self.pairs {
-            let lift = pair.lift[usize::from(codes.coarse[pair.a]) * pair.width + usize::from(codes.coarse[pair.b])];
+            let lift = f32::from(self.lift[pair.cell(codes)]) / PARTS;
             if lift < 0.0 {
-                blame[pair.a] -= lift / 2.0;
-                blame[pair.b] -= lift / 2.0;
+                blame[usize::from(pair.a)] -= lift / 2.0;
+                blame[usize::from(pair.b)] -= lift / 2.0;
             }
         }
         for (j, table) in self.rarity.iter().enumerate() {
@@ -287,7 +343,7 @@ impl Density {
 
     /// Cells of the p-values of a row with these codes and scores; `near` is that of its nearness to the decision boundary.
     pub fn cells(&self, codes: &Codes, near: f64) -> Cells {
-        let scores = self.base_scores(codes, false);
+        let scores = self.base_scores::<false>(codes);
         let cell = |p: f64| CUTS.iter().position(|&cut| p <= cut).unwrap_or(CUTS.len()) as u8;
         let mut p = [1.0; BASE];
         p.iter_mut().zip(&self.scores).zip(scores).for_each(|((p, ranks), score)| *p = ranks.p(score));
@@ -297,23 +353,37 @@ impl Density {
     }
 }
 
-impl PairTable {
-    fn new(a: usize, b: usize, counts: &[u32], width: usize) -> Self {
-        let height = counts.len() / width.max(1);
-        let at = |x: usize, y: usize| f64::from(counts[x * width + y]);
-        let rows: Vec<f64> = (0..height).map(|x| (0..width).map(|y| at(x, y)).sum()).collect();
-        let columns: Vec<f64> = (0..width).map(|y| (0..height).map(|x| at(x, y)).sum()).collect();
-        let total = rows.iter().sum::<f64>().max(1.0);
-        let joint: Vec<(f32, f32)> =
-            (0..counts.len()).map(|i| (counts[i] as f32, (rows[i / width] * columns[i % width] / total) as f32)).collect();
-        let lift = joint.iter().map(|&(n, e)| log_lift(f64::from(n), f64::from(e))).collect();
-        Self { a, b, width, joint, lift }
+// === impl Pair ===
+
+impl Pair {
+    /// The cell that a row falls into.
+    #[inline]
+    fn cell(self, codes: &Codes) -> usize {
+        let code = |j: u16| u32::from(codes.coarse[usize::from(j)]);
+        self.from.wrapping_add(code(self.a).wrapping_mul(self.width)).wrapping_add(code(self.b)) as usize
     }
+}
+
+/// Joint counts and what the margins let one expect, by cell of a table of `width` columns.
+fn expected(counts: &[u32], width: usize) -> impl Iterator<Item = (f32, f32)> + '_ {
+    let height = counts.len() / width.max(1);
+    let at = move |x: usize, y: usize| f64::from(counts[x * width + y]);
+    let rows: Vec<f64> = (0..height).map(|x| (0..width).map(|y| at(x, y)).sum()).collect();
+    let columns: Vec<f64> = (0..width).map(|y| (0..height).map(|x| at(x, y)).sum()).collect();
+    let total = rows.iter().sum::<f64>().max(1.0);
+    (0..counts.len()).map(move |i| (counts[i] as f32, (rows[i / width] * columns[i % width] / total) as f32))
 }
 
 /// ln of observed over expected rows of a joint cell, with the count prior on both sides.
 pub(super) fn log_lift(joint: f64, expected: f64) -> f32 {
     ((joint + PAIR_PRIOR) / (expected + PAIR_PRIOR)).ln() as f32
+}
+
+/// The same, in [`PARTS`] of a nat.
+fn lift(joint: f64, expected: f64) -> i16 {
+    #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, at 32 nats")]
+    let lift = (log_lift(joint, expected) * PARTS).round() as i16;
+    lift
 }
 
 /// ln(p_max/p) and ln(u/p) of a code under a Jeffreys count prior, `left_out` rows taken away; u is the share of an even draw.
@@ -342,14 +412,38 @@ fn even_shares(feature: &Feature) -> Vec<f64> {
     shares
 }
 
-fn keep_smallest(smallest: &mut [f32; 3], value: f32) {
-    if value < smallest[2] {
-        smallest[2] = value;
-        if smallest[2] < smallest[1] {
-            smallest.swap(1, 2);
-        }
-        if smallest[1] < smallest[0] {
-            smallest.swap(0, 1);
+/// Takes a value that is less than the largest of three ascending ones in its place.
+fn keep_smallest(smallest: &mut [i16; 3], value: i16) {
+    smallest[2] = value;
+    if smallest[2] < smallest[1] {
+        smallest.swap(1, 2);
+    }
+    if smallest[1] < smallest[0] {
+        smallest.swap(0, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_features_codes_whatever_the_value() {
+        for model in ["adult", "flights", "magic"] {
+            let path = format!("{}/models/{model}/reference.json", env!("CARGO_MANIFEST_DIR"));
+            let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
+            let (coder, mut codes) = (Coder::new(&reference), Codes::default());
+            let numbers = reference.features.iter().flat_map(|f| f.bounds().iter().copied().chain([f.min, f.max]));
+            let around = numbers.flat_map(|x| [x, x + 1e-10, x - 1e-10, x + 0.3, x - 0.3, x.next_up(), x.next_down(), -x, x * 1e9]);
+            let odd = [Cell::MISSING, Cell::UNREADABLE, Cell::unseen("never"), Cell::category(0), Cell::category(9_999)];
+            for cell in around.map(Cell::number).chain(odd) {
+                coder.encode(&vec![cell; reference.features.len()], &mut codes);
+                let expected: Vec<usize> = reference.features.iter().map(|f| f.code(cell)).collect();
+                let found: Vec<usize> = codes.fine.iter().map(|&code| usize::from(code)).collect();
+                assert_eq!(found, expected, "{model}: {cell:?}");
+            }
+            coder.encode(&[], &mut codes);
+            assert!(codes.fine.iter().zip(&reference.features).all(|(&code, f)| usize::from(code) == f.code(Cell::MISSING)));
         }
     }
 }

@@ -4,6 +4,8 @@
 //! bins, and the result kept within [0, ln B]. Uniform probing raises entropy above the reference's; a line search, which holds
 //! all features but one, lowers it.
 
+use crate::prefetch;
+
 /// Bias-corrected entropy in nats of a histogram with `bins` possible bins; 0 for an empty one.
 pub fn corrected(counts: impl IntoIterator<Item = u64>, bins: usize) -> f64 {
     let (mut total, mut sum, mut occupied) = (0.0_f64, 0.0_f64, 0_u32);
@@ -54,10 +56,10 @@ impl Histograms {
         }
     }
 
-    /// Reads a count of every cache line, so that the next row finds them near.
+    /// Asks for the counts.
     #[inline]
-    pub fn warm(&self) -> u8 {
-        self.counts.iter().step_by(64).fold(0, |sum, count| sum ^ count)
+    pub fn prefetch(&self) {
+        prefetch::slice(&self.counts);
     }
 
     /// Rows added.

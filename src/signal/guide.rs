@@ -6,25 +6,32 @@
 
 use std::ops::Range;
 
+/// How many of a few ascending numbers come first: those of which `before` is true. All are asked, several at a time, and nothing has
+/// to be guessed.
+#[inline]
+pub fn below<T: Copy>(ascending: &[T], before: impl Fn(T) -> bool) -> usize {
+    ascending.iter().fold(0_u32, |n, &number| n.wrapping_add(u32::from(before(number)))) as usize
+}
+
 /// A grid over ascending numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Guide {
     lowest: f64,
     /// Cells per unit.
     per_unit: f64,
-    /// Numbers below each cell.
-    below: Vec<u32>,
+    /// Numbers below each cell, and below the end of the last one. Short, since all features' grids share the processor's nearest memory.
+    below: Box<[u16]>,
 }
 
 // === impl Guide ===
 
 impl Guide {
-    /// A grid of `cells` over `ascending` numbers.
+    /// A grid of `cells` over at most 65,535 `ascending` numbers.
     pub fn new<T: Copy + Into<f64>>(ascending: &[T], cells: usize) -> Self {
         let at = |number: Option<&T>| number.map_or(0.0, |&number| number.into());
         let lowest = at(ascending.first());
         let range = (at(ascending.last()) - lowest).max(f64::MIN_POSITIVE);
-        let mut guide = Self { lowest, per_unit: cells as f64 / range, below: vec![0; cells + 2] };
+        let mut guide = Self { lowest, per_unit: cells as f64 / range, below: vec![0; cells + 2].into() };
         for &number in ascending {
             let cell = guide.cell(number.into());
             guide.below[cell + 1] += 1;
@@ -41,8 +48,8 @@ impl Guide {
     #[inline]
     fn cell(&self, value: f64) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, at either end")]
-        let cell = ((value - self.lowest) * self.per_unit) as usize;
-        cell.min(self.below.len().saturating_sub(2))
+        let cell = ((value - self.lowest) * self.per_unit) as u32;
+        (cell as usize).min(self.below.len().saturating_sub(2))
     }
 
     /// The place of a value among the numbers: how many are smaller is within this range of positions.
@@ -50,9 +57,21 @@ impl Guide {
     pub fn around(&self, value: f64) -> Range<usize> {
         let cell = self.cell(value);
         match self.below.get(cell..cell + 2) {
-            Some(&[from, to]) => from as usize..to as usize,
+            Some(&[from, to]) => usize::from(from)..usize::from(to),
             _ => 0..0,
         }
+    }
+
+    /// How many of `ascending`, the numbers that the grid was made of, come before a value: those of which `before` is true. They
+    /// are the first ones, and few are in question.
+    #[inline]
+    pub fn count<T: Copy>(&self, ascending: &[T], value: f64, before: impl Fn(T) -> bool) -> usize {
+        let Range { start, end } = self.around(value);
+        let mut at = start;
+        while at < end && ascending.get(at).is_some_and(|&number| before(number)) {
+            at += 1;
+        }
+        at
     }
 }
 
@@ -68,9 +87,9 @@ mod tests {
             let guide = Guide::new(&numbers, 64);
             let probes = (0..2_000_u16).map(|i| f32::from(i) / 13.0 - 5.0).chain(numbers.iter().copied());
             for probe in probes.chain([f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY]) {
-                let Range { start, end } = guide.around(f64::from(probe));
-                assert_eq!(start + numbers[start..end].partition_point(|&n| n < probe), numbers.partition_point(|&n| n < probe));
-                assert_eq!(start + numbers[start..end].partition_point(|&n| n <= probe), numbers.partition_point(|&n| n <= probe));
+                let value = f64::from(probe);
+                assert_eq!(guide.count(&numbers, value, |n| n < probe), numbers.partition_point(|&n| n < probe));
+                assert_eq!(guide.count(&numbers, value, |n| n <= probe), numbers.partition_point(|&n| n <= probe));
             }
         }
     }

@@ -18,6 +18,7 @@
 //! could compute them would choose rows that leave the sketch unmoved.
 
 use crate::hash::{self, mix2};
+use crate::prefetch;
 use crate::reference::{Kind, PredictionKind, Reference};
 use crate::signal::density::{Coder, Codes};
 
@@ -113,6 +114,14 @@ impl Information {
             *register = rank;
             self.rows = self.estimate() as f32;
         }
+    }
+
+    /// Asks for itself.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch::value(&self.registers);
+        prefetch::value(&self.leaves);
+        prefetch::value(&self.rows);
     }
 
     /// Adds what another caller could have learned.

@@ -11,20 +11,20 @@
 
 use crate::event::Cell;
 use crate::hash::mix;
-use crate::reference::Reference;
+use crate::reference::{Feature, Reference, code};
 use crate::signal::entropy;
-use crate::signal::guide::Guide;
 use crate::window::index::Sightings;
 
 /// Random projections. Eight halves find a pair that agrees in 90% of the quantised features with probability above 0.9 at d = 14.
 const PROJECTIONS: usize = 8;
 /// Quantile cells per number within a projection: a sixth of the mass moves together.
-const QUANTILE_CELLS: f64 = 6.0;
+const QUANTILE_CELLS: u32 = 6;
 /// Features in a projection at most: beyond it natural neighbours would stop colliding.
 const MAX_PROJECTED: usize = 20;
-/// Knots of the quantile function, and cells of the grid in which they are looked up.
-const KNOTS: usize = 32;
-const KNOT_CELLS: usize = 64;
+/// Bits of a position behind the point.
+const PARTS: u32 = 16;
+/// All of a distribution's mass in [`PARTS`] of a quantile cell.
+const WHOLE: f64 = (QUANTILE_CELLS << PARTS) as f64;
 
 /// Groups of features for masked hashes, at most: what is remembered of a row grows with them, not with its features. Eight
 /// groups of fourteen features lost a tenth of the addresses of slow edits, by naming natural neighbours instead.
@@ -38,7 +38,16 @@ pub struct RowHashes {
     /// Hash of the whole row.
     pub whole: u64,
     keys: Vec<u64>,
-    positions: Vec<f64>,
+    projected: Vec<Projected>,
+}
+
+/// What a projection makes of a cell: the number of the quantile cell that the value lies in, once the cells are shifted.
+#[derive(Clone, Copy, Debug)]
+struct Projected {
+    /// Position in quantile cells, in [`PARTS`]; a token for what has none.
+    at: u64,
+    /// All bits if the position is shifted, none if it is a token.
+    shifted: u64,
 }
 
 /// Hash functions of one deployment.
@@ -46,16 +55,21 @@ pub struct RowHashes {
 pub struct Hasher {
     salts: Vec<u64>,
     groups: Vec<u8>,
-    subsets: Vec<Vec<(u16, f64)>>,
+    /// Features of all projections, one after the other, each with its shift in [`PARTS`] of a cell.
+    subsets: Vec<(u16, u16)>,
+    /// Features of one projection.
+    size: usize,
     seeds: Vec<u64>,
-    knots: Vec<Knots>,
+    quantiles: Vec<Quantiles>,
 }
 
-/// The quantile function of a number; empty for what has none.
-#[derive(Clone, Debug)]
-struct Knots {
-    ascending: Vec<f64>,
-    guide: Guide,
+/// Where the values of a number lie in its distribution, 0 to [`QUANTILE_CELLS`] in [`PARTS`]; of a category there is none.
+#[derive(Clone, Debug, Default)]
+struct Quantiles {
+    /// The middle of the mass of each code: its bins, what lies below and what lies above.
+    middles: Vec<u32>,
+    /// Values of a discrete number, ascending.
+    support: Vec<f64>,
 }
 
 // === impl Hasher ===
@@ -72,26 +86,28 @@ impl Hasher {
             state
         };
         let subsets = (0..PROJECTIONS)
-            .map(|_| {
+            .flat_map(|_| {
                 let mut order: Vec<u16> = (0..width as u16).collect();
                 for j in (1..width).rev() {
                     order.swap(j, (next() % (j as u64 + 1)) as usize);
                 }
                 order.truncate(size);
-                order.into_iter().map(|j| (j, (next() >> 11) as f64 / (1_u64 << 53) as f64)).collect()
+                order.into_iter().map(|j| (j, (next() >> (u64::BITS - PARTS)) as u16)).collect::<Vec<_>>()
             })
             .collect();
         Self {
             salts: (0..width as u64).map(|j| mix(salt ^ (j + 1000))).collect(),
             groups: groups(reference),
             subsets,
+            size: size.max(1),
             seeds: (0..PROJECTIONS as u64).map(|t| mix(salt ^ (t + 5_000_000))).collect(),
-            knots: (0..width).map(|j| Knots::new(reference, j)).collect(),
+            quantiles: reference.features.iter().map(Quantiles::new).collect(),
         }
     }
 
-    /// Computes all hashes of a row: the whole one, a masked one a group, and [`PROJECTIONS`] projected ones.
-    pub fn hash(&self, row: &[Cell], out: &mut RowHashes) {
+    /// Computes all hashes of a row, of which `codes` are the [`Feature::code`]s: the whole one, a masked one a group, and
+    /// [`PROJECTIONS`] projected ones.
+    pub fn hash(&self, row: &[Cell], codes: &[u16], out: &mut RowHashes) {
         out.tokens.clear();
         out.keys.clear();
         out.whole = 0;
@@ -106,14 +122,17 @@ impl Hasher {
         let used = self.groups.len().min(GROUPS);
         // Tokens are mixed already, and so is their exclusive or.
         out.keys.extend(masked[..used].iter().map(|group| out.whole ^ group));
-        out.positions.clear();
-        out.positions.extend(row.iter().zip(&self.knots).map(|(cell, knots)| knots.position(*cell)));
-        for (subset, seed) in self.subsets.iter().zip(&self.seeds) {
+        out.projected.clear();
+        let cells = row.iter().zip(codes).zip(&self.quantiles).zip(&out.tokens);
+        out.projected.extend(cells.map(|(((cell, &code), quantiles), &token)| match quantiles.position(cell.value(), code) {
+            Some(at) => Projected { at, shifted: u64::MAX },
+            None => Projected { at: token, shifted: 0 },
+        }));
+        for (subset, seed) in self.subsets.chunks_exact(self.size).zip(&self.seeds) {
             let mut key = *seed;
             for &(j, shift) in subset {
-                let at = out.positions[usize::from(j)];
-                // What is no number, or has no quantiles, counts by its token.
-                let cell = if at >= 0.0 { (at + shift) as u64 } else { out.tokens[usize::from(j)] };
+                let Projected { at, shifted } = out.projected[usize::from(j)];
+                let cell = at.wrapping_add(u64::from(shift) & shifted) >> PARTS;
                 key = (key ^ cell).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
             }
             out.keys.push(mix(key));
@@ -129,8 +148,8 @@ impl Hasher {
 impl RowHashes {
     /// Asks for what [`RowHashes::find`] will need.
     #[inline]
-    pub fn warm(&self, table: &Sightings) {
-        table.warm(&self.keys);
+    pub fn prefetch(&self, table: &Sightings) {
+        table.prefetch(&self.keys);
     }
 
     /// Looks every hash up; calls `found` with each row.
@@ -180,39 +199,46 @@ fn groups(reference: &Reference) -> Vec<u8> {
     groups
 }
 
-// === impl Knots ===
+// === impl Quantiles ===
 
-impl Knots {
-    fn new(reference: &Reference, j: usize) -> Self {
-        let numeric = reference.features[j].is_numeric();
-        let column = reference.sample.iter().map(|row| row[j].value()).filter(|value| numeric && value.is_finite());
-        let mut column: Vec<f64> = column.collect();
-        column.sort_by(f64::total_cmp);
-        let quantile = |q: usize| column.get((q * column.len() / KNOTS).min(column.len().saturating_sub(1)));
-        let ascending: Vec<f64> = (0..=KNOTS).filter_map(|q| quantile(q).copied()).collect();
-        Self { guide: Guide::new(&ascending, KNOT_CELLS), ascending }
+impl Quantiles {
+    fn new(feature: &Feature) -> Self {
+        if !feature.is_numeric() {
+            return Self::default();
+        }
+        let own = feature.bins();
+        let total = feature.counts.iter().take(own).sum::<u64>().max(1) as f64;
+        let mut below = 0.0;
+        let middle = |&count: &u64| {
+            let share = WHOLE * count as f64 / total;
+            below += share;
+            parts(below - share / 2.0)
+        };
+        let mut middles: Vec<u32> = feature.counts.iter().take(own).map(middle).collect();
+        middles.resize(feature.codes(), 0);
+        middles[own + code::ABOVE] = parts(WHOLE);
+        Self { middles, support: feature.support.clone() }
     }
 
-    /// Position of a value within the reference's distribution in quantile cells, 0 to [`QUANTILE_CELLS`], linear between knots;
-    /// negative for what has none.
+    /// Position of a value; `None` for what has none.
     #[inline]
-    fn position(&self, cell: Cell) -> f64 {
-        let value = cell.value();
-        let knots = &self.ascending;
-        let (Some(&first), Some(&end)) = (knots.first(), knots.last()) else { return -1.0 };
-        if !value.is_finite() {
-            return -1.0;
-        }
-        if value <= first {
-            return 0.0;
-        }
-        if value >= end {
-            return QUANTILE_CELLS;
-        }
-        let around = self.guide.around(value);
-        let low = around.start + knots[around].partition_point(|&k| k <= value) - 1;
-        let width = knots[low + 1] - knots[low];
-        let part = if width > 0.0 { (value - knots[low]) / width } else { 0.0 };
-        (low as f64 + part) / (knots.len() - 1) as f64 * QUANTILE_CELLS
+    fn position(&self, value: f64, of: u16) -> Option<u64> {
+        let middle = *self.middles.get(usize::from(of)).filter(|_| value.is_finite())?;
+        let unseen = self.middles.len() - code::EXTRA + code::UNSEEN;
+        Some(if usize::from(of) == unseen { self.between(value) } else { u64::from(middle) })
     }
+
+    /// Position of a value that a discrete number does not have: in the middle between its neighbours.
+    fn between(&self, value: f64) -> u64 {
+        let above = self.support.partition_point(|&known| known < value);
+        let at = |bin: usize| u64::from(self.middles[bin.min(self.support.len().saturating_sub(1))]);
+        u64::midpoint(at(above.saturating_sub(1)), at(above))
+    }
+}
+
+/// A position as a whole number.
+fn parts(position: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, at either end")]
+    let parts = position as u32;
+    parts
 }

@@ -33,9 +33,8 @@ const PER_NAT: f64 = 4.0;
 const PARTS: f32 = 2048.0;
 /// A level that no difference has.
 const NOTHING: u16 = LEVELS as u16 - 1;
-/// Places whose levels are kept at once, and sums that likeness is added up in: one sum would wait for itself.
-const BLOCK: usize = 32;
-const SUMS: usize = 4;
+/// Places whose levels are kept at once.
+const BLOCK: usize = 64;
 /// ln p above which a pair is so ordinary that nobody asks what exactly differs.
 const ORDINARY: f64 = -3.0;
 
@@ -78,8 +77,10 @@ pub struct Similarity {
     categories: Vec<Vec<u16>>,
     /// Feature of each place.
     features: Vec<usize>,
-    /// By place: whether a value that is there in one row and missing in the other is no difference.
-    blanks: Vec<bool>,
+    /// By place: what a difference of codes must be at least to be a change.
+    least: Vec<u16>,
+    /// Places where a value that is there in one row and missing in the other is no difference.
+    blanks: Vec<usize>,
     /// ln P(G ≥ cell/PER_NAT) over reference pairs.
     tail: Vec<f32>,
     tail_start: f64,
@@ -98,6 +99,13 @@ fn level(difference: u16) -> u16 {
     ((f32::from(difference).to_bits() >> 22) as u16).saturating_sub(2 * 127 - 1)
 }
 
+/// Two slices, as far as there are both.
+#[inline]
+fn same_length<'a>(a: &'a [u16], b: &'a [u16]) -> (&'a [u16], &'a [u16]) {
+    let length = a.len().min(b.len());
+    (&a[..length], &b[..length])
+}
+
 // === impl Similarity ===
 
 impl Similarity {
@@ -106,13 +114,14 @@ impl Similarity {
         let (width, features) = (reference.features.len(), places(reference));
         let numbers = reference.features.iter().filter(|f| f.is_numeric()).count();
         let mut levels: Vec<Levels> = (0..numbers).map(|place| number_likeness(place, padded(width), sample)).collect();
-        levels.resize(numbers.next_multiple_of(SUMS), [0; LEVELS]);
+        levels.resize(numbers.next_multiple_of(LANES), [0; LEVELS]);
         let categories = features[numbers..].iter().map(|&j| category_likeness(&reference.features[j])).collect();
         let mut similarity = Self {
             levels,
             numbers,
             categories,
-            blanks: vec![false; width],
+            least: (0..padded(width)).map(|place| if place < numbers { PER_TOLERANCE } else { 1 }).collect(),
+            blanks: Vec::new(),
             features,
             tail: Vec::new(),
             tail_start: 0.0,
@@ -127,7 +136,7 @@ impl Similarity {
 
     /// From now on, values of a feature that are missing on one side are no difference: the world has stopped to fill it in, or begun.
     pub fn ignore_blanks(&mut self, feature: usize) {
-        self.features.iter().zip(&mut self.blanks).filter(|(at, _)| **at == feature).for_each(|(_, blank)| *blank = true);
+        self.blanks.extend(self.features.iter().position(|&at| at == feature));
     }
 
     /// Places of codes that the reference has nothing like: numbers beyond its range, categories that it does not know.
@@ -162,39 +171,57 @@ impl Similarity {
     /// Likeness of a row to the prepared one, in nats. Both are of [`padded`] width.
     #[inline]
     pub fn likeness(&self, probe: &Probe, other: &[u16]) -> f32 {
-        let mut sums = [0_u32; SUMS];
-        let from = (self.numbers / LANES * LANES).min(other.len()).min(probe.codes.len());
-        let places = probe.codes.chunks(BLOCK).zip(other.chunks(BLOCK)).zip(probe.missing.chunks(BLOCK));
-        for (((own, other), missing), tables) in places.zip(self.levels.chunks(BLOCK)) {
+        // 65,536 features would be needed for a sum to overflow; sums that need not ask are taken several at once.
+        let mut sum = 0_u32;
+        let (own, other) = same_length(&probe.codes, other);
+        for (block, tables) in self.levels.chunks(BLOCK).enumerate() {
             // First all levels, which the machine takes several at a time, then all look-ups.
             let mut levels = [0_u16; BLOCK];
-            let pairs = own.iter().zip(other).zip(missing);
-            levels.iter_mut().zip(pairs).for_each(|(place, ((a, b), missing))| *place = level(a.abs_diff(*b)) | missing);
-            for (tables, levels) in tables.as_chunks::<SUMS>().0.iter().zip(levels.as_chunks::<SUMS>().0) {
-                let values = tables.iter().zip(levels).map(|(table, &level)| table[usize::from(level) % LEVELS]);
-                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.wrapping_add(u32::from(value)));
+            let ((own, other), from) = ((own, other), block * BLOCK);
+            let (own, other) = same_length(own.get(from..).unwrap_or_default(), other.get(from..).unwrap_or_default());
+            let (own, missing) = same_length(own, probe.missing.get(from..).unwrap_or_default());
+            for (((place, a), b), missing) in levels[..tables.len()].iter_mut().zip(own).zip(other).zip(missing) {
+                *place = level(a.abs_diff(*b)) | missing;
+            }
+            let pairs = tables.as_chunks::<LANES>().0.iter().zip(levels.as_chunks::<LANES>().0);
+            for (tables, levels) in pairs {
+                let values = tables.iter().zip(levels).map(|(table, &level)| u32::from(table[usize::from(level) % LEVELS]));
+                sum = sum.wrapping_add(values.fold(0, u32::wrapping_add));
             }
         }
-        let categories = probe.codes[from..].iter().zip(&other[from..]).zip(&probe.equal[from..]);
-        let equal = categories.map(|((a, b), &equal)| if a == b { u32::from(equal) } else { 0 });
-        // 65,536 features would be needed for a sum to overflow; sums that need not ask are taken several at once.
-        sums.into_iter().chain(equal).fold(0, u32::wrapping_add) as f32 / PARTS
+        let from = (self.numbers / LANES * LANES).min(own.len());
+        let (own, equal) = same_length(&own[from..], &probe.equal[from..]);
+        let categories = own.iter().zip(&other[from..]).zip(equal);
+        // The worth is looked up in any case: a branch would be guessed wrong as often as not.
+        let equal = categories.map(|((a, b), &equal)| u32::from(equal) & 0_u32.wrapping_sub(u32::from(a == b)));
+        sum.wrapping_add(equal.fold(0, u32::wrapping_add)) as f32 / PARTS
     }
 
     /// Compares a row with the prepared one.
     pub fn compare(&self, probe: &Probe, other: &[u16]) -> Comparison {
-        let mut result = Comparison { g: self.likeness(probe, other), changed: 0, unequal: 0, feature: 0 };
-        for (place, (&own, &code)) in probe.codes.iter().zip(other).enumerate() {
-            let difference = code.abs_diff(own);
-            if difference > 0 && (own == MISSING || code == MISSING) && self.blanks.get(place).copied().unwrap_or(false) {
-                continue;
-            }
-            let change = if place < self.numbers { PER_TOLERANCE } else { 1 };
-            result.unequal += u16::from(difference > 0);
-            if difference >= change {
-                result.changed += 1;
-                result.feature = self.features[place] as u16;
-            }
+        self.differences(probe, other, self.likeness(probe, other))
+    }
+
+    /// The same for rows whose likeness is known.
+    fn differences(&self, probe: &Probe, other: &[u16], g: f32) -> Comparison {
+        let (own, other) = same_length(&probe.codes, other);
+        let (own, least) = same_length(own, &self.least);
+        let mut result = Comparison { g, changed: 0, unequal: 0, feature: 0 };
+        for ((own, other), &least) in own.iter().zip(other).zip(least) {
+            let difference = own.abs_diff(*other);
+            result.unequal = result.unequal.wrapping_add(u16::from(difference > 0));
+            result.changed = result.changed.wrapping_add(u16::from(difference >= least));
+        }
+        let changed = |place: usize| own[place].abs_diff(other[place]) >= least[place];
+        let is_blank = |place: usize| own[place] != other[place] && (own[place] == MISSING || other[place] == MISSING);
+        for &place in self.blanks.iter().filter(|&&place| place < own.len() && is_blank(place)) {
+            result.unequal -= 1;
+            result.changed -= u16::from(changed(place));
+        }
+        if result.changed > 0 {
+            let is_excused = |place: usize| is_blank(place) && self.blanks.contains(&place);
+            let last = (0..own.len()).rev().find(|&place| changed(place) && !is_excused(place));
+            result.feature = last.and_then(|place| self.features.get(place)).map_or(0, |&feature| feature as u16);
         }
         result
     }
@@ -210,7 +237,7 @@ impl Similarity {
             let all = self.features.len() as u16;
             return (Comparison { g, changed: all, unequal: all, feature: 0 }, ordinary);
         }
-        let comparison = self.compare(probe, other);
+        let comparison = self.differences(probe, other, g);
         (comparison, self.log_p(comparison, shift))
     }
 
@@ -247,7 +274,7 @@ impl Similarity {
             for b in rows().take(i) {
                 let g = self.likeness(&probe, b);
                 // Only rows that are very much alike can be the same row.
-                if g >= 0.5 * probe.most && self.compare(&probe, b).changed == 0 {
+                if g >= 0.5 * probe.most && self.differences(&probe, b, g).changed == 0 {
                     continue;
                 }
                 pairs += 1;

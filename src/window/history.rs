@@ -4,6 +4,7 @@
 //! when, and to which component it belongs. [`super::index`] finds them again by hash. Nothing is ever scanned.
 
 use crate::event::{EARLIEST, EventTime};
+use crate::prefetch::{self, LINE};
 use crate::window::clients::SlotRef;
 
 /// A row's number since the start; rows older than the ring's length are gone.
@@ -48,9 +49,6 @@ struct Rows {
     memory: Vec<u16>,
     start: usize,
 }
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 // === impl RowMeta ===
 
@@ -148,11 +146,10 @@ impl History {
         if held { self.remainders.get((id % self.recent as u64) as usize) } else { &[] }
     }
 
-    /// Asks for the codes of many rows at once, instead of waiting for one after the other.
+    /// Asks for the codes of a row that will be compared with.
     #[inline]
-    pub fn warm(&self, rows: impl Iterator<Item = RowId>) {
-        let ends = |id| self.row(id).first().copied().unwrap_or(0) ^ self.row(id).last().copied().unwrap_or(0);
-        std::hint::black_box(rows.fold(0, |sum, id| sum ^ ends(id)));
+    pub fn prefetch(&self, id: RowId) {
+        prefetch::slice(self.row(id));
     }
 
     /// What is remembered of a row that is held.

@@ -2,13 +2,15 @@
 //!
 //! A key, seen as a fraction, is multiplied by the number of buckets: what is before the point is the bucket, what is behind it
 //! the entry's fingerprint, and the rest of the four bytes is the row's number modulo a power of two above the length of the
-//! ring it lies in. The newest of two entries with one fingerprint
-//! wins; in a full bucket the oldest goes. Nothing is scanned, and memory is set by the configuration. A match is a candidate,
-//! no more: whoever asks compares the rows.
+//! ring it lies in. A bucket's entries lie in the order in which they were noted, the last one first, so that the newest of two with
+//! one fingerprint is found, and the last place is the one to give away. Nothing is scanned, and memory is set by the
+//! configuration. A match is a candidate, no more: whoever asks compares the rows.
 //!
 //! The table doubles while the ring behind it fills, so that a quiet model stays small. An entry then gives the first bit of its
 //! fingerprint to the bucket's number, which is all that is known of its key; comparisons are looser by that bit until the ring
 //! has turned over once.
+
+use crate::prefetch;
 
 /// Entries of a bucket: one cache line.
 const BUCKET: usize = 16;
@@ -16,11 +18,18 @@ const BUCKET: usize = 16;
 const FILLED: usize = 12;
 /// Fewest bits of a fingerprint: below, most lookups would return a stranger.
 const MIN_FINGERPRINT: u32 = 5;
+/// Its places, a bit each.
+const PLACES: [u32; BUCKET] = {
+    let mut bits = [1; BUCKET];
+    let mut place = 1;
+    while place < BUCKET {
+        bits[place] = 2 * bits[place - 1];
+        place += 1;
+    }
+    bits
+};
 /// An entry that was never written.
 const EMPTY: u32 = u32::MAX;
-/// Ranks of an empty place and of the same hash, above every age (27 bits at most), with four bits left for the place.
-const EMPTY_RANK: i32 = (1 << 27) - 2;
-const SAME_RANK: i32 = (1 << 27) - 1;
 
 /// Entries that lie in one cache line, and not across two: a look-up costs one wait for memory.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
@@ -96,47 +105,42 @@ impl Sightings {
         u32::MAX << (self.row_bits + self.loose)
     }
 
-    /// Asks for the buckets of many keys at once. Each is somewhere else in memory; one after the other they would be waited for
-    /// one by one.
+    /// Asks for the buckets of keys that will be looked up: each is somewhere else in memory.
     #[inline]
-    pub fn warm(&self, keys: &[u64]) {
-        std::hint::black_box(keys.iter().fold(0, |sum, &key| sum ^ self.buckets[self.place(key).0].0[0]));
+    pub fn prefetch(&self, keys: &[u64]) {
+        keys.iter().for_each(|&key| prefetch::item(&self.buckets, self.place(key).0));
+    }
+
+    /// Places of a bucket whose entries have a fingerprint, as bits: all sixteen without a branch, several at a time.
+    #[inline]
+    fn places(bucket: &[u32; BUCKET], wanted: u32, telling: u32) -> u32 {
+        let bits = bucket.iter().zip(PLACES).map(|(&entry, bit)| if (entry ^ wanted) & telling == 0 { bit } else { 0 });
+        bits.fold(0, |all, bit| all | bit)
     }
 
     /// Newest row seen with this hash (its number modulo the power of two), if it is still there.
     #[inline]
     pub fn find(&self, key: u64) -> Option<u32> {
         let (at, wanted) = self.place(key);
-        let (telling, bucket) = (self.telling(), &self.buckets[at].0);
-        // All sixteen without a branch, as the machine compares several at a time.
-        let (mut hits, mut found) = (0_u32, 0);
-        for &entry in bucket {
-            let same = u32::from((entry ^ wanted) & telling == 0);
-            hits = hits.wrapping_add(same);
-            found |= entry & 0_u32.wrapping_sub(same);
-        }
-        if hits > 1 {
-            // Only among loose fingerprints.
-            found = bucket.iter().copied().find(|entry| (entry ^ wanted) & telling == 0).unwrap_or(EMPTY);
-        }
-        (hits > 0 && found != EMPTY).then_some(found & self.row_mask())
+        let bucket = &self.buckets[at].0;
+        let entry = *bucket.get(Self::places(bucket, wanted, self.telling()).trailing_zeros() as usize)?;
+        (entry != EMPTY).then_some(entry & self.row_mask())
     }
 
-    /// Notes a row under a hash: in place of an older row of the same hash, else of the oldest entry of the bucket.
+    /// Notes a row under a hash: in place of an older row of the same hash, else of what was noted in the bucket first.
     #[inline]
     pub fn note(&mut self, key: u64, row: u32) {
         let (at, wanted) = self.place(key);
         let (telling, row_mask) = (self.telling(), self.row_mask());
         let bucket = &mut self.buckets[at].0;
-        // The same hash before an empty place, an empty place before the oldest; the place itself is in the lowest bits.
-        let mut best = 0_i32;
-        for (place, &entry) in bucket.iter().enumerate() {
-            let age = (row.wrapping_sub(entry) & row_mask) as i32;
-            let rank = if entry == EMPTY { EMPTY_RANK } else { age };
-            let rank = if (entry ^ wanted) & telling == 0 { SAME_RANK } else { rank };
-            best = best.max(rank << 4 | place as i32);
+        let gone = Self::places(bucket, wanted, telling) | PLACES[BUCKET - 1];
+        // All that was noted later than what goes moves up by one place.
+        let up_to = gone ^ (gone - 1);
+        let mut moved = [wanted | row & row_mask; BUCKET];
+        moved[1..].copy_from_slice(&bucket[..BUCKET - 1]);
+        for ((entry, moved), bit) in bucket.iter_mut().zip(moved).zip(PLACES) {
+            *entry = if up_to & bit == 0 { *entry } else { moved };
         }
-        bucket[(best & 15) as usize] = wanted | row & row_mask;
     }
 
     /// Bytes of memory held.
@@ -162,6 +166,18 @@ mod tests {
         assert_eq!(sightings.bytes(), 64 * 4, "bounded");
         assert_eq!(sightings.find(mix(99_999)), Some(100_007));
         assert_eq!(sightings.find(mix(42)), None);
+    }
+
+    #[test]
+    fn an_old_row_that_is_noted_again_pushes_out_what_was_noted_first() {
+        // All keys of one bucket.
+        let mut sightings = Sightings::new(FILLED, 1 << 20);
+        let keys: Vec<u64> = (0..).map(mix).filter(|&key| sightings.place(key).0 == 0).take(BUCKET + 1).collect();
+        keys[..BUCKET].iter().zip(100..).for_each(|(&key, row)| sightings.note(key, row));
+        sightings.note(keys[BUCKET], 50);
+        assert_eq!(sightings.find(keys[0]), None);
+        assert!((1..BUCKET).all(|at| sightings.find(keys[at]) == Some(100 + at as u32)));
+        assert_eq!(sightings.find(keys[BUCKET]), Some(50));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is remembered of one client's rows: which were its last, how near they lie to each other, what the steps between them
 //! look like, and its part in components and campaigns ([`crate::judge::structure`] says what follows).
 
+use crate::prefetch;
 use crate::signal::edits::{EditProcess, Manner, Step, Tally};
 use crate::window::clients::SlotRef;
 use crate::window::history::{History, RowId};
@@ -113,10 +114,19 @@ impl ClientStructure {
         self.own.bytes() + self.repeated.bytes() + trails + processes + manner
     }
 
-    /// Reads what the next row will need, so that it is near then.
+    /// Asks for itself.
     #[inline]
-    pub fn warm(&self) -> u32 {
-        self.own.rows.first().copied().unwrap_or(0) ^ self.rows
+    pub fn prefetch(&self) {
+        prefetch::value(&self.closeness);
+        prefetch::value(&self.own);
+        prefetch::value(&self.trails);
+        prefetch::value(&self.enlisted);
+    }
+
+    /// Asks for the numbers of its rows.
+    #[inline]
+    pub fn prefetch_rows(&self) {
+        prefetch::slice(&self.own.rows);
     }
 
     /// Closeness in nats, as it stands, by whichever measure says more.

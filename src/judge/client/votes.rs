@@ -7,6 +7,7 @@
 use crate::event::EventTime;
 use crate::hash;
 use crate::judge::evidence::Detector;
+use crate::prefetch;
 use crate::signal::copula;
 use crate::signal::density::{CUTS, Cells, Coder, Codes, STATISTICS};
 
@@ -49,11 +50,23 @@ pub struct ClientDistribution {
 // === impl ClientDistribution ===
 
 impl ClientDistribution {
-    /// Reads what the next row will need, so that it is near then.
+    /// Asks for itself.
     #[inline]
-    pub fn warm(&self) -> u64 {
-        let halves = self.halves.iter().step_by(16).fold(0, |sum, half| sum ^ u64::from(half[0]));
-        halves ^ self.seen[0] ^ u64::from(self.exceeded[0][0]) ^ u64::from(self.votes)
+    pub fn prefetch(&self) {
+        prefetch::value(&self.detector);
+        prefetch::value(&self.exceeded);
+        prefetch::value(&self.seen);
+        prefetch::value(&self.seen[7]);
+        prefetch::value(&self.halves);
+        prefetch::value(&self.scores);
+        prefetch::value(&self.peak);
+    }
+
+    /// Asks for what lies elsewhere.
+    #[inline]
+    pub fn prefetch_rows(&self) {
+        prefetch::slice(&self.halves);
+        prefetch::slice(&self.near);
     }
 
     /// Whether this row, of a p-value of nearness to the boundary, may vote; if so it is remembered. `salt` must be the deployment's: who

@@ -9,14 +9,18 @@ use crate::judge::client::rows::ClientStructure;
 use crate::signal::similarity::{Probe, Similarity};
 use crate::window::clients::SlotRef;
 
-/// Rows in the reservoir that measures how alike live rows are, and comparisons kept.
+/// Rows in the reservoir that measures how alike live rows are.
 const RESERVOIR: usize = 128;
-const LIKENESSES: usize = 2048;
-/// Rows in the reservoir before it is compared with, and comparisons a row.
-const PARTNERS: usize = 32;
-/// Comparisons between two looks at the quantile, and before the first.
-const LOOK_EVERY: u64 = 128;
+/// Comparisons a row, and rows in the reservoir before it is compared with.
+const PARTNERS: usize = 16;
+/// Comparisons kept: those of as many rows as the reservoir holds, so that both are of one time.
+const LIKENESSES: usize = RESERVOIR * PARTNERS;
+/// Comparisons before the first look at the quantile.
 const ENOUGH: usize = 1024;
+/// Share of the comparisons that lie above the quantile, and how far, as a part of that share, what is counted above the last one may
+/// be from it before the next look: a tenth of an exponential tail's mass is a tenth of its scale, less than [`SLACK`].
+const ABOVE: f64 = 0.05;
+const STRAYED: f64 = 0.1;
 /// Nats of shift that are within the noise of the estimate.
 const SLACK: f64 = 0.5;
 
@@ -31,6 +35,10 @@ pub(super) struct Likenesses {
     next: usize,
     recent: Vec<f32>,
     seen: u64,
+    /// The quantile at the last look, and how many of the comparisons lie above it now, and how many reach it.
+    quantile: f32,
+    above: u32,
+    reached: u32,
     random: u64,
 }
 
@@ -45,6 +53,9 @@ impl Likenesses {
             next: 0,
             recent: Vec::new(),
             seen: 0,
+            quantile: f32::INFINITY,
+            above: 0,
+            reached: 0,
             random: hash::mix(salt ^ 99),
         }
     }
@@ -85,17 +96,26 @@ impl Likenesses {
     }
 
     fn note(&mut self, g: f32, reference_g95: f64) {
+        self.above += u32::from(g > self.quantile);
+        self.reached += u32::from(g >= self.quantile);
         if self.recent.len() < LIKENESSES {
             self.recent.push(g);
         } else {
-            self.recent[(self.seen % LIKENESSES as u64) as usize] = g;
+            let place = (self.seen % LIKENESSES as u64) as usize;
+            let gone = std::mem::replace(&mut self.recent[place], g);
+            self.above -= u32::from(gone > self.quantile);
+            self.reached -= u32::from(gone >= self.quantile);
         }
         self.seen += 1;
-        if self.seen.is_multiple_of(LOOK_EVERY) && self.recent.len() >= ENOUGH {
+        let wanted = self.recent.len() as f64 * ABOVE;
+        let strayed = f64::from(self.above) > wanted * (1.0 + STRAYED) || f64::from(self.reached) < wanted * (1.0 - STRAYED);
+        if self.recent.len() >= ENOUGH && strayed {
             let mut sorted = self.recent.clone();
-            let at95 = (sorted.len() as f64 * 0.95) as usize;
-            let (_, g95, _) = sorted.select_nth_unstable_by(at95, f32::total_cmp);
-            self.shift = (f64::from(*g95) - reference_g95 - SLACK).max(0.0);
+            let at = sorted.len() - 1 - wanted as usize;
+            let (_, &mut quantile, _) = sorted.select_nth_unstable_by(at, f32::total_cmp);
+            let count = |within: fn(f32, f32) -> bool| self.recent.iter().filter(|&&g| within(g, quantile)).count() as u32;
+            (self.quantile, self.above, self.reached) = (quantile, count(|g, q| g > q), count(|g, q| g >= q));
+            self.shift = (f64::from(quantile) - reference_g95 - SLACK).max(0.0);
         }
     }
 }
