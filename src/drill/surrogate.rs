@@ -79,7 +79,7 @@ impl Answerer {
         // Attackers have real rows, but hardly those that others send on the same day, nor those that the judge compares with: they take
         // rows like the profile's.
         let rows = if reference.sample.len() >= MIN_SAMPLE {
-            Rows::new(reference, seed).unlike_the_sample()
+            Rows::new(reference, seed)
         } else {
             let all = chosen.iter().map(|&(event, answer)| (log.row(event).to_vec(), answer)).unzip();
             Rows::new(&world(reference, all), seed)

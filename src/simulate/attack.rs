@@ -25,7 +25,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::SimulateError;
 use super::chance::normal;
-use super::rows::{Place, Rows};
+use super::rows::Rows;
 use super::spec::{Spec, fault};
 use super::victim::{Answer, Victim};
 use crate::event::Cell;
@@ -348,8 +348,7 @@ impl<'a> Oracle<'a> {
 
     /// A real row that the attacker has: a public data set, or his own case.
     pub fn real(&mut self) -> Vec<Cell> {
-        let mut place = Place::everywhere();
-        self.rows.draw(&mut self.rng, &mut place)
+        self.rows.elsewhere(&mut self.rng)
     }
 
     /// The lowest and highest value that an attacker expects of a numeric feature.

@@ -26,6 +26,8 @@ const CANDIDATES: usize = 32;
 const VERSIONS: u64 = 4;
 /// So many of the versions are the row itself; real logs repeat rows as well.
 const VERBATIM: u64 = 2;
+/// Rows of the sample that are tried for one that can be blended with another.
+const TRIES: usize = 64;
 /// A pair of features whose information is at least this share of the smaller entropy moves together.
 const TOGETHER: f64 = 0.25;
 /// A number is a measurement (few repeats) if it has at least this many distinct values per row of the sample.
@@ -50,8 +52,6 @@ pub struct Rows {
     orderings: Vec<Vec<u32>>,
     groups: Vec<Vec<usize>>,
     measurement: Vec<bool>,
-    /// So many of the versions are the row itself.
-    verbatim: u64,
     salt: u64,
 }
 
@@ -110,17 +110,11 @@ impl Rows {
             orderings: Vec::new(),
             groups: groups(reference),
             measurement,
-            verbatim: VERBATIM,
             salt: mix2(seed, 0xb1e4),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 0x0e0e));
         rows.orderings = (0..ORDERINGS).map(|_| rows.ordering(&mut rng)).collect();
         rows
-    }
-
-    /// Draws blends only, as far as there are any: rows like those of the sample, and none of them.
-    pub fn unlike_the_sample(self) -> Self {
-        Self { verbatim: 0, ..self }
     }
 
     /// Number of sample rows.
@@ -176,11 +170,23 @@ impl Rows {
         }
         place.use_up(index as u32, window);
         let version = mix2(place.salt, index as u64) % VERSIONS;
-        if version < self.verbatim { self.sample[index].clone() } else { self.blend(index, version) }
+        if version < VERBATIM { None } else { self.blend(index, version) }.unwrap_or_else(|| self.sample[index].clone())
     }
 
-    /// A version of a row: the same number always gives the same row.
-    fn blend(&self, index: usize, version: u64) -> Vec<Cell> {
+    /// A row that no client sends, if there is one: somebody's own case, or one of a public data set.
+    pub fn elsewhere(&self, rng: &mut ChaCha8Rng) -> Vec<Cell> {
+        let mut index = 0;
+        for _ in 0..TRIES {
+            index = rng.random_range(0..self.sample.len());
+            if let Some(row) = self.blend(index, VERSIONS + rng.random_range(0..VERSIONS << 32)) {
+                return row;
+            }
+        }
+        self.sample[index].clone()
+    }
+
+    /// A version of a row: the same number always gives the same row. `None` of a row that too little is like.
+    fn blend(&self, index: usize, version: u64) -> Option<Vec<Cell>> {
         let mut rng = ChaCha8Rng::seed_from_u64(mix2(self.salt ^ version, index as u64));
         let least = MIN_CHANGED.max(self.features.len() / 3).min(self.features.len());
         for _ in 0..6 {
@@ -201,10 +207,10 @@ impl Rows {
             let changed = row.iter().zip(&self.sample[index]).filter(|(a, b)| a.bits() != b.bits()).count();
             let twin = row.iter().zip(&self.sample[donor]).filter(|(a, b)| a.bits() != b.bits()).count();
             if changed >= least && twin >= MIN_CHANGED {
-                return row;
+                return Some(row);
             }
         }
-        self.sample[index].clone()
+        None
     }
 
     /// A row near another: the nearest of a few at random.

@@ -324,6 +324,25 @@ fn answers_scatter_round_the_features_as_the_recorded_ones_do() {
 }
 
 #[test]
+fn an_attackers_own_case_is_a_row_that_no_client_sends() {
+    let reference = shipped("adult");
+    let rows = Rows::new(&reference, 5);
+    let bits = |row: &[Cell]| row.iter().map(|cell| cell.bits()).collect::<Vec<u64>>();
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut sent = std::collections::HashSet::new();
+    for salt in 0..40 {
+        let mut place = Place::everywhere();
+        place.salt = salt;
+        sent.extend((0..2_000).map(|_| bits(&rows.draw(&mut rng, &mut place))));
+    }
+    let draws = |row: &mut dyn FnMut() -> Vec<Cell>| (0..500).filter(|_| sent.contains(&bits(&row()))).count();
+    let mut others = ChaCha8Rng::seed_from_u64(6);
+    let (own, clients) = (draws(&mut || rows.elsewhere(&mut rng)), draws(&mut || rows.draw(&mut others, &mut Place::everywhere())));
+    // Rows that too little is like, to be mixed with, are themselves.
+    assert!(own <= 15 && clients > 400, "of an attacker's {own}, of a client's {clients}");
+}
+
+#[test]
 fn the_same_row_gets_the_same_answer() {
     let reference = shipped("magic");
     let rows = Rows::new(&reference, 5);
