@@ -493,6 +493,7 @@ mod tests {
         codes: Codes,
         structure: Structure,
         clients: Table<Key, Client>,
+        accused: Vec<Accusation>,
         sent: u64,
     }
 
@@ -503,7 +504,7 @@ mod tests {
             let config = EngineConfig { salt: 7, max_history: HISTORY, max_clients: 1_000, ..EngineConfig::default() };
             let coder = Coder::new(&reference);
             let structure = Structure::new(&reference, &coder, &config);
-            Self { structure, reference, coder, codes: Codes::default(), clients: Table::new(1_000), sent: 0 }
+            Self { structure, reference, coder, codes: Codes::default(), clients: Table::new(1_000), accused: Vec::new(), sent: 0 }
         }
 
         /// A row whose columns come from different rows of the sample.
@@ -514,14 +515,15 @@ mod tests {
 
         /// Sends a row; whether it was linked to one that stood alone.
         fn send(&mut self, caller: u64, row: Vec<Cell>) -> bool {
+            let before = self.structure.components.len();
+            self.accused.clear();
             self.sent += 1;
             let address = Address::parse(&format!("10.0.{}.{}", caller / 250, caller % 250)).unwrap();
             let query = Query { row, address, time: crate::event::EARLIEST.plus_seconds(self.sent as i64), ..Query::default() };
             let (at, ..) = self.clients.touch(&Key { address, account: 0 }, || Client::new(&query, query.time));
-            let before = self.structure.components.len();
             self.coder.encode(&query.row, &mut self.codes);
             self.structure.prefetch(&query, &self.codes);
-            self.structure.step(&query, at, (caller, 0), &mut self.clients, &mut Vec::new());
+            self.structure.step(&query, at, (caller, 0), &mut self.clients, &mut self.accused);
             self.structure.components.len() > before
         }
 
@@ -544,6 +546,28 @@ mod tests {
         assert!(world.edited_after(HORIZON / 2, 901), "a stranger's, soon");
         assert!(!world.edited_after(3 * HORIZON, 901), "a stranger's, late");
         assert!(world.edited_after(3 * HORIZON, 900), "an own one, late");
+    }
+
+    /// Without accounts in the log, somebody whose network gives each request another address looks like as many callers, each
+    /// of whom goes on from the others' rows.
+    #[test]
+    fn a_person_behind_a_pool_of_addresses_is_no_campaign() {
+        let mut world = World::new();
+        for i in 0..600 {
+            let row = world.mixed(i);
+            world.send(i % 300, row);
+        }
+        for person in 0..8_u64 {
+            let case = world.mixed(3_000_000 + person);
+            for edit in 0..25 {
+                let random = |n: u64| mix2(person << 32 | edit, n) as usize;
+                let mut row = case.clone();
+                let j = random(1) % row.len();
+                row[j] = world.reference.sample[random(2) % world.reference.sample.len()][j];
+                world.send(500 + 4 * person + random(3) as u64 % 4, row);
+                assert_eq!(world.accused, [], "person {person}, edit {edit}");
+            }
+        }
     }
 
     #[test]

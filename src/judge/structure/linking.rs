@@ -146,7 +146,8 @@ impl Structure {
         (parent, self.crossed(parent, component, linked_at, own_only))
     }
 
-    /// Whether the row goes on from a row of the component that its sender sent or repeated, from the same address.
+    /// Whether the row goes on from a row of the component that its sender sent or repeated, from the same address. That a stranger's
+    /// row is nearer yet does not matter: behind a pool of addresses it always is.
     fn goes_on_from_own(&self, link: &Link, component: SlotRef, linked_at: f64, clients: &Table<Key, Client>) -> bool {
         self.near.iter().any(|c| {
             c.own
