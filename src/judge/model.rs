@@ -186,12 +186,10 @@ impl ModelJudge {
         self.queries += 1;
         let sender = self.sender(query, query.time);
         self.coder.encode(&query.row, &mut self.codes);
-        if let Some((at, _)) = sender {
-            self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
-            self.structure.prefetch(query, &self.codes);
-        }
         self.tally(query.time);
         let Some((at, account)) = sender else { return (Disposition::Accepted, None) };
+        self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
+        self.structure.prepare(query, &self.codes);
         self.structure.prefetch_rows(at, &self.clients);
         let gap = self.note(at, query);
         let asked = Asked { query, at, now: query.time, late: false };
@@ -205,7 +203,7 @@ impl ModelJudge {
     fn late(&mut self, query: &Query, now: EventTime, out: &mut Vec<Verdict>) {
         let Some((at, account)) = self.sender(query, now) else { return };
         self.coder.encode(&query.row, &mut self.codes);
-        self.structure.prefetch(query, &self.codes);
+        self.structure.prepare(query, &self.codes);
         if let Some(client) = self.clients.get_mut(at) {
             client.queries += 1;
             client.information.note(&self.codes, &self.regions);

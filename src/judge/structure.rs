@@ -206,7 +206,7 @@ impl Structure {
     }
 
     /// Encodes the row of the next step, of which `codes` are the codes, and asks for what the index knows of it.
-    pub fn prefetch(&mut self, query: &Query, codes: &Codes) {
+    pub fn prepare(&mut self, query: &Query, codes: &Codes) {
         self.hasher.hash(&query.row, &codes.fine, &mut self.hashes);
         self.hashes.prefetch(&self.index);
         self.quantiser.encode(&query.row, &mut self.quantised);
@@ -219,7 +219,7 @@ impl Structure {
         }
     }
 
-    /// Takes one row of a client, for which [`Structure::prefetch`] was called; writes what follows to `out`.
+    /// Takes one row of a client, for which [`Structure::prepare`] was called; writes what follows to `out`.
     pub fn step(
         &mut self,
         query: &Query,
@@ -522,7 +522,7 @@ mod tests {
             let query = Query { row, address, time: crate::event::EARLIEST.plus_seconds(self.sent as i64), ..Query::default() };
             let (at, ..) = self.clients.touch(&Key { address, account: 0 }, || Client::new(&query, query.time));
             self.coder.encode(&query.row, &mut self.codes);
-            self.structure.prefetch(&query, &self.codes);
+            self.structure.prepare(&query, &self.codes);
             self.structure.step(&query, at, (caller, 0), &mut self.clients, &mut self.accused);
             self.structure.components.len() > before
         }
@@ -601,7 +601,7 @@ mod tests {
         let query = Query { row, ..Query::default() };
         let structure = &mut world.structure;
         world.coder.encode(&query.row, &mut world.codes);
-        structure.prefetch(&query, &world.codes);
+        structure.prepare(&query, &world.codes);
         structure.similarity.prepare(&structure.quantised.codes, &mut structure.probe);
         let (comparison, log_p) = structure.similarity.judge(&structure.probe, structure.history.row(0), 0.0);
         let own = Candidate { row: 0, comparison, log_p, own: true };

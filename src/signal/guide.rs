@@ -54,7 +54,7 @@ impl Guide {
 
     /// The place of a value among the numbers: how many are smaller is within this range of positions.
     #[inline]
-    pub fn around(&self, value: f64) -> Range<usize> {
+    fn around(&self, value: f64) -> Range<usize> {
         let cell = self.cell(value);
         match self.below.get(cell..cell + 2) {
             Some(&[from, to]) => usize::from(from)..usize::from(to),

@@ -177,7 +177,7 @@ impl Similarity {
         for (block, tables) in self.levels.chunks(BLOCK).enumerate() {
             // First all levels, which the machine takes several at a time, then all look-ups.
             let mut levels = [0_u16; BLOCK];
-            let ((own, other), from) = ((own, other), block * BLOCK);
+            let from = block * BLOCK;
             let (own, other) = same_length(own.get(from..).unwrap_or_default(), other.get(from..).unwrap_or_default());
             let (own, missing) = same_length(own, probe.missing.get(from..).unwrap_or_default());
             for (((place, a), b), missing) in levels[..tables.len()].iter_mut().zip(own).zip(other).zip(missing) {

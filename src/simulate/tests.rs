@@ -327,7 +327,6 @@ fn answers_scatter_round_the_features_as_the_recorded_ones_do() {
 fn an_attackers_own_case_is_a_row_that_no_client_sends() {
     let reference = shipped("adult");
     let rows = Rows::new(&reference, 5);
-    let bits = |row: &[Cell]| row.iter().map(|cell| cell.bits()).collect::<Vec<u64>>();
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut sent = std::collections::HashSet::new();
     for salt in 0..40 {

@@ -14,10 +14,6 @@ use crate::prefetch;
 
 /// Entries of a bucket: one cache line.
 const BUCKET: usize = 16;
-/// Of which filled on average, when the ring is full: with fewer to spare, full buckets lose rows that are still wanted.
-const FILLED: usize = 12;
-/// Fewest bits of a fingerprint: below, most lookups would return a stranger.
-const MIN_FINGERPRINT: u32 = 5;
 /// Its places, a bit each.
 const PLACES: [u32; BUCKET] = {
     let mut bits = [1; BUCKET];
@@ -28,6 +24,10 @@ const PLACES: [u32; BUCKET] = {
     }
     bits
 };
+/// Of which filled on average, when the ring is full: with fewer to spare, full buckets lose rows that are still wanted.
+const FILLED: usize = 12;
+/// Fewest bits of a fingerprint: below, most lookups would return a stranger.
+const MIN_FINGERPRINT: u32 = 5;
 /// An entry that was never written.
 const EMPTY: u32 = u32::MAX;
 
