@@ -57,7 +57,7 @@ pub enum EngineError {
 }
 
 /// Format of snapshots; another one is refused rather than guessed at.
-const SNAPSHOT: u32 = 2;
+const SNAPSHOT: u32 = 3;
 
 /// A snapshot of an [`Engine`], read back: format, the settings that its hashes depend on, and each model's name, reference and
 /// state.

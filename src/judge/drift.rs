@@ -52,6 +52,8 @@ const MIN_VOTES: usize = 100;
 const MAX_VOTES: usize = 65_536;
 /// Repeats of rows whose answers changed, and clients that saw it, which mean that the model itself changed.
 const CHANGED_ANSWERS: (usize, usize) = (8, 4);
+/// Columns that are counted together, since their codes lie side by side.
+const COLUMNS: usize = 8;
 /// Changed answers kept: far more than mean a changed model.
 const MAX_CHANGED: usize = 4096;
 /// Difference of scores that is a different answer.
@@ -275,8 +277,15 @@ impl Drift {
         self.state.latest.iter_mut().chain(&mut self.state.latest_all).for_each(|t| *t = None);
         for seconds in WINDOWS {
             let since = now.plus_seconds(-seconds);
-            let Some(clean) = self.window(since, &suspect) else { continue };
-            let everybody = self.window(since, |_| false);
+            let mut skipped = false;
+            let skip = |client| {
+                let is_suspect = suspect(client);
+                skipped |= is_suspect;
+                is_suspect
+            };
+            let Some(clean) = self.window(since, skip) else { continue };
+            // As a rule nobody is left out.
+            let everybody = if skipped { self.window(since, |_| false) } else { Some(clean.clone()) };
             // Only asked when it matters: it costs as much as the test itself.
             let lasted = clean
                 .iter()
@@ -325,7 +334,7 @@ impl Drift {
     }
 
     /// Votes since an instant by client, at most [`VOTES_EACH`] of each, the newest; `None` if there are too few of them.
-    fn by_client(&self, since: EventTime, skip: impl Fn(SlotRef) -> bool) -> Option<Vec<Vec<u32>>> {
+    fn by_client(&self, since: EventTime, mut skip: impl FnMut(SlotRef) -> bool) -> Option<Vec<Vec<u32>>> {
         let mut by_client: FxHashMap<SlotRef, (u32, u32)> = FxHashMap::default();
         let mut order: Vec<Vec<u32>> = Vec::new();
         let mut kept = 0;
@@ -350,20 +359,26 @@ impl Drift {
     }
 
     /// Tests of every column over the votes since an instant.
-    fn window(&self, since: EventTime, skip: impl Fn(SlotRef) -> bool) -> Option<Vec<Option<Test>>> {
+    fn window(&self, since: EventTime, skip: impl FnMut(SlotRef) -> bool) -> Option<Vec<Option<Test>>> {
         let width = self.names.len();
         let (codes, _) = self.state.codes.as_slices();
         let order = self.by_client(since, skip)?;
-        let mut clusters = Clusters::default();
-        let column = |column: usize| {
-            clusters.clear(self.sizes[column]);
+        let mut clusters: [Clusters; COLUMNS] = Default::default();
+        let mut tests = Vec::with_capacity(width);
+        for from in (0..width).step_by(COLUMNS) {
+            let columns = from..width.min(from + COLUMNS);
+            let clusters = &mut clusters[..columns.len()];
+            clusters.iter_mut().zip(&self.sizes[columns.clone()]).for_each(|(cluster, &bins)| cluster.clear(bins));
             for votes in &order {
-                clusters.next_client();
-                votes.iter().for_each(|&v| clusters.add(usize::from(codes[v as usize * width + column])));
+                clusters.iter_mut().for_each(Clusters::next_client);
+                for &vote in votes {
+                    let codes = &codes[vote as usize * width..][columns.clone()];
+                    clusters.iter_mut().zip(codes).for_each(|(cluster, &code)| cluster.add(usize::from(code)));
+                }
             }
-            clusters.test(&self.reference[column])
-        };
-        Some((0..width).map(column).collect())
+            tests.extend(clusters.iter().zip(&self.reference[columns.clone()]).map(|(cluster, counts)| cluster.test(counts)));
+        }
+        Some(tests)
     }
 
     /// The index above which a column drifts, for its window: significance and effect size in one number.

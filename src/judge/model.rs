@@ -28,6 +28,7 @@ use super::structure::{Accusation, Grounds, Seen, Structure};
 use super::{Family, FeatureDrift, Finding, SignalValue, Verdict};
 use crate::event::{Address, EventTime, Query};
 use crate::hash;
+use crate::prefetch;
 use crate::reference::Reference;
 use crate::signal::boundary::Boundary;
 use crate::signal::density::{Coder, Codes, Density};
@@ -172,6 +173,7 @@ impl ModelJudge {
 
     /// Takes a query; returns what became of it and the client's gap.
     pub fn query(&mut self, query: &Query, out: &mut Vec<Verdict>) -> (Disposition, Option<f64>) {
+        prefetch::slice(&query.row);
         match self.watermark.observe(query.time) {
             Standing::OnTime => {}
             Standing::Late => {

@@ -216,6 +216,7 @@ impl Structure {
     pub fn prefetch_rows(&self, at: SlotRef, clients: &Table<Key, Client>) {
         if let Some(client) = clients.get(at) {
             client.structure.own.rows(&self.history).for_each(|row| self.history.prefetch(row));
+            self.accounts.prefetch(client.structure.account);
         }
     }
 
@@ -257,9 +258,9 @@ impl Structure {
         let linked = own_p < LINKED;
         // Only what may be linked, or races, is worth a look at other rows.
         let linkable = linked || best_any.is_some_and(|c| c.log_p < LINKED);
-        let foreign = best_any.is_some_and(|c| self.history.meta(c.row).address != sender_hashes.0);
         let in_span = best_any.is_some_and(|c| row - c.row <= RACE_SPAN);
-        let races = !linked && foreign && in_span && self.races.open_to(at);
+        let foreign = |c: &Candidate| self.is_foreign(c.row, sender_hashes);
+        let races = !linked && in_span && self.races.open_to(at) && best_any.as_ref().is_some_and(foreign);
         let near_own = best_own.is_some_and(|c| c.log_p < NEAR - LEAD);
         let asked = linkable || races || near_own;
         let reference_log_p = if asked { self.nearest_reference(&self.probe) } else { f64::NEG_INFINITY };
@@ -286,7 +287,8 @@ impl Structure {
                 && (c.log_p + (MULTIPLICITY * rows_in_memory).ln() < LINKED
                     || (component_rows >= 2.0 && c.log_p + (MULTIPLICITY * component_rows).ln() < GROWS))
         });
-        let crossed = best_any.filter(|c| foreign && reference_log_p > c.log_p).map(|nearest| nearest.row);
+        let crossed =
+            best_any.filter(|c| reference_log_p > c.log_p && self.is_foreign(c.row, sender_hashes)).map(|nearest| nearest.row);
         if !own_link && best_any.is_some() {
             self.races.note(at, crossed.is_some() && in_span, rows_in_memory.min(RACE_SPAN as f64));
         }
@@ -311,6 +313,11 @@ impl Structure {
         }
         self.accounts.remember(sender.1, at, row, clients);
         Seen::New(row)
+    }
+
+    /// Whether a row came from another address. That lies elsewhere in memory, and most who ask need not know.
+    fn is_foreign(&self, row: RowId, (address, _): (u32, u32)) -> bool {
+        self.history.meta(row).address != address
     }
 
     /// What the model answered when it was asked this row last.
@@ -386,7 +393,8 @@ impl Structure {
         let mask = self.index.row_mask();
         let found = |low| history.recall(low, mask).map(|row| Found::new(row, false));
         self.hashes.find(&self.index, |low| candidates.extend(found(low)));
-        candidates.sort_unstable_by(|a, b| b.cmp(a));
+        // Most are a client's own, and in order.
+        candidates.sort_by(|a, b| b.cmp(a));
         candidates.dedup_by_key(|found| found.row());
         candidates.iter().for_each(|found| history.prefetch(found.row()));
     }

@@ -11,7 +11,7 @@
 use crate::event::Cell;
 use crate::reference::Reference;
 use crate::signal::density::Codes;
-use crate::signal::guide;
+use crate::signal::guide::Blocks;
 
 /// Other features that predict one, at most.
 const REGRESSORS: usize = 4;
@@ -24,7 +24,7 @@ const LEAST_RESIDUAL: f64 = 0.05;
 /// Most that one feature adds, squared: five usual residuals. What is beyond is no odder.
 const MOST: f32 = 25.0;
 /// Knots of the quantile function.
-const KNOTS: usize = 64;
+const KNOTS: usize = Blocks::ROOM;
 /// Least share of a variance that is explained for a feature to count: independent numbers cannot fail to go together.
 const DEPENDENT: f64 = 0.05;
 
@@ -35,6 +35,8 @@ struct Scores {
     /// Values, ascending, and the normal score of each.
     ascending: Box<[f32]>,
     normal: Box<[f32]>,
+    /// The values after the first.
+    after: Blocks,
 }
 
 /// How one score follows from others.
@@ -241,7 +243,8 @@ impl Scores {
             return None;
         }
         // Unit spread, which ties take away from.
-        let mut scores = Self { feature, ascending: ascending.into(), normal: normal.into() };
+        let after = Blocks::new(&ascending[1..]);
+        let mut scores = Self { feature, ascending: ascending.into(), normal: normal.into(), after };
         scores.standardise(&column);
         Some(scores)
     }
@@ -262,7 +265,8 @@ impl Scores {
         if !value.is_finite() {
             return f32::NAN;
         }
-        let above = guide::below(&self.ascending, |knot| knot <= value);
+        let first = self.ascending.first().is_some_and(|&first| first <= value);
+        let above = if first { 1 + self.after.reached(value) } else { 0 };
         let knot = |at: usize| Some((*self.ascending.get(at)?, *self.normal.get(at)?));
         match (above.checked_sub(1).and_then(knot), knot(above)) {
             (Some((low, from)), Some((high, to))) => from + (value - low) / (high - low) * (to - from),

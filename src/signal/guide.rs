@@ -6,11 +6,25 @@
 
 use std::ops::Range;
 
+use wide::f32x8;
+
 /// How many of a few ascending numbers come first: those of which `before` is true. All are asked, several at a time, and nothing has
 /// to be guessed.
 #[inline]
 pub fn below<T: Copy>(ascending: &[T], before: impl Fn(T) -> bool) -> usize {
     ascending.iter().fold(0_u32, |n, &number| n.wrapping_add(u32::from(before(number)))) as usize
+}
+
+/// Numbers of a block, and blocks.
+const BLOCK: usize = 8;
+const BLOCKS: usize = 8;
+
+/// A few ascending numbers, in blocks that are compared at once: first the last ones of all blocks, then those of one of them.
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    last: f32x8,
+    /// And one behind them, for what is above all.
+    blocks: [f32x8; BLOCKS + 1],
 }
 
 /// A grid over ascending numbers.
@@ -21,6 +35,31 @@ pub struct Guide {
     per_unit: f64,
     /// Numbers below each cell, and below the end of the last one. Short, since all features' grids share the processor's nearest memory.
     below: Box<[u16]>,
+}
+
+// === impl Blocks ===
+
+impl Blocks {
+    /// Numbers that it has room for.
+    pub const ROOM: usize = BLOCK * BLOCKS;
+
+    /// Blocks of `ascending`, [`Blocks::ROOM`] numbers at most.
+    pub fn new(ascending: &[f32]) -> Self {
+        let number = |at: usize| ascending.get(at).copied().unwrap_or(f32::INFINITY);
+        let block = |at: usize| if at < BLOCKS { std::array::from_fn(|i| number(at * BLOCK + i)) } else { [f32::INFINITY; BLOCK] };
+        Self {
+            last: f32x8::new(std::array::from_fn(|at| block(at)[BLOCK - 1])),
+            blocks: std::array::from_fn(|at| f32x8::new(block(at))),
+        }
+    }
+
+    /// How many of the numbers a finite value reaches.
+    #[inline]
+    pub fn reached(&self, value: f32) -> usize {
+        let reached = |numbers: f32x8| numbers.simd_le(f32x8::splat(value)).to_bitmask().trailing_ones() as usize;
+        let before = reached(self.last).min(BLOCKS);
+        before * BLOCK + reached(self.blocks[before])
+    }
 }
 
 // === impl Guide ===
@@ -78,6 +117,17 @@ impl Guide {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_count_what_a_value_reaches() {
+        for known in 0..=Blocks::ROOM {
+            let numbers: Vec<f32> = (0..known).map(|i| (i as f32 / 1.5).floor()).collect();
+            let blocks = Blocks::new(&numbers);
+            for value in (-2..100).map(|i| i as f32 / 2.0).chain([f32::MIN, f32::MAX]) {
+                assert_eq!(blocks.reached(value), numbers.partition_point(|&n| n <= value), "{known} numbers, {value}");
+            }
+        }
+    }
 
     #[test]
     fn a_guided_search_finds_what_a_search_finds() {

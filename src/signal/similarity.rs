@@ -11,6 +11,8 @@
 
 use rustc_hash::FxHashMap;
 
+use wide::{i16x8, i32x8, u16x8, u32x8};
+
 use crate::event::Cell;
 use crate::hash;
 use crate::reference::{Feature, Reference};
@@ -33,8 +35,6 @@ const PER_NAT: f64 = 4.0;
 const PARTS: f32 = 2048.0;
 /// A level that no difference has.
 const NOTHING: u16 = LEVELS as u16 - 1;
-/// Places whose levels are kept at once.
-const BLOCK: usize = 64;
 /// ln p above which a pair is so ordinary that nobody asks what exactly differs.
 const ORDINARY: f64 = -3.0;
 
@@ -92,11 +92,19 @@ pub struct Similarity {
     pub g95: f64,
 }
 
-/// Level of a difference of codes: 0 for none, then half octaves: exponent and leading mantissa bit, without a logarithm.
+/// Differences of codes.
 #[inline]
-fn level(difference: u16) -> u16 {
+fn difference(a: [u16; LANES], b: [u16; LANES]) -> u16x8 {
+    let (a, b) = (u16x8::new(a), u16x8::new(b));
+    a.saturating_sub(b) | b.saturating_sub(a)
+}
+
+/// Levels of differences of codes: 0 for none, then half octaves: exponent and leading mantissa bit, without a logarithm.
+#[inline]
+fn levels(differences: u16x8) -> u16x8 {
+    let halves: u32x8 = i32x8::from_u16x8(differences).round_float().to_bits() >> 22;
     // 1.0 has the exponent bits 127, shifted by one for the mantissa bit.
-    ((f32::from(difference).to_bits() >> 22) as u16).saturating_sub(2 * 127 - 1)
+    i16x8::from_i32x8_saturate(halves.cast_signed()).cast_unsigned().saturating_sub(u16x8::splat(2 * 127 - 1))
 }
 
 /// Two slices, as far as there are both.
@@ -173,28 +181,22 @@ impl Similarity {
     pub fn likeness(&self, probe: &Probe, other: &[u16]) -> f32 {
         // 65,536 features would be needed for a sum to overflow; sums that need not ask are taken several at once.
         let mut sum = 0_u32;
-        let (own, other) = same_length(&probe.codes, other);
-        for (block, tables) in self.levels.chunks(BLOCK).enumerate() {
+        let (own, other) = (probe.codes.as_chunks::<LANES>().0, other.as_chunks::<LANES>().0);
+        let (missing, tables) = (probe.missing.as_chunks::<LANES>().0, self.levels.as_chunks::<LANES>().0);
+        for (((own, other), missing), tables) in own.iter().zip(other).zip(missing).zip(tables) {
             // First all levels, which the machine takes several at a time, then all look-ups.
-            let mut levels = [0_u16; BLOCK];
-            let from = block * BLOCK;
-            let (own, other) = same_length(own.get(from..).unwrap_or_default(), other.get(from..).unwrap_or_default());
-            let (own, missing) = same_length(own, probe.missing.get(from..).unwrap_or_default());
-            for (((place, a), b), missing) in levels[..tables.len()].iter_mut().zip(own).zip(other).zip(missing) {
-                *place = level(a.abs_diff(*b)) | missing;
-            }
-            let pairs = tables.as_chunks::<LANES>().0.iter().zip(levels.as_chunks::<LANES>().0);
-            for (tables, levels) in pairs {
-                let values = tables.iter().zip(levels).map(|(table, &level)| u32::from(table[usize::from(level) % LEVELS]));
-                sum = sum.wrapping_add(values.fold(0, u32::wrapping_add));
-            }
+            let levels = (levels(difference(*own, *other)) | u16x8::new(*missing)).to_array();
+            let values = tables.iter().zip(levels).map(|(table, level)| u32::from(table[usize::from(level) % LEVELS]));
+            sum = sum.wrapping_add(values.fold(0, u32::wrapping_add));
         }
-        let from = (self.numbers / LANES * LANES).min(own.len());
-        let (own, equal) = same_length(&own[from..], &probe.equal[from..]);
-        let categories = own.iter().zip(&other[from..]).zip(equal);
-        // The worth is looked up in any case: a branch would be guessed wrong as often as not.
-        let equal = categories.map(|((a, b), &equal)| u32::from(equal) & 0_u32.wrapping_sub(u32::from(a == b)));
-        sum.wrapping_add(equal.fold(0, u32::wrapping_add)) as f32 / PARTS
+        let from = self.numbers / LANES;
+        let worth = probe.equal.as_chunks::<LANES>().0.iter().skip(from);
+        let worth = own.iter().zip(other).skip(from).zip(worth).fold(u32x8::ZERO, |sum, ((own, other), &worth)| {
+            // The worth is looked up in any case: a branch would be guessed wrong as often as not.
+            let equal = u16x8::new(*own).simd_eq(u16x8::new(*other));
+            sum + u32x8::from(equal & u16x8::new(worth))
+        });
+        sum.wrapping_add(worth.reduce_add()) as f32 / PARTS
     }
 
     /// Compares a row with the prepared one.
@@ -324,10 +326,11 @@ fn number_likeness(place: usize, width: usize, sample: &[u16]) -> Levels {
     let mut total = 0.0;
     // Two hundred partners a row, at strides that share no factor with usual orderings.
     for a in 0..limit {
-        for e in 1..=200 {
-            let b = (a + e * 17 + 1) % limit;
-            if a != b {
-                counts[usize::from(level(column[a].abs_diff(column[b])))] += 1.0;
+        for e in (1..=200).step_by(LANES) {
+            let partners: [usize; LANES] = std::array::from_fn(|lane| (a + (e + lane) * 17 + 1) % limit);
+            let levels = levels(difference([column[a]; LANES], partners.map(|b| column[b]))).to_array();
+            for (_, level) in partners.into_iter().zip(levels).filter(|&(b, _)| b != a) {
+                counts[usize::from(level)] += 1.0;
                 total += 1.0;
             }
         }

@@ -9,6 +9,8 @@ use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 
+use crate::prefetch;
+
 /// A slot and the generation in which it was handed out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct SlotRef {
@@ -139,6 +141,13 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
     #[inline]
     fn lives(&self, at: SlotRef) -> bool {
         self.order.get(at.slot as usize).is_some_and(|order| order.generation == at.generation)
+    }
+
+    /// Asks for a client's state.
+    #[inline]
+    pub fn prefetch(&self, at: SlotRef) {
+        prefetch::item(&self.order, at.slot as usize);
+        prefetch::item(&self.slots, at.slot as usize);
     }
 
     /// State of a client, if the reference still means it.

@@ -10,20 +10,14 @@
 //! fingerprint to the bucket's number, which is all that is known of its key; comparisons are looser by that bit until the ring
 //! has turned over once.
 
+use wide::u32x4;
+
 use crate::prefetch;
 
 /// Entries of a bucket: one cache line.
 const BUCKET: usize = 16;
-/// Its places, a bit each.
-const PLACES: [u32; BUCKET] = {
-    let mut bits = [1; BUCKET];
-    let mut place = 1;
-    while place < BUCKET {
-        bits[place] = 2 * bits[place - 1];
-        place += 1;
-    }
-    bits
-};
+/// Entries that are looked at together.
+const LANES: usize = 4;
 /// Of which filled on average, when the ring is full: with fewer to spare, full buckets lose rows that are still wanted.
 const FILLED: usize = 12;
 /// Fewest bits of a fingerprint: below, most lookups would return a stranger.
@@ -40,10 +34,10 @@ struct Bucket([u32; BUCKET]);
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sightings {
     buckets: Vec<Bucket>,
-    /// Bits of an entry that hold the row.
-    row_bits: u32,
-    /// Low bits of fingerprints that entries from before a doubling lack.
-    loose: u32,
+    /// Bits of an entry that hold the row; the others are its fingerprint.
+    rows: u32,
+    /// Bits that tell fingerprints apart: all of them, but for low ones that entries from before a doubling lack.
+    telling: u32,
 }
 
 // === impl Sightings ===
@@ -52,13 +46,14 @@ impl Sightings {
     /// A table with room for `entries` entries and a third more, for rows whose numbers are told apart modulo `rows` or more.
     pub fn new(entries: usize, rows: usize) -> Self {
         let row_bits = (usize::BITS - rows.leading_zeros()).clamp(1, 32 - MIN_FINGERPRINT);
+        let rows = (1 << row_bits) - 1;
         let buckets = entries.div_ceil(FILLED).max(2);
-        Self { buckets: vec![Bucket([EMPTY; BUCKET]); buckets], row_bits, loose: 0 }
+        Self { buckets: vec![Bucket([EMPTY; BUCKET]); buckets], rows, telling: !rows }
     }
 
     /// What the row of an entry is told apart by.
     pub fn row_mask(&self) -> u32 {
-        (1 << self.row_bits) - 1
+        self.rows
     }
 
     /// Entries that it has room for.
@@ -68,41 +63,33 @@ impl Sightings {
 
     /// Doubles the room.
     pub fn double(&mut self) {
-        let fingerprint_bits = 32 - self.row_bits;
-        let row_mask = self.row_mask();
         let mut buckets = vec![Bucket([EMPTY; BUCKET]); self.buckets.len() * 2];
         for (at, bucket) in self.buckets.iter().enumerate() {
             let mut used = [0; 2];
             for &entry in bucket.0.iter().filter(|&&entry| entry != EMPTY) {
                 let upper = (entry >> 31) as usize;
-                let fingerprint = (entry >> self.row_bits << 1) & ((1 << fingerprint_bits) - 1);
-                buckets[2 * at + upper].0[used[upper]] = fingerprint << self.row_bits | entry & row_mask;
+                buckets[2 * at + upper].0[used[upper]] = (entry & !self.rows) << 1 | entry & self.rows;
                 used[upper] += 1;
             }
         }
         self.buckets = buckets;
-        self.loose = (self.loose + 1).min(fingerprint_bits - 1);
+        // One bit is always left.
+        self.telling = if self.telling << 1 == 0 { self.telling } else { self.telling << 1 };
     }
 
     /// Every entry is newer than the last doubling: fingerprints are whole again.
     pub fn renewed(&mut self) {
-        self.loose = 0;
+        self.telling = !self.rows;
     }
 
     /// Bucket of a key, and what an entry of it looks like without the row.
     #[inline]
     fn place(&self, key: u64) -> (usize, u32) {
+        // Both are below 2^32.
+        let product = (key >> 32).wrapping_mul(self.buckets.len() as u64);
         // The highest fingerprint is left to empty entries.
-        let highest = (1 << (32 - self.row_bits)) - 2;
-        let product = (key >> 32) * self.buckets.len() as u64;
-        let fingerprint = (product as u32 >> self.row_bits).min(highest);
-        ((product >> 32) as usize, fingerprint << self.row_bits)
-    }
-
-    /// Bits of an entry that tell fingerprints apart.
-    #[inline]
-    fn telling(&self) -> u32 {
-        u32::MAX << (self.row_bits + self.loose)
+        let highest = !self.rows << 1;
+        ((product >> 32) as usize, (product as u32 & !self.rows).min(highest))
     }
 
     /// Asks for the buckets of keys that will be looked up: each is somewhere else in memory.
@@ -111,41 +98,55 @@ impl Sightings {
         keys.iter().for_each(|&key| prefetch::item(&self.buckets, self.place(key).0));
     }
 
-    /// Places of a bucket whose entries have a fingerprint, as bits: all sixteen without a branch, several at a time.
-    #[inline]
-    fn places(bucket: &[u32; BUCKET], wanted: u32, telling: u32) -> u32 {
-        let bits = bucket.iter().zip(PLACES).map(|(&entry, bit)| if (entry ^ wanted) & telling == 0 { bit } else { 0 });
-        bits.fold(0, |all, bit| all | bit)
-    }
-
     /// Newest row seen with this hash (its number modulo the power of two), if it is still there.
     #[inline]
     pub fn find(&self, key: u64) -> Option<u32> {
         let (at, wanted) = self.place(key);
-        let bucket = &self.buckets[at].0;
-        let entry = *bucket.get(Self::places(bucket, wanted, self.telling()).trailing_zeros() as usize)?;
-        (entry != EMPTY).then_some(entry & self.row_mask())
+        let bucket = &self.buckets[at];
+        let entry = *bucket.0.get(bucket.places(wanted, self.telling).trailing_zeros() as usize)?;
+        (entry != EMPTY).then_some(entry & self.rows)
     }
 
     /// Notes a row under a hash: in place of an older row of the same hash, else of what was noted in the bucket first.
     #[inline]
     pub fn note(&mut self, key: u64, row: u32) {
         let (at, wanted) = self.place(key);
-        let (telling, row_mask) = (self.telling(), self.row_mask());
-        let bucket = &mut self.buckets[at].0;
-        let gone = Self::places(bucket, wanted, telling) | PLACES[BUCKET - 1];
-        // All that was noted later than what goes moves up by one place.
-        let up_to = gone ^ (gone - 1);
-        let mut moved = [wanted | row & row_mask; BUCKET];
-        moved[1..].copy_from_slice(&bucket[..BUCKET - 1]);
-        for ((entry, moved), bit) in bucket.iter_mut().zip(moved).zip(PLACES) {
-            *entry = if up_to & bit == 0 { *entry } else { moved };
-        }
+        let (telling, rows) = (self.telling, self.rows);
+        let bucket = &mut self.buckets[at];
+        let gone = (bucket.places(wanted, telling) | 1 << (BUCKET - 1)).trailing_zeros();
+        bucket.push(wanted | row & rows, gone);
     }
 
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
         self.buckets.len() * size_of::<Bucket>()
+    }
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    /// Places of entries that have a fingerprint, as bits.
+    #[inline]
+    fn places(&self, wanted: u32, telling: u32) -> u32 {
+        let (telling, wanted) = (u32x4::splat(telling), u32x4::splat(wanted & telling));
+        let (lanes, _) = self.0.as_chunks::<LANES>();
+        let bits = lanes.iter().map(|&entries| (u32x4::new(entries) & telling).simd_eq(wanted).to_bitmask());
+        bits.rev().fold(0, |all, bits| all << LANES | bits)
+    }
+
+    /// Puts an entry first; those before the place of the one that goes move up by one.
+    #[inline]
+    fn push(&mut self, entry: u32, gone: u32) {
+        let before = self.0;
+        let gone = u32x4::splat(gone);
+        let (lanes, _) = self.0.as_chunks_mut::<LANES>();
+        for (at, lanes) in lanes.iter_mut().enumerate() {
+            let places = std::array::from_fn(|lane| (at * LANES + lane) as u32);
+            let moved = std::array::from_fn(|lane| if at + lane == 0 { entry } else { before[at * LANES + lane - 1] });
+            let moves = u32x4::new(places).simd_le(gone);
+            *lanes = moves.bitselect(u32x4::new(moved), u32x4::new(*lanes)).to_array();
+        }
     }
 }
 

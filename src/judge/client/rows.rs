@@ -82,9 +82,10 @@ impl<const N: usize> Recent<N> {
         self.rows.contains(&(row as u32))
     }
 
-    /// The rows that are still held, in no particular order.
+    /// The rows that are still held, the last added first.
     pub(in crate::judge) fn rows<'a>(&'a self, history: &'a History) -> impl Iterator<Item = RowId> + 'a {
-        self.rows.iter().filter_map(|&row| history.recall(row, u32::MAX))
+        let (last, first) = self.rows.split_at(usize::from(self.next).min(self.rows.len()));
+        last.iter().rev().chain(first.iter().rev()).filter_map(|&row| history.recall(row, u32::MAX))
     }
 
     fn bytes(&self) -> usize {

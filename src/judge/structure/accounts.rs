@@ -25,6 +25,11 @@ impl Accounts {
         Self(Table::new(max_clients))
     }
 
+    /// Asks for an account.
+    pub(super) fn prefetch(&self, at: SlotRef) {
+        self.0.prefetch(at);
+    }
+
     /// Calls `each` with the last rows that other clients of the account of the client `at` sent.
     #[inline]
     pub(super) fn rows_of_others(
