@@ -135,19 +135,43 @@ impl Feature {
                     own + code::UNSEEN
                 }
             }
-            _ if value < self.min => own + code::BELOW,
-            _ if value > self.max => own + code::ABOVE,
-            Kind::Continuous => self.edges.partition_point(|&edge| edge < value),
+            _ if self.is_beyond(value) => own + if value < self.min { code::BELOW } else { code::ABOVE },
+            Kind::Continuous => {
+                let value = value - self.slack();
+                self.edges.partition_point(|&edge| edge < value)
+            }
             Kind::Discrete | Kind::Boolean => {
-                let at = self.support.partition_point(|&known| known < value - SAME);
-                if at < own && (self.support[at] - value).abs() <= SAME { at } else { own + code::UNSEEN }
+                let slack = self.slack();
+                let near = self.support.partition_point(|&known| known < value - slack);
+                let near = (near..own).take_while(|&at| self.support[at] <= value + slack);
+                let off = |at: usize| (self.support[at] - value).abs();
+                near.min_by(|&a, &b| off(a).total_cmp(&off(b))).unwrap_or(own + code::UNSEEN)
             }
         }
     }
+
+    /// Difference between two numbers that are the same value, written in another way: training data are often rounded where logs are
+    /// not, or the other way round, and single precision has seven digits. What a reference of fewer decimals tells apart are two values.
+    pub fn slack(&self) -> f64 {
+        let of_range = SAME_OF_RANGE * (self.p99 - self.p01);
+        let unit = if self.decimals < MOST_DECIMALS { 10_f64.powi(-i32::from(self.decimals)) } else { f64::INFINITY };
+        of_range.min(SAME_OF_UNIT * unit).max(SAME)
+    }
+
+    /// Whether a number lies outside the range that the reference has.
+    pub fn is_beyond(&self, value: f64) -> bool {
+        value < self.min - self.slack() || value > self.max + self.slack()
+    }
 }
 
-/// Two numbers nearer than this are the same value of a discrete feature; log formats rarely keep more digits.
+/// Two numbers nearer than this are the same value; log formats rarely keep more digits.
 const SAME: f64 = 1e-9;
+/// The same as a share of the usual range: a hundredth of what counts as no change when rows are compared.
+const SAME_OF_RANGE: f64 = 1e-5;
+/// And as a share of the last decimal: less than half, so that no number is near two of them.
+const SAME_OF_UNIT: f64 = 0.4;
+/// Decimals that a reference tells apart at most: its numbers may have more.
+const MOST_DECIMALS: u8 = 6;
 
 /// What form the model's answers have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

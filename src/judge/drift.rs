@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{EventTime, Prediction};
 use crate::judge::{FeatureDrift, SignalValue};
-use crate::reference::{PredictionKind, Reference, code};
+use crate::reference::fit::{coarse_counts, coarse_map};
+use crate::reference::{Feature, Kind, PredictionKind, Reference, code};
 use crate::signal::additive::Additive;
 use crate::signal::density::{Coder, Codes};
 use crate::signal::psi::{Clusters, Test};
@@ -156,9 +157,7 @@ impl Drift {
         let bins = profile.counts.len();
         let prediction = PredictionBins { kind: profile.kind, edges: profile.edges.clone(), bins };
         let mut counts: Vec<Vec<f64>> = Vec::new();
-        for feature in &reference.features {
-            counts.push(crate::reference::fit::coarse_counts(feature).iter().map(|&n| n as f64).collect());
-        }
+        counts.extend(reference.features.iter().map(expected_counts));
         counts.push(profile.counts.iter().map(|&n| n as f64).collect());
         let (residual_edges, residual_counts) = additive.residual_bins();
         counts.push(residual_counts);
@@ -445,6 +444,20 @@ impl Drift {
     pub fn width(&self) -> usize {
         self.names.len() - 2
     }
+}
+
+/// Counts of a feature's bins as new rows would have them: a value that the reference has once is as likely one that it does not have
+/// (Good 1953). Of a column of towns or products every tenth row may be one that no reference knows, and nothing has changed.
+fn expected_counts(feature: &Feature) -> Vec<f64> {
+    let mut counts = coarse_counts(feature);
+    if feature.kind != Kind::Continuous {
+        let once = feature.counts.iter().take(feature.bins()).zip(coarse_map(feature)).filter(|&(&rows, _)| rows == 1);
+        for (_, bin) in once {
+            counts[bin] -= 1;
+            counts.last_mut().into_iter().for_each(|unknown| *unknown += 1);
+        }
+    }
+    counts.into_iter().map(|rows| rows as f64).collect()
 }
 
 /// Level of one look at one of `columns` columns in one window.

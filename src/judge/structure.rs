@@ -336,10 +336,16 @@ impl Structure {
         }
         let own_rows = f64::from(state.rows.max(1));
         let won = own.is_some_and(|c| c.log_p < reference - LEAD);
+        let edited = own.is_some_and(|c| c.comparison.changed <= 1);
         self.own_races.note(at, won, own_rows);
         let expected = own_rows / (own_rows + self.races.effective());
-        state.raced = (state.raced + self.own_races.own_evidence(won, expected)).clamp(0.0, CLOSENESS_MOST);
-        won && state.raced > RACED
+        let evidence = self.own_races.own_evidence(won, expected);
+        state.raced = (state.raced + evidence).clamp(0.0, CLOSENESS_MOST);
+        if !(edited && std::mem::replace(&mut state.was_edit, edited)) {
+            state.raced_as_sessions = (state.raced_as_sessions + evidence).clamp(0.0, CLOSENESS_MOST);
+        }
+        state.was_edit = edited;
+        won && if edited { state.raced > RACED } else { state.raced_as_sessions > RACED }
     }
 
     /// The row with exactly these cells (as far as its codes and a hash of its cells can tell), if it is remembered.
@@ -618,6 +624,48 @@ mod tests {
         let (fair, fair_reference) = structure.on_equal_terms(&query, Some(own), reference);
         assert!(log_p < reference - LEAD, "with the months his own row wins: {log_p} {reference}");
         assert!(fair.unwrap().log_p > fair_reference - LEAD, "without them it does not: {fair:?} {fair_reference}");
+    }
+
+    #[test]
+    fn rows_in_another_unit_are_not_alike_for_that() {
+        let mut world = World::new();
+        let gain = world.reference.features.iter().position(|f| f.name == "fnlwgt").unwrap();
+        let mut alike = |factor: f64| {
+            let (mut a, mut b) = (world.mixed(1), world.mixed(2));
+            (a[gain], b[gain]) = (Cell::number(300_000.0 * factor), Cell::number(300_000.0 * factor));
+            let structure = &mut world.structure;
+            let mut codes = |row: &[Cell]| {
+                structure.quantiser.encode(row, &mut structure.quantised);
+                structure.quantised.codes.clone()
+            };
+            let (a, b) = (codes(&a), codes(&b));
+            structure.similarity.prepare(&a, &mut structure.probe);
+            structure.similarity.compare(&structure.probe, &b).g
+        };
+        assert!(alike(1.0) > alike(100.0) + 3.0, "where no row of the reference is, all are at the end of the grid");
+    }
+
+    #[test]
+    fn edits_in_a_row_win_one_race() {
+        let mut world = World::new();
+        for i in 0..600 {
+            let row = world.mixed(i);
+            world.send(i % 300, row);
+        }
+        let form = world.mixed(4_000_000);
+        let age = world.reference.features.iter().position(|f| f.name == "age").unwrap();
+        world.send(900, form.clone());
+        let mut raced = Vec::new();
+        for step in 1..=8 {
+            let mut row = form.clone();
+            row[age] = Cell::number(form[age].value() + 4.0 * f64::from(step));
+            world.send(900, row);
+            let key = Key { address: Address::parse("10.0.3.150").unwrap(), account: 0 };
+            let state = &world.clients.get(world.clients.find(&key).unwrap()).unwrap().structure;
+            raced.push((state.raced, state.raced_as_sessions));
+        }
+        assert!(raced[0].0 > 0.0 && (raced[0].0 - raced[0].1).abs() < 1e-12, "{raced:?}");
+        assert!(raced.windows(2).all(|pair| pair[1].0 > pair[0].0 && pair[1].1 <= pair[0].1), "{raced:?}");
     }
 
     #[test]

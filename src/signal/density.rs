@@ -90,6 +90,8 @@ struct Bins {
     /// [`Feature::bounds`], and where to look among them.
     bounds: Box<[f64]>,
     guide: Guide,
+    /// [`Feature::slack`].
+    slack: f64,
     kind: Kind,
 }
 
@@ -204,7 +206,7 @@ impl Bins {
     fn new(feature: &Feature) -> Self {
         let (least, most) = if feature.is_numeric() { (feature.min, feature.max) } else { (0.0, feature.bins() as f64 - 1.0) };
         let bounds: Box<[f64]> = feature.bounds().into();
-        Self { least, most, guide: Guide::new(&bounds, BOUND_CELLS), bounds, kind: feature.kind }
+        Self { least, most, guide: Guide::new(&bounds, BOUND_CELLS), bounds, slack: feature.slack(), kind: feature.kind }
     }
 
     #[inline]
@@ -224,7 +226,7 @@ impl Bins {
         match self.kind {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index, within the range")]
             Kind::Categorical => Some(value as u32 as usize),
-            Kind::Continuous => Some(self.below(value)),
+            Kind::Continuous => Some(self.below(value - self.slack)),
             Kind::Discrete | Kind::Boolean => {
                 let at = self.below(value);
                 self.bounds.get(at).is_some_and(|&known| known <= value).then_some(at)

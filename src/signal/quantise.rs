@@ -126,6 +126,11 @@ pub fn padded(features: usize) -> usize {
     features.next_multiple_of(LANES)
 }
 
+/// Whether the code of a number says where on the grid it lies: there is a value, and it is not held at an end.
+pub fn is_measured(code: u16) -> bool {
+    code > LOWEST && code < u16::MAX
+}
+
 /// The features in the order of their places: numbers, then categories.
 pub fn places(reference: &Reference) -> Vec<usize> {
     let of_kind = |numeric| (0..reference.features.len()).filter(move |&j| reference.features[j].is_numeric() == numeric);

@@ -16,7 +16,7 @@ use wide::{i16x8, i32x8, u16x8, u32x8};
 use crate::event::Cell;
 use crate::hash;
 use crate::reference::{Feature, Reference};
-use crate::signal::quantise::{FIRST_CATEGORY, LANES, MISSING, PER_TOLERANCE, padded, places};
+use crate::signal::quantise::{FIRST_CATEGORY, LANES, MISSING, PER_TOLERANCE, is_measured, padded, places};
 
 /// Levels of difference between two codes: equal, then half octaves of 16 bits. A power of two of places, so that no look-up
 /// needs a check.
@@ -151,7 +151,7 @@ impl Similarity {
     pub fn strange<'a>(&'a self, profile: &'a [Feature], row: &'a [Cell]) -> impl Iterator<Item = usize> + 'a {
         let unknown = |j: usize| {
             let (feature, value) = (&profile[j], row.get(j).map_or(f64::NAN, |cell| cell.value()));
-            if feature.is_numeric() { value < feature.min || value > feature.max } else { value >= feature.bins() as f64 }
+            if feature.is_numeric() { feature.is_beyond(value) } else { value >= feature.bins() as f64 }
         };
         self.features.iter().enumerate().filter(move |(_, j)| unknown(**j)).map(|(place, _)| place)
     }
@@ -161,9 +161,10 @@ impl Similarity {
         let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
         probe.codes.clear();
         probe.codes.extend_from_slice(row);
-        // Two absent values are no likeness: a field that stops being filled in would make everybody alike.
+        // Two absent values are no likeness: a field that stops being filled in would make everybody alike. No more are two that lie
+        // off the grid, wherever they do: another unit would.
         probe.missing.clear();
-        probe.missing.extend(numbers.iter().map(|&code| if code == MISSING { NOTHING } else { 0 }));
+        probe.missing.extend(numbers.iter().map(|&code| if is_measured(code) { 0 } else { NOTHING }));
         probe.missing.resize(row.len(), 0);
         probe.equal.clear();
         probe.equal.resize(numbers.len(), 0);

@@ -41,6 +41,10 @@ pub struct ClientStructure {
     pub(in crate::judge) closeness: f64,
     /// Evidence that its own rows are nearer than the world's, whatever the world's density there.
     pub(in crate::judge) raced: f64,
+    /// The same, edits in a row being one: who edits a form wins by that, and his other rows may be as near to each other as the world's.
+    pub(in crate::judge) raced_as_sessions: f64,
+    /// Whether the last row was an edit.
+    pub(in crate::judge) was_edit: bool,
     pub(in crate::judge) habits: f64,
     /// Rows linked to own rows: the looks that habits had.
     pub(in crate::judge) steps: u32,

@@ -235,3 +235,37 @@ fn repeated_rows_with_other_answers_are_concept_drift_unless_one_caller_alone_sa
     });
     assert!(world.evaluate(6, |_| false, 0).concept());
 }
+
+#[test]
+fn towns_that_no_reference_knows_are_expected() {
+    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::signal::psi::independent;
+
+    // A few towns in most rows, and a thousand others.
+    let town = |row: u64| {
+        let share = (mix2(row, 1) >> 11) as f64 / (1_u64 << 53) as f64;
+        Raw::Text(format!("town {}", (share.powi(4) * 2_000.0) as u64).as_str().into())
+    };
+    let rows = 0..4_000_u64;
+    let features = vec![Column { name: "town".into(), cells: rows.clone().map(town).collect() }];
+    let predictions = rows.map(|row| Raw::Number((mix2(row, 2) % 1_000) as f64 / 1_000.0)).collect();
+    let table = Table { features, predictions, probabilities: Vec::new() };
+    let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
+    let (feature, coder) = (&reference.features[0], Coder::new(&reference));
+    let (as_seen, expected) = (coarse_counts(feature).iter().map(|&n| n as f64).collect::<Vec<_>>(), expected_counts(feature));
+    assert!((as_seen.iter().sum::<f64>() - expected.iter().sum::<f64>()).abs() < 1e-9);
+    let unknown = expected.len() - 1;
+    let mut window = vec![0.0; expected.len()];
+    let mut codes = Codes::default();
+    for row in 4_000..7_000 {
+        let Raw::Text(name) = town(row) else { continue };
+        let known = feature.values.iter().position(|value| **value == *name);
+        coder.encode(&[known.map_or_else(|| Cell::unseen(&name), Cell::category)], &mut codes);
+        window[usize::from(codes.coarse[0])] += 1.0;
+    }
+    assert!(
+        window[unknown] > 100.0 && (window[unknown] / 3_000.0 - expected[unknown] / 4_000.0).abs() < 0.02,
+        "{window:?} {expected:?}"
+    );
+    assert!(independent(&window, &as_seen).p < 1e-9 && independent(&window, &expected).p > 1e-3);
+}
