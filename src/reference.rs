@@ -121,6 +121,7 @@ impl Feature {
         if cell.is_unreadable() {
             return own + code::UNSEEN;
         }
+        let slack = self.slack();
         match self.kind {
             Kind::Categorical =>
             {
@@ -137,11 +138,10 @@ impl Feature {
             }
             _ if self.is_beyond(value) => own + if value < self.min { code::BELOW } else { code::ABOVE },
             Kind::Continuous => {
-                let value = value - self.slack();
+                let value = value - slack;
                 self.edges.partition_point(|&edge| edge < value)
             }
             Kind::Discrete | Kind::Boolean => {
-                let slack = self.slack();
                 let near = self.support.partition_point(|&known| known < value - slack);
                 let near = (near..own).take_while(|&at| self.support[at] <= value + slack);
                 let off = |at: usize| (self.support[at] - value).abs();
@@ -160,7 +160,8 @@ impl Feature {
 
     /// Whether a number lies outside the range that the reference has.
     pub fn is_beyond(&self, value: f64) -> bool {
-        value < self.min - self.slack() || value > self.max + self.slack()
+        let slack = self.slack();
+        value < self.min - slack || value > self.max + slack
     }
 }
 
@@ -171,7 +172,7 @@ const SAME_OF_RANGE: f64 = 1e-5;
 /// And as a share of the last decimal: less than half, so that no number is near two of them.
 const SAME_OF_UNIT: f64 = 0.4;
 /// Decimals that a reference tells apart at most: its numbers may have more.
-const MOST_DECIMALS: u8 = 6;
+pub const MOST_DECIMALS: u8 = 6;
 
 /// What form the model's answers have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -53,10 +53,10 @@ const MIN_VOTES: usize = 100;
 const MAX_VOTES: usize = 65_536;
 /// Repeats of rows whose answers changed, and clients that saw it, which mean that the model itself changed.
 const CHANGED_ANSWERS: (usize, usize) = (8, 4);
-/// Columns that are counted together, since their codes lie side by side.
-const COLUMNS: usize = 8;
 /// Changed answers kept: far more than mean a changed model.
 const MAX_CHANGED: usize = 4096;
+/// Columns that are counted together, since their codes lie side by side.
+const COLUMNS: usize = 8;
 /// Difference of scores that is a different answer.
 const SAME_ANSWER: f32 = 0.01;
 
@@ -156,8 +156,7 @@ impl Drift {
         let profile = &reference.prediction;
         let bins = profile.counts.len();
         let prediction = PredictionBins { kind: profile.kind, edges: profile.edges.clone(), bins };
-        let mut counts: Vec<Vec<f64>> = Vec::new();
-        counts.extend(reference.features.iter().map(expected_counts));
+        let mut counts: Vec<Vec<f64>> = reference.features.iter().map(expected_counts).collect();
         counts.push(profile.counts.iter().map(|&n| n as f64).collect());
         let (residual_edges, residual_counts) = additive.residual_bins();
         counts.push(residual_counts);

@@ -191,8 +191,7 @@ impl ModelJudge {
         self.tally(query.time);
         let Some((at, account)) = sender else { return (Disposition::Accepted, None) };
         self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
-        self.structure.prepare(query, &self.codes);
-        self.structure.prefetch_rows(at, &self.clients);
+        self.structure.prepare(query, &self.codes, at, &self.clients);
         let gap = self.note(at, query);
         let asked = Asked { query, at, now: query.time, late: false };
         self.vote(&asked, out);
@@ -205,7 +204,7 @@ impl ModelJudge {
     fn late(&mut self, query: &Query, now: EventTime, out: &mut Vec<Verdict>) {
         let Some((at, account)) = self.sender(query, now) else { return };
         self.coder.encode(&query.row, &mut self.codes);
-        self.structure.prepare(query, &self.codes);
+        self.structure.prepare(query, &self.codes, at, &self.clients);
         if let Some(client) = self.clients.get_mut(at) {
             client.queries += 1;
             client.information.note(&self.codes, &self.regions);

@@ -205,15 +205,12 @@ impl Structure {
         }
     }
 
-    /// Encodes the row of the next step, of which `codes` are the codes, and asks for what the index knows of it.
-    pub fn prepare(&mut self, query: &Query, codes: &Codes) {
+    /// Encodes the row of the next step, of which `codes` are the codes, and asks for what the index knows of it and for the rows of
+    /// its client, with which it will be compared.
+    pub fn prepare(&mut self, query: &Query, codes: &Codes, at: SlotRef, clients: &Table<Key, Client>) {
         self.hasher.hash(&query.row, &codes.fine, &mut self.hashes);
         self.hashes.prefetch(&self.index);
         self.quantiser.encode(&query.row, &mut self.quantised);
-    }
-
-    /// Asks for the rows of a client, with which its next one will be compared.
-    pub fn prefetch_rows(&self, at: SlotRef, clients: &Table<Key, Client>) {
         if let Some(client) = clients.get(at) {
             client.structure.own.rows(&self.history).for_each(|row| self.history.prefetch(row));
             self.accounts.prefetch(client.structure.account);
@@ -341,10 +338,11 @@ impl Structure {
         let expected = own_rows / (own_rows + self.races.effective());
         let evidence = self.own_races.own_evidence(won, expected);
         state.raced = (state.raced + evidence).clamp(0.0, CLOSENESS_MOST);
-        if !(edited && std::mem::replace(&mut state.was_edit, edited)) {
+        let goes_on_editing = edited && state.was_edit;
+        state.was_edit = edited;
+        if !goes_on_editing {
             state.raced_as_sessions = (state.raced_as_sessions + evidence).clamp(0.0, CLOSENESS_MOST);
         }
-        state.was_edit = edited;
         won && if edited { state.raced > RACED } else { state.raced_as_sessions > RACED }
     }
 
@@ -402,7 +400,8 @@ impl Structure {
         // Most are a client's own, and in order.
         candidates.sort_by(|a, b| b.cmp(a));
         candidates.dedup_by_key(|found| found.row());
-        candidates.iter().for_each(|found| history.prefetch(found.row()));
+        // The client's own rows were asked for by `prepare`.
+        candidates.iter().filter(|found| !found.own()).for_each(|found| history.prefetch(found.row()));
     }
 
     /// Compares with every candidate. True (with that candidate last) if one is the same within tolerance.
@@ -521,6 +520,16 @@ mod tests {
             Self { structure, reference, coder, codes: Codes::default(), clients: Table::new(1_000), accused: Vec::new(), sent: 0 }
         }
 
+        /// The same, with three hundred callers who sent two rows each.
+        fn among_others() -> Self {
+            let mut world = Self::new();
+            for i in 0..600 {
+                let row = world.mixed(i);
+                world.send(i % 300, row);
+            }
+            world
+        }
+
         /// A row whose columns come from different rows of the sample.
         fn mixed(&self, seed: u64) -> Vec<Cell> {
             let sample = &self.reference.sample;
@@ -536,7 +545,7 @@ mod tests {
             let query = Query { row, address, time: crate::event::EARLIEST.plus_seconds(self.sent as i64), ..Query::default() };
             let (at, ..) = self.clients.touch(&Key { address, account: 0 }, || Client::new(&query, query.time));
             self.coder.encode(&query.row, &mut self.codes);
-            self.structure.prepare(&query, &self.codes);
+            self.structure.prepare(&query, &self.codes, at, &self.clients);
             self.structure.step(&query, at, (caller, 0), &mut self.clients, &mut self.accused);
             self.structure.components.len() > before
         }
@@ -566,11 +575,7 @@ mod tests {
     /// of whom goes on from the others' rows.
     #[test]
     fn a_person_behind_a_pool_of_addresses_is_no_campaign() {
-        let mut world = World::new();
-        for i in 0..600 {
-            let row = world.mixed(i);
-            world.send(i % 300, row);
-        }
+        let mut world = World::among_others();
         for person in 0..8_u64 {
             let case = world.mixed(3_000_000 + person);
             for edit in 0..25 {
@@ -615,7 +620,7 @@ mod tests {
         let query = Query { row, ..Query::default() };
         let structure = &mut world.structure;
         world.coder.encode(&query.row, &mut world.codes);
-        structure.prepare(&query, &world.codes);
+        structure.prepare(&query, &world.codes, SlotRef::default(), &world.clients);
         structure.similarity.prepare(&structure.quantised.codes, &mut structure.probe);
         let (comparison, log_p) = structure.similarity.judge(&structure.probe, structure.history.row(0), 0.0);
         let own = Candidate { row: 0, comparison, log_p, own: true };
@@ -647,11 +652,7 @@ mod tests {
 
     #[test]
     fn edits_in_a_row_win_one_race() {
-        let mut world = World::new();
-        for i in 0..600 {
-            let row = world.mixed(i);
-            world.send(i % 300, row);
-        }
+        let mut world = World::among_others();
         let form = world.mixed(4_000_000);
         let age = world.reference.features.iter().position(|f| f.name == "age").unwrap();
         world.send(900, form.clone());

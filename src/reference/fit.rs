@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use pairs::{coarse_codes, coarse_counts, coarse_map};
 
-use super::{Feature, Kind, PredictionKind, Reference, SCHEMA_VERSION, Schema};
+use super::{Feature, Kind, MOST_DECIMALS, PredictionKind, Reference, SCHEMA_VERSION, Schema};
 use crate::event::Cell;
 use crate::reference::schema::Scalar;
 
@@ -403,12 +403,12 @@ fn refuse_slips(column: &Column) -> Result<(), FitError> {
 /// Decimals with which a number of the training table is written, 0 to 6; exact but for the float's own last digits, since the
 /// number format of a column is learned from it.
 fn exact_decimals(value: f64) -> u8 {
-    (0..6_u8)
+    (0..MOST_DECIMALS)
         .find(|&d| {
             let scaled = value * 10_f64.powi(i32::from(d));
             (scaled - scaled.round()).abs() <= 1e-9 * scaled.abs().max(1.0)
         })
-        .unwrap_or(6)
+        .unwrap_or(MOST_DECIMALS)
 }
 
 /// The smallest value with at least a share `q` at or below it.

@@ -11,7 +11,7 @@
 //! in one go, and noughts fill up the last [`LANES`].
 
 use crate::event::Cell;
-use crate::reference::{Feature, Reference};
+use crate::reference::{Feature, MOST_DECIMALS, Reference};
 
 /// Share of a feature's p1–p99 range that counts as no change.
 pub const TOLERANCE: f64 = 1e-3;
@@ -149,7 +149,7 @@ impl Grid {
         Self::Number {
             middle: f64::midpoint(feature.min, feature.max),
             unit,
-            format: (feature.decimals < 6 && 1.0 / format > 1.01 * unit).then_some(format),
+            format: (feature.decimals < MOST_DECIMALS && 1.0 / format > 1.01 * unit).then_some(format),
         }
     }
 
