@@ -14,7 +14,7 @@ use tripline::event::{Address, EventTime, Query};
 use tripline::reference::{Reference, Scalar, Schema};
 use tripline::source::Record;
 
-/// Messages decoded per measurement: more than the caches hold, as in a real log.
+/// RecordBatch decoded per measurement: more than the caches hold, as in a real log.
 const MESSAGES: usize = 4_096;
 
 /// A shipped profile and recorded messages of its model.

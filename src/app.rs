@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::decode::Decoder;
 use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
-use crate::runtime::lanes::Now;
+use crate::runtime::partition_merger::Now;
 use crate::runtime::shards::Shards;
 use crate::runtime::{Counts, Runtime, RuntimeError, Sinks, Watcher};
 use crate::sink::dead_letter::{DeadLetterFile, Discard};

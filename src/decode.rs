@@ -162,7 +162,7 @@ impl Decoder {
         match read {
             Ok(()) => {
                 for (row, query) in (0_u32..).zip(&mut batch.queries[start..batch.len]) {
-                    query.provenance = record.provenance;
+                    query.provenance.clone_from(&record.provenance);
                     query.provenance.row = row;
                 }
                 Ok(batch.len - start)

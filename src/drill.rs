@@ -2,7 +2,7 @@
 //!
 //! An operator cannot know what his detector would miss until somebody tries. Here somebody does: published attacks
 //! ([`attack`](crate::simulate::attack)) ask a surrogate that was fitted on the log ([`surrogate`]), are delivered in several
-//! ways ([`plant`]), and are judged among the log's own callers by the engine that `run` uses ([`trial`]). What is said of the log
+//! ways ([`injection`]), and are judged among the log's own callers by the engine that `run` uses ([`trial`]). What is said of the log
 //! alone comes first ([`baseline`]) and is what the stated rate of false alarms turned into ([`calibration`]).
 //!
 //! How it stays cheap: every repeat has one instant of planting. The log is judged once up to it; each trial of the repeat goes
@@ -13,11 +13,11 @@
 pub mod baseline;
 pub mod calibration;
 pub mod card;
+pub mod injection;
 pub mod log;
 pub mod outcome;
 pub mod page;
 mod picture;
-pub mod plant;
 pub mod statistics;
 pub mod surrogate;
 pub mod table;
@@ -40,11 +40,11 @@ use crate::simulate::callers::after;
 use crate::simulate::victim::Victim as _;
 
 use baseline::Baseline;
+use injection::{Crowd, Delivery};
 use log::Log;
 use outcome::Outcome;
-use plant::{Crowd, Delivery};
 use surrogate::Answerer;
-use trial::{Attack, GRACE_SECONDS, Recording, Stage, Trial};
+use trial::{Attack, GRACE_SECONDS, Recording, Trial, TrialStart};
 
 /// A slow attack lasts at most this long: half a day is what "low and slow" needs to hide from hourly rates.
 const SLOW_SECONDS: f64 = 12.0 * 3600.0;
@@ -263,13 +263,13 @@ pub fn run(
             engine.step(Input::Query(&query), &mut outbox);
             next += 1;
         }
-        let stage = Stage { log, baseline, engine: &engine, next };
+        let stage = TrialStart { log, baseline, engine: &engine, next };
         let recordings = in_parallel(threads, families.len(), |at| record(families[at], &answerer, settings, repeat));
         let trials = in_parallel(threads, families.len() * deliveries.len(), |at| {
             let (family, delivery) = (at / deliveries.len(), deliveries[at % deliveries.len()]);
             let recording = &recordings[family];
             let seed = mix2(trial_seed(settings.seed, repeat, families[family]), 0xde11);
-            let planted = plant::plant(delivery, recording.rows.len(), instant, plan.slow_seconds, log, &crowd, seed);
+            let planted = injection::plant(delivery, recording.rows.len(), instant, plan.slow_seconds, log, &crowd, seed);
             let result = planted.map(|(senders, planted)| {
                 trial::run(stage, &Attack { family: families[family], delivery, repeat, recording, senders, planted })
             });

@@ -3,19 +3,23 @@
 //! The shell feeds it [`Input`]s in any order of event time within the allowed lateness and takes what it says from the
 //! [`Outbox`]. The same input gives the same bytes out.
 
+mod model;
+pub mod settings;
+pub mod status;
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-pub use crate::judge::settings::{EngineConfig, SettingError};
-pub use crate::judge::status::{Disposition, ModelStatus};
+pub use settings::{EngineConfig, SettingError};
+pub use status::{Disposition, ModelStatus};
 
 use crate::event::{EventTime, Query};
 use crate::judge::Verdict;
-use crate::judge::model::ModelJudge;
-use crate::judge::model::state::ModelState;
 use crate::reference::Reference;
+use model::ModelEngine;
+use model::snapshot::ModelSnapshot;
 
 /// What happens to the engine.
 #[derive(Clone, Copy, Debug)]
@@ -62,14 +66,14 @@ const SNAPSHOT: u32 = 3;
 /// A snapshot of an [`Engine`], read back: format, the settings that its hashes depend on, and each model's name, reference and
 /// state.
 #[derive(Debug, Deserialize)]
-pub struct EngineState(u32, u64, u64, u64, Vec<(String, String, ModelState)>);
+pub struct EngineSnapshot(u32, u64, u64, u64, Vec<(String, String, ModelSnapshot)>);
 
 /// The core. A clone goes on from where the original stands, with the same state.
 #[derive(Clone, Debug)]
 pub struct Engine {
     config: EngineConfig,
     /// One judge per model, in order of name.
-    judges: Vec<ModelJudge>,
+    judges: Vec<ModelEngine>,
     by_name: FxHashMap<String, usize>,
     /// The judge of the last query: the next one is likely his, too.
     last: usize,
@@ -85,7 +89,7 @@ impl Engine {
         if let Some(pair) = references.windows(2).find(|pair| pair[0].model == pair[1].model) {
             return Err(EngineError::DuplicateModel(pair[0].model.clone()));
         }
-        let judges: Vec<ModelJudge> = references.into_iter().map(|r| ModelJudge::new(r, &config)).collect();
+        let judges: Vec<ModelEngine> = references.into_iter().map(|r| ModelEngine::new(r, &config)).collect();
         let by_name = judges.iter().enumerate().map(|(i, j)| (j.name().to_owned(), i)).collect();
         Ok(Self { config, judges, by_name, last: 0 })
     }
@@ -103,7 +107,7 @@ impl Engine {
         }
     }
 
-    fn judge_of(&mut self, model: &str) -> Option<&mut ModelJudge> {
+    fn judge_of(&mut self, model: &str) -> Option<&mut ModelEngine> {
         if self.judges.get(self.last).is_none_or(|judge| judge.name() != model) {
             self.last = *self.by_name.get(model)?;
         }
@@ -119,10 +123,10 @@ impl Engine {
 
     /// An engine that goes on where a snapshot was taken: it says of the rest of a log what the first one would have said. Fails
     /// if settings or references are not those of the snapshot, since its hashes and codes would mean something else.
-    pub fn restore(config: EngineConfig, references: Vec<Arc<Reference>>, state: EngineState) -> Result<Self, EngineError> {
+    pub fn restore(config: EngineConfig, references: Vec<Arc<Reference>>, state: EngineSnapshot) -> Result<Self, EngineError> {
         let mut engine = Self::new(config, references)?;
         let fault = |what: String| EngineError::Snapshot { what };
-        let EngineState(version, salt, clients, history, models) = state;
+        let EngineSnapshot(version, salt, clients, history, models) = state;
         if version != SNAPSHOT {
             return Err(fault(format!("it has format {version}, this program reads {SNAPSHOT}; start without it")));
         }
@@ -146,7 +150,7 @@ impl Engine {
 
     /// State of every model, in order of name.
     pub fn status(&self) -> Vec<ModelStatus> {
-        self.judges.iter().map(ModelJudge::status).collect()
+        self.judges.iter().map(ModelEngine::status).collect()
     }
 
     /// Memory by model: (name, clients, bytes of clients, rows of history, bytes of history).

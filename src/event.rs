@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// Event time: microseconds since the Unix epoch, as the log states it. Never the machine's clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
@@ -236,9 +237,52 @@ impl Prediction {
     }
 }
 
+/// Name of a Kafka topic; empty for a file that is not a copy of one. A clone shares the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the record lay in a file and not in a topic.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<&str> for Topic {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<&Arc<str>> for Topic {
+    fn from(name: &Arc<str>) -> Self {
+        Self(Arc::clone(name))
+    }
+}
+
+impl serde::Serialize for Topic {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Topic {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|name| Self(name.into()))
+    }
+}
+
 /// Where a record lay, so that every piece of evidence leads back to its line.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize)]
 pub struct Provenance {
+    /// Kafka topic; empty (and left out of verdict lines) for a file.
+    #[serde(skip_serializing_if = "Topic::is_empty")]
+    pub topic: Topic,
     /// Kafka partition; 0 for a file.
     pub partition: i32,
     /// Kafka offset, or the zero-based line number of a file.

@@ -3,18 +3,15 @@
 //! This file holds what a verdict *is* (the line of `replay --verdicts`, of the verdict topic and of the API). How one is
 //! reached is in the folder of the same name.
 
-pub mod budget;
+pub mod ablation;
 pub mod campaign;
 pub mod client;
-pub mod company;
-pub mod culprit;
 pub mod distribution;
 pub mod drift;
 pub mod evidence;
 pub mod family;
-pub mod model;
-pub mod settings;
-pub mod status;
+pub mod information_budget;
+pub mod shared_identity;
 pub mod structure;
 
 use serde::{Serialize, Serializer};
@@ -130,7 +127,7 @@ impl Serialize for At {
 /// One change of mind, as a JSON line. Fields that do not apply are left out.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Verdict {
-    /// Event time of the query (or window end) that tipped the balance.
+    /// Event time of the query (or window end) that crossed_now the balance.
     pub at: At,
     /// Whom it speaks of.
     pub scope: Scope,

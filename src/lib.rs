@@ -29,6 +29,8 @@ pub mod clock;
 #[cfg(feature = "runtime")]
 pub mod config;
 #[cfg(feature = "runtime")]
+pub mod dataset;
+#[cfg(feature = "runtime")]
 pub mod drill;
 #[cfg(feature = "runtime")]
 pub mod exit;
@@ -44,5 +46,3 @@ pub mod runtime;
 pub mod simulate;
 #[cfg(feature = "runtime")]
 pub mod sink;
-#[cfg(feature = "runtime")]
-pub mod table;

@@ -17,7 +17,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use board::Board;
+use board::DemoState;
 
 /// Port of the page unless another is asked for.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -30,7 +30,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 pub struct Page {
     listener: TcpListener,
     address: SocketAddr,
-    board: Board,
+    board: DemoState,
 }
 
 // === impl Page ===
@@ -40,7 +40,7 @@ impl Page {
     ///
     /// # Errors
     /// If no port at all can be had.
-    pub async fn bind(port: u16, board: Board) -> io::Result<(Self, bool)> {
+    pub async fn bind(port: u16, board: DemoState) -> io::Result<(Self, bool)> {
         let (listener, moved) = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
             Ok(listener) => (listener, false),
             Err(_) => (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, true),
@@ -69,7 +69,7 @@ impl Page {
     }
 }
 
-async fn index(State(board): State<Board>) -> impl IntoResponse {
+async fn index(State(board): State<DemoState>) -> impl IntoResponse {
     let headers = [(header::CONTENT_SECURITY_POLICY, POLICY), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     (headers, axum::response::Html(html::page(&board.setting()).into_string()))
 }
@@ -78,6 +78,6 @@ async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, kind), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], text)
 }
 
-async fn state(State(board): State<Board>) -> impl IntoResponse {
+async fn state(State(board): State<DemoState>) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(board.view()))
 }

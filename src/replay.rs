@@ -13,7 +13,7 @@ use crate::event::{EventTime, Provenance, Query};
 use crate::judge::Verdict;
 use crate::source::Source;
 
-/// Messages in a chunk: enough that handing over does not show, few enough that verdicts and progress are fresh.
+/// RecordBatch in a chunk: enough that handing over does not show, few enough that verdicts and progress are fresh.
 const CHUNK_MESSAGES: usize = 256;
 /// Rows after which a chunk is closed early, so that batch messages do not multiply memory.
 const CHUNK_ROWS: usize = 4_096;
@@ -40,7 +40,7 @@ pub struct Rejected<'a> {
     /// What exactly is wrong.
     pub message: &'a str,
     /// Where the record lies.
-    pub provenance: Provenance,
+    pub provenance: &'a Provenance,
     /// The record itself, if the observer keeps payloads; else empty.
     pub payload: &'a [u8],
 }
@@ -68,7 +68,7 @@ pub trait Observer {
     /// The engine said something; called after [`Observer::query`], and once more at the end of the log.
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), Self::Error>;
 
-    /// A chunk is done: a moment for progress bars.
+    /// A chunk is done: a moment for progress thresholds.
     fn pause(&mut self) {}
 }
 
@@ -85,7 +85,7 @@ pub enum Ended<S, O> {
     Observer(O),
 }
 
-/// Messages on their way from one thread to the other.
+/// RecordBatch on their way from one thread to the other.
 #[derive(Debug, Default)]
 struct Chunk {
     batch: Batch,
@@ -178,7 +178,7 @@ fn judge<S, O: Observer>(
     observer: &mut O,
 ) -> ControlFlow<Ended<S, O::Error>> {
     let failed = |error| ControlFlow::Break(Ended::Observer(error));
-    let refused = |observer: &mut O, entry: &Entry, provenance, reason, message: &str| {
+    let refused = |observer: &mut O, entry: &Entry, provenance: &Provenance, reason, message: &str| {
         let payload = &chunk.payloads[entry.payload.clone()];
         match observer.rejected(Rejected { reason, message, provenance, payload }) {
             Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
@@ -191,7 +191,7 @@ fn judge<S, O: Observer>(
         let rows = match &entry.outcome {
             Ok(rows) => *rows,
             Err(rejection) => {
-                refused(observer, entry, entry.provenance, rejection.reason.name(), &rejection.message)?;
+                refused(observer, entry, &entry.provenance, rejection.reason.name(), &rejection.message)?;
                 continue;
             }
         };
@@ -201,7 +201,7 @@ fn judge<S, O: Observer>(
             if let Disposition::Late(watermark) = outbox.disposition {
                 let payload = &chunk.payloads[entry.payload.clone()];
                 let message = late_message(query, watermark);
-                let record = Rejected { reason: LATE, message: &message, provenance: query.provenance, payload };
+                let record = Rejected { reason: LATE, message: &message, provenance: &query.provenance, payload };
                 if let Err(error) = observer.late(record) {
                     return failed(error);
                 }
@@ -213,13 +213,13 @@ fn judge<S, O: Observer>(
                 Disposition::Accepted | Disposition::Late(_) => {}
                 Disposition::FromTheFuture => {
                     let message = "its time is implausibly far ahead of all others; is the caller's clock wrong?";
-                    refused(observer, entry, query.provenance, FROM_THE_FUTURE, message)?;
+                    refused(observer, entry, &query.provenance, FROM_THE_FUTURE, message)?;
                 }
                 Disposition::UnknownModel => {
                     refused(
                         observer,
                         entry,
-                        query.provenance,
+                        &query.provenance,
                         Reason::UnknownModel.name(),
                         "the engine has no reference for this model",
                     )?;
@@ -284,7 +284,7 @@ mod tests {
             let Some(line) = self.lines.next() else { return if self.broken { Err("broken") } else { Ok(None) } };
             self.line = line;
             self.offset += 1;
-            let provenance = Provenance { partition: 0, offset: self.offset - 1, row: 0 };
+            let provenance = Provenance { offset: self.offset - 1, ..Provenance::default() };
             Ok(Some(Record { payload: self.line.as_bytes(), provenance, ..Record::default() }))
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! 1. **poll** up to one block a decoder; waiting only if there is nothing else to do;
 //! 2. **decode** the blocks side by side, while the engines work on what earlier turns read;
-//! 3. **take in**: messages go to the [`lanes`] of their partitions;
+//! 3. **take in**: messages go to the [`partition_merger`] of their partitions;
 //! 4. **judge** what the lanes let out, in the order of event time, and deliver verdicts and dead letters;
 //! 5. **answer** what happened to the partitions; **commit** when it is time.
 //!
@@ -20,8 +20,8 @@
 //! is not late as a whole. Before the first event there is no event time and nothing moves.
 
 pub mod block;
-pub mod desk;
-pub mod lanes;
+pub mod dispatcher;
+pub mod partition_merger;
 pub mod shards;
 
 use std::time::Duration;
@@ -36,8 +36,8 @@ use crate::sink::metrics::Metrics;
 use crate::sink::{DeadLetterSink, Flushed, SinkError, VerdictSink};
 use crate::source::feed::{Commit, Event, Feed, FeedError, Partition};
 use block::{Block, Blocks};
-use desk::Desk;
-use lanes::{Item, Lanes, Now, Settings};
+use dispatcher::Dispatcher;
+use partition_merger::{Item, Now, PartitionMerger, Settings};
 use shards::{Shards, Step};
 
 /// Longest wait for messages in one turn: how soon a stop is noticed and timers run.
@@ -103,9 +103,9 @@ pub struct Runtime<F: Feed> {
     /// Number of readers, which are away while they decode.
     decoders: usize,
     shards: Shards,
-    lanes: Lanes,
+    merger: PartitionMerger,
     blocks: Blocks,
-    desk: Desk,
+    dispatcher: Dispatcher,
     /// More could be judged at once: do not wait for messages.
     busy: bool,
     /// What is held takes too many bytes.
@@ -130,9 +130,9 @@ impl<F: Feed> Runtime<F> {
             decoders: decoders.len(),
             readers: decoders,
             shards,
-            lanes: Lanes::new(settings),
+            merger: PartitionMerger::new(settings),
             blocks: Blocks::default(),
-            desk: Desk::new(sinks),
+            dispatcher: Dispatcher::new(sinks),
             busy: false,
             pressure: false,
             next_commit: Duration::ZERO,
@@ -144,7 +144,7 @@ impl<F: Feed> Runtime<F> {
 
     /// What went through so far.
     pub fn counts(&self) -> Counts {
-        self.desk.counts
+        self.dispatcher.counts
     }
 
     /// One turn.
@@ -160,16 +160,16 @@ impl<F: Feed> Runtime<F> {
                 Event::Assigned(partitions) => self.assigned(&partitions, now),
                 Event::Revoked { partitions, lost } => revoked.push((partitions, lost)),
                 Event::Ends(ends) => {
-                    self.lanes.ends(&ends);
+                    self.merger.ends(&ends);
                     self.publish_lags();
                 }
                 Event::Unreachable(why) => {
                     tracing::warn!("{why}; retrying");
-                    self.desk.sinks.readiness.set(Phase::Retrying);
+                    self.dispatcher.sinks.readiness.set(Phase::Retrying);
                 }
                 Event::Reachable => {
                     tracing::info!("Kafka answers again");
-                    self.desk.sinks.readiness.set(Phase::Ready);
+                    self.dispatcher.sinks.readiness.set(Phase::Ready);
                 }
             }
         }
@@ -182,7 +182,7 @@ impl<F: Feed> Runtime<F> {
         }
         let limit = self.config.buffer_bytes;
         self.pressure = self.blocks.held() > if self.pressure { limit / 2 } else { limit };
-        let (pause, resume) = self.lanes.balance(self.pressure);
+        let (pause, resume) = self.merger.balance(self.pressure);
         if !pause.is_empty() {
             self.feed.pause(&pause);
         }
@@ -243,7 +243,7 @@ impl<F: Feed> Runtime<F> {
                 let Some(block) = self.blocks.get(number) else { break };
                 let partition = block.messages.partition(index).clone();
                 let item = Item { block: number, index, offset: block.messages.offset(index), time: block.time(index) };
-                if !self.lanes.push(&partition, item, now) {
+                if !self.merger.push(&partition, item, now) {
                     // It came after its partition had gone: the next owner reads it.
                     tracing::debug!(%partition, offset = item.offset, "dropped a message of a partition that is not ours");
                     self.blocks.done(number);
@@ -257,7 +257,7 @@ impl<F: Feed> Runtime<F> {
         // As much as one turn can read, so that reading never gets ahead for long.
         let limit = self.config.batch_records * self.decoders.max(1);
         self.items.clear();
-        self.lanes.release(now, limit, &mut self.items);
+        self.merger.release(now, limit, &mut self.items);
         let blocks = &self.blocks;
         let queries: Vec<&Query> =
             self.items.iter().filter_map(|item| Some(blocks.get(item.block)?.queries(item.index))).flatten().collect();
@@ -265,7 +265,7 @@ impl<F: Feed> Runtime<F> {
         let mut answers = self.steps.iter();
         for item in &self.items {
             if let Some(block) = self.blocks.get(item.block) {
-                self.desk.message(block, item, &mut answers, now)?;
+                self.dispatcher.message(block, item, &mut answers, now)?;
             }
         }
         for item in &self.items {
@@ -276,8 +276,8 @@ impl<F: Feed> Runtime<F> {
 
     fn assigned(&mut self, partitions: &[Partition], now: Now) {
         tracing::info!(partitions = %names(partitions), "assigned");
-        self.lanes.open(partitions, now);
-        self.desk.sinks.readiness.set(Phase::Ready);
+        self.merger.open(partitions, now);
+        self.dispatcher.sinks.readiness.set(Phase::Ready);
     }
 
     fn revoked(&mut self, partitions: &[Partition], lost: bool, now: Now) -> Result<(), RuntimeError> {
@@ -286,22 +286,22 @@ impl<F: Feed> Runtime<F> {
             self.commit(Commit::Now(REVOKE_LIMIT), REVOKE_LIMIT, now)?;
         }
         for partition in partitions {
-            for item in self.lanes.close(partition) {
+            for item in self.merger.close(partition) {
                 self.blocks.done(item.block);
             }
-            self.desk.sinks.metrics.forget_partition(&partition.topic, partition.number);
+            self.dispatcher.sinks.metrics.forget_partition(&partition.topic, partition.number);
         }
         self.feed.release(partitions);
         Ok(())
     }
 
     fn tick(&mut self, now: Now) -> Result<(), RuntimeError> {
-        if self.busy || !self.lanes.is_idle(now) {
+        if self.busy || !self.merger.is_idle(now) {
             return Ok(());
         }
-        if let Some(time) = self.desk.tick(&self.config, now) {
+        if let Some(time) = self.dispatcher.tick(&self.config, now) {
             let verdicts = self.shards.tick(time);
-            self.desk.verdicts(&verdicts, now)?;
+            self.dispatcher.verdicts(&verdicts, now)?;
         }
         Ok(())
     }
@@ -323,13 +323,13 @@ impl<F: Feed> Runtime<F> {
 
     /// Delivers, then commits what was judged. `false` if deliveries are still under way and so nothing was committed.
     fn commit(&mut self, how: Commit, limit: Duration, now: Now) -> Result<bool, RuntimeError> {
-        if self.desk.flush(limit)? == Flushed::Pending {
+        if self.dispatcher.flush(limit)? == Flushed::Pending {
             return Ok(false);
         }
-        let positions = self.lanes.positions();
+        let positions = self.merger.positions();
         if !positions.is_empty() {
             match self.feed.commit(&positions, how) {
-                Ok(()) => self.lanes.committed(&positions),
+                Ok(()) => self.merger.committed(&positions),
                 // The broker may be away for a moment. What is not committed is committed with the next turn, or read again.
                 Err(error) => {
                     tracing::warn!("{error}; it will be tried again");
@@ -337,22 +337,22 @@ impl<F: Feed> Runtime<F> {
                 }
             }
         }
-        self.desk.sinks.metrics.checkpoint(now.wall);
+        self.dispatcher.sinks.metrics.checkpoint(now.wall);
         Ok(true)
     }
 
     fn publish_lags(&self) {
-        for (partition, lag) in self.lanes.lags() {
-            self.desk.sinks.metrics.lag(&partition.topic, partition.number, lag);
+        for (partition, lag) in self.merger.lags() {
+            self.dispatcher.sinks.metrics.lag(&partition.topic, partition.number, lag);
         }
     }
 
     /// Brings metrics and watchers up to date.
     pub fn publish(&mut self, now: Now) {
         let status = self.shards.status();
-        self.desk.sinks.metrics.publish(&status, Some(now.wall));
-        for watcher in &mut self.desk.sinks.watchers {
-            watcher.status(&status, &self.desk.counts, now);
+        self.dispatcher.sinks.metrics.publish(&status, Some(now.wall));
+        for watcher in &mut self.dispatcher.sinks.watchers {
+            watcher.status(&status, &self.dispatcher.counts, now);
         }
     }
 
@@ -362,7 +362,7 @@ impl<F: Feed> Runtime<F> {
     /// # Errors
     /// If deliveries fail. What was not committed is read again by the next owner.
     pub fn finish(mut self, now: &mut dyn FnMut() -> Now) -> Result<Counts, RuntimeError> {
-        self.desk.sinks.readiness.set(Phase::Stopping);
+        self.dispatcher.sinks.readiness.set(Phase::Stopping);
         let whole = self.config.shutdown_timeout.0;
         let deadline = now().since_start + whole / 3;
         let ended = loop {
@@ -374,14 +374,14 @@ impl<F: Feed> Runtime<F> {
             }
         };
         self.publish(now());
-        let counts = self.desk.counts;
+        let counts = self.dispatcher.counts;
         self.feed.close(whole / 3);
         ended.map(|()| counts)
     }
 
     /// The end after a delivery failed: the group is left and nothing is committed, so the next owner delivers again.
     pub fn abandon(mut self) {
-        self.desk.sinks.readiness.set(Phase::Stopping);
+        self.dispatcher.sinks.readiness.set(Phase::Stopping);
         self.feed.close(self.config.shutdown_timeout.0 / 3);
     }
 }

@@ -15,7 +15,7 @@
 //! | [`dependency`] | broken functional dependencies | varied columns |
 //! | [`similarity`] | how improbably alike two rows are | searches |
 //! | [`neighbours`] | which rows to compare | – |
-//! | [`guide`] | where to look in ascending numbers | – |
+//! | [`search_grid`] | where to look in ascending numbers | – |
 //! | [`quantise`] | rows in two bytes a feature | – |
 //! | [`perturbation`] | sizes of steps in the features' own scales | perturbations |
 //! | [`edits`] | whether a person or a machine edits | searches |
@@ -30,7 +30,6 @@ pub mod dependency;
 pub mod edits;
 pub mod entropy;
 pub mod gap;
-pub mod guide;
 pub mod information;
 pub mod neighbours;
 pub mod perturbation;
@@ -38,4 +37,5 @@ pub mod psi;
 pub mod quantise;
 pub mod ranks;
 pub mod rate;
+pub mod search_grid;
 pub mod similarity;

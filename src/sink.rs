@@ -70,7 +70,7 @@ pub trait DeadLetterSink: Send {
     ///
     /// # Errors
     /// If it cannot be delivered and retrying will not help.
-    fn bury(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError>;
+    fn deliver(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError>;
 
     /// Delivers what is buffered, waiting at most `limit`.
     ///

@@ -17,10 +17,8 @@ pub mod memory;
 use crate::event::Provenance;
 
 /// One message or line, as it came: nothing has been read into it yet.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Record<'a> {
-    /// Kafka topic, or the name of the file.
-    pub topic: &'a str,
     /// Message key, if there is one.
     pub key: Option<&'a [u8]>,
     /// Message headers in order; empty for files.

@@ -19,11 +19,11 @@ use crate::engine::ModelStatus;
 use crate::event::EventTime;
 use crate::exit::{Exit, Failure};
 use crate::judge::{Finding, Verdict};
-use crate::page::board::{Act, Board, Counts as Read, Setting};
+use crate::page::board::{Act, Counts as Read, DemoState, Setting};
 use crate::page::{DEFAULT_PORT, Page};
 use crate::reference::Reference;
 use crate::report::words;
-use crate::runtime::lanes::Now;
+use crate::runtime::partition_merger::Now;
 use crate::runtime::{Counts, Watcher};
 use crate::simulate::attack::AttackSpec;
 use crate::simulate::drift::DriftSpec;
@@ -89,7 +89,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let settings = Settings { held_out: reference.sample.len() >= 2 * MIN_SAMPLE, ..settings(&args)? };
     eprintln!("Preparing a world of {} callers of the model '{}' …", settings.clients, reference.model);
     let simulation = Simulation::new(Arc::clone(&reference), &settings)?;
-    let board = Board::new(setting(&args, &reference, &settings, &simulation));
+    let board = DemoState::new(setting(&args, &reference, &settings, &simulation));
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let tokio = tokio.map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     let (page, moved) = tokio
@@ -110,7 +110,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Sets the stage and runs the service on it until the end.
-fn perform(args: &Args, reference: &Reference, simulation: Simulation, board: &Board) -> Result<Counts, Failure> {
+fn perform(args: &Args, reference: &Reference, simulation: Simulation, board: &DemoState) -> Result<Counts, Failure> {
     let stop = Stop::default();
     let broker = Broker::start()?;
     let callers = Callers::new(&broker, simulation, board.clone(), args.speed * 3600.0)?;
@@ -137,7 +137,7 @@ fn perform(args: &Args, reference: &Reference, simulation: Simulation, board: &B
             stop.ask();
         });
     }
-    let watcher = Onlooker { board: board.clone() };
+    let watcher = DemoObserver { board: board.clone() };
     let references = load::references(&config);
     let outcome = references.and_then(|references| app::run(&config, references, &stop, vec![Box::new(watcher)]));
     stop.ask();
@@ -240,11 +240,11 @@ impl Drop for Folder {
 }
 
 /// Tells the board and the terminal what the service finds.
-struct Onlooker {
-    board: Board,
+struct DemoObserver {
+    board: DemoState,
 }
 
-impl Watcher for Onlooker {
+impl Watcher for DemoObserver {
     fn verdict(&mut self, verdict: &Verdict) {
         if let Some(line) = self.board.verdict(verdict) {
             println!("  {}  {:14} {}", line.at, line.kind, words::printable(&line.text, 160));
@@ -258,7 +258,7 @@ impl Watcher for Onlooker {
 }
 
 /// The last words: what was to be found, and what was.
-fn summarise(board: &Board, counts: Counts) {
+fn summarise(board: &DemoState, counts: Counts) {
     let (score, setting, said) = (board.score(), board.setting(), board.said());
     println!("\nRead {} queries ({} late, {} unusable).", words::count(counts.accepted), counts.late, counts.rejected);
     let clock = board.clock();

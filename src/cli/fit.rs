@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::describe;
+use crate::dataset::open::Packing;
+use crate::dataset::{self, Fault, Loaded, ReadOptions, TableError};
 use crate::exit::{Exit, Failure};
 use crate::reference::{Feature, FitError, FitOptions, Kind, PredictionKind, Reference, fit, sign};
-use crate::table::open::Packing;
-use crate::table::{self, Fault, Loaded, ReadOptions, TableError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
     /// Rows read into memory at most; of a longer file a uniform sample is taken.
-    #[arg(long, value_name = "ROWS", default_value_t = table::DEFAULT_MAX_ROWS, value_parser = parse_max_rows)]
+    #[arg(long, value_name = "ROWS", default_value_t = dataset::DEFAULT_MAX_ROWS, value_parser = parse_max_rows)]
     max_rows: usize,
 }
 
@@ -151,7 +151,7 @@ fn load(args: &Args) -> Result<Loaded, Failure> {
         max_rows: args.max_rows,
     };
     let bar = progress_bar(&args.input);
-    let loaded = table::read(&args.input, &options, &|bytes| bar.inc(bytes));
+    let loaded = dataset::read(&args.input, &options, &|bytes| bar.inc(bytes));
     bar.finish_and_clear();
     loaded.map_err(|e| Failure::new(exit_of(&e), e.to_string()))
 }
@@ -193,7 +193,7 @@ fn explain(error: &FitError, input: &Path, loaded: &Loaded) -> Failure {
         FitError::WrongKind { row, .. } | FitError::Mixed { row, .. } | FitError::WrongAnswer { row, .. } => Some(*row),
         _ => None,
     };
-    let file = table::open::display_name(input);
+    let file = dataset::open::display_name(input);
     match row.and_then(|row| loaded.lines.get(row.saturating_sub(1))) {
         Some(line) => Failure::new(exit, format!("{file}, line {line}: {error}")),
         None => Failure::new(exit, format!("{file}: {error}")),
@@ -205,7 +205,7 @@ fn report(reference: &Reference, loaded: &Loaded, args: &Args, output: &Path, by
     let mut text = describe::text(reference);
     let packing = if loaded.packing == Packing::Plain { String::new() } else { format!(", {}", loaded.packing) };
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "\nread     {} ({}{packing})", table::open::display_name(&args.input), loaded.format);
+    let _ = writeln!(text, "\nread     {} ({}{packing})", dataset::open::display_name(&args.input), loaded.format);
     let _ = writeln!(text, "written  {} ({} kB)", output.display(), bytes.div_ceil(1000));
     for note in notes(reference, loaded) {
         let _ = writeln!(text, "note     {note}");
@@ -221,7 +221,7 @@ fn notes(reference: &Reference, loaded: &Loaded) -> Vec<String> {
             "the file has {} rows; learned from a uniform sample of {} (bounded by --max-rows and by {} cells)",
             loaded.rows_read,
             loaded.rows_kept(),
-            table::MAX_CELLS
+            dataset::MAX_CELLS
         ));
     }
     if loaded.other_models > 0 {

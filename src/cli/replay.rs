@@ -186,7 +186,7 @@ impl Watch {
         rejected > self.max_rejects.allows(self.tally.messages()) || nothing_used
     }
 
-    fn bury(&mut self, record: &Rejected<'_>) -> Result<(), Failure> {
+    fn deliver(&mut self, record: &Rejected<'_>) -> Result<(), Failure> {
         self.dead_letters.as_mut().map_or(Ok(()), |output| output.line(&dead_letter(&self.log, record)))
     }
 
@@ -232,12 +232,12 @@ impl Observer for Watch {
     }
 
     fn late(&mut self, record: Rejected<'_>) -> Result<(), Failure> {
-        self.bury(&record)
+        self.deliver(&record)
     }
 
     fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, Failure> {
         self.tally.reject(&record);
-        self.bury(&record)?;
+        self.deliver(&record)?;
         Ok(if self.is_too_much(false) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
@@ -263,7 +263,7 @@ fn dead_letter<'a>(log: &'a str, record: &Rejected<'a>) -> Line<'a> {
     };
     let payload_base64 = payload.is_none().then(|| base64(kept));
     let (reason, message) = (record.reason, record.message);
-    let crate::event::Provenance { partition, offset, row } = record.provenance;
+    let &crate::event::Provenance { partition, offset, row, .. } = record.provenance;
     Line { reason, message, topic: log, partition, offset, row, payload, payload_base64, cut, ..Line::default() }
 }
 

@@ -42,7 +42,7 @@ fn decoder() -> Decoder {
 
 fn decode_with(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<Query>, Rejection> {
     let mut batch = Batch::default();
-    let provenance = Provenance { partition: 3, offset: 41, row: 0 };
+    let provenance = Provenance { partition: 3, offset: 41, ..Provenance::default() };
     let count = decoder.decode(&Record { payload: bytes, provenance, ..Record::default() }, &mut batch)?;
     assert_eq!(count, batch.len());
     Ok(batch.queries().to_vec())
@@ -89,7 +89,7 @@ fn every_field_of_the_canonical_layout_arrives() {
     assert_eq!(query.row, [Cell::number(39.0), Cell::category(state), Cell::number(0.0)]);
     assert_eq!(query.prediction, Prediction::Score(0.83));
     assert_eq!((query.latency_ms, query.label.as_str()), (Some(12.1), "yes"));
-    assert_eq!(query.provenance, Provenance { partition: 3, offset: 41, row: 0 });
+    assert_eq!(query.provenance, Provenance { partition: 3, offset: 41, ..Provenance::default() });
     assert_eq!(query.extra_features, 0);
 }
 
@@ -348,7 +348,7 @@ fn a_batch_is_many_queries_of_one_caller_at_one_time() {
         let queries = decode(text).unwrap();
         assert_eq!(queries.len(), 3, "{text}");
         for (row, query) in (0_u32..).zip(&queries) {
-            assert_eq!(query.provenance, Provenance { partition: 3, offset: 41, row });
+            assert_eq!(query.provenance, Provenance { partition: 3, offset: 41, row, ..Provenance::default() });
             assert_eq!(query.row[0], Cell::number(f64::from(row + 1)));
             assert_eq!(query.row[2].is_missing(), row < 2);
             assert_eq!(query.prediction, Prediction::Score(f64::from(row + 1) / 10.0));

@@ -37,7 +37,7 @@ pub struct Limits {
 /// What was read and what of it is kept.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Facts {
-    /// Messages and rows read.
+    /// RecordBatch and rows read.
     pub read: u64,
     /// Events kept.
     pub kept: u64,

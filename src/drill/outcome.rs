@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::baseline::Baseline;
 use super::calibration::Calibration;
+use super::injection::Delivery;
 use super::log::{Facts, Log};
-use super::plant::Delivery;
 use super::statistics::{CONFIDENCE, Quantile, Share, quantile};
 use super::surrogate::{Answerer, Fidelity};
 use super::trial::{GRACE_SECONDS, Trial};

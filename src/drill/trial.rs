@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::baseline::{Baseline, blank, caller, named};
+use super::injection::{Delivery, Planted, What};
 use super::log::{Log, Who};
-use super::plant::{Delivery, Planted, What};
 use crate::engine::{Engine, Input, Outbox};
 use crate::event::{Address, Cell, EventTime, Prediction, Query};
 use crate::judge::{At, Finding, Scope, Verdict};
@@ -74,7 +74,7 @@ pub struct Trial {
 
 /// Where in the log and with what a trial starts.
 #[derive(Clone, Copy, Debug)]
-pub struct Stage<'a> {
+pub struct TrialStart<'a> {
     /// The log.
     pub log: &'a Log,
     /// What it says alone.
@@ -161,7 +161,7 @@ impl<'a> Score<'a> {
 }
 
 /// Runs a trial.
-pub fn run(stage: Stage<'_>, attack: &Attack<'_>) -> Trial {
+pub fn run(stage: TrialStart<'_>, attack: &Attack<'_>) -> Trial {
     let Attack { recording, senders, planted, .. } = attack;
     let mut engine = stage.engine.clone();
     let mut score = Score::new(senders, stage.baseline, attack.delivery.nat);

@@ -12,7 +12,7 @@ use crate::event::EventTime;
 use crate::judge::Family;
 use crate::judge::client::rows::Member;
 use crate::judge::client::{Client, Key};
-use crate::signal::edits::{EditProcess, Manner, Step};
+use crate::signal::edits::{EditModel, EditProcess, Step};
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::RowId;
 
@@ -37,7 +37,7 @@ pub struct Component {
     pub since: EventTime,
     /// Habits along the whole component, whoever sent the rows.
     process: EditProcess,
-    manner: Manner,
+    edit_model: EditModel,
     /// The account that sent all of its rows, as a hash, and the habits along them in nats; none if there were several.
     account: Option<(u32, f64)>,
     /// Address and account of the last row, as hashes.
@@ -77,7 +77,7 @@ impl Component {
             first_row: row,
             since,
             process: EditProcess::default(),
-            manner: Manner::default(),
+            edit_model: EditModel::default(),
             account: (account != 0).then_some((account, 0.0)),
             last_sender: (address, account),
             senders: (0.5, 0.5),
@@ -118,7 +118,7 @@ impl Component {
 
     /// Takes a step along the component; returns its evidence for a machine, in nats.
     pub fn step(&mut self, step: Step<'_>) -> f64 {
-        self.process.step(step, &mut self.manner)
+        self.process.step(step, &mut self.edit_model)
     }
 
     /// Adds a step's habits to those of the one account that sent all rows, if there is one.

@@ -17,7 +17,7 @@ pub mod votes;
 use std::collections::VecDeque;
 
 use super::{At, Family, QueryRef};
-use crate::event::{Address, EventTime, Query};
+use crate::event::{Address, EventTime, Provenance, Query};
 use crate::prefetch;
 use crate::signal::entropy::Histograms;
 use crate::signal::gap::Gap;
@@ -91,15 +91,24 @@ mod trail {
     use serde::ser::Serializer;
 
     use super::{At, QueryRef};
-    use crate::event::{EventTime, Provenance};
+    use crate::event::{EventTime, Provenance, Topic};
 
     pub(super) fn serialize<S: Serializer>(trail: &VecDeque<QueryRef>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(trail.iter().map(|q| (q.at.0, &q.request_id, q.provenance)))
+        serializer.collect_seq(trail.iter().map(|q| {
+            let Provenance { topic, partition, offset, row } = &q.provenance;
+            (q.at.0, &q.request_id, (topic, partition, offset, row))
+        }))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VecDeque<QueryRef>, D::Error> {
-        let found = Vec::<(EventTime, String, Provenance)>::deserialize(deserializer)?;
-        Ok(found.into_iter().map(|(at, request_id, provenance)| QueryRef { at: At(at), request_id, provenance }).collect())
+        type Place = (Topic, i32, i64, u32);
+        let found = Vec::<(EventTime, String, Place)>::deserialize(deserializer)?;
+        let query = |(at, request_id, (topic, partition, offset, row))| QueryRef {
+            at: At(at),
+            request_id,
+            provenance: Provenance { topic, partition, offset, row },
+        };
+        Ok(found.into_iter().map(query).collect())
     }
 }
 
@@ -161,7 +170,11 @@ impl Client {
         if self.trail.len() >= TRAIL {
             self.trail.remove(1);
         }
-        self.trail.push_back(QueryRef { at: At(query.time), request_id: query.request_id.clone(), provenance: query.provenance });
+        self.trail.push_back(QueryRef {
+            at: At(query.time),
+            request_id: query.request_id.clone(),
+            provenance: query.provenance.clone(),
+        });
     }
 
     /// Bytes held, the struct included.
@@ -176,7 +189,7 @@ impl Client {
 }
 
 /// Whom a verdict names: (address, account).
-pub fn blame(client: &Client, accounts_at_address: u32) -> (Option<String>, Option<String>) {
+pub fn subject(client: &Client, accounts_at_address: u32) -> (Option<String>, Option<String>) {
     let account = (!client.account.is_empty()).then(|| client.account.to_string());
     match client.address {
         Address::Unknown => (None, account),
@@ -188,7 +201,10 @@ pub fn blame(client: &Client, accounts_at_address: u32) -> (Option<String>, Opti
 /// Case of a client's verdicts: a function of the model and of its first evidence, so that a replay repeats it.
 pub fn case_id(model: &str, salt: u64, first: &QueryRef) -> String {
     use crate::hash::{mix2, text};
-    let place =
-        mix2(first.provenance.offset as u64, u64::from(first.provenance.row) << 32 | u64::from(first.provenance.partition as u32));
+    let Provenance { topic, partition, offset, row } = &first.provenance;
+    let mut place = mix2(*offset as u64, u64::from(*row) << 32 | u64::from(*partition as u32));
+    if !topic.is_empty() {
+        place = mix2(place, text(topic.name()));
+    }
     format!("c-{:012x}", mix2(mix2(text(model), salt), mix2(first.at.0.micros() as u64, place)) & 0xffff_ffff_ffff)
 }

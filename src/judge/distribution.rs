@@ -264,7 +264,7 @@ impl Population {
         if active { threshold.min(self.member_threshold()) } else { threshold }
     }
 
-    /// Whether an accusation must wait: several clients with a clean past became odd within hours, which is how a drift or a
+    /// Whether a detection must wait: several clients with a clean past became odd within hours, which is how a drift or a
     /// partial roll-out begins. It waits while the drift test is undecided, at most an hour.
     fn hold(&mut self, clients: &mut Table<Key, Client>, at: SlotRef, now: EventTime, calm: bool, drift_pending: bool) -> bool {
         while self.shifted.front().is_some_and(|(t, _)| now.seconds_since(*t) > 6.0 * 3600.0) {

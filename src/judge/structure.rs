@@ -10,19 +10,19 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`terms`] | what all of them speak of: accusations, neighbours, links, bars |
-//! | [`linking`] | what follows from a link: components, habits, accusations |
-//! | [`races`] | how much of nearness is coincidence |
-//! | [`likeness`] | how much of likeness is drift |
+//! | [`thresholds`] | what all of them speak of: detections, neighbours, links, bars |
+//! | [`linking`] | what follows from a link: components, habits, detections |
+//! | [`nearest_neighbour_test`] | how much of nearness is coincidence |
+//! | [`similarity_baseline`] | how much of likeness is drift |
 //! | [`accounts`] | the rows of one account at several addresses |
 //! | [`dependencies`] | functional dependencies broken against the peers |
 
 mod accounts;
 mod dependencies;
-mod likeness;
 mod linking;
-mod races;
-mod terms;
+mod nearest_neighbour_test;
+mod similarity_baseline;
+mod thresholds;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,22 +30,21 @@ use super::campaign::Components;
 use super::client::{Client, Key};
 use crate::event::Query;
 use crate::judge::Family;
-use crate::judge::settings::EngineConfig;
 use crate::reference::{Feature, Reference};
 use crate::signal::density::{Coder, Codes};
 use crate::signal::neighbours::{Hasher, RowHashes};
 use crate::signal::perturbation::Scales;
 use crate::signal::quantise::{MISSING, Quantised, Quantiser, padded};
-use crate::signal::similarity::{Probe, Similarity};
+use crate::signal::similarity::{PreparedRow, Similarity};
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::{History, RowId, RowMeta};
-use crate::window::index::Sightings;
+use crate::window::index::RowIndex;
 use accounts::Accounts;
 use dependencies::Breaks;
-use likeness::Likenesses;
-use races::{RACE_SPAN, Races};
-pub use terms::{Accusation, Grounds};
-use terms::{Bars, CLOSENESS_MOST, Candidate, LINK_RATE, LINKED, Link, MEMBER_ROWS, MULTIPLICITY, STEP_CAP};
+use nearest_neighbour_test::{NearestNeighbourTest, RACE_SPAN};
+use similarity_baseline::SimilarityBaseline;
+use thresholds::{CLOSENESS_MOST, Candidate, LINK_RATE, LINKED, Link, MEMBER_ROWS, MULTIPLICITY, STEP_CAP, Thresholds};
+pub use thresholds::{Detection, Reason};
 
 /// Rows of memory for one that the index finds: strangers' rows are looked for among the newest quarter, which is where a search
 /// that goes on leaves them. Older rows are remembered for their sender and his account, and for the component that they are in.
@@ -62,6 +61,19 @@ const LEAD: f64 = 1.0;
 const EDIT: u16 = 2;
 /// Evidence of own races from which a won one counts as a link: a hundred to one.
 const RACED: f64 = 4.605_170_185_988_091;
+
+/// What structure evidence must be told.
+#[derive(Clone, Copy, Debug)]
+pub struct StructureSettings {
+    /// Stated rate of false alarms: expected false alarms per client and day.
+    pub alarms_per_client_day: f64,
+    /// Salt of the row hashes.
+    pub salt: u64,
+    /// Clients (and accounts) remembered.
+    pub max_clients: usize,
+    /// Rows remembered.
+    pub max_history: usize,
+}
 
 /// What is known of a row that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,7 +94,7 @@ struct Found(u64);
 /// Structure evidence of one model.
 #[derive(Clone, Debug)]
 pub struct Structure {
-    bars: Bars,
+    thresholds: Thresholds,
     features: Vec<Feature>,
     similarity: Similarity,
     scales: Scales,
@@ -90,9 +102,9 @@ pub struct Structure {
     hasher: Hasher,
     quantiser: Quantiser,
     reference_rows: Vec<u16>,
-    reference_index: Sightings,
+    reference_index: RowIndex,
     history: History,
-    index: Sightings,
+    index: RowIndex,
     index_rows: usize,
     /// Rows added when the index last grew, until the ring has turned over since.
     grown_at: Option<RowId>,
@@ -103,12 +115,12 @@ pub struct Structure {
     accounts: Accounts,
     hashes: RowHashes,
     quantised: Quantised,
-    probe: Probe,
+    probe: PreparedRow,
     candidates: Vec<Found>,
     near: Vec<Candidate>,
-    likenesses: Likenesses,
-    races: Races,
-    own_races: Races,
+    baseline: SimilarityBaseline,
+    races: NearestNeighbourTest,
+    own_races: NearestNeighbourTest,
     /// Features that drifted.
     drifted: Vec<usize>,
 }
@@ -116,9 +128,9 @@ pub struct Structure {
 /// A snapshot of [`Structure`], read back.
 #[derive(Debug, Deserialize)]
 pub struct StructureState(
-    (History, Sightings, usize, Option<RowId>),
-    (Components, Accounts, Likenesses, Breaks),
-    (Races, Races),
+    (History, RowIndex, usize, Option<RowId>),
+    (Components, Accounts, SimilarityBaseline, Breaks),
+    (NearestNeighbourTest, NearestNeighbourTest),
     Vec<usize>,
 );
 
@@ -126,12 +138,12 @@ pub struct StructureState(
 
 impl Structure {
     /// Structure evidence for a reference.
-    pub fn new(reference: &Reference, coder: &Coder, config: &EngineConfig) -> Self {
-        let (salt, max_history) = (config.salt, config.max_history);
+    pub fn new(reference: &Reference, coder: &Coder, settings: StructureSettings) -> Self {
+        let StructureSettings { alarms_per_client_day, salt, max_clients, max_history } = settings;
         let hasher = Hasher::new(reference, salt);
         let quantiser = Quantiser::new(reference);
         let (reference_rows, widths) = (quantiser.sample(reference), quantiser.widths());
-        let mut reference_index = Sightings::new(reference.sample.len() * hasher.keys_per_row(), reference.sample.len());
+        let mut reference_index = RowIndex::new(reference.sample.len() * hasher.keys_per_row(), reference.sample.len());
         let (mut hashes, mut codes) = (RowHashes::default(), Codes::default());
         for (i, row) in reference.sample.iter().enumerate() {
             coder.encode(row, &mut codes);
@@ -141,12 +153,12 @@ impl Structure {
         let horizon = max_history.div_ceil(REMEMBERED);
         let index_rows = 4096.min(horizon);
         Self {
-            bars: Bars::new(config.alarms_per_client_day),
+            thresholds: Thresholds::new(alarms_per_client_day),
             features: reference.features.clone(),
             similarity: Similarity::new(reference, &reference_rows),
             scales: Scales::new(reference),
             breaks: Breaks::new(reference),
-            index: Sightings::new(index_rows * hasher.keys_per_row(), max_history),
+            index: RowIndex::new(index_rows * hasher.keys_per_row(), max_history),
             index_rows,
             hasher,
             quantiser,
@@ -156,15 +168,15 @@ impl Structure {
             grown_at: None,
             horizon,
             components: Components::default(),
-            accounts: Accounts::new(config.max_clients),
+            accounts: Accounts::new(max_clients),
             hashes,
             quantised: Quantised::default(),
-            probe: Probe::default(),
+            probe: PreparedRow::default(),
             candidates: Vec::new(),
             near: Vec::new(),
-            likenesses: Likenesses::new(salt),
-            races: Races::new(reference.sample.len()),
-            own_races: Races::new(reference.sample.len()),
+            baseline: SimilarityBaseline::new(salt),
+            races: NearestNeighbourTest::new(reference.sample.len()),
+            own_races: NearestNeighbourTest::new(reference.sample.len()),
             drifted: Vec::new(),
         }
     }
@@ -178,7 +190,7 @@ impl Structure {
     pub fn snapshot(&self) -> impl Serialize + '_ {
         (
             (&self.history, &self.index, self.index_rows, self.grown_at),
-            (&self.components, &self.accounts, &self.likenesses, &self.breaks),
+            (&self.components, &self.accounts, &self.baseline, &self.breaks),
             (&self.races, &self.own_races),
             &self.drifted,
         )
@@ -189,7 +201,7 @@ impl Structure {
         let StructureState(memory, (components, accounts, likenesses, breaks), races, drifted) = state;
         let (history, index, index_rows, grown_at) = memory;
         (self.history, self.index, self.index_rows, self.grown_at) = (history, index, index_rows, grown_at);
-        (self.components, self.accounts, self.likenesses) = (components, accounts, likenesses);
+        (self.components, self.accounts, self.baseline) = (components, accounts, likenesses);
         (self.races, self.own_races) = races;
         self.breaks.restore(breaks);
         self.drifted(&drifted);
@@ -224,7 +236,7 @@ impl Structure {
         at: SlotRef,
         sender: (u64, u64),
         clients: &mut Table<Key, Client>,
-        out: &mut Vec<Accusation>,
+        out: &mut Vec<Detection>,
     ) -> Seen {
         let sender_hashes = (sender.0 as u32, sender.1 as u32);
         if let Some(same) = self.same_row() {
@@ -245,7 +257,7 @@ impl Structure {
         let Some(client) = clients.get_mut(at) else { return Seen::New(row) };
         // A near edit of an own row is judged as an edit.
         if !self.breaks.is_empty() && !self.near.iter().any(|c| c.own && c.comparison.changed <= EDIT) {
-            out.extend(self.breaks.check(&query.row, at, &mut client.structure, self.bars.closeness));
+            out.extend(self.breaks.check(&query.row, at, &mut client.structure, self.thresholds.closeness));
         }
         let state = &mut client.structure;
         let own_rows = f64::from(state.rows.max(1));
@@ -302,7 +314,7 @@ impl Structure {
             self.extend(&Link { row, target, other, at, sender, own_p, any_p, own_link, own_rows, crossed }, query, clients, out);
         } else {
             state.closeness = (state.closeness + (1.0 - LINK_RATE).ln()).max(0.0);
-            self.likenesses.sample(&self.quantised.codes, at, state, (&self.similarity, &self.probe));
+            self.baseline.sample(&self.quantised.codes, at, state, (&self.similarity, &self.probe));
         }
         if let Some(client) = clients.get_mut(at) {
             client.structure.rows += 1;
@@ -354,7 +366,7 @@ impl Structure {
     }
 
     /// A row that is remembered was sent again.
-    fn repeated(&mut self, same: RowId, at: SlotRef, clients: &mut Table<Key, Client>, out: &mut Vec<Accusation>) {
+    fn repeated(&mut self, same: RowId, at: SlotRef, clients: &mut Table<Key, Client>, out: &mut Vec<Detection>) {
         let owner = self.history.meta(same).client;
         let component = self.component_of(same);
         let flagged = component.and_then(|c| self.components.get(c)).filter(|c| c.flagged.is_some());
@@ -377,10 +389,10 @@ impl Structure {
         // Whoever replays real traffic replays a prober's rows, too: named is who hardly sends anything else.
         if is_flagged
             && !state.looks_like_a_person()
-            && state.repeats > self.bars.member
+            && state.repeats > self.thresholds.member
             && f64::from(state.enlisted.rows) >= MEMBER_ROWS * f64::from(state.rows)
         {
-            out.push(Accusation { client: at, grounds: Grounds::Repeats, family, evidence: state.repeats, component });
+            out.push(Detection { client: at, reason: Reason::Repeats, family, evidence: state.repeats, component });
         }
     }
 
@@ -409,7 +421,7 @@ impl Structure {
         self.near.clear();
         for found in &self.candidates {
             let (row, own) = (found.row(), found.own());
-            let (comparison, log_p) = self.similarity.judge(&self.probe, self.history.row(row), self.likenesses.shift);
+            let (comparison, log_p) = self.similarity.judge(&self.probe, self.history.row(row), self.baseline.shift);
             // Whose an ordinary neighbour is does not matter, and asking costs a look at another place in memory.
             let own = own
                 || (log_p < LINKED || comparison.changed <= 2) && {
@@ -431,22 +443,22 @@ impl Structure {
         let Some(own) = own.filter(|own| own.comparison.changed > EDIT && strange.peek().is_some()) else {
             return (own, reference_log_p);
         };
-        let (mut codes, mut probe) = (self.quantised.codes.clone(), Probe::default());
+        let (mut codes, mut probe) = (self.quantised.codes.clone(), PreparedRow::default());
         strange.for_each(|place| codes[place] = MISSING);
         self.similarity.prepare(&codes, &mut probe);
-        let (_, log_p) = self.similarity.judge(&probe, self.history.row(own.row), self.likenesses.shift);
+        let (_, log_p) = self.similarity.judge(&probe, self.history.row(own.row), self.baseline.shift);
         (Some(Candidate { log_p, ..own }), self.nearest_reference(&probe))
     }
 
     /// ln p of the nearest reference row that the index finds: a natural row as near as that explains any link.
-    fn nearest_reference(&self, probe: &Probe) -> f64 {
+    fn nearest_reference(&self, probe: &PreparedRow) -> f64 {
         self.hashes.prefetch(&self.reference_index);
         let mut nearest = 1.0_f64;
         let width = padded(self.features.len());
         let compare = |i: u32| {
             let from = i as usize * width;
             if let Some(row) = self.reference_rows.get(from..from + width) {
-                nearest = nearest.min(self.similarity.judge(probe, row, self.likenesses.shift).1);
+                nearest = nearest.min(self.similarity.judge(probe, row, self.baseline.shift).1);
             }
         };
         self.hashes.find(&self.reference_index, compare);
@@ -506,7 +518,7 @@ mod tests {
         codes: Codes,
         structure: Structure,
         clients: Table<Key, Client>,
-        accused: Vec<Accusation>,
+        accused: Vec<Detection>,
         sent: u64,
     }
 
@@ -514,9 +526,9 @@ mod tests {
         fn new() -> Self {
             let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
             let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
-            let config = EngineConfig { salt: 7, max_history: HISTORY, max_clients: 1_000, ..EngineConfig::default() };
+            let settings = StructureSettings { alarms_per_client_day: 1e-4, salt: 7, max_clients: 1_000, max_history: HISTORY };
             let coder = Coder::new(&reference);
-            let structure = Structure::new(&reference, &coder, &config);
+            let structure = Structure::new(&reference, &coder, settings);
             Self { structure, reference, coder, codes: Codes::default(), clients: Table::new(1_000), accused: Vec::new(), sent: 0 }
         }
 

@@ -1,7 +1,7 @@
 //! The board behind the page: what the simulator did and what the engine said, kept side by side in bounded memory.
 //!
-//! Two worlds meet only here. The simulator tells what really happens ([`Board::sent`]); the service, which sees nothing but the
-//! log, tells what it found ([`Board::verdict`], [`Board::status`]). The page shows both, so that a newcomer can judge the judge.
+//! Two worlds meet only here. The simulator tells what really happens ([`DemoState::sent`]); the service, which sees nothing but the
+//! log, tells what it found ([`DemoState::verdict`], [`DemoState::status`]). The page shows both, so that a newcomer can judge the judge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::simulate::Event;
 
 /// Width of a bar of the traffic picture: 144 bars make a day.
 const BUCKET_MICROS: i64 = 600_000_000;
-/// Bars kept: two days; the oldest go.
+/// Thresholds kept: two days; the oldest go.
 const MAX_BUCKETS: usize = 288;
 /// Lines of the timeline kept.
 const MAX_LINES: usize = 60;
@@ -60,7 +60,7 @@ pub struct Act {
 
 /// Shared by the simulator, the service and the page.
 #[derive(Clone, Debug, Default)]
-pub struct Board(Arc<Mutex<Inner>>);
+pub struct DemoState(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -197,9 +197,9 @@ struct Feature {
     drifting: bool,
 }
 
-// === impl Board ===
+// === impl DemoState ===
 
-impl Board {
+impl DemoState {
     /// A board for a script.
     pub fn new(setting: Setting) -> Self {
         let inner = Inner { clock: setting.start, setting, ..Inner::default() };
@@ -506,7 +506,7 @@ impl Inner {
             Finding::DriftAndProbing => format!("Two things at once. {} And {flagged} systematically, to copy or fool the model.", drift()),
             _ if self.counts.accepted == 0 => "The embedded broker and the service are starting.".to_owned(),
             _ if self.said.is_empty() => "The first windows are filling; the first word comes after two simulated hours, unless somebody stands out sooner.".to_owned(),
-            _ => "Callers ask what they always ask. Batch jobs, retries, load tests and curious people are among them; none of them is a reason for an alarm.".to_owned(),
+            _ => "Callers ask what they always ask. Batch jobs, retries, load tests and information_budgets people are among them; none of them is a reason for an alarm.".to_owned(),
         }
     }
 }
@@ -557,7 +557,7 @@ mod tests {
 
     #[test]
     fn the_score_counts_attackers_found_and_honest_callers_accused() {
-        let board = Board::new(Setting { model: "m".into(), start: at(0), ..Setting::default() });
+        let board = DemoState::new(Setting { model: "m".into(), start: at(0), ..Setting::default() });
         for (minute, host, attack) in [(1, 2, false), (2, 4, false), (3, 1, true), (4, 3, true), (5, 1, true)] {
             board.sent(&event(minute, host, attack));
         }
@@ -572,7 +572,7 @@ mod tests {
 
     #[test]
     fn a_caller_without_a_reason_of_its_own_is_explained_by_its_company() {
-        let board = Board::default();
+        let board = DemoState::default();
         board.verdict(&verdict(Scope::Client, Finding::Probing, 1, Some(9)));
         let view = serde_json::to_value(board.view()).unwrap();
         assert!(view["flagged"][0]["why"][0].as_str().unwrap().contains("other flagged addresses"), "{view}");
@@ -580,7 +580,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_stays_bounded() {
-        let board = Board::default();
+        let board = DemoState::default();
         for minute in 0..20_000 {
             board.sent(&event(minute * 10, 2, false));
             board.verdict(&verdict(Scope::Model, Finding::Drift, minute, None));

@@ -48,7 +48,7 @@ pub fn page(setting: &Setting) -> Markup {
                     }
                     section.wide {
                         h3 { "Traffic, what really happens, and what Tripline says" }
-                        div #traffic role="img" aria-label="Bars of queries over the simulated day, with lanes for the true drift, the true attack, and what Tripline says" {}
+                        div #traffic role="img" aria-label="Thresholds of queries over the simulated day, with lanes for the true drift, the true attack, and what Tripline says" {}
                         ul.legend {
                             li.honest { "honest queries" }
                             li.attack { "queries of the attack (only the simulator knows)" }

@@ -1,6 +1,6 @@
 //! Who asked most that could be learned from: a line of the summary and a table of the page.
 //!
-//! Both say in the same breath that it is no accusation: whoever copies a model with honest-looking rows and a good customer
+//! Both say in the same breath that it is no detection: whoever copies a model with honest-looking rows and a good customer
 //! look alike.
 
 use std::fmt;
@@ -10,13 +10,13 @@ use maud::{Markup, html};
 use super::ledger::Caller;
 use super::tally::ModelTally;
 use super::words;
-use crate::judge::budget::Spent;
+use crate::judge::information_budget::InformationBudget;
 
 /// Below this share of what a linear copy takes, a figure would only be noise in a summary.
 const WORTH_SAYING: f64 = 0.2;
 
 /// Who a holder is, in words fit for a page.
-pub fn who(spent: &Spent) -> String {
+pub fn who(spent: &InformationBudget) -> String {
     let caller = Caller { source_ip: spent.source_ip.clone(), client_id: spent.client_id.clone(), source_prefix: None };
     match &spent.case {
         Some(case) => format!("campaign {}", words::printable(case, 60)),
@@ -27,13 +27,14 @@ pub fn who(spent: &Spent) -> String {
 
 /// The summary's line, if anybody asked enough to be worth one.
 pub fn line(model: &ModelTally, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let most = model.status.as_ref().and_then(|status| status.curious.first()).filter(|most| most.ratio >= WORTH_SAYING);
+    let most =
+        model.status.as_ref().and_then(|status| status.information_budgets.first()).filter(|most| most.ratio >= WORTH_SAYING);
     let Some(most) = most else { return Ok(()) };
     let covered =
         most.covered.map_or_else(String::new, |share| format!(", in {} of the model's regions", words::percent(rounded(share))));
     writeln!(
         f,
-        "  learned    most by {}: about {} different rows, {} times what a linear copy takes{covered} (no accusation)",
+        "  learned    most by {}: about {} different rows, {} times what a linear copy takes{covered} (no detection)",
         who(most),
         words::measured(most.rows.round()),
         words::measured(most.ratio),
@@ -42,14 +43,14 @@ pub fn line(model: &ModelTally, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// The page's table.
 pub fn table(model: &ModelTally) -> Markup {
-    let curious = model.status.as_ref().map_or(&[][..], |status| &status.curious);
-    if curious.is_empty() {
+    let information_budgets = model.status.as_ref().map_or(&[][..], |status| &status.information_budgets);
+    if information_budgets.is_empty() {
         return html! {};
     }
     html! {
         h3 { "Who has asked most that could be learned from" }
         p.lead {
-            "No accusation: whoever copies a model with rows like everybody's cannot be told from a good customer. The table says how far a copy could \
+            "No detection: whoever copies a model with rows like everybody's cannot be told from a good customer. The table says how far a copy could \
              have got. A linear copy takes one row for each of its unknowns; other models take a multiple, and an answer from every region."
         }
         div.card.scroll {
@@ -59,7 +60,7 @@ pub fn table(model: &ModelTally) -> Markup {
                     th.n { "rows a day" } th { "since (UTC)" } th { "" }
                 } }
                 tbody {
-                    @for spent in curious {
+                    @for spent in information_budgets {
                         tr {
                             td.mono.wrap { (who(spent)) }
                             td.n { (words::count(spent.queries)) }

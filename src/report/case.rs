@@ -129,7 +129,7 @@ pub fn gauge(psi: f64, critical: f64, without: f64, most: f64) -> Markup {
 
 /// The queries with their values, each marked where it differs from the one before.
 fn queries(refs: &[QueryRef], sample: &Sample) -> Markup {
-    let kept = sample.find(&refs.iter().map(|query| query.provenance).collect::<Vec<_>>());
+    let kept = sample.find(&refs.iter().map(|query| query.provenance.clone()).collect::<Vec<_>>());
     let shown: Vec<_> = refs.iter().take(MAX_QUERIES).map(|query| (query, kept.get(&query.provenance))).collect();
     let rows: Vec<&Vec<Cell>> = shown.iter().filter_map(|(_, row)| row.map(|(_, cells)| cells)).collect();
     let features = &sample.reference().features;

@@ -49,7 +49,7 @@ pub struct Sample {
 }
 
 /// One kept query.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Row {
     /// When.
     pub at: EventTime,
@@ -103,17 +103,17 @@ impl Sample {
     pub fn take(&mut self, query: &Query, gap_seconds: Option<f64>) {
         let caller = self.caller(query);
         self.volume.count(query.time);
-        if !self.keeps(query.provenance) || query.row.len() != self.reference.features.len() {
+        if !self.keeps(&query.provenance) || query.row.len() != self.reference.features.len() {
             return;
         }
         if self.rows.len() == self.capacity {
             self.halve();
-            if !self.keeps(query.provenance) {
+            if !self.keeps(&query.provenance) {
                 return;
             }
         }
         let gap = gap_seconds.map_or(NO_GAP, gap_bin);
-        self.rows.push(Row { at: query.time, provenance: query.provenance, prediction: query.prediction, caller, gap });
+        self.rows.push(Row { at: query.time, provenance: query.provenance.clone(), prediction: query.prediction, caller, gap });
         self.cells.extend_from_slice(&query.row);
     }
 
@@ -134,7 +134,7 @@ impl Sample {
         at
     }
 
-    fn keeps(&self, provenance: Provenance) -> bool {
+    fn keeps(&self, provenance: &Provenance) -> bool {
         let place = hash::mix2(u64::from(provenance.row), provenance.offset.cast_unsigned());
         let bits = hash::mix2(place, u64::from(provenance.partition.cast_unsigned()));
         self.halvings == 0 || bits >> (64 - self.halvings) == 0
@@ -147,8 +147,8 @@ impl Sample {
         self.halvings = (self.halvings + 1).min(63);
         let mut kept = 0;
         for at in 0..self.rows.len() {
-            if self.keeps(self.rows[at].provenance) {
-                self.rows[kept] = self.rows[at];
+            if self.keeps(&self.rows[at].provenance) {
+                self.rows.swap(kept, at);
                 self.cells.copy_within(at * width..(at + 1) * width, kept * width);
                 kept += 1;
             }
@@ -190,10 +190,10 @@ impl Sample {
 
     /// Kept queries at the given places.
     pub fn find(&self, wanted: &[Provenance]) -> BTreeMap<Provenance, (Row, Vec<Cell>)> {
-        let wanted: std::collections::BTreeSet<_> = wanted.iter().copied().collect();
+        let wanted: std::collections::BTreeSet<_> = wanted.iter().collect();
         self.rows()
             .filter(|(row, _)| wanted.contains(&row.provenance))
-            .map(|(row, cells)| (row.provenance, (*row, cells.to_vec())))
+            .map(|(row, cells)| (row.provenance.clone(), (row.clone(), cells.to_vec())))
             .collect()
     }
 }
@@ -250,7 +250,7 @@ mod tests {
             time: EventTime::from_micros(1_772_442_900_000_000 + nth * 1_000_000),
             account: format!("a{}", nth % 7),
             row: vec![Cell::number(1.0)],
-            provenance: Provenance { partition: 0, offset: nth, row: 0 },
+            provenance: Provenance { offset: nth, ..Provenance::default() },
             ..Query::default()
         }
     }

@@ -92,7 +92,7 @@ impl Tally {
     /// A record was refused.
     pub fn reject(&mut self, record: &Rejected<'_>) {
         self.first.get_or_insert(record.reason);
-        let example = || Example { provenance: record.provenance, message: record.message.to_owned() };
+        let example = || Example { provenance: record.provenance.clone(), message: record.message.to_owned() };
         self.rejected.entry(record.reason).or_insert_with(|| (0, example())).0 += 1;
     }
 

@@ -8,7 +8,7 @@ use super::sample::Sample;
 use super::tally::Tally;
 use crate::engine::{EngineConfig, ModelStatus};
 use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
-use crate::judge::budget::Spent;
+use crate::judge::information_budget::InformationBudget;
 use crate::judge::{At, Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
 use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
 use crate::replay::Rejected;
@@ -49,7 +49,7 @@ fn query(model: &str, nth: i64) -> Query {
             Cell::unseen("x"),
         ],
         prediction: Prediction::Score(0.5),
-        provenance: Provenance { partition: 0, offset: nth, row: 0 },
+        provenance: Provenance { offset: nth, ..Provenance::default() },
         ..Query::default()
     }
 }
@@ -115,7 +115,7 @@ fn told(model: &str, queries: i64, verdicts: &[Verdict]) -> (String, String) {
         tally.accepted(&query);
         sample.take(&query, (nth > 10).then_some(0.5));
     }
-    let rejected = Rejected { reason: "not_json", message: HOSTILE, provenance: Provenance::default(), payload: b"" };
+    let rejected = Rejected { reason: "not_json", message: HOSTILE, provenance: &Provenance::default(), payload: b"" };
     tally.reject(&rejected);
     verdicts.iter().for_each(|verdict| tally.verdict(verdict));
     let page = Page { events: HOSTILE, tally: &tally, samples: &[sample], config: &EngineConfig::default() }.render();
@@ -185,7 +185,7 @@ fn a_quiet_log_is_said_to_be_quiet() {
 
 #[test]
 fn who_asked_most_is_named_without_an_accusation() {
-    let spent = |ratio: f64| Spent {
+    let spent = |ratio: f64| InformationBudget {
         source_ip: Some(HOSTILE.into()),
         client_id: None,
         case: None,
@@ -201,7 +201,11 @@ fn who_asked_most_is_named_without_an_accusation() {
     let told = |ratio| {
         let mut tally = Tally::new(&[reference("adult")]);
         tally.accepted(&query("adult", 0));
-        tally.status(vec![ModelStatus { model: "adult".into(), curious: vec![spent(ratio)], ..ModelStatus::default() }]);
+        tally.status(vec![ModelStatus {
+            model: "adult".into(),
+            information_budgets: vec![spent(ratio)],
+            ..ModelStatus::default()
+        }]);
         let samples = [Sample::new(reference("adult"))];
         let page = Page { events: "log", tally: &tally, samples: &samples, config: &EngineConfig::default() }.render();
         (tally.to_string(), page)
@@ -209,7 +213,7 @@ fn who_asked_most_is_named_without_an_accusation() {
     let (summary, page) = told(3.0);
     assert!(
         summary.contains(
-            "about 318 different rows, 3.00 times what a linear copy takes, in 71 % of the model's regions (no accusation)"
+            "about 318 different rows, 3.00 times what a linear copy takes, in 71 % of the model's regions (no detection)"
         ),
         "{summary}"
     );

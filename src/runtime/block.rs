@@ -5,13 +5,13 @@
 
 use crate::decode::{Batch, Decoder, Rejection};
 use crate::event::{EventTime, Query};
-use crate::source::feed::Messages;
+use crate::source::feed::RecordBatch;
 
-/// Messages and their queries.
+/// RecordBatch and their queries.
 #[derive(Debug, Default)]
 pub struct Block {
     /// As polled.
-    pub messages: Messages,
+    pub messages: RecordBatch,
     decoded: Batch,
     readings: Vec<Reading>,
     remaining: usize,

@@ -21,7 +21,7 @@ type Buried = (Vec<(i64, &'static str)>, bool);
 struct Letters(Arc<Mutex<Buried>>);
 
 impl DeadLetterSink for Letters {
-    fn bury(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
+    fn deliver(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
         assert!(letter.payload.is_some(), "the original goes with it");
         self.0.lock().unwrap().0.push((letter.offset, letter.reason));
         Ok(())
@@ -264,7 +264,7 @@ fn the_orderly_end_judges_delivers_commits_and_leaves() {
     }
     bench.turns(1);
     let memory = bench.memory.clone();
-    let readiness = bench.runtime.desk.sinks.readiness.clone();
+    let readiness = bench.runtime.dispatcher.sinks.readiness.clone();
     assert!(readiness.is_ready());
     assert_eq!(bench.finish().accepted, 10);
     assert_eq!(memory.committed(&p), 10);
@@ -277,7 +277,7 @@ fn idle_time_moves_on_a_little_and_then_waits() {
     let p = partition(0);
     bench.memory.assign(std::slice::from_ref(&p));
     bench.turns(30);
-    assert_eq!(bench.runtime.desk.tick(&config(), bench.now()), None, "before the first event there is no event time");
+    assert_eq!(bench.runtime.dispatcher.tick(&config(), bench.now()), None, "before the first event there is no event time");
     bench.event(&p, "m", 0);
     bench.turn().unwrap();
     let last = EventTime::from_micros(T0 * 1_000_000);
@@ -285,7 +285,7 @@ fn idle_time_moves_on_a_little_and_then_waits() {
     for _ in 0..1_000 {
         bench.clock += Duration::from_secs(1);
         let now = bench.now();
-        moved = bench.runtime.desk.tick(&config(), now).unwrap_or(moved);
+        moved = bench.runtime.dispatcher.tick(&config(), now).unwrap_or(moved);
     }
     assert!((moved.seconds_since(last) - 300.0).abs() < 0.5, "idle_advance is the limit: {moved}");
     bench.event(&p, "m", 400);
@@ -298,6 +298,6 @@ fn an_empty_topic_is_ready_and_idle() {
     let mut bench = Bench::new(config());
     bench.memory.assign(&[partition(0)]);
     bench.turns(30);
-    assert!(bench.runtime.desk.sinks.readiness.is_ready());
+    assert!(bench.runtime.dispatcher.sinks.readiness.is_ready());
     assert_eq!(bench.finish(), Counts::default());
 }

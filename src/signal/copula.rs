@@ -11,7 +11,7 @@
 use crate::event::Cell;
 use crate::reference::Reference;
 use crate::signal::density::Codes;
-use crate::signal::guide::Blocks;
+use crate::signal::search_grid::Blocks;
 
 /// Other features that predict one, at most.
 const REGRESSORS: usize = 4;

@@ -26,8 +26,8 @@ use crate::reference::{Feature, Kind, Reference};
 use crate::signal::boundary::Boundary;
 use crate::signal::combinations::Combinations;
 use crate::signal::copula::{Copula, Margins};
-use crate::signal::guide::{self, Guide};
 use crate::signal::ranks::Ranks;
+use crate::signal::search_grid::{self, SearchGrid};
 
 /// Statistics per row.
 pub const STATISTICS: usize = 8;
@@ -89,7 +89,7 @@ struct Bins {
     most: f64,
     /// [`Feature::bounds`], and where to look among them.
     bounds: Box<[f64]>,
-    guide: Guide,
+    guide: SearchGrid,
     /// [`Feature::slack`].
     slack: f64,
     kind: Kind,
@@ -206,13 +206,17 @@ impl Bins {
     fn new(feature: &Feature) -> Self {
         let (least, most) = if feature.is_numeric() { (feature.min, feature.max) } else { (0.0, feature.bins() as f64 - 1.0) };
         let bounds: Box<[f64]> = feature.bounds().into();
-        Self { least, most, guide: Guide::new(&bounds, BOUND_CELLS), bounds, slack: feature.slack(), kind: feature.kind }
+        Self { least, most, guide: SearchGrid::new(&bounds, BOUND_CELLS), bounds, slack: feature.slack(), kind: feature.kind }
     }
 
     #[inline]
     fn below(&self, value: f64) -> usize {
         let before = |known| known < value;
-        if self.bounds.len() > FEW { self.guide.count(&self.bounds, value, before) } else { guide::below(&self.bounds, before) }
+        if self.bounds.len() > FEW {
+            self.guide.count(&self.bounds, value, before)
+        } else {
+            search_grid::below(&self.bounds, before)
+        }
     }
 
     /// The bin of an ordinary value; of what is anything else, the feature knows the code.

@@ -21,21 +21,21 @@
 //! And where real rows come again after the world has shifted, each pair of them is a step of one size: short trails say nothing of
 //! sizes.
 //!
-//! Rates are a sender's and not a trail's: whoever goes on from row to row, a dozen queries each, is learned once ([`Manner`]). Only how
+//! Rates are a sender's and not a trail's: whoever goes on from row to row, a dozen queries each, is learned once ([`EditModel`]). Only how
 //! many features change at once is learned anew on each trail, since rows that are near by chance, as a batch job of recycled rows
 //! has them, differ in two or three features each time.
 //!
 //! Shapes: one-at-a-time and grids (Tramèr et al. 2016 §4), path finding and incomplete queries (ibid. §4.2), decision-based walks
 //! (Chen, Jordan and Wainwright 2020), equal perturbations (Chen et al. 2017; Guo et al. 2019).
 
-mod manner;
+mod edit_model;
 
 use crate::event::Cell;
 use crate::hash::mix;
 use crate::reference::Feature;
 use crate::signal::perturbation::{Scales, Size};
-use manner::Bet;
-pub use manner::Manner;
+use edit_model::Bet;
+pub use edit_model::EditModel;
 
 /// Chance that a person changes one field more before asking again; two fields at once are then 0.15·0.85, and so on.
 const MORE_FIELDS: f64 = 0.15;
@@ -210,21 +210,21 @@ impl Default for EditProcess {
 }
 
 impl EditProcess {
-    /// Takes a step of somebody of a manner; returns its evidence for a machine, in nats (may be negative).
-    pub fn step(&mut self, step: Step<'_>, manner: &mut Manner) -> f64 {
+    /// Takes a step of somebody of an edit model; returns its evidence for a machine, in nats (may be negative).
+    pub fn step(&mut self, step: Step<'_>, edit_model: &mut EditModel) -> f64 {
         self.tally.steps += 1;
         self.tally.broad += u32::from(step.changed >= 5);
         if self.tally.steps == 1 {
-            self.single.always = self.single.always.max(manner.one_at_a_time);
+            self.single.always = self.single.always.max(edit_model.one_at_a_time);
         }
         let mut evidence = self.breadth(step.changed, step.width);
         if self.tally.steps > PAIRS {
-            manner.one_at_a_time = self.single.always;
+            edit_model.one_at_a_time = self.single.always;
         }
         if step.changed != 1 {
             if let Some((level, telling)) = step.level {
                 self.tally.level += u32::from(level);
-                let weight = manner.level.weigh(level, LEVEL[usize::from(telling > 2)]);
+                let weight = edit_model.level.weigh(level, LEVEL[usize::from(telling > 2)]);
                 if self.tally.steps > PAIRS {
                     evidence += weight.clamp(-1.0, 3.0);
                 }
@@ -235,7 +235,7 @@ impl EditProcess {
         if self.last_feature != Some(step.feature) {
             self.bisection_sum = 0.0;
         }
-        evidence += self.field(step.feature, manner) + self.product(step.crossed, manner);
+        evidence += self.field(step.feature, edit_model) + self.product(step.crossed, edit_model);
         self.last_feature = Some(step.feature);
         let line = mix(step.line ^ u64::from(step.feature));
         if self.line != line {
@@ -246,12 +246,12 @@ impl EditProcess {
             self.before = f64::NAN;
             self.decimals = 0;
         }
-        evidence += self.blank(&step, manner);
+        evidence += self.blank(&step, edit_model);
         if step.from.is_missing() || step.to.is_missing() {
             return evidence;
         }
         let is_number = step.profile.is_numeric() && step.to.value().is_finite();
-        evidence + if is_number { self.number(&step, line, manner) } else { self.category(&step, manner) }
+        evidence + if is_number { self.number(&step, line, edit_model) } else { self.category(&step, edit_model) }
     }
 
     /// Evidence of how many features change at once.
@@ -275,7 +275,7 @@ impl EditProcess {
     }
 
     /// Evidence of which field a one-field step changes, when it is another than before.
-    fn field(&mut self, feature: u16, manner: &mut Manner) -> f64 {
+    fn field(&mut self, feature: u16, edit_model: &mut EditModel) -> f64 {
         let fresh = !self.touched.contains(&feature);
         let count = self.touched.len();
         if fresh && count < VISITED {
@@ -284,34 +284,35 @@ impl EditProcess {
         if self.last_feature.is_none_or(|last| last == feature) || count < 2 {
             return 0.0;
         }
-        let probability = manner.fresh.learn(fresh);
+        let probability = edit_model.fresh.learn(fresh);
         // To go to and fro between the fields that were touched is anybody's habit.
         (probability / if fresh { NEW_FIELD[(count - 2).min(NEW_FIELD.len() - 1)] } else { 1.0 }).ln()
     }
 
     /// Evidence of fields emptied one after the other, or filled. One field more or less than others have, as when a source of data
     /// fails now and then, is the world's doing.
-    fn blank(&mut self, step: &Step<'_>, manner: &mut Manner) -> f64 {
+    fn blank(&mut self, step: &Step<'_>, edit_model: &mut EditModel) -> f64 {
         let before = step.missing + u16::from(step.from.is_missing()) - u16::from(step.to.is_missing()).min(step.missing);
         let (fewest, most) = *self.missing.get_or_insert((before, before));
         let grows = (step.missing > most && step.missing >= fewest + 2) || (step.missing < fewest && step.missing + 2 <= most);
         self.missing = Some((fewest.min(step.missing), most.max(step.missing)));
         self.tally.blanks += u32::from(grows);
-        manner.blank.weigh(grows, BLANK)
+        edit_model.blank.weigh(grows, BLANK)
     }
 
     /// Evidence of tables being filled: of every table whether it grows large, and of the largest one its size. With p the share of
     /// people's tables that are as large, that says ln(½p^(−½)), which has expectation 1 whoever fills it (Vovk and Wang 2021).
-    fn product(&mut self, crossed: bool, manner: &mut Manner) -> f64 {
+    fn product(&mut self, crossed: bool, edit_model: &mut EditModel) -> f64 {
         self.tally.products += u32::from(crossed);
         let cells = f64::from(self.tally.products);
         let largest = ((1.0 + cells / TABLE).ln() - std::f64::consts::LN_2).max(0.0);
-        let among = if crossed { manner.table(self.tally.products, LARGE, (1.0 + f64::from(LARGE) / TABLE).powi(-2)) } else { 0.0 };
-        among + manner.beyond(3, largest)
+        let among =
+            if crossed { edit_model.table(self.tally.products, LARGE, (1.0 + f64::from(LARGE) / TABLE).powi(-2)) } else { 0.0 };
+        among + edit_model.beyond(3, largest)
     }
 
     /// Evidence of a number's value and of how far it lies from the one before.
-    fn number(&mut self, step: &Step<'_>, line: u64, manner: &mut Manner) -> f64 {
+    fn number(&mut self, step: &Step<'_>, line: u64, edit_model: &mut EditModel) -> f64 {
         let value = step.to.value();
         let profile = step.profile;
         #[expect(clippy::float_cmp, reason = "exactly the end of the range, and exactly a value tried before, is what is asked")]
@@ -332,7 +333,7 @@ impl EditProcess {
         let pixel = resolution.max(range / PIXELS);
         let finest = self.visited.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
         let place = if finest <= NOTCH * range { pixel.max(finest) } else { pixel };
-        let mut evidence = self.size(step, line, resolution, manner);
+        let mut evidence = self.size(step, line, resolution, edit_model);
         if inside && gap > 4.0 * resolution {
             let middle = f64::midpoint(self.visited[above], self.visited[above - 1]);
             let hit = (value - middle).abs() <= (0.51 * resolution).max(1e-5 * gap);
@@ -342,13 +343,13 @@ impl EditProcess {
             let places = if gap > 1.999 * place { gap / place } else { gap / pixel };
             let between = if profile.support.is_empty() { (places - 1.0).max(1.0) } else { listed.max(1.0) };
             let chance = (3.0 / between).clamp(MIDDLE, 0.9);
-            let midpoint = manner.midpoint.weigh(hit, chance).max(-1.0);
+            let midpoint = edit_model.midpoint.weigh(hit, chance).max(-1.0);
             evidence += capped(&mut self.bisection_sum, midpoint, BISECTION_CAP);
             self.tally.midpoints += u32::from(hit);
         }
         // A sweep passes the value that it began with: what is inside may be a step of a lattice as well.
         if self.visited.len() >= 2 && self.before.is_finite() {
-            self.stride(step, resolution, place, manner);
+            self.stride(step, resolution, place, edit_model);
         }
         self.before = self.previous;
         self.previous = value;
@@ -357,11 +358,11 @@ impl EditProcess {
         }
         self.notches = self.notches.clamp(0.0, NOTCHES_CAP);
         self.unround = self.unround.clamp(0.0, UNROUND_CAP);
-        evidence + manner.beyond(0, self.notches) + manner.beyond(1, self.unround)
+        evidence + edit_model.beyond(0, self.notches) + edit_model.beyond(1, self.unround)
     }
 
     /// Evidence of a step's size against those taken elsewhere.
-    fn size(&mut self, step: &Step<'_>, line: u64, resolution: f64, manner: &mut Manner) -> f64 {
+    fn size(&mut self, step: &Step<'_>, line: u64, resolution: f64, edit_model: &mut EditModel) -> f64 {
         // Whoever fills a table takes the same step again by filling it.
         if step.crossed || step.drifted || round(step.to.value() - step.from.value(), resolution) {
             return 0.0;
@@ -373,7 +374,7 @@ impl EditProcess {
             let hit = elsewhere.any(|(other, _)| size.matches(other));
             self.tally.sizes += u32::from(hit);
             let chance = if size.of_usual_range() >= COARSE_STEP { SAME_SIZE.0 } else { SAME_SIZE.1 };
-            let weight = manner.size.weigh(hit, chance);
+            let weight = edit_model.size.weigh(hit, chance);
             if self.tally.steps > PAIRS {
                 evidence = weight.clamp(-1.0, 3.0);
             }
@@ -387,7 +388,7 @@ impl EditProcess {
     }
 
     /// Whether a step on a line is as large as the one before.
-    fn stride(&mut self, step: &Step<'_>, resolution: f64, place: f64, manner: &mut Manner) {
+    fn stride(&mut self, step: &Step<'_>, resolution: f64, place: f64, edit_model: &mut EditModel) {
         let (value, profile) = (step.to.value(), step.profile);
         let (stride, next) = (self.previous - self.before, value - self.previous);
         let coarse = stride.abs() >= COARSE_STEP * (profile.p99 - profile.p01);
@@ -406,13 +407,13 @@ impl EditProcess {
         let (chance_same, chance) = (by_chance(1), by_chance(ratios.len()));
         // Where a slider has few places, other ratios are likelier by chance, and the two are told apart.
         let share = if chance > chance_same { if same { SAME_STEP } else { 1.0 - SAME_STEP } } else { 1.0 };
-        let evidence = manner.even.weigh(hit, if same { chance_same } else { chance }) + if hit { share.ln() } else { 0.0 };
+        let evidence = edit_model.even.weigh(hit, if same { chance_same } else { chance }) + if hit { share.ln() } else { 0.0 };
         *if by_hand { &mut self.notches } else { &mut self.unround } += evidence.clamp(-1.0, 3.0);
         self.tally.lattice += u32::from(hit);
     }
 
     /// Evidence of a category's value: a machine tries each once, a person picks the popular ones and comes back.
-    fn category(&mut self, step: &Step<'_>, manner: &mut Manner) -> f64 {
+    fn category(&mut self, step: &Step<'_>, edit_model: &mut EditModel) -> f64 {
         let value = step.to.value();
         let all = step.profile.bins().max(1);
         #[expect(clippy::float_cmp, reason = "category indices are exact")]
@@ -428,7 +429,7 @@ impl EditProcess {
             (0.9 / left as f64 / (0.5 * mass(step.profile, step.to) + 0.5 / all as f64)).ln()
         };
         self.list = (self.list + evidence.clamp(-1.0, 2.3)).clamp(0.0, LIST_CAP);
-        manner.beyond(2, self.list)
+        edit_model.beyond(2, self.list)
     }
 
     /// Bytes held beyond the struct itself.

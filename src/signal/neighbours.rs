@@ -13,7 +13,7 @@ use crate::event::Cell;
 use crate::hash::mix;
 use crate::reference::{Feature, Reference, code};
 use crate::signal::entropy;
-use crate::window::index::Sightings;
+use crate::window::index::RowIndex;
 
 /// Random projections. Eight halves find a pair that agrees in 90% of the quantised features with probability above 0.9 at d = 14.
 const PROJECTIONS: usize = 8;
@@ -139,7 +139,7 @@ impl Hasher {
         }
     }
 
-    /// Entries that one row needs in a [`Sightings`] table.
+    /// Entries that one row needs in a [`RowIndex`] table.
     pub fn keys_per_row(&self) -> usize {
         self.groups.len().min(GROUPS) + PROJECTIONS + 1
     }
@@ -148,13 +148,13 @@ impl Hasher {
 impl RowHashes {
     /// Asks for what [`RowHashes::find`] will need.
     #[inline]
-    pub fn prefetch(&self, table: &Sightings) {
+    pub fn prefetch(&self, table: &RowIndex) {
         table.prefetch(&self.keys);
     }
 
     /// Looks every hash up; calls `found` with each row.
     #[inline]
-    pub fn find(&self, table: &Sightings, mut found: impl FnMut(u32)) {
+    pub fn find(&self, table: &RowIndex, mut found: impl FnMut(u32)) {
         for &key in &self.keys {
             if let Some(row) = table.find(key) {
                 found(row);
@@ -164,13 +164,13 @@ impl RowHashes {
 
     /// Row with exactly the same cells (up to a hash collision), if any.
     #[inline]
-    pub fn find_same(&self, table: &Sightings) -> Option<u32> {
+    pub fn find_same(&self, table: &RowIndex) -> Option<u32> {
         table.find(self.whole)
     }
 
     /// Notes the row under every hash.
     #[inline]
-    pub fn note(&self, table: &mut Sightings, row: u32) {
+    pub fn note(&self, table: &mut RowIndex, row: u32) {
         for &key in &self.keys {
             table.note(key, row);
         }
@@ -178,7 +178,7 @@ impl RowHashes {
 
     /// Notes the row under its whole hash alone.
     #[inline]
-    pub fn note_same(&self, table: &mut Sightings, row: u32) {
+    pub fn note_same(&self, table: &mut RowIndex, row: u32) {
         table.note(self.whole, row);
     }
 }

@@ -57,7 +57,7 @@ pub struct Comparison {
 
 /// A row, prepared to be compared with many; reused between rows.
 #[derive(Clone, Debug, Default)]
-pub struct Probe {
+pub struct PreparedRow {
     codes: Vec<u16>,
     /// By place: bits that make any level [`NOTHING`], for numbers that are missing.
     missing: Vec<u16>,
@@ -157,7 +157,7 @@ impl Similarity {
     }
 
     /// Prepares a row.
-    pub fn prepare(&self, row: &[u16], probe: &mut Probe) {
+    pub fn prepare(&self, row: &[u16], probe: &mut PreparedRow) {
         let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
         probe.codes.clear();
         probe.codes.extend_from_slice(row);
@@ -179,7 +179,7 @@ impl Similarity {
 
     /// Likeness of a row to the prepared one, in nats. Both are of [`padded`] width.
     #[inline]
-    pub fn likeness(&self, probe: &Probe, other: &[u16]) -> f32 {
+    pub fn likeness(&self, probe: &PreparedRow, other: &[u16]) -> f32 {
         // 65,536 features would be needed for a sum to overflow; sums that need not ask are taken several at once.
         let mut sum = 0_u32;
         let (own, other) = (probe.codes.as_chunks::<LANES>().0, other.as_chunks::<LANES>().0);
@@ -201,12 +201,12 @@ impl Similarity {
     }
 
     /// Compares a row with the prepared one.
-    pub fn compare(&self, probe: &Probe, other: &[u16]) -> Comparison {
+    pub fn compare(&self, probe: &PreparedRow, other: &[u16]) -> Comparison {
         self.differences(probe, other, self.likeness(probe, other))
     }
 
     /// The same for rows whose likeness is known.
-    fn differences(&self, probe: &Probe, other: &[u16], g: f32) -> Comparison {
+    fn differences(&self, probe: &PreparedRow, other: &[u16], g: f32) -> Comparison {
         let (own, other) = same_length(&probe.codes, other);
         let (own, least) = same_length(own, &self.least);
         let mut result = Comparison { g, changed: 0, unequal: 0, feature: 0 };
@@ -233,7 +233,7 @@ impl Similarity {
     /// everything counts as changed. With it comes ln P(two natural rows are at least this alike), `shift` nats of likeness
     /// being explained by drift.
     #[inline]
-    pub fn judge(&self, probe: &Probe, other: &[u16], shift: f64) -> (Comparison, f64) {
+    pub fn judge(&self, probe: &PreparedRow, other: &[u16], shift: f64) -> (Comparison, f64) {
         let g = self.likeness(probe, other);
         let ordinary = self.log_tail(f64::from(g) - shift);
         if ordinary > ORDINARY && g < 0.5 * probe.most {
@@ -267,7 +267,7 @@ impl Similarity {
     fn fit_tail(&mut self, width: usize, sample: &[u16]) {
         let count = ((2 * PAIR_WORK / width.max(1)) as f64).sqrt() as usize;
         let rows = || sample.chunks_exact(padded(width.max(1))).take(count);
-        let mut probe = Probe::default();
+        let mut probe = PreparedRow::default();
         let mut histogram = vec![0_u64; 4096];
         let mut top: Vec<f32> = Vec::new();
         let mut pairs = 0_u64;

@@ -94,7 +94,7 @@ impl DeadLetterFile {
 }
 
 impl DeadLetterSink for DeadLetterFile {
-    fn bury(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
+    fn deliver(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
         let text = letter.payload.and_then(|payload| std::str::from_utf8(payload).ok());
         let payload_base64 = letter.payload.filter(|_| text.is_none()).map(base64);
         self.0.line(&Line {
@@ -118,7 +118,7 @@ impl DeadLetterSink for DeadLetterFile {
 }
 
 impl DeadLetterSink for Discard {
-    fn bury(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
+    fn deliver(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
         let DeadLetter { partition, offset, reason, message, .. } = letter;
         tracing::info!(%partition, offset, reason, message, "a record was rejected and is not kept (sink.dead_letters is empty)");
         Ok(())
@@ -151,8 +151,8 @@ mod tests {
             message: "no text",
         };
         let mut file = DeadLetterFile::append(&path).unwrap();
-        file.bury(&letter).unwrap();
-        file.bury(&DeadLetter { payload: Some(b"{"), ..letter }).unwrap();
+        file.deliver(&letter).unwrap();
+        file.deliver(&DeadLetter { payload: Some(b"{"), ..letter }).unwrap();
         file.flush(Duration::ZERO).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

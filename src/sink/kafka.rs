@@ -295,7 +295,7 @@ fn headers(letter: &DeadLetter<'_>) -> OwnedHeaders {
 }
 
 impl DeadLetterSink for DeadLetterTopic {
-    fn bury(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
+    fn deliver(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
         if self.of != *letter.partition.topic {
             letter.partition.topic.as_ref().clone_into(&mut self.of);
             self.name = Self::name_of(&self.pattern, &self.of);

@@ -1,6 +1,6 @@
 //! The port of the service: an endless, partitioned stream that is shared with others and has positions to commit.
 //!
-//! A [`Feed`] is polled for [`Messages`] and tells what happened to its partitions as values ([`Event`]), not as callbacks:
+//! A [`Feed`] is polled for [`RecordBatch`] and tells what happened to its partitions as values ([`Event`]), not as callbacks:
 //! a revocation is an event that the runtime answers with [`Feed::release`] once it has finished, so everything that matters for
 //! "counted once" stands in one thread, in one place, and can be stepped by a test.
 //!
@@ -96,7 +96,7 @@ pub trait Feed: Send {
     ///
     /// # Errors
     /// Only what no retry can mend; everything else is retried inside and told by [`Feed::next_event`].
-    fn poll(&mut self, into: &mut Messages, limit: usize, wait: Duration) -> Result<(), FeedError>;
+    fn poll(&mut self, into: &mut RecordBatch, limit: usize, wait: Duration) -> Result<(), FeedError>;
 
     /// What happened meanwhile, oldest first.
     fn next_event(&mut self) -> Option<Event>;
@@ -122,7 +122,7 @@ pub trait Feed: Send {
 
 /// A block of polled messages, copied once into one buffer that is reused.
 #[derive(Debug, Default)]
-pub struct Messages {
+pub struct RecordBatch {
     bytes: Vec<u8>,
     all: Vec<Message>,
 }
@@ -166,9 +166,9 @@ impl FeedError {
     }
 }
 
-// === impl Messages ===
+// === impl RecordBatch ===
 
-impl Messages {
+impl RecordBatch {
     /// Forgets the messages and keeps the buffer, unless it has grown out of proportion.
     pub fn clear(&mut self) {
         self.all.clear();
@@ -241,11 +241,15 @@ impl Messages {
         let headers: Vec<(&str, &[u8])> =
             message.headers.iter().map(|(name, value)| (name.as_ref(), value.as_deref().unwrap_or_default())).collect();
         read(&Record {
-            topic: &message.partition.topic,
             key: self.key(index),
             headers: &headers,
             payload: self.payload(index).unwrap_or_default(),
-            provenance: Provenance { partition: message.partition.number, offset: message.offset, row: 0 },
+            provenance: Provenance {
+                topic: (&message.partition.topic).into(),
+                partition: message.partition.number,
+                offset: message.offset,
+                row: 0,
+            },
         })
     }
 }
@@ -256,11 +260,14 @@ mod tests {
 
     #[test]
     fn what_was_pushed_is_lent_out_unchanged() {
-        let mut messages = Messages::default();
+        let mut messages = RecordBatch::default();
         messages.push(Partition::new("t", 1), 7, Some(b"k"), Some(b"value"), vec![("h".into(), Some(b"x".as_slice().into()))]);
         messages.push(Partition::new("t", 2), 8, None, None, Vec::new());
         messages.with_record(0, |record| {
-            assert_eq!((record.topic, record.key, record.payload), ("t", Some(b"k".as_slice()), b"value".as_slice()));
+            assert_eq!(
+                (record.provenance.topic.name(), record.key, record.payload),
+                ("t", Some(b"k".as_slice()), b"value".as_slice())
+            );
             assert_eq!(record.headers, [("h", b"x".as_slice())]);
             assert_eq!((record.provenance.partition, record.provenance.offset), (1, 7));
         });

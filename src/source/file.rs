@@ -70,7 +70,7 @@ pub struct FileSource {
     size: Option<u64>,
 }
 
-/// Counts what passes, for progress bars.
+/// Counts what passes, for progress thresholds.
 struct Counted<R> {
     inner: R,
     consumed: Arc<AtomicU64>,
@@ -190,8 +190,8 @@ impl Source for FileSource {
                 self.line.drain(..BYTE_ORDER_MARK.len());
             }
             if !self.line.trim_ascii().is_empty() {
-                let provenance = Provenance { partition: 0, offset, row: 0 };
-                return Ok(Some(Record { topic: &self.path, payload: &self.line, provenance, ..Record::default() }));
+                let provenance = Provenance { offset, ..Provenance::default() };
+                return Ok(Some(Record { payload: &self.line, provenance, ..Record::default() }));
             }
         }
     }

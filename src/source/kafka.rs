@@ -1,6 +1,6 @@
 //! A Kafka consumer group as a [`Feed`].
 //!
-//! Any option of librdkafka passes through ([`connect`] has the shipped defaults). Messages are taken in batches; rebalances
+//! Any option of librdkafka passes through ([`connect`] has the shipped defaults). RecordBatch are taken in batches; rebalances
 //! become events that the runtime answers when it is ready ([`context`]); positions are committed only when told to. Ends of
 //! partitions, and so the lag, come from librdkafka's statistics: they ride on the fetches and cost no request of their own.
 
@@ -18,7 +18,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::feed::{Commit, End, Event, Feed, FeedError, FeedFault, Messages, OwnedHeader, Partition};
+use super::feed::{Commit, End, Event, Feed, FeedError, FeedFault, OwnedHeader, Partition, RecordBatch};
 use crate::config::KafkaConfig;
 use connect::{explain, fault_of};
 use context::{Change, Context, Statistics, answer};
@@ -76,7 +76,7 @@ impl Kafka {
     }
 
     /// Looks at what librdkafka told on the side.
-    fn look(&mut self) -> Result<(), FeedError> {
+    fn drain_callbacks(&mut self) -> Result<(), FeedError> {
         let Some(consumer) = self.consumer.clone() else { return Ok(()) };
         let notes = consumer.context().take();
         if let Some(error) = notes.refused_commit {
@@ -189,13 +189,13 @@ fn copy_headers<H: Headers>(headers: &H) -> Vec<OwnedHeader> {
     (0..headers.count()).filter_map(copy).collect()
 }
 
-fn push(into: &mut Messages, partition: Partition, message: &BorrowedMessage<'_>) {
+fn push(into: &mut RecordBatch, partition: Partition, message: &BorrowedMessage<'_>) {
     let headers = message.headers().map(copy_headers).unwrap_or_default();
     into.push(partition, message.offset(), message.key(), message.payload(), headers);
 }
 
 impl Feed for Kafka {
-    fn poll(&mut self, into: &mut Messages, limit: usize, wait: Duration) -> Result<(), FeedError> {
+    fn poll(&mut self, into: &mut RecordBatch, limit: usize, wait: Duration) -> Result<(), FeedError> {
         let Some(consumer) = self.consumer.clone() else { return Ok(()) };
         let mut wait = wait;
         let mut last: Option<Partition> = None;
@@ -203,7 +203,7 @@ impl Feed for Kafka {
         while self.revoked.is_none() && into.len() < limit && into.bytes() < BLOCK_BYTES {
             match consumer.poll(wait) {
                 Some(Ok(message)) => {
-                    // Messages come in runs of one partition.
+                    // RecordBatch come in runs of one partition.
                     let same = last.take().filter(|last| last.number == message.partition() && *last.topic == *message.topic());
                     let partition = same.unwrap_or_else(|| self.partition(message.topic(), message.partition()));
                     last = Some(partition.clone());
@@ -212,7 +212,7 @@ impl Feed for Kafka {
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
                 // The complaint behind it has been noted with its reason.
                 Some(Err(error)) => {
-                    self.look()?;
+                    self.drain_callbacks()?;
                     if let Some(code) = error.rdkafka_error_code() {
                         self.complaint(code, &error.to_string())?;
                     }
@@ -220,13 +220,13 @@ impl Feed for Kafka {
                 }
                 None => {
                     if consumer.context().has_news() {
-                        self.look()?;
+                        self.drain_callbacks()?;
                     }
                     break;
                 }
             }
             if consumer.context().has_news() {
-                self.look()?;
+                self.drain_callbacks()?;
             }
             // Only the first message is waited for.
             wait = Duration::ZERO;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::feed::{Commit, End, Event, Feed, FeedError, Messages, Partition};
+use super::feed::{Commit, End, Event, Feed, FeedError, Partition, RecordBatch};
 
 /// A feed whose partitions a test holds in its hands. Clones speak of the same feed.
 #[derive(Clone, Debug, Default)]
@@ -87,7 +87,7 @@ impl Memory {
 }
 
 impl Feed for Memory {
-    fn poll(&mut self, into: &mut Messages, limit: usize, _wait: Duration) -> Result<(), FeedError> {
+    fn poll(&mut self, into: &mut RecordBatch, limit: usize, _wait: Duration) -> Result<(), FeedError> {
         let mut state = self.state();
         let mut left = limit;
         for (partition, log) in state.logs.iter_mut().filter(|(_, log)| log.ours && !log.paused) {

@@ -32,7 +32,7 @@ struct Bucket([u32; BUCKET]);
 
 /// Fingerprints of hashes, each leading to the newest row that had it.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Sightings {
+pub struct RowIndex {
     buckets: Vec<Bucket>,
     /// Bits of an entry that hold the row; the others are its fingerprint.
     rows: u32,
@@ -40,9 +40,9 @@ pub struct Sightings {
     telling: u32,
 }
 
-// === impl Sightings ===
+// === impl RowIndex ===
 
-impl Sightings {
+impl RowIndex {
     /// A table with room for `entries` entries and a third more, for rows whose numbers are told apart modulo `rows` or more.
     pub fn new(entries: usize, rows: usize) -> Self {
         let row_bits = (usize::BITS - rows.leading_zeros()).clamp(1, 32 - MIN_FINGERPRINT);
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_newest_row_of_a_hash_is_found_and_old_ones_make_room() {
-        let mut sightings = Sightings::new(4 * FILLED, 1 << 20);
+        let mut sightings = RowIndex::new(4 * FILLED, 1 << 20);
         sightings.note(mix(42), 1);
         sightings.note(mix(42), 7);
         assert_eq!(sightings.find(mix(42)), Some(7));
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn an_old_row_that_is_noted_again_pushes_out_what_was_noted_first() {
         // All keys of one bucket.
-        let mut sightings = Sightings::new(FILLED, 1 << 20);
+        let mut sightings = RowIndex::new(FILLED, 1 << 20);
         let keys: Vec<u64> = (0..).map(mix).filter(|&key| sightings.place(key).0 == 0).take(BUCKET + 1).collect();
         keys[..BUCKET].iter().zip(100..).for_each(|(&key, row)| sightings.note(key, row));
         sightings.note(keys[BUCKET], 50);
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_was_noted_before_a_doubling_is_found_after_it() {
-        let mut sightings = Sightings::new(64 * FILLED, 1 << 16);
+        let mut sightings = RowIndex::new(64 * FILLED, 1 << 16);
         (0..400).for_each(|row| sightings.note(mix(u64::from(row)), row));
         (0..4).for_each(|_| sightings.double());
         assert_eq!(sightings.room(), 16 * 1024);
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_table_filled_as_planned_still_finds_nearly_all() {
-        let mut sightings = Sightings::new(1 << 14, 1 << 14);
+        let mut sightings = RowIndex::new(1 << 14, 1 << 14);
         (0..1 << 14).for_each(|row| sightings.note(mix(u64::from(row)), row));
         let found = (0..1 << 14).filter(|&row| sightings.find(mix(u64::from(row))) == Some(row)).count();
         assert!(found > (1 << 14) * 97 / 100, "{found}");

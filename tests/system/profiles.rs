@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use tripline::cli::describe;
+use tripline::dataset::{self, ReadOptions};
 use tripline::reference::{FitOptions, Reference, fit, require_signature, sign};
-use tripline::table::{self, ReadOptions};
 
 use super::support::data::text;
 use super::support::program::{self, Ended, run_with};
@@ -43,7 +43,7 @@ fn fit_input(folder: &Path, input: &str, more: &[&str]) -> Ended {
 fn shipped_profiles_are_those_that_the_committed_baselines_give() {
     for (model, baseline) in SHIPPED {
         let path = repository("tests/data").join(baseline).join("baseline.csv.zst");
-        let loaded = table::read(&path, &ReadOptions::default(), &|_| ()).unwrap();
+        let loaded = dataset::read(&path, &ReadOptions::default(), &|_| ()).unwrap();
         let fresh = fit(&loaded.table, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap();
         assert_eq!(fresh.digest, shipped(model).digest, "models/{model} is stale; run `make models`");
     }

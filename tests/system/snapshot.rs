@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tripline::decode::{Batch, DecodeConfig, Decoder};
-use tripline::engine::{Engine, EngineConfig, EngineState, Input, Outbox};
+use tripline::engine::{Engine, EngineConfig, EngineSnapshot, Input, Outbox};
 use tripline::event::Provenance;
 use tripline::reference::Reference;
 use tripline::source::Record;
@@ -41,12 +41,12 @@ impl Recorded {
             if pauses.contains(&number) {
                 let snapshot = postcard::to_stdvec(&engine.snapshot()).unwrap();
                 bytes = snapshot.len();
-                let state: EngineState = postcard::from_bytes(&snapshot).unwrap();
+                let state: EngineSnapshot = postcard::from_bytes(&snapshot).unwrap();
                 let references = vec![Arc::clone(&self.reference)];
                 engine = Engine::restore(EngineConfig::default(), references, state).unwrap();
             }
             batch.clear();
-            let provenance = Provenance { partition: 0, offset: number as i64, row: 0 };
+            let provenance = Provenance { offset: number as i64, ..Provenance::default() };
             if decoder.decode(&Record { payload: line, provenance, ..Record::default() }, &mut batch).is_ok() {
                 batch.queries().iter().for_each(|query| engine.step(Input::Query(query), &mut outbox));
             }
@@ -75,7 +75,7 @@ fn a_snapshot_of_other_settings_or_another_reference_is_refused_with_a_reason() 
     let recorded = Recorded::of(Cut("22_grid_dist_ofat_jitter"));
     let snapshot = postcard::to_stdvec(&recorded.engine(EngineConfig::default()).snapshot()).unwrap();
     let restore = |config, reference: Reference| {
-        let state: EngineState = postcard::from_bytes(&snapshot).unwrap();
+        let state: EngineSnapshot = postcard::from_bytes(&snapshot).unwrap();
         Engine::restore(config, vec![Arc::new(reference)], state).map_err(|error| error.to_string())
     };
     let same = || Reference::clone(&recorded.reference);
@@ -84,5 +84,5 @@ fn a_snapshot_of_other_settings_or_another_reference_is_refused_with_a_reason() 
     assert!(salted.unwrap_err().contains("another salt"));
     let other = restore(EngineConfig::default(), Reference { digest: "other".into(), ..same() });
     assert!(other.unwrap_err().contains("another reference"));
-    assert!(postcard::from_bytes::<EngineState>(&snapshot[..snapshot.len() / 2]).is_err(), "half a snapshot is none");
+    assert!(postcard::from_bytes::<EngineSnapshot>(&snapshot[..snapshot.len() / 2]).is_err(), "half a snapshot is none");
 }

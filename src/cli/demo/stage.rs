@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use crate::app::stop::Stop;
 use crate::clock;
 use crate::exit::{Exit, Failure};
-use crate::page::board::Board;
+use crate::page::board::DemoState;
 use crate::simulate::{Simulation, line};
 
 /// Topic of the log.
@@ -41,7 +41,7 @@ pub struct Broker(MockCluster<'static, DefaultProducerContext>);
 pub struct Callers {
     producer: BaseProducer,
     simulation: Simulation,
-    board: Board,
+    board: DemoState,
     /// Event seconds in a second.
     speed: f64,
 }
@@ -70,7 +70,7 @@ impl Broker {
 
 impl Callers {
     /// Connects the callers of a simulation to a broker.
-    pub fn new(broker: &Broker, simulation: Simulation, board: Board, speed: f64) -> Result<Self, Failure> {
+    pub fn new(broker: &Broker, simulation: Simulation, board: DemoState, speed: f64) -> Result<Self, Failure> {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", broker.address())
             .set("linger.ms", "5")

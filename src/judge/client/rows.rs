@@ -2,7 +2,7 @@
 //! look like, and its part in components and campaigns ([`crate::judge::structure`] says what follows).
 
 use crate::prefetch;
-use crate::signal::edits::{EditProcess, Manner, Step, Tally};
+use crate::signal::edits::{EditModel, EditProcess, Step, Tally};
 use crate::window::clients::SlotRef;
 use crate::window::history::{History, RowId};
 
@@ -55,7 +55,7 @@ pub struct ClientStructure {
     pub(in crate::judge) repeated: RepeatedRows,
     trails: Vec<(SlotRef, EditProcess)>,
     /// How it edits, whatever trail; most clients never do.
-    manner: Option<Box<Manner>>,
+    edit_model: Option<Box<EditModel>>,
     /// Its part in all components that are campaigns: a search that goes on from many base rows makes many components, and its
     /// members spend little in each of them.
     pub(in crate::judge) enlisted: Member,
@@ -114,7 +114,7 @@ impl ClientStructure {
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
         let trails = self.trails.capacity() * size_of::<(SlotRef, EditProcess)>();
-        let manner = self.manner.as_ref().map_or(0, |_| size_of::<Manner>());
+        let manner = self.edit_model.as_ref().map_or(0, |_| size_of::<EditModel>());
         let processes = self.trails.iter().map(|(_, process)| process.bytes()).sum::<usize>();
         self.own.bytes() + self.repeated.bytes() + trails + processes + manner
     }
@@ -173,9 +173,9 @@ impl ClientStructure {
 
     /// Takes a step of the trail along a component; returns its evidence for a machine, in nats.
     pub(in crate::judge) fn step(&mut self, component: SlotRef, step: Step<'_>) -> f64 {
-        let mut manner = self.manner.take().unwrap_or_default();
-        let evidence = self.trail(component).step(step, &mut manner);
-        self.manner = Some(manner);
+        let mut edit_model = self.edit_model.take().unwrap_or_default();
+        let evidence = self.trail(component).step(step, &mut edit_model);
+        self.edit_model = Some(edit_model);
         evidence
     }
 }

@@ -113,7 +113,7 @@ impl ClientDistribution {
     }
 
     /// Keeps the normal scores of the row that was just let vote.
-    pub(in crate::judge) fn keep_scores(&mut self, normal: &[f32]) {
+    pub(crate) fn keep_scores(&mut self, normal: &[f32]) {
         let at = self.newest * normal.len();
         if self.scores.len() < at + normal.len() {
             self.scores.resize(at + normal.len(), 0);

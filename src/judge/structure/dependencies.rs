@@ -2,10 +2,10 @@
 //!
 //! A broken dependency is odd only as long as others keep it: when the world changes a code book, everybody breaks it. So each
 //! row that says anything about the dependencies is one vote of its client among the last [`RECENT`], the rate at which peers
-//! break them (one vote a peer) is what a break is compared with, and an accusation waits until enough of what peers sent
+//! break them (one vote a peer) is what a break is compared with, and a detection waits until enough of what peers sent
 //! *afterwards* has been seen.
 
-use super::terms::{Accusation, Grounds, STEP_CAP};
+use super::thresholds::{Detection, Reason, STEP_CAP};
 use crate::event::Cell;
 use crate::judge::Family;
 use crate::judge::client::rows::{ClientStructure, Waiting};
@@ -67,7 +67,7 @@ impl Breaks {
     }
 
     /// Broken by this client, kept by its peers? `bar` is the evidence, in nats, at which it is accused.
-    pub(super) fn check(&mut self, row: &[Cell], at: SlotRef, state: &mut ClientStructure, bar: f64) -> Option<Accusation> {
+    pub(super) fn check(&mut self, row: &[Cell], at: SlotRef, state: &mut ClientStructure, bar: f64) -> Option<Detection> {
         let broken = match self.dependencies.check(row) {
             Check::Silent => return None,
             Check::Kept => false,
@@ -83,13 +83,13 @@ impl Breaks {
         }
         let likelihood = if broken { PROBER.0 / rate.min(PROBER.0) } else { PROBER.1 / (1.0 - rate.min(PROBER.0)) };
         state.broken = state.broken.max(0.0) + likelihood.ln().clamp(-3.0, STEP_CAP);
-        let mut accusation = None;
+        let mut detection = None;
         if state.broken <= 0.0 {
             state.waiting = None;
         } else if state.broken > bar && state.waiting.is_some_and(|since| self.kept_since(since)) {
-            accusation = Some(Accusation {
+            detection = Some(Detection {
                 client: at,
-                grounds: Grounds::BrokenDependency,
+                reason: Reason::BrokenDependency,
                 family: Family::Random,
                 evidence: state.broken,
                 component: None,
@@ -97,7 +97,7 @@ impl Breaks {
             state.waiting = None;
         }
         self.note(at, broken);
-        accusation
+        detection
     }
 
     /// Whether peers, of whom enough were seen since, keep what the client broke.

@@ -1,8 +1,8 @@
-//! Linked rows: components grow, habits and evidence add up over them, and accusations follow.
+//! Linked rows: components grow, habits and evidence add up over them, and detections follow.
 
 use super::Structure;
-use super::terms::{
-    Accusation, Bars, CLOSENESS_MOST, Candidate, Grounds, LINK_RATE, LINKED, Link, MEMBER_ROWS, MULTIPLICITY, STEP_CAP,
+use super::thresholds::{
+    CLOSENESS_MOST, Candidate, Detection, LINK_RATE, LINKED, Link, MEMBER_ROWS, MULTIPLICITY, Reason, STEP_CAP, Thresholds,
 };
 use crate::event::Query;
 use crate::judge::Family;
@@ -63,8 +63,8 @@ impl Structure {
         at
     }
 
-    /// A row is linked: its component grows, habits and evidence are updated, and accusations may follow.
-    pub(super) fn extend(&mut self, link: &Link, query: &Query, clients: &mut Table<Key, Client>, out: &mut Vec<Accusation>) {
+    /// A row is linked: its component grows, habits and evidence are updated, and detections may follow.
+    pub(super) fn extend(&mut self, link: &Link, query: &Query, clients: &mut Table<Key, Client>, out: &mut Vec<Detection>) {
         let mut component = self.component_at(link.target.row);
         if let Some(other) = link.other {
             let second = self.component_at(other.row);
@@ -98,7 +98,7 @@ impl Structure {
         }
         let family = state.family();
         if link.own_link {
-            accuse_sender(link, (closeness, habits_own), &self.bars, component, state, &member, query, clients, out);
+            accuse_sender(link, (closeness, habits_own), &self.thresholds, component, state, &member, query, clients, out);
         }
         self.accuse_members(link, component, was_flagged, family, query, clients, out);
     }
@@ -167,26 +167,26 @@ impl Structure {
         family: Family,
         query: &Query,
         clients: &mut Table<Key, Client>,
-        out: &mut Vec<Accusation>,
+        out: &mut Vec<Detection>,
     ) {
-        let (shift, bars) = (self.likenesses.shift, self.bars);
+        let (shift, thresholds) = (self.baseline.shift, self.thresholds);
         let Some(state) = self.components.get_mut(component) else { return };
         let accuse =
-            |client, share| Accusation { client, grounds: Grounds::Campaign, family, evidence: share, component: Some(component) };
+            |client, share| Detection { client, reason: Reason::Campaign, family, evidence: share, component: Some(component) };
         let together = self.races.together(state.surprising, link.row - state.anchor);
         if state.flagged.is_none()
-            && state.evidence > bars.campaign
+            && state.evidence > thresholds.campaign
             && state.addresses.len() >= CAMPAIGN_ADDRESSES
-            && together > (self.history.len() as f64 + 1.0).ln() + bars.coincidence + shift
+            && together > (self.history.len() as f64 + 1.0).ln() + thresholds.coincidence + shift
         {
             state.flagged = Some(query.time);
         }
         if was_flagged {
-            out.extend(belongs(clients, link.at, shift, &bars).map(|share| accuse(link.at, share)));
+            out.extend(belongs(clients, link.at, shift, &thresholds).map(|share| accuse(link.at, share)));
         } else if state.flagged.is_some() {
             state.enlist(clients);
             let members = state.members.keys();
-            out.extend(members.filter_map(|at| belongs(clients, *at, shift, &bars).map(|share| accuse(*at, share))));
+            out.extend(members.filter_map(|at| belongs(clients, *at, shift, &thresholds).map(|share| accuse(*at, share))));
         }
     }
 
@@ -235,13 +235,13 @@ fn repeats(clients: &Table<Key, Client>, at: SlotRef, row: RowId) -> bool {
 fn accuse_sender(
     link: &Link,
     (closeness, habits): (f64, f64),
-    bars: &Bars,
+    thresholds: &Thresholds,
     component: SlotRef,
     state: &mut Component,
     member: &Member,
     query: &Query,
     clients: &mut Table<Key, Client>,
-    out: &mut Vec<Accusation>,
+    out: &mut Vec<Detection>,
 ) {
     let Some(client) = clients.get_mut(link.at) else { return };
     let own = &mut client.structure;
@@ -250,28 +250,28 @@ fn accuse_sender(
     own.steps += 1;
     own.peak = own.peak.max(own.closeness());
     let family = own.trail(component).family();
-    let accuse = |grounds, evidence| Accusation { client: link.at, grounds, family, evidence, component: Some(component) };
+    let accuse = |reason, evidence| Detection { client: link.at, reason, family, evidence, component: Some(component) };
     // A search that one account alone makes is as machine-like as it is along all its rows, wherever they were sent from.
     let own_habits = own.habits.max(state.habits_of(link.sender.1));
     let chances = f64::from(own.steps).max(MEMBER_ROWS * f64::from(own.rows));
-    if own.closeness() > bars.closeness && own_habits > bars.habits + (chances / USUAL_STEPS).max(1.0).ln() {
+    if own.closeness() > thresholds.closeness && own_habits > thresholds.habits + (chances / USUAL_STEPS).max(1.0).ln() {
         own.habits = own_habits;
-        out.push(accuse(Grounds::Search, own.closeness().max(own_habits)));
+        out.push(accuse(Reason::Search, own.closeness().max(own_habits)));
         if state.rows >= SEARCH_ROWS && f64::from(member.rows) + 1.0 >= SEARCH_SHARE * f64::from(state.rows) {
             state.flagged.get_or_insert(query.time);
         }
     } else if member.rows > EDIT_BUDGET {
-        out.push(accuse(Grounds::EditBudget, own.closeness()));
+        out.push(accuse(Reason::EditBudget, own.closeness()));
     }
 }
 
 /// A client's share of campaigns, if it and the part of its rows in them name it: much of what it sends, or more than chance.
-fn belongs(clients: &Table<Key, Client>, at: SlotRef, shift: f64, bars: &Bars) -> Option<f64> {
+fn belongs(clients: &Table<Key, Client>, at: SlotRef, shift: f64, thresholds: &Thresholds) -> Option<f64> {
     let state = &clients.get(at)?.structure;
     let Member { share, rows } = state.enlisted;
     let (inside, all) = (f64::from(rows), f64::from(state.rows));
-    let much = inside >= MEMBER_ROWS * all || against_touches(inside, all) > bars.touches;
-    (!state.looks_like_a_person() && share > bars.member + shift && much).then_some(share)
+    let much = inside >= MEMBER_ROWS * all || against_touches(inside, all) > thresholds.touches;
+    (!state.looks_like_a_person() && share > thresholds.member + shift && much).then_some(share)
 }
 
 /// −ln of Chernoff's bound on the probability of so many rows inside campaigns, were each there with probability [`TOUCHES`].
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_few_rows_of_many_in_campaigns_are_company_and_a_tenth_is_none() {
-        let touches = Bars::new(1e-4).touches;
+        let touches = Thresholds::new(1e-4).touches;
         assert!(against_touches(6.0, 7174.0) < 1e-9, "fewer than honest callers may touch");
         assert!(against_touches(2.0, 5.0) < touches);
         assert!(against_touches(4.0, 20.0) > touches && against_touches(10.0, 100.0) > touches);

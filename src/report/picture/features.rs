@@ -28,7 +28,7 @@ pub struct Spread<'a> {
     pub distance: f64,
 }
 
-/// One row of bars.
+/// One row of thresholds.
 struct Bin {
     label: String,
     reference: f64,

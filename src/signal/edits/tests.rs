@@ -17,7 +17,7 @@ struct World {
 struct Editor<'a> {
     world: &'a World,
     process: EditProcess,
-    manner: Manner,
+    edit_model: EditModel,
     row: Vec<Cell>,
     drifted: bool,
     sum: f64,
@@ -50,7 +50,15 @@ impl World {
 
     fn editor(&self) -> Editor<'_> {
         let row = self.reference.sample[17].clone();
-        Editor { world: self, process: EditProcess::default(), manner: Manner::default(), row, drifted: false, sum: 0.0, most: 0.0 }
+        Editor {
+            world: self,
+            process: EditProcess::default(),
+            edit_model: EditModel::default(),
+            row,
+            drifted: false,
+            sum: 0.0,
+            most: 0.0,
+        }
     }
 }
 
@@ -76,7 +84,7 @@ impl Editor<'_> {
     }
 
     fn add(&mut self, step: Step<'_>) {
-        self.sum = self.sum.max(0.0) + self.process.step(step, &mut self.manner);
+        self.sum = self.sum.max(0.0) + self.process.step(step, &mut self.edit_model);
         self.most = self.most.max(self.sum);
     }
 

@@ -79,7 +79,7 @@ pub struct TopicState {
 /// A partition; negative offsets mean unknown.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PartitionState {
-    /// Messages fetched and not handed out.
+    /// RecordBatch fetched and not handed out.
     pub fetchq_cnt: i64,
     /// Next offset to fetch.
     pub next_offset: i64,

@@ -163,8 +163,10 @@ impl Stage {
         outcome.memory = (memory.1, memory.2, memory.3, memory.4);
         let status = &engine.status()[0];
         outcome.flagged = status.flagged.values().sum();
-        outcome.budget =
-            status.curious.first().map(|most| (most.source_ip.clone().or(most.client_id.clone()).unwrap_or_default(), most.ratio));
+        outcome.budget = status
+            .information_budgets
+            .first()
+            .map(|most| (most.source_ip.clone().or(most.client_id.clone()).unwrap_or_default(), most.ratio));
         outcome
     }
 }

@@ -12,7 +12,7 @@ enum Look {
     Stat,
     Lines,
     Stacked,
-    Bars,
+    Thresholds,
     Timeline,
     Heat,
 }
@@ -108,7 +108,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Information budget",
-                description: "Different rows that the most curious caller, account or campaign has asked, in units of the d + 1 rows that copy a linear model (each category counts as one of d). Any busy customer passes 1; a jump is a question. Honest-looking extraction shows here and nowhere else.",
+                description: "Different rows that the most information_budgets caller, account or campaign has asked, in units of the d + 1 rows that copy a linear model (each category counts as one of d). Any busy customer passes 1; a jump is a question. Honest-looking extraction shows here and nowhere else.",
                 unit: "none",
                 width: 6,
                 look: Look::Lines,
@@ -151,7 +151,7 @@ const ROWS: &[Row] = &[
                 description: "PSI over its critical value for this window. 1 is what chance alone exceeds at the configured rate; sample size is accounted for, so 2 means the same at night and at noon.",
                 unit: "none",
                 width: 8,
-                look: Look::Bars,
+                look: Look::Thresholds,
                 targets: &[(
                     "topk(10, max by (model, feature) (tripline_psi{model=~\"$model\"} / tripline_psi_critical{model=~\"$model\"}))",
                     "{{model}}: {{feature}}",
@@ -162,7 +162,7 @@ const ROWS: &[Row] = &[
                 description: "What is left when the queries of suspects are taken out. A bar that is long beside and short here belongs to the suspects.",
                 unit: "none",
                 width: 8,
-                look: Look::Bars,
+                look: Look::Thresholds,
                 targets: &[(
                     "topk(10, max by (model, feature) (tripline_psi_without_suspects{model=~\"$model\"} / tripline_psi_critical{model=~\"$model\"}))",
                     "{{model}}: {{feature}}",
@@ -398,7 +398,7 @@ impl Look {
         match self {
             Self::Stat => "stat",
             Self::Lines | Self::Stacked => "timeseries",
-            Self::Bars => "bargauge",
+            Self::Thresholds => "bargauge",
             Self::Timeline => "state-timeline",
             Self::Heat => "heatmap",
         }
@@ -406,7 +406,7 @@ impl Look {
 
     /// Whether the panel shows the present alone.
     fn instant(self) -> bool {
-        matches!(self, Self::Stat | Self::Bars)
+        matches!(self, Self::Stat | Self::Thresholds)
     }
 
     fn options(self) -> Value {
@@ -416,7 +416,9 @@ impl Look {
                 json!({"reduceOptions": last, "colorMode": "background", "graphMode": "none", "textMode": "value_and_name",
                 "orientation": "auto", "justifyMode": "auto"})
             }
-            Self::Bars => json!({"reduceOptions": last, "displayMode": "basic", "orientation": "horizontal", "showUnfilled": true}),
+            Self::Thresholds => {
+                json!({"reduceOptions": last, "displayMode": "basic", "orientation": "horizontal", "showUnfilled": true})
+            }
             Self::Timeline => json!({"showValue": "auto", "mergeValues": true, "rowHeight": 0.9, "alignValue": "center",
                 "legend": {"displayMode": "list", "placement": "bottom", "showLegend": true}, "tooltip": {"mode": "single"}}),
             Self::Heat => {
@@ -459,7 +461,7 @@ impl Panel {
         let steps = if verdicts {
             json!([{"color": "text", "value": null}, {"color": "green", "value": 0}, {"color": "yellow", "value": 1}, {"color": "red", "value": 2},
                 {"color": "dark-red", "value": 3}])
-        } else if self.look == Look::Bars {
+        } else if self.look == Look::Thresholds {
             // Above 1 chance is no explanation.
             json!([{"color": "green", "value": null}, {"color": "yellow", "value": 1}])
         } else {
@@ -479,10 +481,10 @@ impl Panel {
                 "showPoints": "never", "spanNulls": false, "stacking": {"mode": stacked, "group": "A"}})
             }
             Look::Timeline => json!({"lineWidth": 0, "fillOpacity": 80}),
-            Look::Stat | Look::Bars | Look::Heat => json!({}),
+            Look::Stat | Look::Thresholds | Look::Heat => json!({}),
         };
         json!({
-            "unit": self.unit, "mappings": mappings, "custom": custom, "color": {"mode": if verdicts || self.look == Look::Bars { "thresholds" } else { "palette-classic" }},
+            "unit": self.unit, "mappings": mappings, "custom": custom, "color": {"mode": if verdicts || self.look == Look::Thresholds { "thresholds" } else { "palette-classic" }},
             "thresholds": {"mode": "absolute", "steps": steps},
             "links": [{"title": "Open the model in the console", "url": "${console}/?model=${__field.labels.model}", "targetBlank": true}],
         })

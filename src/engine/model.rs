@@ -3,31 +3,31 @@
 //! | file | what it does |
 //! |---|---|
 //! | this | what is done with a query, and when drift is evaluated |
-//! | [`verdicts`] | what is said, and how it is put |
-//! | [`look`] | state for metrics, pages and reports |
-//! | [`state`] | state as plain data |
+//! | [`lines`] | what is said, and how it is put |
+//! | [`status`] | state for metrics, pages and reports |
+//! | [`snapshot`] | state as plain data |
 //!
 //! The order of work per query is the straight line itself: watermark → client → codes → distribution vote → structure →
-//! accusations → lines. Drift is evaluated every quarter of an hour of event time, *after* the suspects are known, so that a
+//! detections → lines. Drift is evaluated every quarter of an hour of event time, *after* the suspects are known, so that a
 //! campaign is not mistaken for a change of the world.
 
-pub mod look;
-pub mod state;
-pub mod verdicts;
+mod lines;
+pub(super) mod snapshot;
+mod status;
 
 use std::collections::BTreeMap;
 
-use super::client::{Client, Key};
-use super::company::Companies;
-use super::culprit::Culprits;
-use super::distribution::{Outcome, Population, SUSPICIOUS, Voter};
-use super::drift::{self, Drift};
 use super::settings::EngineConfig;
 use super::status::Disposition;
-use super::structure::{Accusation, Grounds, Seen, Structure};
-use super::{Family, FeatureDrift, Finding, SignalValue, Verdict};
 use crate::event::{Address, EventTime, Query};
 use crate::hash;
+use crate::judge::ablation::Ablation;
+use crate::judge::client::{Client, Key};
+use crate::judge::distribution::{Outcome, Population, SUSPICIOUS, Voter};
+use crate::judge::drift::{self, Drift};
+use crate::judge::shared_identity::SharedIdentities;
+use crate::judge::structure::{Detection, Reason, Seen, Structure};
+use crate::judge::{Family, FeatureDrift, Finding, SignalValue, Verdict};
 use crate::prefetch;
 use crate::reference::Reference;
 use crate::signal::boundary::Boundary;
@@ -78,7 +78,7 @@ type Campaigns = BTreeMap<String, (usize, EventTime)>;
 
 /// Everything known about one model.
 #[derive(Clone, Debug)]
-pub struct ModelJudge {
+pub struct ModelEngine {
     name: String,
     salt: u64,
     reference: std::sync::Arc<Reference>,
@@ -88,16 +88,16 @@ pub struct ModelJudge {
     density: Density,
     regions: Regions,
     masked: Vec<bool>,
-    culprits: Culprits,
+    ablation: Ablation,
     watermark: Watermark,
     quarters: Ring<ValuePane>,
     clients: Table<Key, Client>,
-    companies: Companies,
+    shared_identities: SharedIdentities,
     population: Population,
     structure: Structure,
     drift: Drift,
     next_evaluation: Option<EventTime>,
-    accusations: Vec<Accusation>,
+    detections: Vec<Detection>,
     drift_pending: bool,
     drift_quiet: u32,
     drifting: bool,
@@ -115,9 +115,9 @@ pub struct ModelJudge {
     reference_entropy: f64,
 }
 
-// === impl ModelJudge ===
+// === impl ModelEngine ===
 
-impl ModelJudge {
+impl ModelEngine {
     /// SHA-256 of the reference.
     pub fn digest(&self) -> &str {
         &self.reference.digest
@@ -136,17 +136,17 @@ impl ModelJudge {
             boundary,
             regions: Regions::new(&reference, &coder, config.salt),
             masked,
-            culprits: Culprits::default(),
+            ablation: Ablation::default(),
             codes: Codes::default(),
             watermark: Watermark::new(i64::from(config.allowed_lateness_seconds), MAX_JUMP_SECONDS),
             quarters: Ring::new(24 * 4, 15 * 60),
             clients: Table::new(config.max_clients),
-            companies: Companies::default(),
+            shared_identities: SharedIdentities::default(),
             population: Population::new(config.alarms_per_client_day, config.salt),
-            structure: Structure::new(&reference, &coder, config),
+            structure: Structure::new(&reference, &coder, config.structure()),
             drift: Drift::new(&reference, &coder),
             next_evaluation: None,
-            accusations: Vec::new(),
+            detections: Vec::new(),
             drift_pending: false,
             drift_quiet: 0,
             drifting: false,
@@ -230,7 +230,7 @@ impl ModelJudge {
             client.prefetch();
         }
         if fresh {
-            self.companies.join(&key);
+            self.shared_identities.join(&key);
         }
         if let Some((gone, client)) = forgotten {
             self.forget(&gone, &client);
@@ -251,7 +251,7 @@ impl ModelJudge {
     }
 
     fn forget(&mut self, key: &Key, client: &Client) {
-        self.companies.leave(key, client.is_flagged());
+        self.shared_identities.leave(key, client.is_flagged());
         if let Some(flag) = &client.flag
             && let Some(count) = self.flagged.get_mut(flag.family.name())
         {
@@ -329,7 +329,7 @@ impl ModelJudge {
     fn explained(&mut self, at: SlotRef, enough: f64) -> bool {
         let Some(client) = self.clients.get_mut(at) else { return false };
         let state = &mut client.distribution;
-        let explained = self.culprits.explain(
+        let explained = self.ablation.explain(
             state,
             &self.density,
             &self.masked,
@@ -345,9 +345,9 @@ impl ModelJudge {
     fn search(&mut self, asked: &Asked<'_>, account: u64, out: &mut Vec<Verdict>) {
         let Asked { query, at, now, late } = *asked;
         let sender = (hash::mix2(1, address_hash(query.address)), account);
-        let mut accusations = std::mem::take(&mut self.accusations);
-        accusations.clear();
-        let seen = self.structure.step(query, at, sender, &mut self.clients, &mut accusations);
+        let mut detections = std::mem::take(&mut self.detections);
+        detections.clear();
+        let seen = self.structure.step(query, at, sender, &mut self.clients, &mut detections);
         if let Some(client) = self.clients.get_mut(at)
             && matches!(seen, Seen::New(_))
             && client.structure.closeness() > 0.0
@@ -357,27 +357,27 @@ impl ModelJudge {
         if let (Seen::New(row) | Seen::Before(row), false) = (seen, late) {
             self.drift.answer(now, at, self.structure.answer_mut(row), query.prediction);
         }
-        for accusation in &accusations {
-            let Some(client) = self.clients.get(accusation.client) else { continue };
+        for detection in &detections {
+            let Some(client) = self.clients.get(detection.client) else { continue };
             if client.is_flagged() {
                 continue;
             }
             // A dependency has two columns, and a client whose system changed one of them breaks it in every row.
-            if accusation.grounds == Grounds::BrokenDependency && self.explained(accusation.client, ODD_ALL_OVER) {
+            if detection.reason == Reason::BrokenDependency && self.explained(detection.client, ODD_ALL_OVER) {
                 continue;
             }
-            let confidence = (1.0 - (-accusation.evidence).exp()).clamp(0.5, MOST_CERTAIN);
-            let case = accusation
+            let confidence = (1.0 - (-detection.evidence).exp()).clamp(0.5, MOST_CERTAIN);
+            let case = detection
                 .component
                 .and_then(|c| self.structure.components.get(c))
                 .filter(|c| c.flagged.is_some())
                 .map(|c| self.component_case(c));
-            self.flag(accusation.client, asked, accusation.family, confidence, case.clone(), out);
-            if let (Some(case), Grounds::Campaign) = (case, accusation.grounds) {
+            self.flag(detection.client, asked, detection.family, confidence, case.clone(), out);
+            if let (Some(case), Reason::Campaign) = (case, detection.reason) {
                 self.announce(now, &case, out);
             }
         }
-        self.accusations = accusations;
+        self.detections = detections;
     }
 
     /// Evaluates drift for every step that the watermark has passed.

@@ -6,7 +6,7 @@
 
 use crate::hash;
 use crate::judge::client::rows::ClientStructure;
-use crate::signal::similarity::{Probe, Similarity};
+use crate::signal::similarity::{PreparedRow, Similarity};
 use crate::window::clients::SlotRef;
 
 /// Rows in the reservoir that measures how alike live rows are.
@@ -26,7 +26,7 @@ const SLACK: f64 = 0.5;
 
 /// Likeness of live rows.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Likenesses {
+pub(super) struct SimilarityBaseline {
     /// Nats of likeness that drift explains.
     pub(super) shift: f64,
     /// The rows' clients, and their codes one after the other.
@@ -42,9 +42,9 @@ pub(super) struct Likenesses {
     random: u64,
 }
 
-// === impl Likenesses ===
+// === impl SimilarityBaseline ===
 
-impl Likenesses {
+impl SimilarityBaseline {
     pub(super) fn new(salt: u64) -> Self {
         Self {
             shift: 0.0,
@@ -66,7 +66,7 @@ impl Likenesses {
         row: &[u16],
         at: SlotRef,
         state: &mut ClientStructure,
-        (similarity, probe): (&Similarity, &Probe),
+        (similarity, probe): (&Similarity, &PreparedRow),
     ) {
         // At most every fifth row of a client, so that none dominates.
         if state.rows < state.last_sampled + 5 && state.last_sampled > 0 {

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Campaigns, ModelJudge, ValuePane};
+use super::{Campaigns, ModelEngine, ValuePane};
 use crate::event::EventTime;
 use crate::judge::client::{Client, Key};
-use crate::judge::company::Companies;
 use crate::judge::distribution::Population;
 use crate::judge::drift::DriftState;
+use crate::judge::shared_identity::SharedIdentities;
 use crate::judge::structure::StructureState;
 use crate::judge::{Family, FeatureDrift, Finding, SignalValue};
 use crate::signal::density::Density;
@@ -24,10 +24,10 @@ type Figures = Vec<(String, [f64; 3])>;
 const SIGNALS: [&str; 6] =
     ["psi", "changed_answers", "vanishes_without_suspects", "moved_callers", "change_quarters", "psi_same_hour_yesterday"];
 
-/// A snapshot of a [`ModelJudge`], read back: windows and callers, evidence, what was said.
+/// A snapshot of a [`ModelEngine`], read back: windows and callers, evidence, what was said.
 #[derive(Debug, Deserialize)]
-pub struct ModelState(
-    (Watermark, Ring<ValuePane>, Table<Key, Client>, Companies),
+pub struct ModelSnapshot(
+    (Watermark, Ring<ValuePane>, Table<Key, Client>, SharedIdentities),
     (Vec<bool>, Population, StructureState, DriftState),
     (Option<EventTime>, bool, u32, bool, Option<EventTime>, Option<Finding>),
     (Figures, Figures),
@@ -35,15 +35,15 @@ pub struct ModelState(
     (ByFamily, Campaigns, Option<(EventTime, String)>),
 );
 
-// === impl ModelJudge ===
+// === impl ModelEngine ===
 
-impl ModelJudge {
-    /// Everything that is not made from the reference and the settings, for [`ModelJudge::restore`].
+impl ModelEngine {
+    /// Everything that is not made from the reference and the settings, for [`ModelEngine::restore`].
     pub fn snapshot(&self) -> impl Serialize + '_ {
         let flagged: Vec<(Family, u64)> =
             Family::ALL.iter().filter_map(|f| self.flagged.get(f.name()).map(|&count| (*f, count))).collect();
         (
-            (&self.watermark, &self.quarters, &self.clients, &self.companies),
+            (&self.watermark, &self.quarters, &self.clients, &self.shared_identities),
             (&self.masked, &self.population, self.structure.snapshot(), self.drift.snapshot()),
             (self.next_evaluation, self.drift_pending, self.drift_quiet, self.drifting, self.probing_until, self.said),
             (
@@ -56,9 +56,9 @@ impl ModelJudge {
     }
 
     /// Goes on from a snapshot. It must have been made with the same reference and settings; [`crate::engine::Engine`] sees to it.
-    pub fn restore(&mut self, state: ModelState) {
-        let ModelState(windows, evidence, said, (features, signals), counts, cases) = state;
-        (self.watermark, self.quarters, self.clients, self.companies) = windows;
+    pub fn restore(&mut self, state: ModelSnapshot) {
+        let ModelSnapshot(windows, evidence, said, (features, signals), counts, cases) = state;
+        (self.watermark, self.quarters, self.clients, self.shared_identities) = windows;
         let (masked, population, structure, drift) = evidence;
         if masked != self.masked {
             self.density = Density::new(&self.reference, &self.coder, &self.boundary, &masked);

@@ -29,7 +29,7 @@ pub struct Blocks {
 
 /// A grid over ascending numbers.
 #[derive(Clone, Debug, Default)]
-pub struct Guide {
+pub struct SearchGrid {
     lowest: f64,
     /// Cells per unit.
     per_unit: f64,
@@ -62,9 +62,9 @@ impl Blocks {
     }
 }
 
-// === impl Guide ===
+// === impl SearchGrid ===
 
-impl Guide {
+impl SearchGrid {
     /// A grid of `cells` over at most 65,535 `ascending` numbers.
     pub fn new<T: Copy + Into<f64>>(ascending: &[T], cells: usize) -> Self {
         let at = |number: Option<&T>| number.map_or(0.0, |&number| number.into());
@@ -134,7 +134,7 @@ mod tests {
         let spread: Vec<f32> = (0..5_000_u64).map(|i| (crate::hash::mix(i) % 900) as f32 / 7.0).collect();
         for mut numbers in [spread, vec![3.0; 40], vec![1.0, 1e30], Vec::new(), vec![-0.0, 0.0, 1e-30], vec![f32::MIN, f32::MAX]] {
             numbers.sort_by(f32::total_cmp);
-            let guide = Guide::new(&numbers, 64);
+            let guide = SearchGrid::new(&numbers, 64);
             let probes = (0..2_000_u16).map(|i| f32::from(i) / 13.0 - 5.0).chain(numbers.iter().copied());
             for probe in probes.chain([f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY]) {
                 let value = f64::from(probe);

@@ -21,13 +21,13 @@ const TWO_FROM: usize = 8;
 
 /// Statistics with features left out, made when first asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Culprits {
+pub struct Ablation {
     made: FxHashMap<Vec<usize>, Density>,
 }
 
-// === impl Culprits ===
+// === impl Ablation ===
 
-impl Culprits {
+impl Ablation {
     #[expect(clippy::too_many_arguments, reason = "all of the model's statistics, which its judge owns in separate fields")]
     /// Whether a client's evidence falls below `enough` when the features that it blames most are left out.
     pub fn explain(

@@ -1,20 +1,21 @@
 //! What a model's judge shows of itself: its state for metrics, pages and reports, and the memory that it holds.
 
-use super::{ModelJudge, PROBING_SECONDS};
-use crate::judge::budget::Budgets;
-use crate::judge::status::ModelStatus;
+use super::{ModelEngine, PROBING_SECONDS};
+use crate::engine::status::ModelStatus;
+use crate::judge::information_budget::Budgets;
 use crate::reference::Reference;
 use crate::reference::fit::coarse_counts;
 use crate::signal::density::Coder;
 use crate::signal::entropy;
 
-// === impl ModelJudge ===
+// === impl ModelEngine ===
 
-impl ModelJudge {
+impl ModelEngine {
     /// State for metrics, pages and reports.
     pub fn status(&self) -> ModelStatus {
         let watermark = self.watermark.at().unwrap_or_default();
-        let curious = Budgets { clients: &self.clients, companies: &self.companies, regions: &self.regions }.largest();
+        let information_budgets =
+            Budgets { clients: &self.clients, shared_identities: &self.shared_identities, regions: &self.regions }.largest();
         ModelStatus {
             model: self.name.clone(),
             watermark,
@@ -27,8 +28,8 @@ impl ModelJudge {
             campaigns: self.campaigns.values().filter(|(_, at)| watermark < at.plus_seconds(PROBING_SECONDS)).count() as u64,
             client_rate_p95: self.rate_p95,
             feature_entropy_ratio: self.entropy_ratio(),
-            information_budget_ratio: curious.first().map_or(0.0, |most| most.ratio),
-            curious,
+            information_budget_ratio: information_budgets.first().map_or(0.0, |most| most.ratio),
+            information_budgets,
             features: self.drift.features(),
             prediction: self.drift.prediction(),
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::budget::Spent;
-use super::{FeatureDrift, Finding};
 use crate::event::EventTime;
+use crate::judge::information_budget::InformationBudget;
+use crate::judge::{FeatureDrift, Finding};
 
 /// What became of the last query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,8 +49,8 @@ pub struct ModelStatus {
     pub feature_entropy_ratio: f64,
     /// Largest information budget of a caller, an account or a campaign: distinct rows over d + 1.
     pub information_budget_ratio: f64,
-    /// Who asked most that could be learned from, largest first, at most [`super::budget::LISTED`].
-    pub curious: Vec<Spent>,
+    /// Who asked most that could be learned from, largest first, at most [`crate::judge::information_budget::LISTED`].
+    pub information_budgets: Vec<InformationBudget>,
     /// Drift by feature, in schema order.
     pub features: Vec<FeatureDrift>,
     /// Drift of the model's answers.

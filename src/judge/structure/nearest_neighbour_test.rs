@@ -12,39 +12,39 @@ use rustc_hash::FxHashMap;
 use crate::window::clients::SlotRef;
 use crate::window::history::RowId;
 
-/// Races kept, and of one client among them: enough that a client or a small campaign cannot move the estimate far.
+/// Tests kept, and of one client among them: enough that a client or a small campaign cannot move the estimate far.
 const RACES: usize = 512;
 const RACES_EACH: u8 = 8;
 /// Rows of traffic that race against the reference: few enough that all of them are of the present world, also just after it
 /// changed.
 pub(super) const RACE_SPAN: u64 = 2048;
-/// Races before the estimate is believed.
+/// Tests before the estimate is believed.
 const MIN_RACES: usize = 64;
 
-/// Races that honest clients win with their own rows at most: of those with a dozen rows or more in the recorded calm logs the median
+/// Tests that honest clients win with their own rows at most: of those with a dozen rows or more in the recorded calm logs the median
 /// wins one in twenty, and all but people who edit one form less than three in ten.
 const HONEST_WINS: f64 = 0.3;
 /// How much denser an honest client's own part of the world may be than the world: it lives in a third of it, or less but evenly.
 const PART_OF_THE_WORLD: f64 = 3.0;
 /// Beyond this bound a won race says too little to add up.
 const HONEST_WINS_MOST: f64 = 0.7;
-/// Races that a search wins: its clouds and bisections win nearly all, its jumps lose.
+/// Tests that a search wins: its clouds and bisections win nearly all, its jumps lose.
 const SEARCH_WINS: f64 = 0.9;
 
 /// How often does a live row, rather than a reference row, turn out to be the nearest to a new one?
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Races {
+pub(super) struct NearestNeighbourTest {
     reference: f64,
     recent: VecDeque<(SlotRef, bool)>,
-    /// Races in `recent` by client, so that no row scans them.
+    /// Tests in `recent` by client, so that no row scans them.
     each: FxHashMap<SlotRef, u8>,
     won: u32,
     effective: f64,
 }
 
-// === impl Races ===
+// === impl NearestNeighbourTest ===
 
-impl Races {
+impl NearestNeighbourTest {
     pub(super) fn new(reference: usize) -> Self {
         let reference = reference.max(1) as f64;
         Self { reference, recent: VecDeque::with_capacity(RACES + 1), each: FxHashMap::default(), won: 0, effective: reference }
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn one_client_cannot_move_the_estimate_alone() {
-        let mut races = Races::new(4096);
+        let mut races = NearestNeighbourTest::new(4096);
         for i in 0..256 {
             races.note(client(i), false, 100.0);
         }
@@ -158,15 +158,15 @@ mod tests {
 
     #[test]
     fn links_are_worth_less_the_longer_they_take() {
-        let races = Races::new(4096);
+        let races = NearestNeighbourTest::new(4096);
         assert!(races.together(3, 10) > 3.0 * races.together(1, 1_000));
         assert!((races.together(1, 4096) - 2_f64.ln()).abs() < 1e-12, "as many live rows as reference rows: a coin");
     }
 
     #[test]
     fn own_races_accuse_who_wins_nearly_all_and_nobody_else() {
-        let mut races = Races::new(8_000);
-        let after = |races: &Races, wins: u32, of: u32, expected: f64| {
+        let mut races = NearestNeighbourTest::new(8_000);
+        let after = |races: &NearestNeighbourTest, wins: u32, of: u32, expected: f64| {
             let mut evidence = 0.0_f64;
             for nth in 0..of {
                 evidence = (evidence + races.own_evidence(nth * wins / of != (nth + 1) * wins / of, expected)).max(0.0);

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::judge::structure::StructureSettings;
+
 /// Most rows of history: what four bytes of an index entry can tell apart, with a fingerprint beside.
 const MAX_HISTORY: usize = 1 << 26;
 
@@ -43,6 +45,16 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
+    /// The part that structure evidence needs.
+    pub(super) fn structure(&self) -> StructureSettings {
+        StructureSettings {
+            alarms_per_client_day: self.alarms_per_client_day,
+            salt: self.salt,
+            max_clients: self.max_clients,
+            max_history: self.max_history,
+        }
+    }
+
     /// Checks ranges; the first fault is returned.
     pub fn check(&self) -> Result<(), SettingError> {
         let fault = |setting, what: &str| Err(SettingError { setting, what: what.to_owned() });

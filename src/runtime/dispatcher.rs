@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::block::{Block, Reading};
-use super::lanes::{Item, Now};
+use super::partition_merger::{Item, Now};
 use super::shards::Step;
 use super::{Counts, Sinks};
 use crate::config::RuntimeConfig;
@@ -16,7 +16,7 @@ use crate::replay::{FROM_THE_FUTURE, LATE, late_message};
 use crate::sink::{DeadLetter, Flushed, SinkError};
 
 /// Where answers go.
-pub struct Desk {
+pub struct Dispatcher {
     /// Outputs.
     pub sinks: Sinks,
     /// What went through.
@@ -26,9 +26,9 @@ pub struct Desk {
     ticked: Option<EventTime>,
 }
 
-// === impl Desk ===
+// === impl Dispatcher ===
 
-impl Desk {
+impl Dispatcher {
     /// A desk before the first answer.
     pub fn new(sinks: Sinks) -> Self {
         sinks.metrics.know_reasons(Reason::ALL.into_iter().map(Reason::name).chain([FROM_THE_FUTURE]));
@@ -71,7 +71,7 @@ impl Desk {
                 self.sinks.metrics.late(&query.model);
                 if self.sinks.keep_late {
                     let message = late_message(query, watermark);
-                    self.sinks.dead_letters.bury(&letter(block, item, query.provenance.row, LATE, &message))?;
+                    self.sinks.dead_letters.deliver(&letter(block, item, query.provenance.row, LATE, &message))?;
                 }
             }
             Disposition::UnknownModel => {
@@ -109,7 +109,7 @@ impl Desk {
         self.counts.rejected += 1;
         self.sinks.metrics.rejected(reason);
         tracing::debug!(%partition, offset, reason, message, "rejected");
-        self.sinks.dead_letters.bury(letter)
+        self.sinks.dead_letters.deliver(letter)
     }
 
     /// Waits at most `limit` at each sink until everything is delivered.

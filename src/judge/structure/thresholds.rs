@@ -1,4 +1,4 @@
-//! What the parts of structure evidence speak of: accusations, neighbours, links, and the bars that more than one part uses.
+//! What the parts of structure evidence speak of: detections, neighbours, links, and the bars that more than one part uses.
 //!
 //! It imports none of them, so that each can import it.
 
@@ -35,7 +35,7 @@ const COINCIDENCES: f64 = 100.0;
 /// Evidence, in nats, at which structure speaks. Each is the logarithm of looks that a client's day has over the stated rate of false
 /// alarms: evidence that is e^b or more at one of n looks is so by chance with probability n·e^(−b) at most (ADR 0007, ADR 0015).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Bars {
+pub(super) struct Thresholds {
     /// Of closeness, and of broken dependencies.
     pub(super) closeness: f64,
     /// Of habits, beside closeness.
@@ -50,9 +50,9 @@ pub(super) struct Bars {
     pub(super) touches: f64,
 }
 
-// === impl Bars ===
+// === impl Thresholds ===
 
-impl Bars {
+impl Thresholds {
     /// For a stated rate of false alarms per client and day.
     pub(super) fn new(alarms_per_client_day: f64) -> Self {
         let looks = |n: f64| (n / alarms_per_client_day).ln();
@@ -69,11 +69,11 @@ impl Bars {
 
 /// A statement by structure evidence.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Accusation {
+pub struct Detection {
     /// Who.
     pub client: SlotRef,
-    /// On what grounds.
-    pub grounds: Grounds,
+    /// Why.
+    pub reason: Reason,
     /// Shape of the search.
     pub family: Family,
     /// The heaviest evidence in nats.
@@ -82,9 +82,9 @@ pub struct Accusation {
     pub component: Option<SlotRef>,
 }
 
-/// Grounds of an accusation.
+/// Why a detection was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Grounds {
+pub enum Reason {
     /// Closeness and habits of one client.
     Search,
     /// Too many edits of one row.
@@ -130,8 +130,17 @@ mod tests {
 
     #[test]
     fn a_tenth_of_the_stated_rate_is_2_3_nats_more_of_all_evidence() {
-        let (usual, calmer) = (Bars::new(1e-4), Bars::new(1e-5));
-        let all = |bars: &Bars| [bars.closeness, bars.habits, bars.campaign, bars.coincidence, bars.member, bars.touches];
+        let (usual, calmer) = (Thresholds::new(1e-4), Thresholds::new(1e-5));
+        let all = |thresholds: &Thresholds| {
+            [
+                thresholds.closeness,
+                thresholds.habits,
+                thresholds.campaign,
+                thresholds.coincidence,
+                thresholds.member,
+                thresholds.touches,
+            ]
+        };
         for (usual, calmer) in all(&usual).into_iter().zip(all(&calmer)) {
             assert!((calmer - usual - 10_f64.ln()).abs() < 1e-9);
         }

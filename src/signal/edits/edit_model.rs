@@ -8,7 +8,7 @@ const STEADY: f64 = 0.98;
 
 /// How somebody edits, over all his trails.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Manner {
+pub struct EditModel {
     /// Belief that it changes one feature at a time, from trails of some length.
     pub(super) one_at_a_time: f32,
     pub(super) fresh: Bet,
@@ -68,9 +68,9 @@ impl Bet {
     }
 }
 
-// === impl Manner ===
+// === impl EditModel ===
 
-impl Default for Manner {
+impl Default for EditModel {
     fn default() -> Self {
         let bet = Bet::default();
         Self {
@@ -88,7 +88,7 @@ impl Default for Manner {
     }
 }
 
-impl Manner {
+impl EditModel {
     /// A table of a trail has got its `cells`-th cell; from `large` on it is one that people fill with probability `chance`. That the one
     /// before did not become large is known when the next one is begun.
     pub(super) fn table(&mut self, cells: u32, large: u32, chance: f64) -> f64 {

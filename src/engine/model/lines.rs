@@ -1,12 +1,12 @@
 //! What a model's judge says, and how it is put: flags on clients, the company they keep, campaigns, and the model's own state.
 
-use super::{Asked, MOST_CERTAIN, ModelJudge, PROBING_SECONDS};
-use crate::event::{Address, EventTime};
+use super::{Asked, MOST_CERTAIN, ModelEngine, PROBING_SECONDS};
+use crate::event::{Address, EventTime, Provenance};
 use crate::hash;
 use crate::judge::campaign::Component;
-use crate::judge::client::{Client, Flag, Key, blame, case_id};
-use crate::judge::company::{Company, prefix_name};
+use crate::judge::client::{Client, Flag, Key, case_id, subject};
 use crate::judge::distribution::SUSPICIOUS;
+use crate::judge::shared_identity::{SharedIdentity, prefix_name};
 use crate::judge::{At, Family, Finding, QueryRef, Scope, SignalValue, Verdict};
 use crate::signal::density::{CUTS, NAMES};
 use crate::signal::rate::surprise;
@@ -17,9 +17,9 @@ const COMPANY_TRAIL: usize = 12;
 /// Share of the evidence of a wave's member that must remain without its two most blamed features.
 const WAVE_SHARE: f64 = 0.1;
 
-// === impl ModelJudge ===
+// === impl ModelEngine ===
 
-impl ModelJudge {
+impl ModelEngine {
     /// Case of the current wave of newcomers.
     pub(super) fn wave_case(&mut self, at: SlotRef) -> String {
         let since = self.population.pool_since;
@@ -130,17 +130,17 @@ impl ModelJudge {
         }
         let case = case.unwrap_or_else(|| client.trail.front().map_or_else(String::new, |q| case_id(&self.name, self.salt, q)));
         client.flag = Some(Flag { at: now, family, case: case.clone() });
-        let accounts = self.companies.accounts_at(client.address);
+        let accounts = self.shared_identities.accounts_at(client.address);
         out.push(client_line(&self.name, now, client, accounts, Finding::Probing, Some(family), confidence, Some(case), signals));
         let key = Key { address: client.address, account: if client.account.is_empty() { 0 } else { hash::text(&client.account) } };
         *self.flagged.entry(family.name()).or_default() += 1;
-        let tipped = self.companies.flag(&key);
-        if let Some(company) = tipped.account {
+        let crossed_now = self.shared_identities.flag(&key);
+        if let Some(company) = crossed_now.account {
             let same = |c: &Client| hash::text(&c.account) == key.account && !c.account.is_empty();
             let line = self.company_line(at, now, (family, confidence), "flagged_addresses_of_account", company, same);
             out.extend(line.map(|(line, client)| Verdict { client_id: Some(client.account.to_string()), ..line }));
         }
-        if let Some((prefix, company)) = tipped.prefix {
+        if let Some((prefix, company)) = crossed_now.prefix {
             let near = |c: &Client| c.address.prefix() == Some(prefix);
             let line = self.company_line(at, now, (family, confidence), "flagged_addresses_in_prefix", company, near);
             out.extend(line.map(|(line, _)| Verdict { source_prefix: Some(prefix_name(prefix)), ..line }));
@@ -150,14 +150,14 @@ impl ModelJudge {
         self.say(now, out);
     }
 
-    /// A line that speaks of what flagged clients have in common, without naming it yet; `at` is the client that tipped it.
+    /// A line that speaks of what flagged clients have in common, without naming it yet; `at` is the client that crossed_now it.
     pub(super) fn company_line(
         &self,
         at: SlotRef,
         now: EventTime,
         (family, confidence): (Family, f64),
         name: &'static str,
-        company: Company,
+        company: SharedIdentity,
         belongs: impl Fn(&Client) -> bool,
     ) -> Option<(Verdict, &Client)> {
         let tipping = self.clients.get(at)?;
@@ -168,7 +168,7 @@ impl ModelJudge {
         let line = client_line(&self.name, now, tipping, 1, Finding::Probing, Some(family), confidence, case, signals);
         let first = flagged.iter().filter_map(|c| c.trail.front()).min_by_key(|q| q.at);
         let mut queries: Vec<_> = flagged.iter().filter_map(|c| c.trail.front().cloned()).collect();
-        queries.sort_by_key(|q| (q.at, q.provenance));
+        queries.sort_by(|a, b| (a.at, &a.provenance).cmp(&(b.at, &b.provenance)));
         queries.truncate(COMPANY_TRAIL);
         let line = Verdict {
             source_ip: None,
@@ -185,7 +185,7 @@ impl ModelJudge {
 
     /// Addresses of flagged clients, in order, without those that other accounts share: they are not condemned.
     pub(super) fn accused_addresses<'a>(&self, flagged: impl Iterator<Item = &'a Client>) -> Vec<String> {
-        let alone = |c: &&Client| c.address != Address::Unknown && self.companies.accounts_at(c.address) <= 1;
+        let alone = |c: &&Client| c.address != Address::Unknown && self.shared_identities.accounts_at(c.address) <= 1;
         let addresses: std::collections::BTreeSet<Address> = flagged.filter(alone).map(|c| c.address).collect();
         addresses.iter().map(ToString::to_string).collect()
     }
@@ -202,7 +202,7 @@ impl ModelJudge {
             return;
         }
         let signals = self.reasons(at, now);
-        let accounts = self.companies.accounts_at(client.address);
+        let accounts = self.shared_identities.accounts_at(client.address);
         let finding = if said { Finding::Benign } else { Finding::Suspicious };
         let Some(client) = self.clients.get_mut(at) else { return };
         client.suspicious = !said;
@@ -226,8 +226,8 @@ impl ModelJudge {
             }
         }
         if client.structure.peak > 0.0 {
-            add("closeness_to_earlier_rows", client.structure.closeness(), 0.0, client.structure.closeness());
-            add("machine_like_edits", client.structure.habits(), 0.0, client.structure.habits());
+            add("proximity_to_earlier_rows", client.structure.closeness(), 0.0, client.structure.closeness());
+            add("automation_of_edits", client.structure.habits(), 0.0, client.structure.habits());
             // What they are made of; their weight is in the sum.
             client.structure.tallies().for_each(|(name, steps)| add(name, f64::from(steps), 0.0, 0.0));
         }
@@ -241,7 +241,7 @@ impl ModelJudge {
         if let Some(share) = client.gap.off_hours() {
             add("off_hours_share", share, 0.25, 0.0);
         }
-        let neighbours = self.companies.neighbours(client.address);
+        let neighbours = self.shared_identities.neighbours(client.address);
         if neighbours.flagged > 0 {
             add("flagged_neighbours_in_prefix", f64::from(neighbours.flagged), f64::from(neighbours.members), 0.0);
         }
@@ -307,7 +307,9 @@ impl ModelJudge {
 
 fn reference_of(query: &QueryRef) -> String {
     if query.request_id.is_empty() {
-        format!("{}:{}", query.provenance.partition, query.provenance.offset)
+        let Provenance { topic, partition, offset, .. } = &query.provenance;
+        let within = if topic.is_empty() { "" } else { "/" };
+        format!("{}{within}{partition}:{offset}", topic.name())
     } else {
         query.request_id.clone()
     }
@@ -325,7 +327,7 @@ fn client_line(
     case: Option<String>,
     signals: Vec<SignalValue>,
 ) -> Verdict {
-    let (source_ip, client_id) = blame(client, accounts);
+    let (source_ip, client_id) = subject(client, accounts);
     Verdict {
         at: At(at),
         scope: Scope::Client,

@@ -20,7 +20,7 @@ const ENOUGH: u32 = 3;
 
 /// Callers that share something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Company {
+pub struct SharedIdentity {
     /// Known members: accounts of an address, addresses of an account or prefix.
     pub members: u32,
     /// Members that are flagged.
@@ -31,27 +31,27 @@ pub struct Company {
 
 /// Who shares what.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct Companies {
+pub struct SharedIdentities {
     /// Accounts of an address.
-    addresses: FxHashMap<Address, Company>,
+    addresses: FxHashMap<Address, SharedIdentity>,
     /// Addresses of a prefix.
-    prefixes: FxHashMap<IpAddr, Company>,
+    prefixes: FxHashMap<IpAddr, SharedIdentity>,
     /// Addresses of an account, by the hash of its name.
-    accounts: FxHashMap<u64, Company>,
+    accounts: FxHashMap<u64, SharedIdentity>,
 }
 
 /// What a newly flagged client makes to be said about its company.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tipped {
+pub struct ThresholdCrossed {
     /// Its account, with the figures.
-    pub account: Option<Company>,
+    pub account: Option<SharedIdentity>,
     /// Its prefix, with the figures.
-    pub prefix: Option<(IpAddr, Company)>,
+    pub prefix: Option<(IpAddr, SharedIdentity)>,
 }
 
-// === impl Company ===
+// === impl SharedIdentity ===
 
-impl Company {
+impl SharedIdentity {
     fn is_bad(self) -> bool {
         self.flagged >= ENOUGH && self.flagged * 2 >= self.members
     }
@@ -69,9 +69,9 @@ impl Company {
     }
 }
 
-// === impl Companies ===
+// === impl SharedIdentities ===
 
-impl Companies {
+impl SharedIdentities {
     /// A client is new.
     pub fn join(&mut self, key: &Key) {
         let household = self.addresses.entry(key.address).or_default();
@@ -114,8 +114,8 @@ impl Companies {
     }
 
     /// A client is flagged: what does that say about its company?
-    pub fn flag(&mut self, key: &Key) -> Tipped {
-        let mut tipped = Tipped::default();
+    pub fn flag(&mut self, key: &Key) -> ThresholdCrossed {
+        let mut crossed_now = ThresholdCrossed::default();
         if let Some(household) = self.addresses.get_mut(&key.address) {
             household.flagged += 1;
             if household.flagged == 1
@@ -123,14 +123,14 @@ impl Companies {
                 && let Some(company) = self.prefixes.get_mut(&prefix)
             {
                 company.flagged += 1;
-                tipped.prefix = company.tips().map(|company| (prefix, company));
+                crossed_now.prefix = company.tips().map(|company| (prefix, company));
             }
         }
         if let Some(company) = self.accounts.get_mut(&key.account) {
             company.flagged += 1;
-            tipped.account = company.tips();
+            crossed_now.account = company.tips();
         }
-        tipped
+        crossed_now
     }
 
     /// Accounts known at an address; 1 if it never named any.
@@ -139,7 +139,7 @@ impl Companies {
     }
 
     /// The company of an address in its prefix.
-    pub fn neighbours(&self, address: Address) -> Company {
+    pub fn neighbours(&self, address: Address) -> SharedIdentity {
         address.prefix().and_then(|prefix| self.prefixes.get(&prefix)).copied().unwrap_or_default()
     }
 }
@@ -159,53 +159,57 @@ mod tests {
 
     #[test]
     fn a_prefix_is_spoken_of_once_when_three_of_its_addresses_and_half_of_them_are_flagged() {
-        let mut companies = Companies::default();
+        let mut shared_identities = SharedIdentities::default();
         let keys: Vec<Key> = (1..=6).map(|host| key(&format!("198.51.100.{host}"), 0)).collect();
-        keys.iter().for_each(|key| companies.join(key));
-        assert_eq!((companies.flag(&keys[0]).prefix, companies.flag(&keys[1]).prefix), (None, None));
-        let (prefix, company) = companies.flag(&keys[2]).prefix.unwrap();
+        keys.iter().for_each(|key| shared_identities.join(key));
+        assert_eq!((shared_identities.flag(&keys[0]).prefix, shared_identities.flag(&keys[1]).prefix), (None, None));
+        let (prefix, company) = shared_identities.flag(&keys[2]).prefix.unwrap();
         assert_eq!((prefix_name(prefix).as_str(), company.members, company.flagged), ("198.51.100.0/24", 6, 3));
-        assert_eq!(companies.flag(&keys[3]).prefix, None, "said once");
+        assert_eq!(shared_identities.flag(&keys[3]).prefix, None, "said once");
     }
 
     #[test]
     fn a_prefix_where_most_are_honest_is_not_spoken_of() {
-        let mut companies = Companies::default();
+        let mut shared_identities = SharedIdentities::default();
         let keys: Vec<Key> = (1..=20).map(|host| key(&format!("2001:db8::{host:x}"), 0)).collect();
-        keys.iter().for_each(|key| companies.join(key));
-        assert!(keys[..9].iter().all(|key| companies.flag(key).prefix.is_none()));
-        assert_eq!(prefix_name(companies.flag(&keys[9]).prefix.unwrap().0), "2001:db8::/64");
+        keys.iter().for_each(|key| shared_identities.join(key));
+        assert!(keys[..9].iter().all(|key| shared_identities.flag(key).prefix.is_none()));
+        assert_eq!(prefix_name(shared_identities.flag(&keys[9]).prefix.unwrap().0), "2001:db8::/64");
     }
 
     #[test]
     fn three_accounts_behind_one_address_are_one_address_of_the_prefix_and_none_of_each_other() {
-        let mut companies = Companies::default();
+        let mut shared_identities = SharedIdentities::default();
         let keys: Vec<Key> = (1..=3).map(|account| key("203.0.113.7", account)).collect();
-        keys.iter().for_each(|key| companies.join(key));
-        assert!(keys.iter().all(|key| companies.flag(key) == Tipped::default()));
-        assert_eq!(companies.neighbours(keys[0].address), Company { members: 1, flagged: 1, said: false });
-        assert_eq!(companies.accounts_at(keys[0].address), 3);
+        keys.iter().for_each(|key| shared_identities.join(key));
+        assert!(keys.iter().all(|key| shared_identities.flag(key) == ThresholdCrossed::default()));
+        assert_eq!(shared_identities.neighbours(keys[0].address), SharedIdentity { members: 1, flagged: 1, said: false });
+        assert_eq!(shared_identities.accounts_at(keys[0].address), 3);
     }
 
     #[test]
     fn an_account_is_spoken_of_wherever_it_is() {
-        let mut companies = Companies::default();
+        let mut shared_identities = SharedIdentities::default();
         let keys: Vec<Key> = (1..=4).map(|net| key(&format!("203.0.{net}.7"), 42)).collect();
-        keys.iter().for_each(|key| companies.join(key));
-        assert!(keys[..2].iter().all(|key| companies.flag(key).account.is_none()));
-        assert_eq!(companies.flag(&keys[2]).account.map(|company| (company.members, company.flagged)), Some((4, 3)));
+        keys.iter().for_each(|key| shared_identities.join(key));
+        assert!(keys[..2].iter().all(|key| shared_identities.flag(key).account.is_none()));
+        assert_eq!(shared_identities.flag(&keys[2]).account.map(|company| (company.members, company.flagged)), Some((4, 3)));
     }
 
     #[test]
     fn what_is_forgotten_leaves_nothing_behind() {
-        let mut companies = Companies::default();
+        let mut shared_identities = SharedIdentities::default();
         let keys: Vec<Key> = (0..50).map(|i| key(&format!("198.51.{}.{}", i % 3, i % 7), 1 + i % 5)).collect();
         let keys: std::collections::BTreeMap<_, _> = keys.into_iter().map(|k| (format!("{k:?}"), k)).collect();
-        keys.values().for_each(|key| companies.join(key));
+        keys.values().for_each(|key| shared_identities.join(key));
         keys.values().step_by(2).for_each(|key| {
-            companies.flag(key);
+            shared_identities.flag(key);
         });
-        keys.values().enumerate().for_each(|(i, key)| companies.leave(key, i % 2 == 0));
-        assert!(companies.addresses.is_empty() && companies.prefixes.is_empty() && companies.accounts.is_empty());
+        keys.values().enumerate().for_each(|(i, key)| shared_identities.leave(key, i % 2 == 0));
+        assert!(
+            shared_identities.addresses.is_empty()
+                && shared_identities.prefixes.is_empty()
+                && shared_identities.accounts.is_empty()
+        );
     }
 }

@@ -11,8 +11,8 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::At;
-use super::client::{Client, Key, blame};
-use super::company::Companies;
+use super::client::{Client, Key, subject};
+use super::shared_identity::SharedIdentities;
 use crate::signal::information::{Information, Regions};
 use crate::window::clients::Table;
 
@@ -23,7 +23,7 @@ const LEAST_DAYS: f64 = 1.0;
 
 /// What one holder (a caller, an account at several addresses, or a campaign) could have learned.
 #[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Spent {
+pub struct InformationBudget {
     /// Its address, if it has one alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<String>,
@@ -56,7 +56,7 @@ pub struct Budgets<'a> {
     /// The callers.
     pub clients: &'a Table<Key, Client>,
     /// Who shares an address.
-    pub companies: &'a Companies,
+    pub shared_identities: &'a SharedIdentities,
     /// Regions of the model.
     pub regions: &'a Regions,
 }
@@ -105,7 +105,7 @@ impl<'a> Holder<'a> {
 
 impl Budgets<'_> {
     /// The holders with most distinct rows, largest first.
-    pub fn largest(&self) -> Vec<Spent> {
+    pub fn largest(&self) -> Vec<InformationBudget> {
         let mut cases: FxHashMap<&str, u32> = FxHashMap::default();
         let mut accounts: FxHashMap<u64, u32> = FxHashMap::default();
         for (_, key, client) in self.clients.iter() {
@@ -143,16 +143,16 @@ impl Budgets<'_> {
         joint.iter().map(|holder| self.spent(holder)).collect()
     }
 
-    fn spent(&self, holder: &Holder<'_>) -> Spent {
-        let accounts = self.companies.accounts_at(holder.first.address);
+    fn spent(&self, holder: &Holder<'_>) -> InformationBudget {
+        let accounts = self.shared_identities.accounts_at(holder.first.address);
         let (source_ip, client_id) = match (holder.case, holder.callers) {
             (Some(_), _) => (None, None),
-            (None, 1) => blame(holder.first, accounts),
+            (None, 1) => subject(holder.first, accounts),
             (None, _) => (None, Some(holder.first.account.to_string())),
         };
         let days = holder.last.last.seconds_since(holder.first.first) / 86_400.0;
         let rows = holder.information.rows();
-        Spent {
+        InformationBudget {
             source_ip,
             client_id,
             case: holder.case.map(str::to_owned),
@@ -190,7 +190,7 @@ mod tests {
         coder: Coder,
         regions: Regions,
         clients: Table<Key, Client>,
-        companies: Companies,
+        shared_identities: SharedIdentities,
     }
 
     impl World {
@@ -203,7 +203,7 @@ mod tests {
             let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
             let coder = Coder::new(&reference);
             let regions = Regions::new(&reference, &coder, 1);
-            Self { coder, regions, clients: Table::new(100), companies: Companies::default() }
+            Self { coder, regions, clients: Table::new(100), shared_identities: SharedIdentities::default() }
         }
 
         /// `rows` different rows, the first of them number `from`, by an account (or none) at an address.
@@ -213,7 +213,7 @@ mod tests {
             let key = Key { address, account: if account.is_empty() { 0 } else { crate::hash::text(account) } };
             let (at, fresh, _) = self.clients.touch(&key, || Client::new(&query, query.time));
             if fresh {
-                self.companies.join(&key);
+                self.shared_identities.join(&key);
             }
             let client = self.clients.get_mut(at).unwrap();
             let mut codes = Codes::default();
@@ -231,8 +231,8 @@ mod tests {
             }
         }
 
-        fn largest(&self) -> Vec<Spent> {
-            Budgets { clients: &self.clients, companies: &self.companies, regions: &self.regions }.largest()
+        fn largest(&self) -> Vec<InformationBudget> {
+            Budgets { clients: &self.clients, shared_identities: &self.shared_identities, regions: &self.regions }.largest()
         }
     }
 
