@@ -1,4 +1,7 @@
-//! The pure core: windows, signals and judging strung together. No clock, no I/O, no randomness of its own.
+//! The pure core: windows, signals and judging strung together, one engine a model. No clock, no I/O, no randomness of its own.
+//!
+//! [`settings`] is what it is told, [`status`] what it shows besides verdicts; the line that a query runs through is in
+//! `engine/model.rs`.
 //!
 //! The shell feeds it [`Input`]s in any order of event time within the allowed lateness and takes what it says from the
 //! [`Outbox`]. The same input gives the same bytes out.
@@ -10,7 +13,7 @@ pub mod status;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use settings::{EngineConfig, SettingError};
 pub use status::{Disposition, ModelStatus};
@@ -19,7 +22,8 @@ use crate::event::{EventTime, Query};
 use crate::judge::Verdict;
 use crate::reference::Reference;
 use model::ModelEngine;
-use model::snapshot::ModelSnapshot;
+use model::snapshot::FORMAT as SNAPSHOT_FORMAT;
+pub use model::snapshot::{ModelSnapshot, Snapshot, SnapshotHeader};
 
 /// What happens to the engine.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +54,10 @@ pub enum EngineError {
     #[error("two references for model '{0}'")]
     DuplicateModel(String),
     /// A snapshot that does not belong to this engine.
-    #[error("this snapshot cannot be used: {what}")]
+    #[error("the snapshot of model '{model}' cannot be used: {what}")]
     Snapshot {
+        /// The model that it speaks of.
+        model: String,
         /// Why, and what to do.
         what: String,
     },
@@ -60,22 +66,14 @@ pub enum EngineError {
     Setting(#[from] SettingError),
 }
 
-/// Format of snapshots; another one is refused rather than guessed at.
-const SNAPSHOT: u32 = 3;
-
-/// A snapshot of an [`Engine`], read back: format, the settings that its hashes depend on, and each model's name, reference and
-/// state.
-#[derive(Debug, Deserialize)]
-pub struct EngineSnapshot(u32, u64, u64, u64, Vec<(String, String, ModelSnapshot)>);
-
 /// The core. A clone goes on from where the original stands, with the same state.
 #[derive(Clone, Debug)]
 pub struct Engine {
     config: EngineConfig,
-    /// One judge per model, in order of name.
-    judges: Vec<ModelEngine>,
+    /// One a model, in order of name.
+    models: Vec<ModelEngine>,
     by_name: FxHashMap<String, usize>,
-    /// The judge of the last query: the next one is likely his, too.
+    /// The model of the last query; the next one is likely of the same.
     last: usize,
 }
 
@@ -89,73 +87,73 @@ impl Engine {
         if let Some(pair) = references.windows(2).find(|pair| pair[0].model == pair[1].model) {
             return Err(EngineError::DuplicateModel(pair[0].model.clone()));
         }
-        let judges: Vec<ModelEngine> = references.into_iter().map(|r| ModelEngine::new(r, &config)).collect();
-        let by_name = judges.iter().enumerate().map(|(i, j)| (j.name().to_owned(), i)).collect();
-        Ok(Self { config, judges, by_name, last: 0 })
+        let models: Vec<ModelEngine> = references.into_iter().map(|r| ModelEngine::new(r, &config)).collect();
+        let by_name = models.iter().enumerate().map(|(i, j)| (j.name().to_owned(), i)).collect();
+        Ok(Self { config, models, by_name, last: 0 })
     }
 
     /// Takes one input and writes what follows from it to `out`.
     pub fn step(&mut self, input: Input<'_>, out: &mut Outbox) {
         out.gap_seconds = None;
         match input {
-            Input::Query(query) => match self.judge_of(&query.model) {
+            Input::Query(query) => match self.model_of(&query.model) {
                 None => out.disposition = Disposition::UnknownModel,
-                Some(judge) => (out.disposition, out.gap_seconds) = judge.query(query, &mut out.verdicts),
+                Some(model) => (out.disposition, out.gap_seconds) = model.query(query, &mut out.verdicts),
             },
-            Input::Tick(at) => self.judges.iter_mut().for_each(|judge| judge.tick(at, &mut out.verdicts)),
-            Input::End => self.judges.iter_mut().for_each(|judge| judge.end(&mut out.verdicts)),
+            Input::Tick(at) => self.models.iter_mut().for_each(|model| model.tick(at, &mut out.verdicts)),
+            Input::End => self.models.iter_mut().for_each(|model| model.end(&mut out.verdicts)),
         }
     }
 
-    fn judge_of(&mut self, model: &str) -> Option<&mut ModelEngine> {
-        if self.judges.get(self.last).is_none_or(|judge| judge.name() != model) {
+    fn model_of(&mut self, model: &str) -> Option<&mut ModelEngine> {
+        if self.models.get(self.last).is_none_or(|last| last.name() != model) {
             self.last = *self.by_name.get(model)?;
         }
-        self.judges.get_mut(self.last)
+        self.models.get_mut(self.last)
     }
 
-    /// Everything that the engine has learned, as plain data for any serde format that tells fields apart by position (not JSON,
-    /// whose keys are texts). What is made from references and settings is left out: [`Engine::restore`] makes it anew.
-    pub fn snapshot(&self) -> impl Serialize + '_ {
-        let models: Vec<_> = self.judges.iter().map(|judge| (judge.name(), judge.digest(), judge.snapshot())).collect();
-        (SNAPSHOT, self.config.salt, self.config.max_clients as u64, self.config.max_history as u64, models)
+    /// What the engine has learned of a model, as plain data for any serde format that tells fields apart by position (not JSON, whose
+    /// keys are texts); `None` if there is no such model. What is made from the reference and the settings is left out.
+    pub fn snapshot(&self, model: &str) -> Option<Snapshot<impl Serialize + '_>> {
+        let at = *self.by_name.get(model)?;
+        self.models.get(at).map(|model| model.snapshot(&self.config))
     }
 
-    /// An engine that goes on where a snapshot was taken: it says of the rest of a log what the first one would have said. Fails
-    /// if settings or references are not those of the snapshot, since its hashes and codes would mean something else.
-    pub fn restore(config: EngineConfig, references: Vec<Arc<Reference>>, state: EngineSnapshot) -> Result<Self, EngineError> {
-        let mut engine = Self::new(config, references)?;
-        let fault = |what: String| EngineError::Snapshot { what };
-        let EngineSnapshot(version, salt, clients, history, models) = state;
-        if version != SNAPSHOT {
-            return Err(fault(format!("it has format {version}, this program reads {SNAPSHOT}; start without it")));
+    /// Goes on with a model where a snapshot of it was taken; the other models are left alone. From then on the engine says of the rest of
+    /// a log what the first one would have said.
+    ///
+    /// # Errors
+    /// If format, reference or settings are not those of the snapshot: its hashes, thresholds and windows would mean something
+    /// else. The engine is as before.
+    pub fn restore(&mut self, snapshot: ModelSnapshot) -> Result<(), EngineError> {
+        let Snapshot { header: SnapshotHeader { format, model, reference }, config, state } = snapshot;
+        let fault = |what: String| EngineError::Snapshot { model: model.clone(), what };
+        if format != SNAPSHOT_FORMAT {
+            return Err(fault(format!("it has format {format}, this program reads {SNAPSHOT_FORMAT}; start without it")));
         }
-        let config = &engine.config;
-        if (salt, clients, history) != (config.salt, config.max_clients as u64, config.max_history as u64) {
-            return Err(fault(
-                "it was made with another salt, max_clients or max_history; put those back, or start without it".into(),
-            ));
+        let changed = config.changed(&self.config);
+        if !changed.is_empty() {
+            let names = changed.join(", ");
+            return Err(fault(format!("it was made with another {names}; put the setting back, or start without the snapshot")));
         }
-        if models.len() != engine.judges.len() {
-            return Err(fault(format!("it speaks of {} models, not of {}; start without it", models.len(), engine.judges.len())));
+        let Some(engine) = self.by_name.get(&model).and_then(|&at| self.models.get_mut(at)) else {
+            return Err(fault("there is no reference for this model; add it, or remove the snapshot".into()));
+        };
+        if engine.digest() != reference {
+            return Err(fault("it was made with another reference; put that back, or start without the snapshot".into()));
         }
-        for (judge, (name, digest, state)) in engine.judges.iter_mut().zip(models) {
-            if judge.name() != name || judge.digest() != digest {
-                return Err(fault(format!("model '{name}' had another reference then; start without the snapshot")));
-            }
-            judge.restore(state);
-        }
-        Ok(engine)
+        engine.restore(state);
+        Ok(())
     }
 
     /// State of every model, in order of name.
     pub fn status(&self) -> Vec<ModelStatus> {
-        self.judges.iter().map(ModelEngine::status).collect()
+        self.models.iter().map(ModelEngine::status).collect()
     }
 
     /// Memory by model: (name, clients, bytes of clients, rows of history, bytes of history).
     pub fn memory(&self) -> Vec<(String, usize, usize, usize, usize)> {
-        self.judges
+        self.models
             .iter()
             .map(|j| {
                 let (c, cb, r, rb) = j.memory();

@@ -11,6 +11,8 @@ pub mod drift;
 pub mod evidence;
 pub mod family;
 pub mod information_budget;
+pub mod model_signal;
+pub mod model_state;
 pub mod shared_identity;
 pub mod structure;
 
@@ -19,6 +21,10 @@ use serde::{Serialize, Serializer};
 pub use family::Family;
 
 use crate::event::{EventTime, Provenance};
+
+/// Numbers in verdict lines have four decimals: more would claim a precision that statistics of a window do not have, and would
+/// differ in the last bits between machines.
+const DECIMALS: f64 = 1e4;
 
 /// Whom a verdict speaks of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize)]
@@ -124,7 +130,7 @@ impl Serialize for At {
     }
 }
 
-/// One change of mind, as a JSON line. Fields that do not apply are left out.
+/// One change of a finding, as a JSON line. Fields that do not apply are left out.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Verdict {
     /// Event time of the query (or window end) that crossed_now the balance.
@@ -153,9 +159,10 @@ pub struct Verdict {
     /// OWASP ML Top 10 entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owasp: Option<&'static str>,
-    /// Confidence, 0 to 1: one less the stated bound on the probability of this evidence from honest traffic.
-    #[serde(serialize_with = "rounded")]
-    pub confidence: f64,
+    /// Confidence, 0 to 1: one less the stated bound on the probability of this evidence from honest traffic. Left out where nothing
+    /// bounds it, as for a model that is stable.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if_any")]
+    pub confidence: Option<f64>,
     /// Case that groups the verdicts of one incident; a function of content, so a replay repeats it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case: Option<String>,
@@ -181,8 +188,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// A verdict that says a finding of a model's traffic and nothing more: no caller, no shape, no reason, no confidence.
-    pub fn bare(at: EventTime, scope: Scope, model: &str, verdict: Finding) -> Self {
+    /// The one constructor of verdict lines: a finding, and nothing more: no caller, no shape, no reason, no confidence.
+    pub fn new(at: EventTime, scope: Scope, model: &str, verdict: Finding) -> Self {
         Self {
             at: At(at),
             scope,
@@ -194,7 +201,7 @@ impl Verdict {
             family: None,
             technique: &[],
             owasp: None,
-            confidence: 0.0,
+            confidence: None,
             case: None,
             queries_seen: 0,
             first_query: None,
@@ -205,11 +212,44 @@ impl Verdict {
             queries: Vec::new(),
         }
     }
+
+    /// The line with a shape of probing, and the techniques of ATLAS and OWASP that go with it.
+    #[must_use]
+    pub fn with_family(self, family: Family) -> Self {
+        Self { family: Some(family), technique: family.techniques(), owasp: Some(family.owasp()), ..self }
+    }
+
+    /// The line with the queries that led to it; `first` is the first that counts as evidence.
+    #[must_use]
+    pub fn with_evidence(self, first: Option<&QueryRef>, queries: Vec<QueryRef>) -> Self {
+        Self { first_query: first.map(QueryRef::name), since: first.map(|query| query.at), queries, ..self }
+    }
 }
 
-/// Four significant decimals: more would claim a precision that statistics of a window do not have, and differ in the last
-/// bits between machines.
+// === impl QueryRef ===
+
+impl QueryRef {
+    /// The name by which a person finds the query: its request id, or else where it lies, as `topic/partition:offset`
+    /// (`partition:offset` in a file).
+    pub fn name(&self) -> String {
+        if !self.request_id.is_empty() {
+            return self.request_id.clone();
+        }
+        let Provenance { topic, partition, offset, .. } = &self.provenance;
+        let within = if topic.is_empty() { "" } else { "/" };
+        format!("{}{within}{partition}:{offset}", topic.name())
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn rounded_if_any<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => rounded(value, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((value * 1e4).round() / 1e4)
+    serializer.serialize_f64((value * DECIMALS).round() / DECIMALS)
 }

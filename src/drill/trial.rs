@@ -242,7 +242,7 @@ mod tests {
             client_id: client_id.map(str::to_owned),
             queries_seen: 1,
             members: members.iter().map(|member| (*member).to_owned()).collect(),
-            ..Verdict::bare(EventTime::from_micros(1_772_409_600_000_000), scope, "m", Finding::Probing)
+            ..Verdict::new(EventTime::from_micros(1_772_409_600_000_000), scope, "m", Finding::Probing)
         }
     }
 

@@ -1,71 +1,78 @@
-//! Judges the traffic of one model: takes queries in, gives verdict lines out.
+//! One model: queries in, verdict lines out. This file is the straight line itself.
 //!
-//! | file | what it does |
+//! ```text
+//! watermark → client → codes → evidence → detections → verdict lines
+//! ```
+//!
+//! | file | what it holds |
 //! |---|---|
-//! | this | what is done with a query, and when drift is evaluated |
-//! | [`lines`] | what is said, and how it is put |
+//! | this | the line, and the drift test that event time brings |
+//! | [`profile`] | what is made from the reference and never changes |
+//! | [`row_statistics`] | density statistics under the mask of drifted features |
+//! | [`windows`] | watermark, quarters of an hour, the clock of the drift test |
+//! | [`callers`] | the clients, what they share, and who is flagged |
+//! | [`cases`] | case ids, campaigns that were announced |
+//! | [`reasons`] | the signals of a verdict on a client |
+//! | [`lines`] | how detections become verdict lines |
 //! | [`status`] | state for metrics, pages and reports |
 //! | [`snapshot`] | state as plain data |
 //!
-//! The order of work per query is the straight line itself: watermark → client → codes → distribution vote → structure →
-//! detections → lines. Drift is evaluated every quarter of an hour of event time, *after* the suspects are known, so that a
-//! campaign is not mistaken for a change of the world.
+//! Distribution evidence is judged before structure evidence is asked: a verdict line shows what was known when it was given.
+//! Drift is tested every quarter of an hour of event time, *after* the suspects are known, so that a campaign is not mistaken for
+//! a change of the world.
 
+mod callers;
+mod cases;
 mod lines;
+mod profile;
+mod reasons;
+mod row_statistics;
 pub(super) mod snapshot;
 mod status;
+mod windows;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::settings::EngineConfig;
 use super::status::Disposition;
-use crate::event::{Address, EventTime, Query};
-use crate::hash;
-use crate::judge::ablation::Ablation;
-use crate::judge::client::{Client, Key};
+use crate::event::{EventTime, Query};
+use crate::judge::Family;
+use crate::judge::Verdict;
 use crate::judge::distribution::{Outcome, Population, SUSPICIOUS, Voter};
-use crate::judge::drift::{self, Drift};
-use crate::judge::shared_identity::SharedIdentities;
+use crate::judge::drift::{Drift, DriftReasons};
+use crate::judge::model_state::{ModelEvent, ModelState};
 use crate::judge::structure::{Detection, Reason, Seen, Structure};
-use crate::judge::{Family, FeatureDrift, Finding, SignalValue, Verdict};
 use crate::prefetch;
 use crate::reference::Reference;
-use crate::signal::boundary::Boundary;
-use crate::signal::density::{Coder, Codes, Density};
-use crate::signal::information::Regions;
-use crate::signal::rate::percentile;
-use crate::window::clients::{SlotRef, Table};
-use crate::window::{Ring, Standing, Watermark};
+use crate::signal::density::Codes;
+use crate::window::clients::SlotRef;
+use callers::{Callers, Sender};
+use cases::Cases;
+use lines::Flagging;
+use profile::Profile;
+use row_statistics::RowStatistics;
+use windows::{Arrival, Windows};
 
-/// Largest jump of event time that one event may cause, in seconds: two days bridge a weekend's pause of a log.
-const MAX_JUMP_SECONDS: i64 = 2 * 86_400;
-/// Event time before the first drift evaluation.
-const FIRST_EVALUATION_SECONDS: i64 = 2 * 3600;
-/// Votes before the first drift evaluation.
+/// Votes before the first drift test: twice the fewest that a window is judged on, so that both windows say something.
 const MIN_VOTES: u64 = 200;
-/// Queries of a client before its feature values are tallied.
-const TALLY_FROM: u64 = 8;
-/// Seconds without new evidence after which the model is no longer said to be probed.
-const PROBING_SECONDS: i64 = 6 * 3600;
-/// Quiet drift evaluations after which the model is no longer said to drift: two hours.
-const DRIFT_RELEASE: u32 = 8;
-/// Evidence that must remain against a client who breaks dependencies when its two most blamed features are left out: odds that
-/// nobody calls chance, and far below what would accuse alone.
-const ODD_ALL_OVER: f64 = 10.0;
-/// A distribution alarm's most certain statement; arithmetic saturates beyond.
-const MOST_CERTAIN: f64 = 0.999_999;
-
-/// Counts of a quarter of an hour by feature and coarse code.
-#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-struct ValuePane {
-    counts: Vec<u32>,
-}
+/// Evidence that must remain against a client which breaks dependencies when its two most conspicuous features are left out. Chosen:
+/// odds of ten to one are no chance, and lie far below what would accuse alone.
+const BROAD_EVIDENCE: f64 = 10.0;
+/// Evidence from which a newcomer is left out of the drift test during a burst of newcomers. Chosen: by Markov's inequality every
+/// fourth honest newcomer reaches it at most, and the test can spare them.
+const BURST_SUSPECT: f64 = 4.0;
+/// Seconds before the start of a burst of newcomers from which on they are left out of the drift test: its first queries come before
+/// the pool's evidence rises.
+const BURST_LEAD_SECONDS: i64 = 1800;
+/// Bounds of a confidence that is given: a verdict of probing is never less sure than a coin, and arithmetic saturates beyond one in a
+/// million.
+const CONFIDENCE: (f64, f64) = (0.5, 0.999_999);
 
 /// A query under judgement.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     query: &'a Query,
-    /// Who sent it.
+    /// The client that sent it.
     at: SlotRef,
     /// Event time of what is said about it: its own, or the watermark if it is late.
     now: EventTime,
@@ -73,370 +80,270 @@ struct Asked<'a> {
     late: bool,
 }
 
-/// Members that were named, and when last, by case.
-type Campaigns = BTreeMap<String, (usize, EventTime)>;
+/// Queries and votes so far.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+struct Counts {
+    /// Queries on time.
+    queries: u64,
+    /// Rows that voted.
+    votes: u64,
+    /// Queries behind the watermark.
+    late: u64,
+}
+
+/// What a log taught about one model, in one place: with structure evidence and drift, all that a snapshot holds.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Memory {
+    windows: Windows,
+    callers: Callers,
+    population: Population,
+    state: ModelState,
+    reasons: DriftReasons,
+    counts: Counts,
+    cases: Cases,
+}
 
 /// Everything known about one model.
 #[derive(Clone, Debug)]
 pub struct ModelEngine {
-    name: String,
-    salt: u64,
-    reference: std::sync::Arc<Reference>,
-    coder: Coder,
-    codes: Codes,
-    boundary: Boundary,
-    density: Density,
-    regions: Regions,
-    masked: Vec<bool>,
-    ablation: Ablation,
-    watermark: Watermark,
-    quarters: Ring<ValuePane>,
-    clients: Table<Key, Client>,
-    shared_identities: SharedIdentities,
-    population: Population,
+    profile: Profile,
+    statistics: RowStatistics,
+    memory: Memory,
     structure: Structure,
     drift: Drift,
-    next_evaluation: Option<EventTime>,
+    /// Codes of the row under judgement; a buffer that is used again.
+    codes: Codes,
+    /// Detections of the row under judgement; a buffer that is used again.
     detections: Vec<Detection>,
-    drift_pending: bool,
-    drift_quiet: u32,
-    drifting: bool,
-    /// Columns that drift (or that suspects move), and the kind of the change, as of the last evaluation.
-    why: (Vec<FeatureDrift>, Vec<SignalValue>),
-    probing_until: Option<EventTime>,
-    said: Option<Finding>,
-    queries: u64,
-    votes: u64,
-    late: u64,
-    flagged: BTreeMap<&'static str, u64>,
-    campaigns: Campaigns,
-    pool_case: Option<(EventTime, String)>,
-    rate_p95: f64,
-    reference_entropy: f64,
 }
 
-// === impl ModelEngine ===
+// === impl ModelEngine, the line ===
 
 impl ModelEngine {
-    /// SHA-256 of the reference.
-    pub fn digest(&self) -> &str {
-        &self.reference.digest
-    }
-
-    /// A judge for a reference.
-    pub fn new(reference: std::sync::Arc<Reference>, config: &EngineConfig) -> Self {
-        let coder = Coder::new(&reference);
-        let masked = vec![false; reference.features.len()];
-        let boundary = Boundary::new(&reference, &coder);
-        let reference_entropy = Self::reference_entropy(&reference, &coder);
+    /// An engine for a reference.
+    pub fn new(reference: Arc<Reference>, config: &EngineConfig) -> Self {
+        let profile = Profile::new(reference, config.salt);
         Self {
-            name: reference.model.clone(),
-            salt: config.salt,
-            density: Density::new(&reference, &coder, &boundary, &masked),
-            boundary,
-            regions: Regions::new(&reference, &coder, config.salt),
-            masked,
-            ablation: Ablation::default(),
+            statistics: RowStatistics::new(&profile),
+            memory: Memory {
+                windows: Windows::new(config.allowed_lateness_seconds),
+                callers: Callers::new(config.max_clients),
+                population: Population::new(config.alarms_per_client_day, config.salt),
+                state: ModelState::default(),
+                reasons: DriftReasons::default(),
+                counts: Counts::default(),
+                cases: Cases::default(),
+            },
+            structure: Structure::new(&profile.reference, &profile.coder, config.structure()),
+            drift: Drift::new(&profile.reference, &profile.coder),
             codes: Codes::default(),
-            watermark: Watermark::new(i64::from(config.allowed_lateness_seconds), MAX_JUMP_SECONDS),
-            quarters: Ring::new(24 * 4, 15 * 60),
-            clients: Table::new(config.max_clients),
-            shared_identities: SharedIdentities::default(),
-            population: Population::new(config.alarms_per_client_day, config.salt),
-            structure: Structure::new(&reference, &coder, config.structure()),
-            drift: Drift::new(&reference, &coder),
-            next_evaluation: None,
             detections: Vec::new(),
-            drift_pending: false,
-            drift_quiet: 0,
-            drifting: false,
-            why: Default::default(),
-            probing_until: None,
-            said: None,
-            queries: 0,
-            votes: 0,
-            late: 0,
-            flagged: BTreeMap::new(),
-            campaigns: BTreeMap::new(),
-            pool_case: None,
-            rate_p95: 0.0,
-            reference_entropy,
-            coder,
-            reference,
+            profile,
         }
     }
 
     /// Model name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.profile.reference.model
     }
 
-    /// Takes a query; returns what became of it and the client's gap.
+    /// SHA-256 of the reference.
+    pub fn digest(&self) -> &str {
+        &self.profile.reference.digest
+    }
+
+    /// Takes a query; returns what became of it, and the seconds since the client's previous query.
+    ///
+    /// A query behind the watermark is left out of windows and of drift, since they are closed. What it tells of its sender does not
+    /// age, and a client whose log is shipped late must not be out of sight: it is judged, and what is said about it is said now.
     pub fn query(&mut self, query: &Query, out: &mut Vec<Verdict>) -> (Disposition, Option<f64>) {
         prefetch::slice(&query.row);
-        match self.watermark.observe(query.time) {
-            Standing::OnTime => {}
-            Standing::Late => {
-                self.late += 1;
-                let mark = self.watermark.at().unwrap_or(query.time);
-                self.late(query, mark, out);
-                return (Disposition::Late(mark), None);
-            }
-            Standing::FromTheFuture => return (Disposition::FromTheFuture, None),
+        let arrival = self.memory.windows.arrival(query.time);
+        let (now, late) = match arrival {
+            Arrival::OnTime => (query.time, false),
+            Arrival::Late { watermark } => (watermark, true),
+            Arrival::FromTheFuture => return (Disposition::FromTheFuture, None),
+        };
+        let disposition = self.count(arrival, out);
+        let sender = self.memory.callers.sender(query, now);
+        self.profile.coder.encode(&query.row, &mut self.codes);
+        if !late {
+            self.memory.windows.tally(query.time, &self.codes.coarse, self.profile.coder.sizes());
+        }
+        let Some(sender) = sender else { return (disposition, None) };
+        let asked = Asked { query, at: sender.at, now, late };
+        self.memory.callers.prefetch_rows(sender.at);
+        self.structure.prepare(query, &self.codes, sender.at, &self.memory.callers.clients);
+        let gap = self.memory.callers.note(&asked, &self.codes, &self.profile);
+        self.judge_distribution(&asked, out);
+        self.judge_structure(&asked, sender, out);
+        (disposition, gap)
+    }
+
+    /// Counts a query, and moves event time on if it is on time.
+    fn count(&mut self, arrival: Arrival, out: &mut Vec<Verdict>) -> Disposition {
+        if let Arrival::Late { watermark } = arrival {
+            self.memory.counts.late += 1;
+            return Disposition::Late(watermark);
         }
         self.advance(out);
-        self.queries += 1;
-        let sender = self.sender(query, query.time);
-        self.coder.encode(&query.row, &mut self.codes);
-        self.tally(query.time);
-        let Some((at, account)) = sender else { return (Disposition::Accepted, None) };
-        self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
-        self.structure.prepare(query, &self.codes, at, &self.clients);
-        let gap = self.note(at, query);
-        let asked = Asked { query, at, now: query.time, late: false };
-        self.vote(&asked, out);
-        self.search(&asked, account, out);
-        (Disposition::Accepted, gap)
+        self.memory.counts.queries += 1;
+        Disposition::Accepted
     }
 
-    /// A query behind the watermark. Its windows are closed, so it is left out of them and of drift; but what it tells of its
-    /// sender does not age, and whoever's log is shipped late must not be out of sight. Said about it is said now.
-    fn late(&mut self, query: &Query, now: EventTime, out: &mut Vec<Verdict>) {
-        let Some((at, account)) = self.sender(query, now) else { return };
-        self.coder.encode(&query.row, &mut self.codes);
-        self.structure.prepare(query, &self.codes, at, &self.clients);
-        if let Some(client) = self.clients.get_mut(at) {
-            client.queries += 1;
-            client.information.note(&self.codes, &self.regions);
+    /// Distribution evidence: the row votes, and what follows from the vote is said.
+    fn judge_distribution(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
+        let Some(outcome) = self.vote(asked) else { return };
+        let threshold = self.memory.population.member_threshold();
+        match outcome {
+            Outcome::Accused { .. } if self.is_explained(asked.at, threshold) => {}
+            Outcome::Accused { evidence, threshold } => self.flag_odd(asked, evidence.max(threshold), out),
+            Outcome::Counted => self.report_suspicion(asked, out),
         }
-        let asked = Asked { query, at, now, late: true };
-        self.vote(&asked, out);
-        self.search(&asked, account, out);
     }
 
-    /// The client that sent a query, made if it is new, and the hash of its account; `None` if the log does not say who asked:
-    /// many callers mixed into one would only look odd together.
-    fn sender(&mut self, query: &Query, now: EventTime) -> Option<(SlotRef, u64)> {
-        if query.address == Address::Unknown && query.account.is_empty() {
+    /// Lets the row vote; `None` if it says nothing new about its client.
+    fn vote(&mut self, asked: &Asked<'_>) -> Option<Outcome> {
+        let Asked { query, at, now, late } = *asked;
+        let Memory { callers, population, state, counts, .. } = &mut self.memory;
+        let client = callers.clients.get_mut(at)?;
+        let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
+        let is_first = client.distribution.votes == 0;
+        let near = self.profile.boundary.p(query.prediction, &self.codes);
+        if !population.admits(client, &self.codes, near, now) {
             return None;
         }
-        let account = if query.account.is_empty() { 0 } else { hash::text(&query.account) };
-        let key = Key { address: query.address, account };
-        // Chaff must not make the judge forget whom it accused, nor may the accused fill its memory.
-        let (flagged, held) = (&self.flagged, self.clients.len() as u64);
-        let spare = |client: &Client| client.is_flagged() && flagged.values().sum::<u64>() * 2 <= held;
-        let (at, fresh, forgotten) = self.clients.touch_sparing(&key, || Client::new(query, now), spare);
-        if let Some(client) = self.clients.get(at) {
-            client.prefetch();
-        }
-        if fresh {
-            self.shared_identities.join(&key);
-        }
-        if let Some((gone, client)) = forgotten {
-            self.forget(&gone, &client);
-        }
-        Some((at, account))
-    }
-
-    /// Event time has reached `at` everywhere.
-    pub fn tick(&mut self, at: EventTime, out: &mut Vec<Verdict>) {
-        self.watermark.tick(at);
-        self.advance(out);
-    }
-
-    /// The input has ended: nothing can be late any more, so windows up to the newest event are complete.
-    pub fn end(&mut self, out: &mut Vec<Verdict>) {
-        self.watermark.complete();
-        self.advance(out);
-    }
-
-    fn forget(&mut self, key: &Key, client: &Client) {
-        self.shared_identities.leave(key, client.is_flagged());
-        if let Some(flag) = &client.flag
-            && let Some(count) = self.flagged.get_mut(flag.family.name())
-        {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    fn tally(&mut self, at: EventTime) {
-        let sizes = self.coder.sizes();
-        if let Some(pane) = self.quarters.pane_mut(at) {
-            if pane.counts.is_empty() {
-                pane.counts = vec![0; sizes.iter().sum()];
-            }
-            let mut offset = 0;
-            for (&code, &size) in self.codes.coarse.iter().zip(sizes) {
-                pane.counts[offset + usize::from(code)] += 1;
-                offset += size;
-            }
-        }
-    }
-
-    /// The classic signals of a client.
-    fn note(&mut self, at: SlotRef, query: &Query) -> Option<f64> {
-        let client = self.clients.get_mut(at)?;
-        client.queries += 1;
-        client.last = client.last.max(query.time);
-        client.rate.add(query.time);
-        client.information.note(&self.codes, &self.regions);
-        if client.queries >= TALLY_FROM {
-            client.values.add(&self.codes.coarse, self.coder.sizes());
-        }
-        client.gap.add(query.time)
-    }
-
-    fn vote(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
-        let Asked { query, at, now, late } = *asked;
-        let Some(client) = self.clients.get_mut(at) else { return };
-        let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
-        let before = client.distribution.votes;
-        let near = self.boundary.p(query.prediction, &self.codes);
-        if !self.population.admits(client, &self.codes, near, now) {
-            return;
-        }
-        self.coder.score(&query.row, &mut self.codes);
+        self.profile.coder.score(&query.row, &mut self.codes);
         client.distribution.keep_scores(&self.codes.normal);
-        let cells = self.density.cells(&self.codes, near);
-        let outcome = self.population.vote(&mut self.clients, voter, cells, now, self.drift_pending);
-        self.votes += 1;
+        let cells = self.statistics.density().cells(&self.codes, near);
+        let outcome = population.vote(&mut callers.clients, voter, cells, now, state.is_drift_pending());
+        counts.votes += 1;
         if !late {
             self.drift.vote(now, at, &self.codes, query.prediction);
         }
-        let Some(client) = self.clients.get_mut(at) else { return };
-        if client.distribution.lowest.iter().any(|&cell| cell <= 1) || before == 0 {
-            client.keep(query);
+        let client = callers.clients.get_mut(at)?;
+        if is_first || client.distribution.is_odd() {
+            client.evidence.keep(query);
         }
-        match outcome {
-            Outcome::Accused { .. } if self.explained(at, self.population.member_threshold()) => {}
-            Outcome::Accused { evidence, threshold } => {
-                let Some(client) = self.clients.get(at) else { return };
-                let votes = f64::from(client.distribution.votes);
-                let family = Family::of_oddity(&client.distribution.detector);
-                let confidence = (1.0 - votes / evidence.max(threshold)).clamp(0.5, MOST_CERTAIN);
-                let active = self.population.pool_active(now);
-                let case = if active { Some(self.wave_case(at)) } else { None };
-                self.flag(at, asked, family, confidence, case.clone(), out);
-                if let Some(case) = case {
-                    self.name_wave(asked, &case, out);
-                }
-            }
-            _ => self.maybe_suspicious(at, now, out),
+        Some(outcome)
+    }
+
+    /// Flags a client whose rows are odd, and the burst of newcomers that it belongs to, if there is one.
+    fn flag_odd(&mut self, asked: &Asked<'_>, evidence: f64, out: &mut Vec<Verdict>) {
+        let Some(client) = self.memory.callers.clients.get(asked.at) else { return };
+        let votes = f64::from(client.distribution.votes);
+        let family = Family::of_oddity(&client.distribution.detector);
+        let confidence = (1.0 - votes / evidence).clamp(CONFIDENCE.0, CONFIDENCE.1);
+        let burst = self.memory.population.pool_active(asked.now);
+        let case = burst.then(|| self.burst_case(asked.at));
+        self.flag(asked, Flagging { at: asked.at, family, confidence, case: case.clone() }, out);
+        if let Some(case) = case {
+            self.flag_burst(asked, &case, out);
         }
     }
 
-    /// Whether one or two features explain what distribution evidence has against a client.
-    fn explained(&mut self, at: SlotRef, enough: f64) -> bool {
-        let Some(client) = self.clients.get_mut(at) else { return false };
-        let state = &mut client.distribution;
-        let explained = self.ablation.explain(
-            state,
-            &self.density,
-            &self.masked,
-            &self.reference,
-            (&self.coder, &self.boundary),
-            self.population.factors(),
-            enough,
-        );
-        state.explained = Some((explained, state.votes));
-        explained
-    }
-
-    fn search(&mut self, asked: &Asked<'_>, account: u64, out: &mut Vec<Verdict>) {
+    /// Structure evidence: the row is compared with earlier rows, and what is detected is said.
+    fn judge_structure(&mut self, asked: &Asked<'_>, sender: Sender, out: &mut Vec<Verdict>) {
         let Asked { query, at, now, late } = *asked;
-        let sender = (hash::mix2(1, address_hash(query.address)), account);
         let mut detections = std::mem::take(&mut self.detections);
         detections.clear();
-        let seen = self.structure.step(query, at, sender, &mut self.clients, &mut detections);
-        if let Some(client) = self.clients.get_mut(at)
+        let clients = &mut self.memory.callers.clients;
+        let seen = self.structure.step(query, at, (sender.address, sender.account), clients, &mut detections);
+        if let Some(client) = clients.get_mut(at)
             && matches!(seen, Seen::New(_))
             && client.structure.closeness() > 0.0
         {
-            client.keep(query);
+            client.evidence.keep(query);
         }
         if let (Seen::New(row) | Seen::Before(row), false) = (seen, late) {
             self.drift.answer(now, at, self.structure.answer_mut(row), query.prediction);
         }
         for detection in &detections {
-            let Some(client) = self.clients.get(detection.client) else { continue };
-            if client.is_flagged() {
-                continue;
-            }
-            // A dependency has two columns, and a client whose system changed one of them breaks it in every row.
-            if detection.reason == Reason::BrokenDependency && self.explained(detection.client, ODD_ALL_OVER) {
-                continue;
-            }
-            let confidence = (1.0 - (-detection.evidence).exp()).clamp(0.5, MOST_CERTAIN);
-            let case = detection
-                .component
-                .and_then(|c| self.structure.components.get(c))
-                .filter(|c| c.flagged.is_some())
-                .map(|c| self.component_case(c));
-            self.flag(detection.client, asked, detection.family, confidence, case.clone(), out);
-            if let (Some(case), Reason::Campaign) = (case, detection.reason) {
-                self.announce(now, &case, out);
-            }
+            self.flag_detected(asked, detection, out);
         }
         self.detections = detections;
     }
 
-    /// Evaluates drift for every step that the watermark has passed.
-    fn advance(&mut self, out: &mut Vec<Verdict>) {
-        let Some(mark) = self.watermark.at() else { return };
-        let mut next = *self.next_evaluation.get_or_insert_with(|| mark.plus_seconds(FIRST_EVALUATION_SECONDS));
-        if mark < next {
+    /// Flags a client that structure evidence speaks against.
+    fn flag_detected(&mut self, asked: &Asked<'_>, detection: &Detection, out: &mut Vec<Verdict>) {
+        if self.memory.callers.clients.get(detection.client).is_none_or(|client| client.is_flagged()) {
             return;
         }
-        // After a long pause there is nothing to evaluate in between.
-        if mark.seconds_since(next) > 86_400.0 {
-            next = mark.plus_seconds(-drift::STEP);
+        // A dependency has two columns, and a client whose system changed one of them breaks it in every row.
+        if detection.reason == Reason::BrokenDependency && self.is_explained(detection.client, BROAD_EVIDENCE) {
+            return;
         }
-        while mark >= next {
-            if self.votes >= MIN_VOTES {
-                self.evaluate(next, out);
-            }
-            next = next.plus_seconds(drift::STEP);
+        let confidence = (1.0 - (-detection.evidence).exp()).clamp(CONFIDENCE.0, CONFIDENCE.1);
+        let component = detection.component.and_then(|c| self.structure.components.get(c)).filter(|c| c.flagged.is_some());
+        let case = component.map(|c| cases::of_component(&self.profile, c));
+        let flagging = Flagging { at: detection.client, family: detection.family, confidence, case: case.clone() };
+        self.flag(asked, flagging, out);
+        if let (Some(case), Reason::Campaign) = (case, detection.reason) {
+            self.announce(asked.now, &case, out);
         }
-        self.next_evaluation = Some(next);
     }
 
-    fn evaluate(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
-        self.ask_for_explanations();
-        let (population, clients) = (&self.population, &self.clients);
-        let active = population.pool_active(now);
-        let wave = population.pool_since.plus_seconds(-1800);
-        let suspect = |at: SlotRef| {
-            clients.get(at).is_none_or(|c| {
-                let evidence = c.distribution.detector.total();
-                let newcomer = population.is_newcomer(c.first);
-                c.is_flagged()
-                    || (evidence >= SUSPICIOUS && !c.distribution.is_explained())
-                    || (active && newcomer && (evidence >= 4.0 || c.first >= wave))
-            })
-        };
-        let probed = self.probing_until.is_some_and(|until| now < until);
-        let finding = self.drift.evaluate(now, probed, suspect, |at| clients.get(at).map(|c| c.first));
-        let attribution = self.drift.attribute(&finding, now, suspect);
-        self.drift_pending = finding.pending;
-        self.drift_quiet = if finding.pending || finding.concept() { 0 } else { self.drift_quiet + 1 };
-        let found = !finding.drifted.is_empty() || finding.concept();
-        // What is gone as soon as its makers are left out was never the world's doing.
-        let unmasked = !finding.pending && !finding.suspects.is_empty();
-        self.drifting = found || (self.drifting && self.drift_quiet < DRIFT_RELEASE && !unmasked);
-        if found || !self.drifting {
-            self.why = self.drift.reasons(&finding, attribution);
+    /// Whether one or two features explain what distribution evidence has against a client: it falls below `enough` without them.
+    fn is_explained(&mut self, at: SlotRef, enough: f64) -> bool {
+        let Some(client) = self.memory.callers.clients.get_mut(at) else { return false };
+        let state = &mut client.distribution;
+        let explained = self.statistics.explain(state, &self.profile, self.memory.population.factors(), enough);
+        state.explained = Some((explained, state.votes));
+        explained
+    }
+}
+
+// === impl ModelEngine, event time ===
+
+impl ModelEngine {
+    /// Event time has reached `at` everywhere.
+    pub fn tick(&mut self, at: EventTime, out: &mut Vec<Verdict>) {
+        self.memory.windows.tick(at);
+        self.advance(out);
+    }
+
+    /// The input has ended: nothing can be late any more, so windows up to the newest event are complete.
+    pub fn end(&mut self, out: &mut Vec<Verdict>) {
+        self.memory.windows.complete();
+        self.advance(out);
+    }
+
+    /// Tests drift at every step that the watermark has passed.
+    fn advance(&mut self, out: &mut Vec<Verdict>) {
+        while let Some(step) = self.memory.windows.next_step() {
+            if self.memory.counts.votes >= MIN_VOTES {
+                self.test_drift(step, out);
+            }
         }
-        if found {
+    }
+
+    /// Tests drift in the windows that end at `now`, without the suspects, and reports the model's finding if it changed.
+    fn test_drift(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
+        self.ask_for_explanations();
+        let Memory { callers, population, state, .. } = &self.memory;
+        let clients = &callers.clients;
+        let suspect = |at| is_suspect(callers, population, at, now);
+        let finding = self.drift.evaluate(now, state.is_probed(now), suspect, |at| clients.get(at).map(|c| c.first));
+        let attribution = self.drift.attribute(&finding, now, suspect);
+        let changed = self.memory.state.on(ModelEvent::Tested(finding.event()), now);
+        if finding.drifts() || !self.memory.state.is_drifting() {
+            self.memory.reasons = self.drift.reasons(&finding, attribution);
+        }
+        if finding.drifts() {
             self.mask(&finding.drifted);
             self.structure.drifted(&finding.drifted);
         }
-        self.rate_p95 = self.rate_percentile(now);
-        self.say(now, out);
+        self.memory.windows.rate_p95 = self.memory.callers.rate_percentile(now);
+        if let Some(finding) = changed {
+            out.push(self.model_line(finding, now));
+        }
     }
 
     /// Asks of every suspicious client whether one or two features explain it: then it belongs in the drift test.
     fn ask_for_explanations(&mut self) {
         let suspicious: Vec<SlotRef> = self
+            .memory
+            .callers
             .clients
             .iter()
             .filter(|(_, _, c)| !c.is_flagged() && c.distribution.detector.total() >= SUSPICIOUS)
@@ -444,37 +351,27 @@ impl ModelEngine {
             .map(|(at, _, _)| at)
             .collect();
         for at in suspicious {
-            self.explained(at, SUSPICIOUS);
+            self.is_explained(at, SUSPICIOUS);
         }
     }
 
-    /// Leaves drifting features out of the dependence statistics, when peers are not calm because of them.
+    /// Leaves drifted features out of the density statistics if peers do not match the reference because of them.
     fn mask(&mut self, drifted: &[usize]) {
-        let width = self.masked.len();
-        let fresh: Vec<usize> = drifted.iter().copied().filter(|&j| j < width && !self.masked[j]).collect();
-        let total = self.masked.iter().filter(|m| **m).count() + fresh.len();
-        if fresh.is_empty() || self.population.calm() || total > (width / 2).max(1) {
-            return;
+        if !self.memory.population.calm() && self.statistics.mask(drifted, &self.profile) {
+            self.memory.population.restart(&mut self.memory.callers.clients);
         }
-        fresh.iter().for_each(|&j| self.masked[j] = true);
-        self.density = Density::new(&self.reference, &self.coder, &self.boundary, &self.masked);
-        self.population.restart(&mut self.clients);
-    }
-
-    fn rate_percentile(&self, now: EventTime) -> f64 {
-        let mut rates: Vec<f64> =
-            self.clients.iter().map(|(_, _, c)| f64::from(c.rate.queries(now, 1))).filter(|&r| r > 0.0).collect();
-        percentile(&mut rates, 0.95)
     }
 }
 
-fn address_hash(address: Address) -> u64 {
-    match address {
-        Address::Unknown => 0,
-        Address::Ip(std::net::IpAddr::V4(v4)) => u64::from(v4.to_bits()),
-        Address::Ip(std::net::IpAddr::V6(v6)) => {
-            let bits = v6.to_bits();
-            hash::mix2((bits >> 64) as u64, bits as u64)
-        }
-    }
+/// Whether a client is left out of the drift test: it is forgotten, flagged, suspicious without an explanation, or came with a
+/// burst of newcomers.
+fn is_suspect(callers: &Callers, population: &Population, at: SlotRef, now: EventTime) -> bool {
+    let Some(client) = callers.clients.get(at) else { return true };
+    let evidence = client.distribution.detector.total();
+    let with_burst = || {
+        population.pool_active(now)
+            && population.is_newcomer(client.first)
+            && (evidence >= BURST_SUSPECT || client.first >= population.pool_since.plus_seconds(-BURST_LEAD_SECONDS))
+    };
+    client.is_flagged() || (evidence >= SUSPICIOUS && !client.distribution.is_explained()) || with_burst()
 }

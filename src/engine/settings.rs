@@ -45,6 +45,21 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
+    /// Names of the settings that differ from another configuration's.
+    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
+        let Self { alarms_per_client_day, allowed_lateness_seconds, max_clients, max_history, salt } = self;
+        [
+            ("engine.alarms_per_client_day", alarms_per_client_day.to_bits() != other.alarms_per_client_day.to_bits()),
+            ("engine.allowed_lateness_seconds", *allowed_lateness_seconds != other.allowed_lateness_seconds),
+            ("engine.max_clients", *max_clients != other.max_clients),
+            ("engine.max_history", *max_history != other.max_history),
+            ("engine.salt", *salt != other.salt),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+
     /// The part that structure evidence needs.
     pub(super) fn structure(&self) -> StructureSettings {
         StructureSettings {

@@ -1,33 +1,32 @@
 //! What is known of one client, and the verdict lines that speak of it.
 //!
-//! A client is an account at an address, the finest level that logs know. Whom a verdict names is decided when it is given: the
-//! address, if it only ever showed one account (or none); otherwise the account at that address, so that an attacker behind a
-//! NAT does not condemn the NAT.
+//! A client is an account at an address, the finest level that logs know. The subject of a verdict is decided when the verdict is
+//! given ([`subject`]): the address, if it only ever showed one account (or none); otherwise the account at that address. So an
+//! attacker behind a NAT does not condemn the NAT.
 //!
-//! What follows from a client's state among all others' is no business of this file or of its parts; they import nothing that asks.
+//! This file and its parts know one client alone. What follows from a client's state among all others is decided elsewhere, and
+//! nothing here imports what decides it.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`votes`] | rows that vote on how its rows are distributed, and what they said |
-//! | [`rows`] | its last rows, the trails between them, and its part in campaigns |
+//! | [`votes`] | the rows that vote on how its rows are distributed, and their p-values |
+//! | [`rows`] | its last rows, the chains of edits between them, and its membership in campaigns |
+//! | [`evidence_trail`] | the queries that count as evidence |
 
+pub mod evidence_trail;
 pub mod rows;
 pub mod votes;
 
-use std::collections::VecDeque;
-
-use super::{At, Family, QueryRef};
+use super::{Family, QueryRef};
 use crate::event::{Address, EventTime, Provenance, Query};
 use crate::prefetch;
 use crate::signal::entropy::Histograms;
 use crate::signal::gap::Gap;
 use crate::signal::information::Information;
 use crate::signal::rate::Rate;
+pub use evidence_trail::EvidenceTrail;
 use rows::ClientStructure;
 use votes::ClientDistribution;
-
-/// Queries kept as evidence per client: enough to show a person the pattern.
-const TRAIL: usize = 12;
 
 /// An account at an address.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -74,48 +73,19 @@ pub struct Client {
     pub structure: ClientStructure,
     /// What it could have learned: the information budget spent.
     pub information: Information,
-    /// Whether it was said to be suspicious.
-    pub suspicious: bool,
+    /// Whether it was reported as suspicious.
+    pub reported_suspicious: bool,
     /// Whether it is flagged.
     pub flag: Option<Flag>,
-    /// Queries that count as evidence, oldest first; the very first is kept.
-    #[serde(with = "trail")]
-    pub trail: VecDeque<QueryRef>,
-}
-
-/// A trail in a snapshot: plain fields, since a verdict line's form leaves out what is empty.
-mod trail {
-    use std::collections::VecDeque;
-
-    use serde::de::{Deserialize, Deserializer};
-    use serde::ser::Serializer;
-
-    use super::{At, QueryRef};
-    use crate::event::{EventTime, Provenance, Topic};
-
-    pub(super) fn serialize<S: Serializer>(trail: &VecDeque<QueryRef>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(trail.iter().map(|q| {
-            let Provenance { topic, partition, offset, row } = &q.provenance;
-            (q.at.0, &q.request_id, (topic, partition, offset, row))
-        }))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VecDeque<QueryRef>, D::Error> {
-        type Place = (Topic, i32, i64, u32);
-        let found = Vec::<(EventTime, String, Place)>::deserialize(deserializer)?;
-        let query = |(at, request_id, (topic, partition, offset, row))| QueryRef {
-            at: At(at),
-            request_id,
-            provenance: Provenance { topic, partition, offset, row },
-        };
-        Ok(found.into_iter().map(query).collect())
-    }
+    /// Queries that count as evidence.
+    pub evidence: EvidenceTrail,
 }
 
 // === impl Client ===
 
 impl Client {
-    /// A client with its first query, seen now: a late first query does not make an old acquaintance of a newcomer.
+    /// A client with its first query, which arrives at `now`. The query may be late: its own time would make a newcomer look like
+    /// a known client.
     pub fn new(query: &Query, now: EventTime) -> Self {
         Self {
             address: query.address,
@@ -129,9 +99,9 @@ impl Client {
             distribution: ClientDistribution::default(),
             structure: ClientStructure::default(),
             information: Information::default(),
-            suspicious: false,
+            reported_suspicious: false,
             flag: None,
-            trail: VecDeque::new(),
+            evidence: EvidenceTrail::default(),
         }
     }
 
@@ -140,41 +110,26 @@ impl Client {
         self.flag.is_some()
     }
 
-    /// Asks for all that a query of this client will need, as far as it lies in one place.
+    /// Prefetches what a query of this client will need, as far as it lies in one place.
     #[inline]
     pub fn prefetch(&self) {
         prefetch::value(&self.queries);
         prefetch::value(&self.rate);
         prefetch::value(&self.gap);
         prefetch::value(&self.values);
-        prefetch::value(&self.trail);
+        prefetch::value(&self.evidence);
         prefetch::value(&self.flag);
         self.information.prefetch();
         self.distribution.prefetch();
         self.structure.prefetch();
     }
 
-    /// And for what lies elsewhere.
+    /// Prefetches what lies elsewhere; the pointers must have arrived.
     #[inline]
     pub fn prefetch_rows(&self) {
         self.values.prefetch();
         self.distribution.prefetch_rows();
         self.structure.prefetch_rows();
-    }
-
-    /// Keeps a query as evidence: the first for ever, of the others the newest.
-    pub fn keep(&mut self, query: &Query) {
-        if self.trail.back().is_some_and(|q| q.provenance == query.provenance) {
-            return;
-        }
-        if self.trail.len() >= TRAIL {
-            self.trail.remove(1);
-        }
-        self.trail.push_back(QueryRef {
-            at: At(query.time),
-            request_id: query.request_id.clone(),
-            provenance: query.provenance.clone(),
-        });
     }
 
     /// Bytes held, the struct included.
@@ -184,7 +139,7 @@ impl Client {
             + self.values.bytes()
             + self.distribution.bytes()
             + self.structure.bytes()
-            + self.trail.capacity() * size_of::<QueryRef>()
+            + self.evidence.bytes()
     }
 }
 

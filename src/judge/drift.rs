@@ -18,7 +18,9 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EventTime, Prediction};
-use crate::judge::{FeatureDrift, SignalValue};
+use crate::judge::FeatureDrift;
+use crate::judge::model_signal::{ModelSignal, ModelSignalValue};
+use crate::judge::model_state::DriftTest;
 use crate::reference::fit::{coarse_counts, coarse_map};
 use crate::reference::{Feature, Kind, PredictionKind, Reference, code};
 use crate::signal::additive::Additive;
@@ -41,8 +43,9 @@ const SHARED: f64 = 0.25;
 const NEWCOMERS_WAIT: u32 = 24;
 /// Votes of one client per window.
 const VOTES_EACH: u32 = 8;
-/// Probability of a false drift in a day, over all columns, windows and looks.
-const LEVEL_PER_DAY: f64 = 1e-3;
+/// Probability of a false drift in a day, over all columns, windows and looks: one false alarm of a model in three years. The stated
+/// rate of false drift; `docs/drift-calibration.md` measures it.
+pub const LEVEL_PER_DAY: f64 = 1e-3;
 /// Looks of a day that are independent of each other, at most: one a step.
 const LOOKS: f64 = 96.0;
 /// Smallest excess of the index over its expectation that matters to anybody; a tenth of it is invisible in a picture.
@@ -57,6 +60,8 @@ const CHANGED_ANSWERS: (usize, usize) = (8, 4);
 const MAX_CHANGED: usize = 4096;
 /// Columns that are counted together, since their codes lie side by side.
 const COLUMNS: usize = 8;
+/// Keeps a division from failing where a window has no critical value; far below every index that matters ([`EFFECT`]).
+const LEAST_CRITICAL: f64 = 1e-9;
 /// Difference of scores that is a different answer.
 const SAME_ANSWER: f32 = 0.01;
 
@@ -106,7 +111,7 @@ struct PredictionBins {
 
 /// What an evaluation found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Finding {
+pub struct DriftFinding {
     /// Features (by position; the prediction and its residual come behind them) that drifted for long enough.
     pub drifted: Vec<usize>,
     /// Whether anything is above its critical value without having lasted.
@@ -117,9 +122,46 @@ pub struct Finding {
     pub suspects: Vec<usize>,
 }
 
-// === impl Finding ===
+/// Why a model is said to drift, or which columns only suspects move.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DriftReasons {
+    /// Figures of the columns.
+    #[serde(with = "unrounded")]
+    pub features: Vec<FeatureDrift>,
+    /// Signals, heaviest first.
+    pub signals: Vec<ModelSignalValue>,
+}
 
-impl Finding {
+/// Figures of columns in a snapshot: verdict lines round them, a snapshot must not.
+mod unrounded {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::judge::FeatureDrift;
+
+    pub(super) fn serialize<S: Serializer>(features: &[FeatureDrift], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(features.iter().map(|f| (&f.name, f.psi, f.critical, f.psi_without_suspects)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<FeatureDrift>, D::Error> {
+        let figures = Vec::<(String, f64, f64, f64)>::deserialize(deserializer)?;
+        let feature = |(name, psi, critical, psi_without_suspects)| FeatureDrift { name, psi, critical, psi_without_suspects };
+        Ok(figures.into_iter().map(feature).collect())
+    }
+}
+
+// === impl DriftFinding ===
+
+impl DriftFinding {
+    /// Whether the model drifts: a column for long enough, or its answers.
+    pub fn drifts(&self) -> bool {
+        !self.drifted.is_empty() || self.concept()
+    }
+
+    /// The finding as an event of the model's state.
+    pub fn event(&self) -> DriftTest {
+        DriftTest { drifts: self.drifts(), pending: self.pending, suspects_alone: !self.pending && !self.suspects.is_empty() }
+    }
+
     /// Whether answers to repeated rows changed, often enough and for several callers.
     pub fn concept(&self) -> bool {
         self.changed.0 >= CHANGED_ANSWERS.0 && self.changed.1 >= CHANGED_ANSWERS.1
@@ -261,7 +303,7 @@ impl Drift {
         probed: bool,
         suspect: impl Fn(SlotRef) -> bool,
         first: impl Fn(SlotRef) -> Option<EventTime>,
-    ) -> Finding {
+    ) -> DriftFinding {
         let longest = now.plus_seconds(-WINDOWS[1]);
         let width = self.names.len();
         while self.state.votes.front().is_some_and(|v| v.at <= longest) {
@@ -317,7 +359,7 @@ impl Drift {
             self.state.changed.iter().map(|(_, client)| *client).filter(|client| !suspect(*client)).collect();
         let clients: std::collections::BTreeSet<SlotRef> = changed.iter().copied().collect();
         let above = |test: Option<Test>| test.is_some_and(|t| self.exceeds(&t));
-        Finding {
+        DriftFinding {
             suspects: (0..width).filter(|&c| above(self.state.latest_all[c]) && !above(self.state.latest[c])).collect(),
             drifted: (0..width)
                 .filter(|&c| match (carried[c], probed) {
@@ -416,27 +458,31 @@ impl Drift {
 
     /// What a verdict says of a finding: the columns that drifted with the kind of the change; without drift, the columns that
     /// only suspects move.
-    pub fn reasons(&self, finding: &Finding, kind: Option<Attribution>) -> (Vec<FeatureDrift>, Vec<SignalValue>) {
+    pub fn reasons(&self, finding: &DriftFinding, kind: Option<Attribution>) -> DriftReasons {
         let columns = if finding.drifted.is_empty() { &finding.suspects } else { &finding.drifted };
         let features = self.figures(columns.iter().copied());
-        let signal = |name, value, reference, evidence| SignalValue { name, value, reference, evidence };
-        let mut signals: Vec<SignalValue> = features
+        let mut signals: Vec<ModelSignalValue> = features
             .iter()
             .map(|f| {
                 let psi = if finding.drifted.is_empty() { f.psi } else { f.psi_without_suspects };
-                signal("psi", psi, f.critical, (psi / f.critical.max(1e-9)).max(1.0).ln())
+                let evidence = (psi / f.critical.max(LEAST_CRITICAL)).max(1.0).ln();
+                ModelSignalValue { evidence, ..ModelSignal::Psi.describes(psi, f.critical) }
             })
             .collect();
         signals.sort_by(|a, b| b.evidence.total_cmp(&a.evidence));
         match kind {
             Some(kind) => signals.extend(kind.signals()),
             None if columns.is_empty() => {}
-            None => signals.push(signal("vanishes_without_suspects", self.vanishing(columns.iter().copied()), 0.0, 0.0)),
+            None => {
+                let vanishes = self.vanishing(columns.iter().copied());
+                signals.push(ModelSignal::VanishesWithoutSuspects.describes(vanishes, 0.0));
+            }
         }
         if finding.concept() {
-            signals.insert(0, signal("changed_answers", finding.changed.0 as f64, CHANGED_ANSWERS.0 as f64, 0.0));
+            let (rows, enough) = (finding.changed.0 as f64, CHANGED_ANSWERS.0 as f64);
+            signals.insert(0, ModelSignal::ChangedAnswers.describes(rows, enough));
         }
-        (features, signals)
+        DriftReasons { features, signals }
     }
 
     /// Number of features (without prediction and residual).

@@ -388,7 +388,7 @@ impl Inner {
             account: if who.is_empty() { String::new() } else { account },
             family,
             explained: verdict.family.map_or("", words::family_explained),
-            confidence: verdict.confidence,
+            confidence: verdict.confidence.unwrap_or_default(),
             queries: verdict.queries_seen,
             at: words::minute(verdict.at.0),
             why,
@@ -548,10 +548,10 @@ mod tests {
         Verdict {
             source_ip: host.map(|host| format!("100.64.0.{host}")),
             family: host.map(|_| Family::Grid),
-            confidence: 0.999,
+            confidence: Some(0.999),
             queries_seen: 3,
             signals: vec![SignalValue { name: "query_rate", value: 1.0, reference: 2.0, evidence: 0.0 }],
-            ..Verdict::bare(at(minute), scope, "m", finding)
+            ..Verdict::new(at(minute), scope, "m", finding)
         }
     }
 

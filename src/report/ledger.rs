@@ -200,7 +200,7 @@ impl Subject {
             family: verdict.family,
             technique: verdict.technique,
             owasp: verdict.owasp,
-            confidence: verdict.confidence,
+            confidence: verdict.confidence.unwrap_or_default(),
             case: verdict.case.clone(),
             queries_seen: verdict.queries_seen,
             members: verdict.members.clone(),

@@ -55,7 +55,7 @@ fn query(model: &str, nth: i64) -> Query {
 }
 
 fn verdict(model: &str, scope: Scope, verdict: Finding, second: i64) -> Verdict {
-    Verdict { confidence: 0.95, queries_seen: 9, ..Verdict::bare(at(second), scope, model, verdict) }
+    Verdict { confidence: Some(0.95), queries_seen: 9, ..Verdict::new(at(second), scope, model, verdict) }
 }
 
 /// What an engine might say of that log.
@@ -71,7 +71,7 @@ fn verdicts(model: &str) -> Vec<Verdict> {
         source_prefix: None,
         family: Some(Family::Boundary),
         technique: Family::Boundary.techniques(),
-        confidence: 0.999,
+        confidence: Some(0.999),
         case: Some(HOSTILE.into()),
         since: Some(At(at(300))),
         signals: vec![SignalValue { name: "odd_marginals", value: 0.8, reference: 0.02, evidence: 11.0 }],

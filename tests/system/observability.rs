@@ -166,8 +166,8 @@ fn verdict(at: EventTime) -> Verdict {
         family: Some(Family::Grid),
         technique: Family::Grid.techniques(),
         owasp: Some(Family::Grid.owasp()),
-        confidence: 0.99,
+        confidence: Some(0.99),
         queries_seen: 9,
-        ..Verdict::bare(at, Scope::Client, "adult", Finding::Probing)
+        ..Verdict::new(at, Scope::Client, "adult", Finding::Probing)
     }
 }

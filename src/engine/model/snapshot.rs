@@ -1,88 +1,85 @@
-//! A model's judge as plain data: what a log has taught it, written down and read back.
+//! A model's state as plain data: what a log has taught it, written down and read back.
+//!
+//! A snapshot speaks of one model. It is one struct with named fields, generic over its large parts, so that the same definition
+//! writes what is borrowed and reads what is owned: a field cannot be written in one place and forgotten in the other.
+//! What is made from the reference or from the settings is left out and made anew.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Campaigns, ModelEngine, ValuePane};
-use crate::event::EventTime;
-use crate::judge::client::{Client, Key};
-use crate::judge::distribution::Population;
+use super::row_statistics::RowStatistics;
+use super::{Memory, ModelEngine};
+use crate::engine::settings::EngineConfig;
 use crate::judge::drift::DriftState;
-use crate::judge::shared_identity::SharedIdentities;
 use crate::judge::structure::StructureState;
-use crate::judge::{Family, FeatureDrift, Finding, SignalValue};
-use crate::signal::density::Density;
-use crate::window::clients::Table;
-use crate::window::{Ring, Watermark};
 
-/// Flagged clients by family.
-type ByFamily = Vec<(Family, u64)>;
+/// Format of snapshots. It changes whenever a field does; a snapshot of another format is refused rather than guessed at.
+pub const FORMAT: u32 = 4;
 
-/// Three numbers under a name: a drift's figures, or a signal's, as a snapshot keeps them (verdict lines round).
-type Figures = Vec<(String, [f64; 3])>;
+/// What a snapshot is of. It comes first and has the same fields in every format, so it can be read and checked before the state
+/// is believed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SnapshotHeader {
+    /// Format of the state.
+    pub format: u32,
+    /// Model name.
+    pub model: String,
+    /// SHA-256 of the model's reference.
+    pub reference: String,
+}
 
-/// Signals that a verdict on the model may carry, to find their names again when a snapshot is read.
-const SIGNALS: [&str; 6] =
-    ["psi", "changed_answers", "vanishes_without_suspects", "moved_callers", "change_quarters", "psi_same_hour_yesterday"];
+/// A snapshot of one model.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Snapshot<State> {
+    /// What it is of.
+    pub header: SnapshotHeader,
+    /// Settings of the engine that wrote it, all of them: a state goes on only under the settings that it was made with.
+    pub config: EngineConfig,
+    /// What the log has taught.
+    pub state: State,
+}
 
-/// A snapshot of a [`ModelEngine`], read back: windows and callers, evidence, what was said.
+/// State of one model.
+#[derive(Debug, Serialize, Deserialize)]
+struct Parts<M, S, D> {
+    /// Features that are left out of the density statistics.
+    masked: Vec<bool>,
+    memory: M,
+    structure: S,
+    drift: D,
+}
+
+/// State of one model, read back.
 #[derive(Debug, Deserialize)]
-pub struct ModelSnapshot(
-    (Watermark, Ring<ValuePane>, Table<Key, Client>, SharedIdentities),
-    (Vec<bool>, Population, StructureState, DriftState),
-    (Option<EventTime>, bool, u32, bool, Option<EventTime>, Option<Finding>),
-    (Figures, Figures),
-    (u64, u64, u64, f64),
-    (ByFamily, Campaigns, Option<(EventTime, String)>),
-);
+pub struct ModelState(Parts<Memory, StructureState, DriftState>);
+
+/// A snapshot of one model, read back.
+pub type ModelSnapshot = Snapshot<ModelState>;
 
 // === impl ModelEngine ===
 
 impl ModelEngine {
     /// Everything that is not made from the reference and the settings, for [`ModelEngine::restore`].
-    pub fn snapshot(&self) -> impl Serialize + '_ {
-        let flagged: Vec<(Family, u64)> =
-            Family::ALL.iter().filter_map(|f| self.flagged.get(f.name()).map(|&count| (*f, count))).collect();
-        (
-            (&self.watermark, &self.quarters, &self.clients, &self.shared_identities),
-            (&self.masked, &self.population, self.structure.snapshot(), self.drift.snapshot()),
-            (self.next_evaluation, self.drift_pending, self.drift_quiet, self.drifting, self.probing_until, self.said),
-            (
-                self.why.0.iter().map(|f| (&f.name, [f.psi, f.critical, f.psi_without_suspects])).collect::<Vec<_>>(),
-                self.why.1.iter().map(|s| (s.name, [s.value, s.reference, s.evidence])).collect::<Vec<_>>(),
-            ),
-            (self.queries, self.votes, self.late, self.rate_p95),
-            (flagged, &self.campaigns, &self.pool_case),
-        )
+    pub fn snapshot(&self, config: &EngineConfig) -> Snapshot<impl Serialize + '_> {
+        Snapshot {
+            header: SnapshotHeader { format: FORMAT, model: self.name().to_owned(), reference: self.digest().to_owned() },
+            config: config.clone(),
+            state: Parts {
+                masked: self.statistics.masked().to_vec(),
+                memory: &self.memory,
+                structure: self.structure.snapshot(),
+                drift: self.drift.snapshot(),
+            },
+        }
     }
 
-    /// Goes on from a snapshot. It must have been made with the same reference and settings; [`crate::engine::Engine`] sees to it.
-    pub fn restore(&mut self, state: ModelSnapshot) {
-        let ModelSnapshot(windows, evidence, said, (features, signals), counts, cases) = state;
-        (self.watermark, self.quarters, self.clients, self.shared_identities) = windows;
-        let (masked, population, structure, drift) = evidence;
-        if masked != self.masked {
-            self.density = Density::new(&self.reference, &self.coder, &self.boundary, &masked);
+    /// Goes on from a state. It must have been made with the same reference and settings; [`crate::engine::Engine`] sees to it.
+    pub fn restore(&mut self, ModelState(state): ModelState) {
+        let Parts { masked, memory, structure, drift } = state;
+        if masked != self.statistics.masked() {
+            self.statistics = RowStatistics::under(masked, &self.profile);
         }
-        (self.masked, self.population) = (masked, population);
+        self.memory = memory;
         self.structure.restore(structure);
         self.drift.restore(drift);
-        (self.next_evaluation, self.drift_pending, self.drift_quiet, self.drifting, self.probing_until, self.said) = said;
-        let known = |name: &str| SIGNALS.into_iter().find(|known| *known == name);
-        self.why = (
-            features
-                .into_iter()
-                .map(|(name, [psi, critical, psi_without_suspects])| FeatureDrift { name, psi, critical, psi_without_suspects })
-                .collect(),
-            signals
-                .into_iter()
-                .filter_map(|(name, [value, reference, evidence])| {
-                    known(&name).map(|name| SignalValue { name, value, reference, evidence })
-                })
-                .collect(),
-        );
-        (self.queries, self.votes, self.late, self.rate_p95) = counts;
-        let flagged;
-        (flagged, self.campaigns, self.pool_case) = cases;
-        self.flagged = flagged.into_iter().map(|(family, count)| (family.name(), count)).collect();
     }
 }

@@ -1,32 +1,35 @@
-//! What a model's judge shows of itself: its state for metrics, pages and reports, and the memory that it holds.
+//! What a model shows of itself: its state for metrics, pages and reports, and the memory that it holds.
 
-use super::{ModelEngine, PROBING_SECONDS};
+use super::ModelEngine;
 use crate::engine::status::ModelStatus;
 use crate::judge::information_budget::Budgets;
-use crate::reference::Reference;
-use crate::reference::fit::coarse_counts;
-use crate::signal::density::Coder;
+use crate::judge::model_state::PROBING_SECONDS;
 use crate::signal::entropy;
+
+/// Window of the entropy ratio, in seconds.
+const ENTROPY_SECONDS: i64 = 3600;
 
 // === impl ModelEngine ===
 
 impl ModelEngine {
     /// State for metrics, pages and reports.
     pub fn status(&self) -> ModelStatus {
-        let watermark = self.watermark.at().unwrap_or_default();
-        let information_budgets =
-            Budgets { clients: &self.clients, shared_identities: &self.shared_identities, regions: &self.regions }.largest();
+        let memory = &self.memory;
+        let (clients, shared_identities) = (&memory.callers.clients, &memory.callers.shared_identities);
+        let watermark = memory.windows.watermark().unwrap_or_default();
+        let information_budgets = Budgets { clients, shared_identities, regions: &self.profile.regions }.largest();
+        let active = memory.cases.campaigns.values().filter(|campaign| watermark < campaign.at.plus_seconds(PROBING_SECONDS));
         ModelStatus {
-            model: self.name.clone(),
+            model: self.name().to_owned(),
             watermark,
-            queries: self.queries,
-            late: self.late,
-            clients: self.clients.len() as u64,
-            evicted_clients: self.clients.evicted(),
-            verdict: self.said,
-            flagged: self.flagged.clone(),
-            campaigns: self.campaigns.values().filter(|(_, at)| watermark < at.plus_seconds(PROBING_SECONDS)).count() as u64,
-            client_rate_p95: self.rate_p95,
+            queries: memory.counts.queries,
+            late: memory.counts.late,
+            clients: clients.len() as u64,
+            evicted_clients: clients.evicted(),
+            verdict: memory.state.last_reported(),
+            flagged: memory.callers.flagged().iter().map(|(family, &count)| (family.name(), count)).collect(),
+            campaigns: active.count() as u64,
+            client_rate_p95: memory.windows.rate_p95,
             feature_entropy_ratio: self.entropy_ratio(),
             information_budget_ratio: information_budgets.first().map_or(0.0, |most| most.ratio),
             information_budgets,
@@ -37,35 +40,22 @@ impl ModelEngine {
 
     /// Entropy of the last hour's feature values over the reference's; 1 without traffic.
     fn entropy_ratio(&self) -> f64 {
-        let sizes = self.coder.sizes();
-        let mut sums = vec![0_u64; sizes.iter().sum()];
-        for pane in self.quarters.window(3600) {
-            sums.iter_mut().zip(&pane.counts).for_each(|(s, &c)| *s += u64::from(c));
-        }
+        let sizes = self.profile.coder.sizes();
+        let counts = self.memory.windows.counts(ENTROPY_SECONDS, sizes);
         let mut offset = 0;
         let mut total = 0.0;
         for &size in sizes {
-            total += entropy::corrected(sums[offset..offset + size].iter().copied(), size);
+            total += entropy::corrected(counts[offset..offset + size].iter().copied(), size);
             offset += size;
         }
         let mean = total / sizes.len().max(1) as f64;
-        if sums.iter().all(|&s| s == 0) || self.reference_entropy <= 0.0 { 1.0 } else { mean / self.reference_entropy }
+        let nothing = counts.iter().all(|&count| count == 0);
+        if nothing || self.profile.entropy <= 0.0 { 1.0 } else { mean / self.profile.entropy }
     }
 
     /// Memory held by clients and history: (clients, bytes of clients, rows of history, bytes of history).
     pub fn memory(&self) -> (usize, usize, usize, usize) {
         let (rows, bytes) = self.structure.memory();
-        (self.clients.len(), self.clients.iter().map(|(_, _, c)| c.bytes()).sum(), rows, bytes)
-    }
-
-    /// Mean entropy of the reference's features, in nats.
-    pub(super) fn reference_entropy(reference: &Reference, coder: &Coder) -> f64 {
-        let sum: f64 = reference
-            .features
-            .iter()
-            .zip(coder.sizes())
-            .map(|(feature, &size)| entropy::corrected(coarse_counts(feature), size))
-            .sum();
-        sum / reference.features.len().max(1) as f64
+        (self.memory.callers.clients.len(), self.memory.callers.bytes(), rows, bytes)
     }
 }

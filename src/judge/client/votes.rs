@@ -146,6 +146,11 @@ impl ClientDistribution {
         f64::from(self.exceeded[statistic][2]) / f64::from(self.votes.max(1))
     }
 
+    /// Whether any statistic of the newest vote is in one of its two lowest cells.
+    pub fn is_odd(&self) -> bool {
+        self.lowest.iter().any(|&cell| cell <= 1)
+    }
+
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
         self.recent.capacity() * size_of::<u16>()

@@ -11,9 +11,9 @@
 //! the window than in the reference, summed over the drifted columns. Callers are scored without their own rows in a, or
 //! everybody would look moved by himself.
 
-use super::{Drift, Finding, STEP, WINDOWS};
+use super::{Drift, DriftFinding, STEP, WINDOWS};
 use crate::event::EventTime;
-use crate::judge::SignalValue;
+use crate::judge::model_signal::{ModelSignal, ModelSignalValue};
 use crate::signal::psi;
 use crate::window::clients::SlotRef;
 
@@ -74,18 +74,17 @@ impl Panes {
 // === impl Attribution ===
 
 impl Attribution {
-    /// As signals of a model's verdict.
-    pub fn signals(&self) -> Vec<SignalValue> {
-        let signal = |name, value, reference| SignalValue { name, value, reference, evidence: 0.0 };
+    /// As signals of a verdict on the model.
+    pub fn signals(&self) -> Vec<ModelSignalValue> {
         let mut signals = vec![
-            signal("vanishes_without_suspects", self.vanishes, 0.0),
-            signal("moved_callers", self.moved.0 as f64, self.moved.1 as f64),
+            ModelSignal::VanishesWithoutSuspects.describes(self.vanishes, 0.0),
+            ModelSignal::MovedCallers.describes(self.moved.0 as f64, self.moved.1 as f64),
         ];
         if let Some(quarters) = self.quarters {
-            signals.push(signal("change_quarters", quarters as f64, HOUR as f64));
+            signals.push(ModelSignal::ChangeQuarters.describes(quarters as f64, HOUR as f64));
         }
         if let Some((yesterday, reference)) = self.yesterday {
-            signals.push(signal("psi_same_hour_yesterday", yesterday, reference));
+            signals.push(ModelSignal::PsiSameHourYesterday.describes(yesterday, reference));
         }
         signals
     }
@@ -125,7 +124,7 @@ impl Drift {
     }
 
     /// The kind of the change that a finding speaks of; `None` if no column drifted.
-    pub fn attribute(&self, finding: &Finding, now: EventTime, suspect: impl Fn(SlotRef) -> bool) -> Option<Attribution> {
+    pub fn attribute(&self, finding: &DriftFinding, now: EventTime, suspect: impl Fn(SlotRef) -> bool) -> Option<Attribution> {
         if finding.drifted.is_empty() {
             return None;
         }

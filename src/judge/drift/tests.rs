@@ -51,7 +51,7 @@ impl World {
         slots.for_each(|slot| self.send(step, slot, change));
     }
 
-    fn evaluate(&mut self, step: i64, suspect: impl Fn(SlotRef) -> bool + Copy, newcomers_at: i64) -> Finding {
+    fn evaluate(&mut self, step: i64, suspect: impl Fn(SlotRef) -> bool + Copy, newcomers_at: i64) -> DriftFinding {
         self.drift.evaluate(at(step), self.probed, suspect, |c| Some(if c.slot < CALLERS { at(0) } else { at(newcomers_at) }))
     }
 
@@ -65,7 +65,12 @@ impl World {
     }
 
     /// Steps from `from` on until something is said, at most a day.
-    fn until_said(&mut self, from: i64, suspect: impl Fn(SlotRef) -> bool + Copy, act: &dyn Fn(&mut Self, i64)) -> (i64, Finding) {
+    fn until_said(
+        &mut self,
+        from: i64,
+        suspect: impl Fn(SlotRef) -> bool + Copy,
+        act: &dyn Fn(&mut Self, i64),
+    ) -> (i64, DriftFinding) {
         for step in from..from + DAY {
             act(self, step);
             let finding = self.evaluate(step, suspect, from);
@@ -73,7 +78,7 @@ impl World {
                 return (step - from, finding);
             }
         }
-        (DAY, Finding::default())
+        (DAY, DriftFinding::default())
     }
 }
 
@@ -128,7 +133,7 @@ fn a_slow_change_is_told_from_a_sudden_one() {
     let (steps, _) = world.until_said(24, nobody, &slowly);
     // Some hours later the slope is long enough to be seen as one.
     let later = 24 + steps.max(24);
-    let mut finding = Finding::default();
+    let mut finding = DriftFinding::default();
     for step in 24 + steps + 1..=later + 8 {
         slowly(&mut world, step);
         finding = world.evaluate(step, nobody, 0);
@@ -154,7 +159,7 @@ fn what_only_suspects_move_is_no_drift_and_its_share_is_known() {
     let mut world = World::new();
     world.calm(0..12);
     let suspect = |c: SlotRef| c.slot >= CALLERS;
-    let mut finding = Finding::default();
+    let mut finding = DriftFinding::default();
     for step in 12..24 {
         world.everybody(step, 0..CALLERS, &|_, _| {});
         world.everybody(step, CALLERS..CALLERS + 40, &unit);
@@ -162,9 +167,9 @@ fn what_only_suspects_move_is_no_drift_and_its_share_is_known() {
         assert!(finding.drifted.is_empty(), "{finding:?}");
     }
     assert_eq!(finding.suspects, [0], "seen all the same");
-    let (features, signals) = world.drift.reasons(&finding, None);
+    let DriftReasons { features, signals } = world.drift.reasons(&finding, None);
     assert!(features[0].psi > features[0].critical && features[0].psi_without_suspects < features[0].critical, "{features:?}");
-    assert!(signals.iter().any(|s| s.name == "vanishes_without_suspects" && s.value > 0.8), "{signals:?}");
+    assert!(signals.iter().any(|s| s.signal == ModelSignal::VanishesWithoutSuspects && s.value > 0.8), "{signals:?}");
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_verdict_counts_with_its_delay_and_without_its_address() {
         client_id: Some("acct-42".into()),
         family: Some(Family::Grid),
         members: vec!["198.51.100.9".into()],
-        ..Verdict::bare(at, Scope::Client, "adult", Finding::Probing)
+        ..Verdict::new(at, Scope::Client, "adult", Finding::Probing)
     };
     metrics.verdict(&verdict, Some(at.plus_seconds(3)));
     let series = "tripline_verdicts_total{family=\"grid\",model=\"adult\",scope=\"client\",verdict=\"probing\"}";

@@ -1,0 +1,157 @@
+//! The clients of one model, what they share, and who is flagged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Asked;
+use super::profile::Profile;
+use crate::event::{Address, EventTime, Query};
+use crate::hash;
+use crate::judge::Family;
+use crate::judge::client::{Client, Flag, Key};
+use crate::judge::shared_identity::{SharedIdentities, ThresholdCrossed};
+use crate::signal::density::Codes;
+use crate::signal::rate::percentile;
+use crate::window::clients::{SlotRef, Table};
+
+/// Queries of a client before its feature values are counted: with fewer an entropy is mostly the bias of its estimate.
+pub(super) const VALUES_FROM: u64 = 8;
+/// Percentile of the clients' rates that an unusual rate is compared with, the one that operators expect.
+const RATE_PERCENTILE: f64 = 0.95;
+
+/// The sender of a query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    /// The client.
+    pub(super) at: SlotRef,
+    /// Hash of its address.
+    pub(super) address: u64,
+    /// Hash of its account's name; 0 for none.
+    pub(super) account: u64,
+}
+
+/// Clients of one model.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Callers {
+    /// State by client.
+    pub(super) clients: Table<Key, Client>,
+    /// What clients have in common.
+    pub(super) shared_identities: SharedIdentities,
+    /// Flagged clients by family.
+    flagged: BTreeMap<Family, u64>,
+}
+
+// === impl Callers ===
+
+impl Callers {
+    /// No clients yet, and room for `max_clients`.
+    pub(super) fn new(max_clients: usize) -> Self {
+        Self { clients: Table::new(max_clients), shared_identities: SharedIdentities::default(), flagged: BTreeMap::new() }
+    }
+
+    /// The client that sent a query, made if it is new. `None` if the log does not say who asked: many callers taken for one would
+    /// look odd together.
+    pub(super) fn sender(&mut self, query: &Query, now: EventTime) -> Option<Sender> {
+        if query.address == Address::Unknown && query.account.is_empty() {
+            return None;
+        }
+        let account = account_hash(&query.account);
+        let key = Key { address: query.address, account };
+        // A flood of new clients must not make the engine forget whom it flagged, nor may flagged clients fill its memory.
+        let (flagged, held) = (self.flagged.values().sum::<u64>(), self.clients.len() as u64);
+        let spare = |client: &Client| client.is_flagged() && flagged * 2 <= held;
+        let (at, is_new, forgotten) = self.clients.touch_sparing(&key, || Client::new(query, now), spare);
+        if let Some(client) = self.clients.get(at) {
+            client.prefetch();
+        }
+        if is_new {
+            self.shared_identities.join(&key);
+        }
+        if let Some((gone, client)) = forgotten {
+            self.forget(&gone, &client);
+        }
+        Some(Sender { at, address: hash::mix2(1, address_hash(query.address)), account })
+    }
+
+    /// Prefetches the rows of a client.
+    pub(super) fn prefetch_rows(&self, at: SlotRef) {
+        self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
+    }
+
+    fn forget(&mut self, key: &Key, client: &Client) {
+        self.shared_identities.leave(key, client.is_flagged());
+        if let Some(count) = client.flag.as_ref().and_then(|flag| self.flagged.get_mut(&flag.family)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Counts a query of its client, with the classic signals if it is on time; returns the seconds since the client's previous
+    /// query. A late query is out of its order, so it says nothing of rate and gaps.
+    pub(super) fn note(&mut self, asked: &Asked<'_>, codes: &Codes, profile: &Profile) -> Option<f64> {
+        let client = self.clients.get_mut(asked.at)?;
+        client.queries += 1;
+        client.information.note(codes, &profile.regions);
+        if asked.late {
+            return None;
+        }
+        client.last = client.last.max(asked.query.time);
+        client.rate.add(asked.query.time);
+        if client.queries >= VALUES_FROM {
+            client.values.add(&codes.coarse, profile.coder.sizes());
+        }
+        client.gap.add(asked.query.time)
+    }
+
+    /// Flags a client; returns what that says of those who share an address, a prefix or an account with it.
+    pub(super) fn flag(&mut self, at: SlotRef, flag: Flag) -> ThresholdCrossed {
+        let Some(client) = self.clients.get_mut(at) else { return ThresholdCrossed::default() };
+        let key = Key { address: client.address, account: account_hash(&client.account) };
+        *self.flagged.entry(flag.family).or_default() += 1;
+        client.flag = Some(flag);
+        self.shared_identities.flag(&key)
+    }
+
+    /// Flagged clients by family.
+    pub(super) fn flagged(&self) -> &BTreeMap<Family, u64> {
+        &self.flagged
+    }
+
+    /// Flagged clients for which `which` holds.
+    pub(super) fn flagged_where(&self, which: impl Fn(&Client) -> bool) -> Vec<&Client> {
+        self.clients.iter().map(|(_, _, client)| client).filter(|client| client.is_flagged() && which(client)).collect()
+    }
+
+    /// Addresses of flagged clients, in order. An address that several accounts share is left out: the others there are not meant.
+    pub(super) fn flagged_addresses<'a>(&self, flagged: impl Iterator<Item = &'a Client>) -> Vec<String> {
+        let alone = |c: &&Client| c.address != Address::Unknown && self.shared_identities.accounts_at(c.address) <= 1;
+        let addresses: BTreeSet<Address> = flagged.filter(alone).map(|c| c.address).collect();
+        addresses.iter().map(ToString::to_string).collect()
+    }
+
+    /// The 95th percentile over the clients that sent anything of their queries within the last hour.
+    pub(super) fn rate_percentile(&self, now: EventTime) -> f64 {
+        let rate = |client: &Client| f64::from(client.rate.queries(now, 1));
+        let mut rates: Vec<f64> = self.clients.iter().map(|(_, _, client)| rate(client)).filter(|&rate| rate > 0.0).collect();
+        percentile(&mut rates, RATE_PERCENTILE)
+    }
+
+    /// Bytes held by the clients.
+    pub(super) fn bytes(&self) -> usize {
+        self.clients.iter().map(|(_, _, client)| client.bytes()).sum()
+    }
+}
+
+/// Hash of an account's name; 0 for none.
+pub(super) fn account_hash(account: &str) -> u64 {
+    if account.is_empty() { 0 } else { hash::text(account) }
+}
+
+fn address_hash(address: Address) -> u64 {
+    match address {
+        Address::Unknown => 0,
+        Address::Ip(std::net::IpAddr::V4(v4)) => u64::from(v4.to_bits()),
+        Address::Ip(std::net::IpAddr::V6(v6)) => {
+            let bits = v6.to_bits();
+            hash::mix2((bits >> 64) as u64, bits as u64)
+        }
+    }
+}
