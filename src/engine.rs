@@ -95,6 +95,7 @@ impl Engine {
     /// Takes one input and writes what follows from it to `out`.
     pub fn step(&mut self, input: Input<'_>, out: &mut Outbox) {
         out.gap_seconds = None;
+        let known = out.verdicts.len();
         match input {
             Input::Query(query) => match self.model_of(&query.model) {
                 None => out.disposition = Disposition::UnknownModel,
@@ -102,6 +103,9 @@ impl Engine {
             },
             Input::Tick(at) => self.models.iter_mut().for_each(|model| model.tick(at, &mut out.verdicts)),
             Input::End => self.models.iter_mut().for_each(|model| model.end(&mut out.verdicts)),
+        }
+        for verdict in &mut out.verdicts[known..] {
+            verdict.set_id(self.config.salt);
         }
     }
 

@@ -21,6 +21,7 @@ use serde::{Serialize, Serializer};
 pub use family::Family;
 
 use crate::event::{EventTime, Provenance};
+use crate::hash;
 
 /// Numbers in verdict lines have four decimals: more would claim a precision that statistics of a window do not have, and would
 /// differ in the last bits between machines.
@@ -133,6 +134,9 @@ impl Serialize for At {
 /// One change of a finding, as a JSON line. Fields that do not apply are left out.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Verdict {
+    /// Id: a hash of everything else in the line, so a replay repeats it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// Event time of the query (or window end) that crossed_now the balance.
     pub at: At,
     /// Whom it speaks of.
@@ -191,6 +195,7 @@ impl Verdict {
     /// The one constructor of verdict lines: a finding, and nothing more: no caller, no shape, no reason, no confidence.
     pub fn new(at: EventTime, scope: Scope, model: &str, verdict: Finding) -> Self {
         Self {
+            id: String::new(),
             at: At(at),
             scope,
             model: model.to_owned(),
@@ -211,6 +216,14 @@ impl Verdict {
             signals: Vec::new(),
             queries: Vec::new(),
         }
+    }
+
+    /// Gives the line its id, once everything else is in it; `salt` is the deployment's.
+    pub fn set_id(&mut self, salt: u64) {
+        self.id.clear();
+        // A line of plain fields can always be written; if it could not, the id would still name model and time.
+        let content = serde_json::to_string(self).unwrap_or_else(|_| format!("{} {}", self.model, self.at.0));
+        self.id = format!("v-{:016x}", hash::mix2(hash::text(&content), salt));
     }
 
     /// The line with a shape of probing, and the techniques of ATLAS and OWASP that go with it.

@@ -1,68 +1,85 @@
-//! Is the world changing? Tests of feature and prediction distributions against the reference, robust against who is asking.
+//! Does the world change? A test of the features' and the prediction's distributions against the reference, robust against who
+//! is asking.
 //!
-//! * One vote per new row and at most eight per client and window: a health check, a batch job or a retry storm cannot move it.
-//! * Clients that are flagged or suspicious are left out, and newcomers during an active campaign: what is left is the world. The
-//!   index with everybody in it is reported beside, so that "how much of the drift are the suspects" is a number.
-//! * A feature drifts when its index passes a critical value for the window's effective size *and* a floor on effect size, in
-//!   evaluations that span an hour. The level per look is chosen so that all columns, windows and looks of a day together alarm by
-//!   chance about once in a thousand days.
-//! * A change that only newcomers brought waits for a window's length: a campaign moves the index before its members are named.
-//! * Besides the features, the prediction is tested, and its residual against an additive model of the reference, which sees a
-//!   changed concept under unchanged inputs.
+//! * Only new rows vote, and a client has at most eight votes in a window: a health check, a batch job or a storm of retries cannot
+//!   move the index.
+//! * Flagged and suspicious clients are left out, and newcomers during a campaign. The index with everybody in it is reported
+//!   beside, so that the suspects' share of a drift is a number.
+//! * A feature drifts when its index passes the critical value for the window's effective size *and* a floor on effect size, in
+//!   evaluations that span an hour. The level of one look is chosen so that all columns, windows and looks of a day together
+//!   alarm by chance about once in a thousand days (ADR 0010).
+//! * A change that only newcomers bring waits for the length of a window: a campaign moves the index before its members are named.
+//! * The prediction is tested like a feature, and so is its residual against an additive model of the reference: that sees a changed
+//!   concept under unchanged inputs.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | this | votes and answers in, figures and reasons out |
+//! | [`columns`] | the columns and their bins |
+//! | [`evaluation`] | the test of the windows that end at an instant |
+//! | [`attribution`] | what kind of change it is |
+//! | [`finding`] | what was found, and why |
 
 pub mod attribution;
+mod columns;
+mod evaluation;
+mod finding;
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EventTime, Prediction};
 use crate::judge::FeatureDrift;
 use crate::judge::model_signal::{ModelSignal, ModelSignalValue};
-use crate::judge::model_state::DriftTest;
-use crate::reference::fit::{coarse_counts, coarse_map};
-use crate::reference::{Feature, Kind, PredictionKind, Reference, code};
-use crate::signal::additive::Additive;
+use crate::reference::Reference;
 use crate::signal::density::{Coder, Codes};
-use crate::signal::psi::{Clusters, Test};
+use crate::signal::psi::Test;
 use crate::window::clients::SlotRef;
 use attribution::Attribution;
+use columns::Columns;
+pub use finding::{DriftFinding, DriftReasons};
 
-/// Sliding windows of the test, in seconds: two hours to be quick, six to see what is slow.
+/// Sliding windows of the test, in seconds, the shortest first. Chosen: two hours hold the hundred votes that a test needs on a quiet
+/// model; six see a change that is too slow for two, within a shift.
 const WINDOWS: [i64; 2] = [2 * 3600, 6 * 3600];
-/// Seconds between evaluations.
+/// Seconds between evaluations: an eighth of the short window, so that a change waits little for the next look.
 pub const STEP: i64 = 15 * 60;
-/// Evaluations in a row that must agree: they span an hour, longer than it takes to notice a campaign.
+/// Evaluations in a row that must agree: five span an hour, which is longer than it takes to notice a campaign.
 const PERSISTENCE: u32 = 5;
-/// Share of the effect that callers must show who were known a long window before it began. If they do not, the change came
-/// with newcomers: perhaps a campaign whose members are not named yet.
+/// Share of the effect that known callers must show: those that were there a long window before it began. If they show less, the
+/// change came with newcomers, perhaps with a campaign whose members are not named yet. Chosen: a roll-out to a quarter of the
+/// known callers passes.
 const SHARED: f64 = 0.25;
-/// Evaluations for which such a change waits: as long as the long window. By then a campaign is named, and new customers are old.
-/// Where one is named, it may have members who are not, so the change waits until they are old acquaintances, too.
+/// Evaluations for which a change that newcomers bring waits: as long as the long window. By then a campaign is named, and new
+/// customers are known callers. A named campaign may have members that are not named, so while the model is probed the change waits
+/// until they are known callers, too.
 const NEWCOMERS_WAIT: u32 = 24;
-/// Votes of one client per window.
+/// Votes of one client in a window: no client is more than eight hundredths of the smallest window that is judged ([`MIN_VOTES`]).
 const VOTES_EACH: u32 = 8;
 /// Probability of a false drift in a day, over all columns, windows and looks: one false alarm of a model in three years. The stated
 /// rate of false drift; `docs/drift-calibration.md` measures it.
 pub const LEVEL_PER_DAY: f64 = 1e-3;
-/// Looks of a day that are independent of each other, at most: one a step.
+/// Looks of a day that are independent of each other, at most: one at each [`STEP`].
 const LOOKS: f64 = 96.0;
-/// Smallest excess of the index over its expectation that matters to anybody; a tenth of it is invisible in a picture.
+/// Smallest excess of the index over its expectation that is called drift. Chosen: two fifths of 0.1, the usual bound of "no
+/// significant change"; a smaller excess shows in no histogram.
 const EFFECT: f64 = 0.04;
-/// Fewest votes on which a window is judged.
+/// Fewest votes on which a window is judged: ten a bin of a numeric feature, the usual condition of a chi-squared approximation.
 const MIN_VOTES: usize = 100;
-/// Votes kept: bounds memory at high rates, where six hours hold more than any test needs.
+/// Votes kept. It bounds memory at high rates; with so many votes a test sees any excess of [`EFFECT`], so more would tell
+/// nothing.
 const MAX_VOTES: usize = 65_536;
-/// Repeats of rows whose answers changed, and clients that saw it, which mean that the model itself changed.
+/// Repeated rows whose answers changed, and clients that saw it, from which the model itself has changed. Chosen: one client's retries or
+/// one experiment are not enough.
 const CHANGED_ANSWERS: (usize, usize) = (8, 4);
-/// Changed answers kept: far more than mean a changed model.
+/// Changed answers kept: five hundred times as many as mean a changed model.
 const MAX_CHANGED: usize = 4096;
-/// Columns that are counted together, since their codes lie side by side.
+/// Columns that are counted together: their codes lie side by side, and eight sets of counts stay in the first-level cache.
 const COLUMNS: usize = 8;
 /// Keeps a division from failing where a window has no critical value; far below every index that matters ([`EFFECT`]).
 const LEAST_CRITICAL: f64 = 1e-9;
-/// Difference of scores that is a different answer.
+/// Difference of scores from which an answer is another one: logs that round to two decimals differ by less.
 const SAME_ANSWER: f32 = 0.01;
 
 /// A vote's codes, kept until it leaves the longest window.
@@ -75,16 +92,9 @@ struct Vote {
 /// Drift test of one model.
 #[derive(Clone, Debug)]
 pub struct Drift {
-    names: Vec<String>,
-    sizes: Vec<usize>,
-    /// First code of each feature that no row of the reference has, but for missing ones.
-    unknown: Vec<u16>,
+    columns: Columns,
     /// Level of one look at one column in one window.
     level: f64,
-    reference: Vec<Vec<f64>>,
-    prediction: PredictionBins,
-    additive: Additive,
-    residual_edges: Vec<f64>,
     state: DriftState,
 }
 
@@ -101,121 +111,13 @@ pub struct DriftState {
     panes: attribution::Panes,
 }
 
-/// Bins of the model's answers.
-#[derive(Clone, Debug)]
-struct PredictionBins {
-    kind: PredictionKind,
-    edges: Vec<f64>,
-    bins: usize,
-}
-
-/// What an evaluation found.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DriftFinding {
-    /// Features (by position; the prediction and its residual come behind them) that drifted for long enough.
-    pub drifted: Vec<usize>,
-    /// Whether anything is above its critical value without having lasted.
-    pub pending: bool,
-    /// Repeated rows whose answers changed, and callers who saw it.
-    pub changed: (usize, usize),
-    /// Columns above their critical value with everybody, and not without the suspects: their work.
-    pub suspects: Vec<usize>,
-}
-
-/// Why a model is said to drift, or which columns only suspects move.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DriftReasons {
-    /// Figures of the columns.
-    #[serde(with = "unrounded")]
-    pub features: Vec<FeatureDrift>,
-    /// Signals, heaviest first.
-    pub signals: Vec<ModelSignalValue>,
-}
-
-/// Figures of columns in a snapshot: verdict lines round them, a snapshot must not.
-mod unrounded {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::judge::FeatureDrift;
-
-    pub(super) fn serialize<S: Serializer>(features: &[FeatureDrift], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(features.iter().map(|f| (&f.name, f.psi, f.critical, f.psi_without_suspects)))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<FeatureDrift>, D::Error> {
-        let figures = Vec::<(String, f64, f64, f64)>::deserialize(deserializer)?;
-        let feature = |(name, psi, critical, psi_without_suspects)| FeatureDrift { name, psi, critical, psi_without_suspects };
-        Ok(figures.into_iter().map(feature).collect())
-    }
-}
-
-// === impl DriftFinding ===
-
-impl DriftFinding {
-    /// Whether the model drifts: a column for long enough, or its answers.
-    pub fn drifts(&self) -> bool {
-        !self.drifted.is_empty() || self.concept()
-    }
-
-    /// The finding as an event of the model's state.
-    pub fn event(&self) -> DriftTest {
-        DriftTest { drifts: self.drifts(), pending: self.pending, suspects_alone: !self.pending && !self.suspects.is_empty() }
-    }
-
-    /// Whether answers to repeated rows changed, often enough and for several callers.
-    pub fn concept(&self) -> bool {
-        self.changed.0 >= CHANGED_ANSWERS.0 && self.changed.1 >= CHANGED_ANSWERS.1
-    }
-}
-
-// === impl PredictionBins ===
-
-impl PredictionBins {
-    fn bin(&self, prediction: Prediction) -> usize {
-        let value = match (self.kind, prediction) {
-            (PredictionKind::Score, Prediction::Score(score)) => return self.edges.partition_point(|&e| e < score),
-            (_, other) => other.cell().value(),
-        };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "class indices are small; all else is the last bin"
-        )]
-        if self.kind != PredictionKind::Score && value >= 0.0 && value < (self.bins - 1) as f64 {
-            value as usize
-        } else {
-            self.bins - 1
-        }
-    }
-}
-
 // === impl Drift ===
 
 impl Drift {
     /// A test against a reference.
     pub fn new(reference: &Reference, coder: &Coder) -> Self {
-        let additive = Additive::new(reference, coder);
-        let profile = &reference.prediction;
-        let bins = profile.counts.len();
-        let prediction = PredictionBins { kind: profile.kind, edges: profile.edges.clone(), bins };
-        let mut counts: Vec<Vec<f64>> = reference.features.iter().map(expected_counts).collect();
-        counts.push(profile.counts.iter().map(|&n| n as f64).collect());
-        let (residual_edges, residual_counts) = additive.residual_bins();
-        counts.push(residual_counts);
-        let mut names: Vec<String> = reference.features.iter().map(|f| f.name.clone()).collect();
-        names.extend(["prediction".to_owned(), "prediction_given_features".to_owned()]);
-        let columns = names.len();
-        Self {
-            names,
-            level: level(columns),
-            sizes: counts.iter().map(Vec::len).collect(),
-            unknown: reference.features.iter().map(|f| (f.bins() + code::UNSEEN) as u16).collect(),
-            reference: counts,
-            prediction,
-            additive,
-            residual_edges,
-            state: DriftState::new(columns),
-        }
+        let columns = Columns::new(reference, coder);
+        Self { level: level(columns.len()), state: DriftState::new(columns.len()), columns }
     }
 
     /// What a log left behind, for [`Drift::restore`].
@@ -228,33 +130,17 @@ impl Drift {
         self.state = state;
     }
 
-    /// Takes a row that voted. What no row of the reference has is in a bin of its own, numbers beyond its range, too: of a new unit
-    /// for a few callers, tenths of the reference see little.
-    pub fn vote(&mut self, at: EventTime, client: SlotRef, Codes { fine, coarse, .. }: &Codes, prediction: Prediction) {
-        let width = self.names.len();
-        if self.state.votes.len() >= MAX_VOTES {
-            self.state.votes.pop_front();
-            self.state.codes.drain(..width);
+    /// Takes a row that voted.
+    pub fn vote(&mut self, at: EventTime, client: SlotRef, codes: &Codes, prediction: Prediction) {
+        let state = &mut self.state;
+        if state.votes.len() >= MAX_VOTES {
+            state.votes.pop_front();
+            state.codes.drain(..self.columns.len());
         }
-        self.state.votes.push_back(Vote { at, client });
-        let small = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
-        let known = fine.iter().zip(coarse).zip(self.unknown.iter().zip(&self.sizes));
-        self.state
-            .codes
-            .extend(known.map(|((&fine, &coarse), (&from, &size))| if fine >= from { small(size - 1) } else { coarse }));
-        self.state.codes.push_back(small(self.prediction.bin(prediction)));
-        let residual = match prediction {
-            Prediction::Missing => self.residual_edges.len() + 1,
-            other => {
-                let residual = other.cell().value() - self.additive.predict(coarse);
-                if residual.is_finite() {
-                    self.residual_edges.partition_point(|&e| e < residual)
-                } else {
-                    self.residual_edges.len() + 1
-                }
-            }
-        };
-        self.state.codes.push_back(small(residual));
+        state.votes.push_back(Vote { at, client });
+        state.codes.extend(self.columns.feature_bins(codes));
+        state.codes.push_back(self.columns.prediction_bin(prediction));
+        state.codes.push_back(self.columns.residual_bin(&codes.coarse, prediction));
     }
 
     /// Notes the answer to a row, voting or not, in place of the one that it got before (not a number, if there is none): the
@@ -291,153 +177,22 @@ impl DriftState {
     }
 }
 
-// === impl Drift, the evaluation ===
+// === impl Drift, its figures ===
 
 impl Drift {
-    /// Evaluates the windows that end at `now`; `suspect` tells which clients are left out, `first` when a client was first seen.
-    /// While the model is being probed (`probed`), a change that only newcomers bring is not called drift before they are old
-    /// acquaintances: they may be members of a campaign who are not named yet.
-    pub fn evaluate(
-        &mut self,
-        now: EventTime,
-        probed: bool,
-        suspect: impl Fn(SlotRef) -> bool,
-        first: impl Fn(SlotRef) -> Option<EventTime>,
-    ) -> DriftFinding {
-        let longest = now.plus_seconds(-WINDOWS[1]);
-        let width = self.names.len();
-        while self.state.votes.front().is_some_and(|v| v.at <= longest) {
-            self.state.votes.pop_front();
-            self.state.codes.drain(..width);
-        }
-        self.state.codes.make_contiguous();
-        self.note_pane(now, &suspect);
-        let mut hits = vec![false; width];
-        let mut carried = vec![false; width];
-        self.state.latest.iter_mut().chain(&mut self.state.latest_all).for_each(|t| *t = None);
-        for seconds in WINDOWS {
-            let since = now.plus_seconds(-seconds);
-            let mut skipped = false;
-            let skip = |client| {
-                let is_suspect = suspect(client);
-                skipped |= is_suspect;
-                is_suspect
-            };
-            let Some(clean) = self.window(since, skip) else { continue };
-            // As a rule nobody is left out.
-            let everybody = if skipped { self.window(since, |_| false) } else { Some(clean.clone()) };
-            // Only asked when it matters: it costs as much as the test itself.
-            let lasted = clean
-                .iter()
-                .zip(&self.state.persistent)
-                .filter(|(t, p)| **p + 1 >= PERSISTENCE && t.is_some_and(|t| self.exceeds(&t)))
-                .map(|(_, p)| *p)
-                .max();
-            let established = lasted.and_then(|steps| {
-                let before = longest.plus_seconds(-STEP * i64::from(steps.min(PERSISTENCE + NEWCOMERS_WAIT)));
-                self.window(since, |c| suspect(c) || first(c).is_none_or(|t| t > before))
-            });
-            for (column, test) in clean.into_iter().enumerate() {
-                let Some(test) = test else { continue };
-                hits[column] |= self.exceeds(&test);
-                // Report the window in which the feature stands out most.
-                if self.state.latest[column].is_none_or(|t| test.psi - test.expected > t.psi - t.expected) {
-                    self.state.latest[column] = Some(test);
-                    let known = established.as_ref().and_then(|tests| tests[column]);
-                    carried[column] = known.is_some_and(|k| k.psi - k.expected < SHARED * (test.psi - test.expected));
-                    self.state.latest_all[column] = everybody.as_ref().and_then(|all| all[column]);
-                }
-            }
-        }
-        for (count, hit) in self.state.persistent.iter_mut().zip(&hits) {
-            *count = if *hit { *count + 1 } else { 0 };
-        }
-        while self.state.changed.front().is_some_and(|(at, _)| *at <= longest) {
-            self.state.changed.pop_front();
-        }
-        let changed: Vec<SlotRef> =
-            self.state.changed.iter().map(|(_, client)| *client).filter(|client| !suspect(*client)).collect();
-        let clients: std::collections::BTreeSet<SlotRef> = changed.iter().copied().collect();
-        let above = |test: Option<Test>| test.is_some_and(|t| self.exceeds(&t));
-        DriftFinding {
-            suspects: (0..width).filter(|&c| above(self.state.latest_all[c]) && !above(self.state.latest[c])).collect(),
-            drifted: (0..width)
-                .filter(|&c| match (carried[c], probed) {
-                    (true, true) => false,
-                    (true, false) => self.state.persistent[c] >= PERSISTENCE + NEWCOMERS_WAIT,
-                    (false, _) => self.state.persistent[c] >= PERSISTENCE,
-                })
-                .collect(),
-            pending: self.state.persistent.iter().any(|&p| p > 0),
-            changed: (changed.len(), clients.len()),
-        }
-    }
-
-    /// Votes since an instant by client, at most [`VOTES_EACH`] of each, the newest; `None` if there are too few of them.
-    fn by_client(&self, since: EventTime, mut skip: impl FnMut(SlotRef) -> bool) -> Option<Vec<Vec<u32>>> {
-        let mut by_client: FxHashMap<SlotRef, (u32, u32)> = FxHashMap::default();
-        let mut order: Vec<Vec<u32>> = Vec::new();
-        let mut kept = 0;
-        for (i, vote) in self.state.votes.iter().enumerate().rev() {
-            if vote.at <= since {
-                break;
-            }
-            let entry = by_client.entry(vote.client).or_insert_with(|| {
-                let at = if skip(vote.client) { u32::MAX } else { order.len() as u32 };
-                if at != u32::MAX {
-                    order.push(Vec::new());
-                }
-                (at, 0)
-            });
-            if entry.0 != u32::MAX && entry.1 < VOTES_EACH {
-                entry.1 += 1;
-                order[entry.0 as usize].push(i as u32);
-                kept += 1;
-            }
-        }
-        (kept >= MIN_VOTES).then_some(order)
-    }
-
-    /// Tests of every column over the votes since an instant.
-    fn window(&self, since: EventTime, skip: impl FnMut(SlotRef) -> bool) -> Option<Vec<Option<Test>>> {
-        let width = self.names.len();
-        let (codes, _) = self.state.codes.as_slices();
-        let order = self.by_client(since, skip)?;
-        let mut clusters: [Clusters; COLUMNS] = Default::default();
-        let mut tests = Vec::with_capacity(width);
-        for from in (0..width).step_by(COLUMNS) {
-            let columns = from..width.min(from + COLUMNS);
-            let clusters = &mut clusters[..columns.len()];
-            clusters.iter_mut().zip(&self.sizes[columns.clone()]).for_each(|(cluster, &bins)| cluster.clear(bins));
-            for votes in &order {
-                clusters.iter_mut().for_each(Clusters::next_client);
-                for &vote in votes {
-                    let codes = &codes[vote as usize * width..][columns.clone()];
-                    clusters.iter_mut().zip(codes).for_each(|(cluster, &code)| cluster.add(usize::from(code)));
-                }
-            }
-            tests.extend(clusters.iter().zip(&self.reference[columns.clone()]).map(|(cluster, counts)| cluster.test(counts)));
-        }
-        Some(tests)
-    }
-
     /// The index above which a column drifts, for its window: significance and effect size in one number.
     fn critical_of(&self, test: &Test) -> f64 {
         test.critical(self.level).max(test.expected + EFFECT)
     }
 
-    fn exceeds(&self, test: &Test) -> bool {
-        exceeds(test, self.level)
-    }
-
-    /// Current figures of the columns for which `keep` says so.
+    /// Current figures of some columns.
     fn figures(&self, columns: impl Iterator<Item = usize>) -> Vec<FeatureDrift> {
         columns
             .map(|c| {
                 let without = self.state.latest[c];
                 let all = self.state.latest_all[c].or(without);
                 FeatureDrift {
-                    name: self.names[c].clone(),
+                    name: self.columns.names[c].clone(),
                     psi: all.map_or(0.0, |t| t.psi),
                     critical: without.or(all).map_or(0.0, |t| self.critical_of(&t)),
                     psi_without_suspects: without.map_or(0.0, |t| t.psi),
@@ -448,12 +203,12 @@ impl Drift {
 
     /// Figures of every feature, in schema order.
     pub fn features(&self) -> Vec<FeatureDrift> {
-        self.figures(0..self.names.len() - 2)
+        self.figures(0..self.columns.features())
     }
 
     /// Figures of the prediction.
     pub fn prediction(&self) -> Option<FeatureDrift> {
-        self.figures(std::iter::once(self.names.len() - 2)).pop()
+        self.figures(std::iter::once(self.columns.prediction())).pop()
     }
 
     /// What a verdict says of a finding: the columns that drifted with the kind of the change; without drift, the columns that
@@ -484,25 +239,6 @@ impl Drift {
         }
         DriftReasons { features, signals }
     }
-
-    /// Number of features (without prediction and residual).
-    pub fn width(&self) -> usize {
-        self.names.len() - 2
-    }
-}
-
-/// Counts of a feature's bins as new rows would have them: a value that the reference has once is as likely one that it does not have
-/// (Good 1953). Of a column of towns or products every tenth row may be one that no reference knows, and nothing has changed.
-fn expected_counts(feature: &Feature) -> Vec<f64> {
-    let mut counts = coarse_counts(feature);
-    if feature.kind != Kind::Continuous {
-        let once = feature.counts.iter().take(feature.bins()).zip(coarse_map(feature)).filter(|&(&rows, _)| rows == 1);
-        for (_, bin) in once {
-            counts[bin] -= 1;
-            counts.last_mut().into_iter().for_each(|unknown| *unknown += 1);
-        }
-    }
-    counts.into_iter().map(|rows| rows as f64).collect()
 }
 
 /// Level of one look at one of `columns` columns in one window.

@@ -96,31 +96,21 @@ impl Drift {
     /// Notes what honest callers asked in the step that ends at `now`.
     pub(super) fn note_pane(&mut self, now: EventTime, suspect: impl Fn(SlotRef) -> bool) {
         let since = now.plus_seconds(-STEP);
-        let width = self.names.len();
-        let offsets = self.offsets();
-        let mut counts = vec![0; self.sizes.iter().sum()];
+        let width = self.columns.len();
+        let offsets = self.columns.offsets();
+        let mut counts = vec![0; self.columns.sizes.iter().sum()];
         for (i, vote) in self.state.votes.iter().enumerate().rev() {
             if vote.at <= since {
                 break;
             }
             if vote.at <= now && !suspect(vote.client) {
                 let codes = self.state.codes.range(i * width..(i + 1) * width);
-                for ((&code, &offset), &size) in codes.zip(&offsets).zip(&self.sizes) {
+                for ((&code, &offset), &size) in codes.zip(&offsets).zip(&self.columns.sizes) {
                     counts[offset + usize::from(code).min(size - 1)] += 1;
                 }
             }
         }
         self.state.panes.push(counts);
-    }
-
-    fn offsets(&self) -> Vec<usize> {
-        self.sizes
-            .iter()
-            .scan(0, |at, size| {
-                *at += size;
-                Some(*at - size)
-            })
-            .collect()
     }
 
     /// The kind of the change that a finding speaks of; `None` if no column drifted.
@@ -152,15 +142,15 @@ impl Drift {
     /// Score of each bin of a column: ln(a/e), with half a row a bin on the scale of the window.
     fn scores(&self, column: usize, window: &[f64]) -> Vec<f64> {
         let n: f64 = window.iter().sum();
-        let m: f64 = self.reference[column].iter().sum();
+        let m: f64 = self.columns.reference[column].iter().sum();
         let score = |(w, r): (&f64, &f64)| ((w + 0.5) / (r / m.max(1.0) * n + 0.5)).ln();
-        window.iter().zip(&self.reference[column]).map(score).collect()
+        window.iter().zip(&self.columns.reference[column]).map(score).collect()
     }
 
     /// Length in panes of the ramp that the drifted columns' score went through.
     fn ramp(&self, columns: &[usize]) -> Option<usize> {
-        let offsets = self.offsets();
-        let ranges: Vec<std::ops::Range<usize>> = columns.iter().map(|&c| offsets[c]..offsets[c] + self.sizes[c]).collect();
+        let offsets = self.columns.offsets();
+        let ranges: Vec<std::ops::Range<usize>> = columns.iter().map(|&c| offsets[c]..offsets[c] + self.columns.sizes[c]).collect();
         let scores: Vec<Vec<f64>> =
             columns.iter().zip(&ranges).map(|(&c, range)| self.scores(c, &self.state.panes.hour(0, range.clone()))).collect();
         // A pane's mean score with its number of votes; panes without votes say nothing.
@@ -190,12 +180,13 @@ impl Drift {
         let Some(order) = WINDOWS.iter().find_map(|&seconds| self.by_client(now.plus_seconds(-seconds), &suspect)) else {
             return (0, 0);
         };
-        let width = self.names.len();
-        let code =
-            |vote: u32, column: usize| usize::from(self.state.codes[vote as usize * width + column]).min(self.sizes[column] - 1);
+        let width = self.columns.len();
+        let code = |vote: u32, column: usize| {
+            usize::from(self.state.codes[vote as usize * width + column]).min(self.columns.sizes[column] - 1)
+        };
         let mut sums = vec![0.0; order.len()];
         for &column in columns {
-            let mut totals = vec![0.0; self.sizes[column]];
+            let mut totals = vec![0.0; self.columns.sizes[column]];
             order.iter().flatten().for_each(|&vote| totals[code(vote, column)] += 1.0);
             for (votes, sum) in order.iter().zip(&mut sums) {
                 votes.iter().for_each(|&vote| totals[code(vote, column)] -= 1.0);
@@ -213,17 +204,17 @@ impl Drift {
         if self.state.panes.counts.len() < DAY + HOUR {
             return None;
         }
-        let offsets = self.offsets();
+        let offsets = self.columns.offsets();
         let mut sums = (0.0, 0.0);
         for &column in columns {
-            let range = offsets[column]..offsets[column] + self.sizes[column];
+            let range = offsets[column]..offsets[column] + self.columns.sizes[column];
             let (today, before) = (self.state.panes.hour(0, range.clone()), self.state.panes.hour(DAY, range));
             let (n, m): (f64, f64) = (today.iter().sum(), before.iter().sum());
             if n < HOUR_VOTES || m < HOUR_VOTES {
                 return None;
             }
             sums.0 += psi::independent(&today, &before).psi;
-            sums.1 += psi::independent(&today, &self.reference[column]).psi;
+            sums.1 += psi::independent(&today, &self.columns.reference[column]).psi;
         }
         let columns = columns.len() as f64;
         Some((sums.0 / columns, sums.1 / columns))

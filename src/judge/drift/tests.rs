@@ -4,6 +4,7 @@
 use super::*;
 use crate::event::Cell;
 use crate::hash::mix2;
+use crate::reference::fit::coarse_counts;
 use crate::signal::density::Codes;
 
 /// Callers of the little world.
@@ -212,7 +213,7 @@ fn other_answers_to_the_same_inputs_are_drift_of_the_answers_alone() {
             }
         });
     });
-    let columns = world.drift.width();
+    let columns = world.drift.columns.features();
     assert!(steps <= 12 && finding.drifted.iter().all(|&c| c >= columns), "after {steps} steps: {finding:?}");
     assert!(finding.drifted.contains(&(columns + 1)), "given the features: {finding:?}");
 }
@@ -257,7 +258,8 @@ fn towns_that_no_reference_knows_are_expected() {
     let table = Table { features, predictions, probabilities: Vec::new() };
     let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
     let (feature, coder) = (&reference.features[0], Coder::new(&reference));
-    let (as_seen, expected) = (coarse_counts(feature).iter().map(|&n| n as f64).collect::<Vec<_>>(), expected_counts(feature));
+    let (as_seen, expected) =
+        (coarse_counts(feature).iter().map(|&n| n as f64).collect::<Vec<_>>(), columns::expected_counts(feature));
     assert!((as_seen.iter().sum::<f64>() - expected.iter().sum::<f64>()).abs() < 1e-9);
     let unknown = expected.len() - 1;
     let mut window = vec![0.0; expected.len()];
