@@ -19,7 +19,7 @@ TRIPLINE := $(CARGO_TARGET_DIR)/release/tripline
 # Recorded traffic with truth, where it is at hand.
 TRACES ?= ../shared/traces
 
-.PHONY: help setup setup-build build demo test check check-format check-links check-deny check-docs check-lint check-core bench evaluate models cards cuts adversary
+.PHONY: help setup setup-build build demo test check check-format check-links check-circles check-deny check-docs check-lint check-core bench evaluate models cards cuts adversary
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -42,7 +42,7 @@ test: setup ## every test, with a real Kafka, Prometheus and Alertmanager on fre
 	$(CARGO) test $(PROFILE) --doc
 	$(CARGO) test $(PROFILE) --lib --bins --tests
 
-check: setup check-format check-links check-deny check-docs check-lint check-core test ## everything CI asks for, cheap to dear
+check: setup check-format check-links check-circles check-deny check-docs check-lint check-core test ## everything CI asks for, cheap to dear
 
 check-format:
 	@! git grep -nE '^(<<<<<<<|>>>>>>>)( |$$)' || { echo "make: a merge was committed unfinished, see above"; exit 1; }
@@ -51,6 +51,9 @@ check-format:
 
 check-links:
 	python3 scripts/check_links.py
+
+check-circles: # the files of src/ import each other in one direction
+	python3 scripts/check_circles.py
 
 check-deny:
 	@scripts/cargo_deny.sh

@@ -1,8 +1,8 @@
-//! What one prediction-log record says, once it has been read: who asked which model what, when, and what it answered.
+//! What a record of a prediction log says once it is read: who asked which model what and when, and what the model answered.
 //!
-//! Everything downstream works on [`Query`], a flat, reusable value: decoding writes into it without allocating once its
-//! buffers have grown, and the engine only borrows it. Feature values are bound to the reference's schema at decode time, so
-//! a row is a plain slice of [`Cell`]s in schema order and no later stage looks at a name again.
+//! Every later stage works on [`Query`], a flat value that is used again. Decoding writes into it and allocates nothing once its
+//! buffers have grown; the engine only borrows it. Decoding binds feature values to the reference's schema, so a row is a slice of
+//! [`Cell`]s in schema order and no later stage looks at a name.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[serde(transparent)]
 pub struct EventTime(i64);
 
-/// Earliest instant that a log may state: 2000-01-01. Anything before is a unit error or a default value, not an event.
+/// Earliest instant that a log may state: 2000-01-01. An earlier one is a wrong unit or a default value.
 pub const EARLIEST: EventTime = EventTime(946_684_800_000_000);
 /// First instant that a log may no longer state: 2100-01-01.
 pub const LATEST: EventTime = EventTime(4_102_444_800_000_000);
@@ -49,7 +49,7 @@ impl EventTime {
             return Self::from_epoch(number);
         }
         let stamp: jiff::Timestamp = text.parse().map_err(|_| {
-            // The last day of the year 9999 is a favourite default value, and just past what an instant can hold.
+            // 9999-12-31 is a frequent default value. It is a date, and past what an instant can hold.
             let civil = text.get(..19).and_then(|date| date.parse::<jiff::civil::DateTime>().ok());
             civil.map_or(TimeError::Syntax, |_| TimeError::Range)
         })?;
@@ -109,7 +109,7 @@ impl fmt::Display for EventTime {
 pub enum Address {
     /// An IPv4 or IPv6 address; IPv4-mapped IPv6 has become IPv4.
     Ip(IpAddr),
-    /// The log says that it does not know (`unknown`, `-`, empty or absent).
+    /// The log does not know it (`unknown`, `-`, empty or absent).
     #[default]
     Unknown,
 }

@@ -1,7 +1,21 @@
 //! From evidence to verdicts: who is probing, with what confidence, and why.
 //!
-//! This file holds what a verdict *is* (the line of `replay --verdicts`, of the verdict topic and of the API). How one is
-//! reached is in the folder of the same name.
+//! This file holds what a verdict *is*: the line of `replay --verdicts`, of the verdict topic and of the API.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`client`] | what is known of one client |
+//! | [`distribution`] | are a client's rows distributed like the world's and its peers'? |
+//! | [`evidence`] | sequential evidence with a bounded rate of false alarms |
+//! | [`ablation`] | is a client odd, or one column of its data? |
+//! | [`structure`] | do rows stand in a relation to earlier rows that nature does not produce? |
+//! | [`campaign`] | components of linked rows, whoever sent them |
+//! | [`shared_identity`] | what flagged clients have in common: address, prefix, account |
+//! | [`information_budget`] | how much could have been learned from the answers |
+//! | [`drift`] | does the world change? |
+//! | [`model_state`] | the model's verdict as a state machine |
+//! | [`model_signal`] | the signals of a verdict on a model |
+//! | [`family`] | the shapes of probing and their names |
 
 pub mod ablation;
 pub mod campaign;

@@ -1,8 +1,13 @@
 //! Event time, watermark and panes.
 //!
-//! The watermark is the newest event time less the allowed lateness: what is older is late, and windows that end before it are
-//! complete. Windows slide over a ring of panes ([`Ring`]); [`clients`] is the bounded table of callers, [`history`] the bounded
-//! memory of rows, [`index`] what finds them again.
+//! The watermark is the newest event time less the allowed lateness (Akidau et al. 2015, "The Dataflow Model"). An event below it is
+//! late, and a window that ends below it is complete. Windows slide over a ring of panes ([`Ring`]).
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`clients`] | the bounded table of clients |
+//! | [`history`] | the bounded memory of rows |
+//! | [`index`] | the index that finds rows again |
 
 pub mod clients;
 pub mod history;
@@ -31,7 +36,8 @@ pub enum Standing {
     FromTheFuture,
 }
 
-/// Events in a row that must agree before a jump of event time is believed.
+/// Events in a row that must agree before a jump of event time is believed. Chosen: a caller with a wrong clock sends fewer in a row
+/// among others' events, and a log that resumes has them within seconds.
 const JUMP_WITNESSES: u32 = 50;
 
 /// Panes of fixed length in a ring, addressed by event time.
@@ -63,7 +69,7 @@ impl Watermark {
             return Standing::OnTime;
         };
         if at > newest.plus_seconds(self.max_jump_seconds) {
-            // One wrong clock must not make everybody else late; many that agree are a gap in the log.
+            // One wrong clock must not make everybody else late. Many events that agree are a gap in the log.
             let (count, from) = self.ahead;
             let agree = count > 0 && (at.seconds_since(from)).abs() <= self.max_jump_seconds as f64;
             self.ahead = if agree { (count + 1, from.min(at)) } else { (1, at) };

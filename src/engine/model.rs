@@ -375,3 +375,6 @@ fn is_suspect(callers: &Callers, population: &Population, at: SlotRef, now: Even
     };
     client.is_flagged() || (evidence >= SUSPICIOUS && !client.distribution.is_explained()) || with_burst()
 }
+
+#[cfg(test)]
+mod tests;

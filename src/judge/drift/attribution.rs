@@ -1,4 +1,4 @@
-//! What kind of change is it? Four questions that tell a moving world from somebody who moves the numbers.
+//! What kind of change is it? Four questions that tell a changing world from an attack that moves the index.
 //!
 //! | Question | Measured as | A world | An attack |
 //! |---|---|---|---|
@@ -7,9 +7,9 @@
 //! | Broad or concentrated? | callers whose own rows are likelier now than under the reference | many | few |
 //! | Does it come every day? | index against the same hour yesterday | small, if it does | large |
 //!
-//! All four look along the direction of the change: a row scores ln(a/e), the logarithm of how much likelier its values are in
-//! the window than in the reference, summed over the drifted columns. Callers are scored without their own rows in a, or
-//! everybody would look moved by himself.
+//! All four look along the direction of the change. A row scores ln(a/e): the logarithm of how much likelier its values are in the
+//! window (a) than in the reference (e), summed over the drifted columns. A caller is scored with its own rows left out of a;
+//! otherwise its own rows would make every caller look moved.
 
 use super::{Drift, DriftFinding, STEP, WINDOWS};
 use crate::event::EventTime;
@@ -17,20 +17,25 @@ use crate::judge::model_signal::{ModelSignal, ModelSignalValue};
 use crate::signal::psi;
 use crate::window::clients::SlotRef;
 
-/// Panes of history: a day and an hour, so that the same hour of yesterday is whole.
+/// Panes of history: a day and an hour, so that the same hour of yesterday is complete.
 const PANES: usize = 25 * 4;
 /// Panes of a day.
 const DAY: usize = 24 * 4;
 /// Panes that make an hour.
 const HOUR: usize = 4;
-/// Fewest votes of an hour that are compared with the same hour of yesterday.
+/// Fewest votes of an hour that is compared with the same hour of yesterday: five a bin of a numeric feature, the usual least
+/// expectation of a chi-squared approximation.
 const HOUR_VOTES: f64 = 50.0;
-/// Lengths of ramps that are tried, in panes.
+/// Lengths of ramps that are tried, in panes, up to half a day. They grow by about a third: the fit tells no finer lengths apart.
 const RAMPS: [usize; 12] = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48];
 /// How much better (in squared standard errors) a longer ramp must fit than a shorter one: two standard errors.
 const BETTER: f64 = 4.0;
-/// How much better than no change at all the best ramp must fit to say when the change came.
+/// How much better (in squared standard errors) than no change the best ramp must fit to say when the change came: four standard errors.
 const FITS: f64 = 16.0;
+/// Rows added to each bin on both sides of a ratio (Jeffreys' prior), so that an empty bin is no infinite score.
+const PRIOR: f64 = 0.5;
+/// Keeps the weights finite where all rows score the same.
+const LEAST_VARIANCE: f64 = 1e-9;
 
 /// Counts of honest votes by column and bin, a quarter of an hour each, the newest last.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -143,7 +148,7 @@ impl Drift {
     fn scores(&self, column: usize, window: &[f64]) -> Vec<f64> {
         let n: f64 = window.iter().sum();
         let m: f64 = self.columns.reference[column].iter().sum();
-        let score = |(w, r): (&f64, &f64)| ((w + 0.5) / (r / m.max(1.0) * n + 0.5)).ln();
+        let score = |(w, r): (&f64, &f64)| ((w + PRIOR) / (r / m.max(1.0) * n + PRIOR)).ln();
         window.iter().zip(&self.columns.reference[column]).map(score).collect()
     }
 
@@ -170,7 +175,7 @@ impl Drift {
             votes += n;
             series.push((if n > 0.0 { sum / n } else { 0.0 }, n));
         }
-        let variance = (squares / votes.max(1.0)).max(1e-9);
+        let variance = (squares / votes.max(1.0)).max(LEAST_VARIANCE);
         series.iter_mut().for_each(|point| point.1 /= variance);
         best_ramp(&series)
     }

@@ -1,0 +1,139 @@
+//! What the line promises, on a shipped profile: every query is counted once, and every detection becomes the lines that people read.
+
+use super::*;
+use crate::event::{Address, EARLIEST};
+use crate::judge::{Finding, Scope};
+
+struct World {
+    engine: ModelEngine,
+    out: Vec<Verdict>,
+    sent: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
+        let reference = Arc::new(Reference::from_json(&std::fs::read(path).unwrap()).unwrap());
+        let config = EngineConfig { salt: 7, max_history: 4096, max_clients: 1000, ..EngineConfig::default() };
+        Self { engine: ModelEngine::new(reference, &config), out: Vec::new(), sent: 0 }
+    }
+
+    /// A query of an ordinary row, `seconds` after the first instant.
+    fn query(&mut self, address: &str, account: &str, seconds: i64) -> Query {
+        self.sent += 1;
+        let sample = &self.engine.profile.reference.sample;
+        Query {
+            time: EARLIEST.plus_seconds(seconds),
+            address: Address::parse(address).unwrap(),
+            account: account.into(),
+            request_id: format!("r-{}", self.sent),
+            row: sample[self.sent as usize % sample.len()].clone(),
+            ..Query::default()
+        }
+    }
+
+    fn ask(&mut self, address: &str, account: &str, seconds: i64) -> (Disposition, Option<f64>) {
+        let query = self.query(address, account, seconds);
+        self.engine.query(&query, &mut self.out)
+    }
+
+    /// Flags the sender of a query; the lines that this adds.
+    fn flag(&mut self, address: &str, account: &str, case: Option<&str>, confidence: f64) -> Vec<Verdict> {
+        let query = self.query(address, account, self.sent);
+        self.engine.query(&query, &mut self.out);
+        let at = self.engine.memory.callers.sender(&query, query.time).unwrap().at;
+        let asked = Asked { query: &query, at, now: query.time, late: false };
+        let flagging = Flagging { at, family: Family::Grid, confidence, case: case.map(str::to_owned) };
+        let mut lines = Vec::new();
+        self.engine.flag(&asked, flagging, &mut lines);
+        lines
+    }
+}
+
+#[test]
+fn every_query_is_counted_once_whatever_becomes_of_it() {
+    let mut world = World::new();
+    assert_eq!(world.ask("192.0.2.1", "", 0), (Disposition::Accepted, None));
+    assert_eq!(world.ask("192.0.2.1", "", 100), (Disposition::Accepted, Some(100.0)));
+    assert_eq!(world.ask("unknown", "", 101), (Disposition::Accepted, None), "nobody to judge, and a query all the same");
+    let watermark = EARLIEST.plus_seconds(101 - 60);
+    assert_eq!(world.ask("192.0.2.1", "", 0), (Disposition::Late(watermark), None));
+    assert_eq!(world.ask("192.0.2.1", "", 90 * 86_400), (Disposition::FromTheFuture, None));
+    let status = world.engine.status();
+    assert_eq!((status.queries, status.late, status.clients), (3, 1, 1));
+    let key_queries: Vec<u64> = world.engine.memory.callers.clients.iter().map(|(_, _, client)| client.queries).collect();
+    assert_eq!(key_queries, [3], "a late query is one of its client's");
+}
+
+#[test]
+fn a_flagged_client_is_reported_with_its_model_and_only_once() {
+    let mut world = World::new();
+    let lines = world.flag("192.0.2.1", "", None, 0.9);
+    let [client, model] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((client.scope, client.verdict, client.source_ip.as_deref()), (Scope::Client, Finding::Probing, Some("192.0.2.1")));
+    assert_eq!((client.family, client.owasp, client.confidence), (Some(Family::Grid), Some("ML05"), Some(0.9)));
+    assert_eq!((client.first_query.as_deref(), client.queries_seen), (Some("r-1"), 1));
+    assert!(client.case.as_ref().is_some_and(|case| case.starts_with("c-")) && client.technique == ["AML.T0024.002"]);
+    assert_eq!((model.scope, model.verdict, model.confidence), (Scope::Model, Finding::Probing, Some(0.9)));
+    assert_eq!(world.flag("192.0.2.1", "", None, 0.9), [], "it is flagged already");
+    assert_eq!(world.flag("192.0.2.9", "", None, 0.8).len(), 1, "the model is probed already");
+    assert_eq!(world.engine.status().flagged.get("grid"), Some(&2));
+}
+
+#[test]
+fn an_account_at_three_flagged_addresses_gets_a_line_of_its_own() {
+    let mut world = World::new();
+    let [mut first, mut second] = [world.flag("192.0.2.1", "a", None, 0.9), world.flag("198.51.100.1", "a", None, 0.9)];
+    let lines = world.flag("203.0.113.1", "a", None, 0.9);
+    let [client, account] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((client.source_ip.as_deref(), client.client_id.as_deref()), (Some("203.0.113.1"), None));
+    assert_eq!((account.source_ip.as_deref(), account.client_id.as_deref()), (None, Some("a")));
+    assert_eq!(account.members, ["192.0.2.1", "198.51.100.1", "203.0.113.1"]);
+    assert_eq!((account.queries_seen, account.first_query.as_deref()), (3, Some("r-1")));
+    assert_eq!(account.signals[0].name, "flagged_addresses_of_account");
+    first.append(&mut second);
+    assert!(first.iter().all(|line| line.client_id.is_none()), "not before");
+}
+
+#[test]
+fn a_nat_is_not_condemned_with_one_of_its_accounts() {
+    let mut world = World::new();
+    world.ask("192.0.2.1", "honest", 0);
+    let lines = world.flag("192.0.2.1", "attacker", Some("c-1"), 0.9);
+    assert_eq!((lines[0].source_ip.as_deref(), lines[0].client_id.as_deref()), (Some("192.0.2.1"), Some("attacker")));
+    let flagged = world.engine.memory.callers.flagged_where(|_| true);
+    assert_eq!(world.engine.memory.callers.flagged_addresses(flagged.into_iter()), Vec::<String>::new());
+}
+
+#[test]
+fn a_campaign_is_announced_with_its_members_and_their_first_queries() {
+    let mut world = World::new();
+    let now = EARLIEST.plus_seconds(10);
+    for host in 1..=3 {
+        world.flag(&format!("192.0.{host}.1"), "", Some("c-1"), 0.9);
+        let mut lines = Vec::new();
+        world.engine.announce(now, "c-1", &mut lines);
+        assert_eq!(lines.len(), usize::from(host == 2), "at two members, and not yet again at three");
+        if let Some(line) = lines.first() {
+            assert_eq!(
+                (line.scope, line.members.as_slice()),
+                (Scope::Campaign, ["192.0.1.1".to_owned(), "192.0.2.1".to_owned()].as_slice())
+            );
+            assert_eq!((line.queries.len(), line.queries_seen, line.signals[0].value as u32), (2, 2, 2));
+        }
+    }
+    assert_eq!(world.engine.status().campaigns, 1);
+}
+
+#[test]
+fn a_forgotten_client_is_left_out_of_the_drift_test_and_an_ordinary_one_is_not() {
+    let mut world = World::new();
+    let query = world.query("192.0.2.1", "", 0);
+    world.engine.query(&query, &mut world.out);
+    let Memory { callers, population, .. } = &mut world.engine.memory;
+    let at = callers.sender(&query, query.time).unwrap().at;
+    assert!(!is_suspect(callers, population, at, query.time));
+    assert!(is_suspect(callers, population, SlotRef { slot: 999, generation: 3 }, query.time));
+    callers.flag(at, crate::judge::client::Flag { at: query.time, family: Family::Grid, case: "c-1".into() });
+    assert!(is_suspect(callers, population, at, query.time));
+}
