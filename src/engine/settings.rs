@@ -1,13 +1,12 @@
-//! What the core is told: how often it may be wrong, how late is too late, and how much it may remember.
+//! What the engine is told: how often it may be wrong, how late is too late, and how much it may remember.
 //!
-//! One set of settings holds for the windows and the judges of all models; the engine hands it on. Every range is checked here,
-//! before anything is built from it.
+//! One set of settings holds for all models. Every range is checked here, before anything is built from it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::judge::structure::StructureSettings;
 
-/// Most rows of history: what four bytes of an index entry can tell apart, with a fingerprint beside.
+/// Most rows of history: the index keeps a row's number in 26 of an entry's 32 bits and a fingerprint in the others.
 const MAX_HISTORY: usize = 1 << 26;
 
 /// Settings of the core; every bound on memory and on false alarms is here.

@@ -1,4 +1,4 @@
-//! What a judge says besides verdicts: what became of a query, and how its model stands.
+//! What the engine shows besides verdicts: what became of a query, and the state of each model.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub struct ModelStatus {
     pub clients: u64,
     /// Clients forgotten to keep within memory.
     pub evicted_clients: u64,
-    /// Current verdict on the model; `None` before the first window closed.
+    /// Finding on the model that was reported last; `None` before the first drift test.
     pub verdict: Option<Finding>,
     /// Clients currently flagged as probing, by family.
     pub flagged: BTreeMap<&'static str, u64>,
@@ -49,7 +49,7 @@ pub struct ModelStatus {
     pub feature_entropy_ratio: f64,
     /// Largest information budget of a caller, an account or a campaign: distinct rows over d + 1.
     pub information_budget_ratio: f64,
-    /// Who asked most that could be learned from, largest first, at most [`crate::judge::information_budget::LISTED`].
+    /// The largest information budgets, largest first, at most [`crate::judge::information_budget::LISTED`].
     pub information_budgets: Vec<InformationBudget>,
     /// Drift by feature, in schema order.
     pub features: Vec<FeatureDrift>,
