@@ -1,4 +1,4 @@
-//! Replay keeps its promise: the same log and the same profile give the same bytes, whatever the packing.
+//! Replay is deterministic: the same log and the same profile give the same bytes, whatever the compression.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! An engine that is stopped, written down, read back and goes on says what it would have said without the pause.
+//! An engine that is stopped, written to a snapshot and restored gives the verdicts that it would have given without the pause.
 //!
-//! The logs are recorded attacks: at the moment of the snapshot there are components half built, evidence half gathered, a wave
-//! of newcomers, drift under suspicion. Bytes are compared, not meaning.
+//! The logs are recorded attacks: at the moment of the snapshot there are unfinished components, partial evidence, a burst
+//! of newcomers, and a pending drift. The bytes of the verdicts are compared.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Recorded {
         Engine::new(config, vec![Arc::clone(&self.reference)]).unwrap()
     }
 
-    /// Lines of the verdicts, the engine being written down and read back before each of the `pauses` (line numbers). Also the
+    /// Lines of the verdicts; the engine is written to a snapshot and restored before each of the `pauses` (line numbers). Also the
     /// bytes of the last snapshot.
     fn verdicts(&self, pauses: &[usize]) -> (Vec<String>, usize) {
         let mut engine = self.engine(EngineConfig::default());

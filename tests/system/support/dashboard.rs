@@ -366,7 +366,7 @@ pub fn dashboard() -> Value {
     })
 }
 
-/// Every question that the dashboard asks of Prometheus, for one model and over one time.
+/// Every query of the dashboard, for one model and one interval.
 pub fn expressions(model: &str, interval: &str) -> Vec<String> {
     let dashboard = dashboard();
     let panels = dashboard["panels"].as_array().unwrap();
@@ -404,7 +404,7 @@ impl Look {
         }
     }
 
-    /// Whether the panel shows the present alone.
+    /// Whether the panel shows only the present.
     fn instant(self) -> bool {
         matches!(self, Self::Stat | Self::Thresholds)
     }
@@ -462,7 +462,7 @@ impl Panel {
             json!([{"color": "text", "value": null}, {"color": "green", "value": 0}, {"color": "yellow", "value": 1}, {"color": "red", "value": 2},
                 {"color": "dark-red", "value": 3}])
         } else if self.look == Look::Thresholds {
-            // Above 1 chance is no explanation.
+            // Above 1, chance does not explain the index.
             json!([{"color": "green", "value": null}, {"color": "yellow", "value": 1}])
         } else {
             json!([{"color": "text", "value": null}])
