@@ -1,4 +1,4 @@
-//! Framing: can the attacker have an innocent client flagged?
+//! Can he have an innocent accused?
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ pub fn salted(salt: u64) -> EngineConfig {
 /// Queries of a caller after the attack's start, and rows before it.
 type Seen = (usize, Vec<Vec<Cell>>);
 
-/// The honest caller with an account that is busiest after the attack's start, and its last rows before the start.
+/// An honest caller of the stage with an account, the busiest after the attack's start, and his last rows before it.
 pub fn innocent(stage: &Stage) -> (Sender, Vec<Vec<Cell>>) {
     let mut by: BTreeMap<(IpAddr, &str), Seen> = BTreeMap::new();
     for query in stage.honest().iter().filter(|query| !query.account.is_empty()) {
@@ -52,7 +52,7 @@ pub fn same_address(stage: &Stage, family: Family, seed: u64) -> Operation {
     operation
 }
 
-/// Rows around `base`: one or several fields changed, as searches do.
+/// Rows round `base`: one or several fields changed, as searches do.
 fn round(stage: &Stage, base: &[Cell], rng: &mut ChaCha8Rng) -> Vec<Cell> {
     let rows = &stage.world().rows;
     let mut row = base.to_vec();
@@ -67,7 +67,7 @@ fn round(stage: &Stage, base: &[Cell], rng: &mut ChaCha8Rng) -> Vec<Cell> {
     row
 }
 
-/// Four callers search around each of the given rows, with forty queries per row, from the attack's start on.
+/// Four callers search round each of the given rows, forty queries a row, from the attack's start on.
 pub fn searches_round(stage: &Stage, bases: &[Vec<Cell>], with_base: bool, seed: u64) -> Operation {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let senders: Vec<Sender> = (0..4).map(|_| sender(&mut rng)).collect();

@@ -1,4 +1,4 @@
-//! The attacker's gain: how often its copy agrees with the model, or how near a case that fools the model is.
+//! What an attacker has in the end: a copy that agrees with the model so often, or a case that fools it from so near.
 
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::xgboost::xgb_regressor::{XGRegressor, XGRegressorParameters};
@@ -12,9 +12,9 @@ use tripline::simulate::victim::Victim;
 
 use super::stage::Stage;
 
-/// Fewest answers from which a copy is trained; with fewer, the attacker predicts the most frequent class.
+/// Fewest answers from which a copy is trained; with fewer the attacker says what is most common.
 const FEWEST: usize = 30;
-/// Rows on which a copy is compared with the model: the agreement is then known to about one percent.
+/// Rows on which a copy is compared with the model: the agreement is then right to about one percent.
 const HELD_OUT: usize = 1500;
 
 /// The attacker's copy: boosted trees, the victim's own kind, on numbers and mean answers of categories.
@@ -24,7 +24,7 @@ pub struct Copy {
     fallback: f64,
 }
 
-/// Rows that were not asked, with the model's classes.
+/// Rows nobody asked, with the model's classes.
 pub struct HeldOut {
     rows: Vec<Vec<Cell>>,
     classes: Vec<bool>,
@@ -109,13 +109,13 @@ impl HeldOut {
         Self { rows, classes, threshold, common }
     }
 
-    /// A score of the more frequent class, which needs no query to guess.
+    /// A score on the commoner side, which anybody can guess.
     pub fn common(&self) -> f64 {
         self.common
     }
 
-    /// Share of rows on which the copy agrees with the model, 0 to 1. It is at least that of guessing the more frequent class, since a
-    /// worse copy is discarded.
+    /// Share of rows on which a copy says what the model says, 0 to 1; what the guess of the commoner class reaches at least, since a
+    /// copy that is worse is thrown away.
     pub fn agreement(&self, copy: &Copy) -> f64 {
         let scores = copy.scores(self.rows.iter().map(Vec::as_slice));
         let same = scores.iter().zip(&self.classes).filter(|(score, class)| (**score > self.threshold) == **class).count();

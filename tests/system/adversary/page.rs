@@ -1,4 +1,4 @@
-//! The tables of docs/adversary.md, and whether the committed ones are still correct.
+//! The table as docs/adversary.md, and whether the committed one is still true.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub struct Row {
     pub lines: Vec<Line>,
 }
 
-/// Simulates every attack in every disguise; one thread per model.
+/// Plays every attack in every disguise; models side by side.
 pub fn play(models: &[&'static str], seeds: &[u64]) -> Vec<Row> {
     std::thread::scope(|scope| {
         let played: Vec<_> =
@@ -51,14 +51,14 @@ fn play_model(model: &'static str, seeds: &[u64], attacks: &[Attack], plans: fn(
     rows
 }
 
-/// The first line of each table, simulated again with all seeds: the attack, and how many of its queries are answered.
+/// The first line of each table, played again with all seeds: attack, and how many of its queries are answered.
 pub fn spot_check() -> Vec<(&'static str, f64)> {
     let plain = |source, budget| vec![Plan::plain(source, budget)];
     let rows = play_model(MODELS[1], &SEEDS, &ATTACKS, plain);
     rows.iter().map(|row| (row.attack, row.median(|line| line.answered as f64))).collect()
 }
 
-/// How many queries of an undisguised attack are answered, according to a committed page.
+/// How many queries of an undisguised attack are answered, as a committed page says.
 pub fn stated(page: &str, attack: &str) -> Option<f64> {
     let section = page.split("\n### ").find(|section| section.to_lowercase().starts_with(&attack.to_lowercase()))?;
     let line = section.lines().find(|line| line.starts_with(&format!("| {} | none |", MODELS[1])))?;
@@ -126,7 +126,7 @@ pub fn render(rows: &[Row]) -> String {
         let what = match goal {
             Goal::Copy => "Worth: share of new rows on which the copy says what the model says.",
             Goal::Evasion => {
-                "Worth: distance of the nearest case that fools the model, in spreads of the features; smaller is better for the attacker."
+                "Worth: distance of the nearest case that fools the model, in spreads of the features; less is better for him."
             }
         };
         let _ = write!(page, "\n### {}{}\n\n{what}\n\n", attack[..1].to_uppercase(), &attack[1..]);
@@ -148,5 +148,5 @@ pub fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/adversary.md")
 }
 
-/// The text before the tables.
+/// What comes before the tables.
 pub const HEAD: &str = include_str!("page.txt");

@@ -1,4 +1,4 @@
-//! A day of honest traffic on a shipped model, and the judge that watches it while an attacker carries out its plan.
+//! A day of honest traffic round a shipped model, and the judge who watches it while an attacker does as he planned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use tripline::simulate::callers::Mix;
 use tripline::simulate::victim::{Answer, Victim as _};
 use tripline::simulate::{DEFAULT_START, Settings, Simulation, World};
 
-/// Honest clients: few enough that a run takes a second, enough that there are peers and newcomers.
+/// Honest clients: few enough that a run takes a second, enough that peers and newcomers have company.
 const CLIENTS: usize = 160;
 /// Their queries per day, as in the recorded traffic.
 const VOLUME: f64 = 24.0;
@@ -56,7 +56,7 @@ pub struct Sent {
 /// Everything that the attacker does.
 #[derive(Clone, Debug, Default)]
 pub struct Operation {
-    /// The attacker's callers.
+    /// His callers.
     pub senders: Vec<Sender>,
     /// What they send, in order of time.
     pub sent: Vec<Sent>,
@@ -64,7 +64,7 @@ pub struct Operation {
     pub bystanders: Vec<Query>,
 }
 
-/// Result of the judging.
+/// What the judge made of it.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Per query of the attacker: whether it was answered before its sender was named.
@@ -81,7 +81,7 @@ pub struct Outcome {
     pub budget: Option<(String, f64)>,
 }
 
-/// The simulated day.
+/// The scene.
 pub struct Stage {
     /// The profile, which the attacker has too.
     pub reference: Arc<Reference>,
@@ -129,7 +129,7 @@ impl Stage {
         &self.honest
     }
 
-    /// Runs the judge. The attacker does not know `salt`.
+    /// Lets the judge watch. `salt` is what the attacker does not know.
     pub fn judge(&self, operation: &Operation, config: EngineConfig) -> Outcome {
         assert!(operation.sent.is_sorted_by_key(|sent| sent.at), "a plan is in order of time");
         let mut engine = Engine::new(config, vec![Arc::clone(&self.reference)]).unwrap();
@@ -148,7 +148,7 @@ impl Stage {
             let answer = self.world().victim.answer(&sent.row);
             let (address, account) = (sender.address, sender.account.as_deref());
             let query = query(&self.reference.model, sent.at, address, account, sent.row.clone(), &answer, 1 << 40 | nth as u64);
-            // The answer is sent before the log is read, so the query that leads to the verdict is still answered.
+            // The answer goes out before the log is read: the query that tips the balance is still answered.
             outcome.answered[nth] = !outcome.named.contains_key(&sent.sender);
             engine.step(Input::Query(&query), &mut out);
             outcome.take(&mut out, operation, &honest);
@@ -181,7 +181,7 @@ impl Outcome {
                 found = true;
                 self.named.entry(nth).or_insert(verdict.at.0);
             }
-            // An address that honest callers share must not be named as a whole.
+            // An address that honest callers share must not be condemned as a whole.
             let shared = verdict.client_id.is_none()
                 && verdict.source_ip.as_deref().and_then(Address::parse).is_some_and(|address| honest.contains(&address));
             if !found || shared {

@@ -1,4 +1,4 @@
-//! One line per plan: the attacker's gain and its cost.
+//! One line per plan: how far he got, and at which cost.
 
 use std::collections::BTreeSet;
 
@@ -16,18 +16,18 @@ use tripline::simulate::victim::Victim as _;
 pub enum Goal {
     /// A copy of the model.
     Copy,
-    /// An input near a chosen one, with another class.
+    /// An input near a chosen one that the model takes for something else.
     Evasion,
 }
 
-/// A plan and its result.
+/// A plan and what came of it.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// The plan.
     pub plan: Plan,
     /// What it is for.
     pub goal: Goal,
-    /// All queries of the attacker, with cover, shams and chaff.
+    /// Everything that he sends, with cover, shams and chaff.
     pub sent: usize,
     /// Queries of the attack itself.
     pub queries: usize,
@@ -37,14 +37,14 @@ pub struct Line {
     pub callers: (usize, usize),
     /// Hours from the first query of the attack to the first verdict; `None` if there was none.
     pub hours: Option<f64>,
-    /// Copy: agreement without answers, with all answers, and with the answers that the attacker got. Evasion: distance of the first
-    /// case of another class, of the nearest one, and of the nearest one that the attacker got.
+    /// Copy: agreement with nothing, with all answers, and with the answers that he got. Evasion: distance of the first opposite
+    /// case, the nearest of all, and the nearest that he got.
     pub worth: [f64; 3],
     /// Honest callers named.
     pub wronged: BTreeSet<String>,
 }
 
-/// A simulated day, with what is needed to measure the gain.
+/// A stage with what the measuring needs.
 pub struct Ground {
     /// The stage.
     pub stage: Stage,
@@ -54,7 +54,7 @@ pub struct Ground {
 // === impl Line ===
 
 impl Line {
-    /// The gain, relative to the gain without any defence, 0 to 1.
+    /// Part of what an undefended attack gains that he gained, 0 to 1.
     pub fn share(&self) -> f64 {
         let [nothing, all, got] = self.worth;
         if !nothing.is_finite() || (all - nothing).abs() < 1e-9 {
@@ -119,7 +119,7 @@ impl Ground {
     }
 
     fn fooled(&self, rows: &[(Vec<Cell>, f64)], all: &[(&[Cell], f64)], got: &[(&[Cell], f64)]) -> [f64; 3] {
-        // The first case is the goal; an attack that finds no case of another class near it continues with the next one.
+        // The first case is the goal; an attack that finds no opposite of it goes on to the next one.
         for (nth, (goal, _)) in rows.iter().enumerate().take(40) {
             let first =
                 (nth + 1..rows.len()).map(|to| distance(&self.stage, goal, &[(&rows[to].0, rows[to].1)])).find(|d| d.is_finite());
@@ -139,7 +139,7 @@ pub fn disguises(source: Source, budget: usize) -> Vec<Plan> {
     let plain = Plan::plain(source, budget);
     let hours = 5.0;
     if source == Source::Careful {
-        // Its rows are ordinary, so only their number has to be hidden.
+        // Its rows are ordinary, so there is nothing to hide but their number.
         return vec![
             plain,
             Plan { name: "30 addresses", addresses: 30, hours, ..plain },
