@@ -64,7 +64,7 @@ impl Replayed {
         Self { ended, letters, late_letters, accepted, late }
     }
 
-    /// Replays a damaged line between two good ones, with rejects allowed.
+    /// Replays a spoiled line between two good ones and puts up with it.
     fn between_good_ones(spoiled: Vec<u8>) -> Self {
         let replayed = Self::new(&[GOOD.into(), spoiled, GOOD.into()], &["--max-rejects", "100%"]);
         replayed.ended.must_succeed();

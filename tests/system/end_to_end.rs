@@ -1,4 +1,4 @@
-//! The whole line: recorded traffic → Kafka → the service → Prometheus → Alertmanager → the receivers.
+//! The whole line: recorded traffic → Kafka → the service → Prometheus → Alertmanager → the people concerned.
 //!
 //! Everything between the log and the notification is real: Apache Kafka, `tripline run` as a child process, Debian's Prometheus with
 //! the committed rules and Debian's Alertmanager with the committed routes. The traffic is recorded; its attacks were run against
@@ -26,7 +26,7 @@ struct Part {
     until: &'static str,
 }
 
-/// All programs, from Kafka to the receivers.
+/// Everything that runs, from Kafka to the people.
 struct Line {
     prometheus: Prometheus,
     hooks: Webhooks,

@@ -1,4 +1,4 @@
-//! Replay is deterministic: the same log and the same profile give the same bytes, whatever the compression.
+//! Replay keeps its promise: the same log and the same profile give the same bytes, whatever the packing.
 
 use std::path::Path;
 
