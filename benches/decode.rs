@@ -1,6 +1,6 @@
-//! Decoding, against the obvious way to do it: a `serde_json::Value` a message, then a look-up a field.
+//! Decoding, compared with the simplest way to do it: one `serde_json::Value` per message, then one look-up per field.
 //!
-//! Look at the ratios between the three, on the same recorded messages: absolute times are the machine's. `streamed` is the
+//! Compare the ratios of the three on the same recorded messages; absolute times depend on the machine. `streamed` is the
 //! canonical layout as the service reads it, `mapped` the same messages through JSON pointers, `value` the baseline, which
 //! does less than both (it neither bounds nor refuses anything).
 
@@ -14,7 +14,7 @@ use tripline::event::{Address, EventTime, Query};
 use tripline::reference::{Reference, Scalar, Schema};
 use tripline::source::Record;
 
-/// RecordBatch decoded per measurement: more than the caches hold, as in a real log.
+/// Messages decoded per measurement: more than the caches hold, as in a real log.
 const MESSAGES: usize = 4_096;
 
 /// A shipped profile and recorded messages of its model.
@@ -46,7 +46,7 @@ fn decode_all(decoder: &mut Decoder, batch: &mut Batch, messages: &[Vec<u8>]) ->
     queries
 }
 
-/// The obvious way.
+/// The simplest way.
 fn value(schema: &Schema, payload: &[u8]) -> Option<Query> {
     let event: Value = serde_json::from_slice(payload).ok()?;
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,11 +1,11 @@
-//! What one query costs the pure core, in time and in memory, against the cheapest thing that must be done with it anyway.
+//! The cost of one query in the pure core, in time and in memory, compared with decoding it.
 //!
 //! Two synthetic models of mixed columns (14 and 32 features), made here from a fixed seed, so the bench needs no files. The
-//! engine's memory of rows is filled to its default bound first; what is measured is how a long-running service feels. Three
-//! kinds of traffic: rows that are all new (`distinct`, the dear case), rows that came before (`repeated`), and nine to one of
-//! them (`mixture`). `decode` reads the same queries from JSON and is the yardstick: look at the ratios, absolute times are the
-//! machine's. After each
-//! measurement come bytes per client and per row of history, as the engine itself counts them.
+//! engine's memory of rows is filled to its default bound first; so the bench measures the state of a long-running service. Three
+//! kinds of traffic: rows that are all new (`distinct`, the expensive case), rows that came before (`repeated`), and nine new rows
+//! to one repeated (`mixture`). `decode` reads the same queries from JSON and is the yardstick: compare ratios; absolute times
+//! depend on the machine. After each
+//! measurement, bytes per client and per row of history are printed, as the engine counts them.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -20,13 +20,13 @@ use tripline::hash::{mix, mix2};
 use tripline::reference::{Column, FitOptions, Raw, Reference, Table, fit};
 use tripline::source::Record;
 
-/// Features of the two models: that of a usual table, and that of the cost goal.
+/// Features of the two models: a usual data set, and the one of the cost goal.
 const WIDTHS: [usize; 2] = [14, 32];
 /// Rows that the references are fitted on.
 const TRAINING: u64 = 20_000;
 /// Queries of one measurement.
 const BLOCK: usize = 2_048;
-/// Queries timed together: a few hundred microseconds, shorter than what an operating system gives to each program in turn.
+/// Queries timed together: a few hundred microseconds, shorter than a time slice of the operating system.
 const PIECE: usize = 32;
 /// Callers, of whom the busier half sends two thirds.
 const CALLERS: u64 = 4_000;
@@ -65,8 +65,8 @@ fn uniform(row: u64, column: usize) -> f64 {
     (mix2(row, column as u64) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Value of a column: every second one is a number with decimals, the others are counts, categories and flags in turn. All of a
-/// row lean on two hidden factors, so that columns depend on each other as they do in life.
+/// Value of a column: every second one is a number with decimals, the others are counts, categories and flags in turn. All columns of a
+/// row depend on two hidden factors, so they depend on each other as in real data.
 fn value(row: u64, column: usize) -> Raw {
     let factor = uniform(row, 1_000 + column % 2);
     let own = uniform(row, column);
@@ -80,7 +80,7 @@ fn value(row: u64, column: usize) -> Raw {
 }
 
 fn reference(width: usize) -> Arc<Reference> {
-    // Training rows and traffic are different rows of the same world.
+    // Training rows and traffic are different rows of the same distribution.
     let rows = || (0..TRAINING).map(|row| mix(row ^ 0xfeed));
     let features = (0..width)
         .map(|column| Column { name: format!("f{column:02}"), cells: rows().map(|row| value(row, column)).collect() })
@@ -167,7 +167,7 @@ fn feed(engine: &mut Engine, outbox: &mut Outbox, queries: &[Query]) -> usize {
     verdicts
 }
 
-/// Time for a block of work, from the median of its pieces: whoever else uses the machine interrupts some of them, not half.
+/// Time for a block of work, from the median of its pieces: other programs interrupt some pieces, but fewer than half.
 #[expect(clippy::disallowed_methods, reason = "a bench is there to measure time")]
 fn timed<T>(block: &mut [T], mut work: impl FnMut(&mut [T])) -> Duration {
     let mut pieces: Vec<Duration> = block

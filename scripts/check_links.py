@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Checks that every relative link in the committed Markdown files leads somewhere.
+"""Checks that the target of every relative link in the committed Markdown files exists.
 
-A link may name a file or folder of the repository, with or without `#heading`. Links to other hosts are not followed: a
-check that needs the network fails for reasons that have nothing to do with the change at hand.
+A link may name a file or folder of the repository, with or without `#heading`. Links to other hosts are not followed, because a
+check that needs the network also fails for reasons that have nothing to do with the change.
 """
 import pathlib
 import re
@@ -19,7 +19,7 @@ ELSEWHERE = ("http://", "https://", "mailto:")
 
 
 def anchor(heading: str) -> str:
-    """The name under which a heading can be linked to, as the usual renderers make it."""
+    """The anchor of a heading, as the usual renderers generate it."""
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").lower()
     kept = (c for c in text if c in "-_ " or unicodedata.category(c)[0] in "LN")
     return "".join(kept).replace(" ", "-")
@@ -48,7 +48,7 @@ def faults(root: pathlib.Path, file: pathlib.Path) -> list[str]:
         if not to.exists() or not to.is_relative_to(root):
             found.append(f"{file.relative_to(root)}: link to '{target}', which does not exist")
         elif heading and to.suffix == ".md" and heading not in anchors(to.read_text(encoding="utf-8")):
-            found.append(f"{file.relative_to(root)}: link to '{target}', but no heading there is called that")
+            found.append(f"{file.relative_to(root)}: link to '{target}', but it has no such heading")
     return found
 
 
@@ -59,7 +59,7 @@ def main() -> int:
     )
     files = [root / name for name in listed.stdout.splitlines() if (root / name).exists()]
     found = [fault for file in files for fault in faults(root, file)]
-    print("\n".join(found) if found else f"links: {len(files)} documents, every relative link leads somewhere")
+    print("\n".join(found) if found else f"links: {len(files)} documents, every relative link has a target")
     return 1 if found else 0
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Cuts recorded traffic with truth down to what the tests need, and writes it under tests/data.
+"""Reduces recorded traffic, with its truth, to what the tests need, and writes it under tests/data.
 
 Usage: cut_traces.py TRACES [tests/data]
 
-A cut is everything that was logged up to an hour: no caller and no row is left out of it, so windows, volumes and shares of
-traffic are those of the full recording. The hour lies some hours behind the onset of what the scenario is about. The truth
-file is cut alike: attack rows, addresses and accounts that come only later are taken out, so that the cut can be scored
+A cut is everything that was logged before a certain hour. No caller and no row before it is left out, so windows, volumes and shares of
+traffic are those of the full recording. The hour is some hours after the scenario's attack or drift begins. The truth
+file is reduced in the same way: attack rows, addresses and accounts that appear later are removed, so the cut can be scored
 with the same score.py. The same input gives the same bytes (zstd at a fixed level).
 """
 import csv
@@ -15,9 +15,9 @@ import pathlib
 import subprocess
 import sys
 
-# Scenario, and the hour (UTC) before which it is kept. Why that hour is said beside it.
+# Scenario, the hour (UTC) before which it is kept, and the reason for that hour.
 CUTS = [
-    ("01_stable_adult", "2026-03-02T12:00:00Z"),  # batch job, NAT, health checks, what-if users: all seen by noon
+    ("01_stable_adult", "2026-03-02T12:00:00Z"),  # batch job, NAT, health checks, what-if users: all appear before noon
     ("02_stable_flights_mobile", "2026-03-02T12:00:00Z"),
     ("04_drift_gradual_adult", "2026-03-03T06:00:00Z"),  # the shift begins at 8 and grows through the day
     ("05_drift_unit_flights", "2026-03-02T18:00:00Z"),  # the unit changes at 14
@@ -34,7 +34,7 @@ def unpack(path: pathlib.Path) -> bytes:
 
 
 def pack(content: bytes, path: pathlib.Path) -> int:
-    # Level 19 is the highest that any reader unpacks without asking for more memory.
+    # Level 19 is the highest that every reader unpacks with default memory limits.
     packed = subprocess.run(["zstd", "-19", "-qc"], input=content, check=True, capture_output=True).stdout
     path.write_bytes(packed)
     return len(packed)
@@ -55,7 +55,7 @@ def cut_attacks(raw: bytes, end: str) -> tuple[bytes, list[dict]]:
 
 
 def cut_truth(truth: dict, events: list[dict], attacks: list[dict], end: str) -> dict:
-    """The truth about what is left, with the fields that score.py reads and those that tell a person what it is."""
+    """The truth about the cut: the fields that score.py reads, and those that describe the scenario to a person."""
     addresses = {row["source_ip"] for row in attacks}
     accounts = {row["client_id"] for row in attacks}
     seen = {event["source_ip"] for event in events}

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# make_cards.sh TRIPLINE: bring the drill's section of every models/<name>/CARD.md up to date, and the drill that the README
-# shows. `make cards` calls it; it takes some minutes. The tests say when it is needed: after a change of a profile, of a log, of the drill or of the judge.
+# make_cards.sh TRIPLINE: updates the drill's section of every models/<name>/CARD.md, and the drill that the README
+# shows. `make cards` calls it; it takes some minutes. It is needed after a change of a profile, a log, the drill or the judge; the tests fail
+# until then.
 #
-# adult and flights are drilled on the recorded calm cuts in tests/data. No calm recording of magic exists, so its callers are
-# simulated over its own profile; the card says so.
+# adult and flights are drilled on the recorded cuts without attacks in tests/data. No such recording of magic exists, so its callers
+# are simulated from its own profile; the card says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tripline=$(realpath "$1")
@@ -21,7 +22,7 @@ flights|tests/data/02_stable_flights_mobile/events.jsonl.zst|tests/data/02_stabl
 magic|$work/magic.jsonl|a simulated day (seed 7) of callers drawn from the profile
 LOGS
 
-# The README's drill, as its reader would type it.
+# The README's drill, as a reader would type it.
 command=$(sed -n 's:^    tripline drill ::p' README.md | sed "s:/tmp/:$work/:g")
 # shellcheck disable=SC2086 # words of a command line
 "$tripline" drill $command | sed -n '/^  attack /,/^$/p' | sed '/^$/d; s/^/    /' > "$work/table"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# make_models.sh TRIPLINE: make models/<name>/reference.json anew from the committed baselines, sign them, and bring the
-# generated part of each CARD.md up to date. `make models` calls it.
+# make_models.sh TRIPLINE: makes models/<name>/reference.json from the committed baselines, signs them, and updates the
+# generated part of each CARD.md. `make models` calls it.
 #
 # A profile whose content did not change keeps its file and its signature. When one changes, all are signed with the private
-# key in TRIPLINE_SIGNING_KEY; without it with a new key whose private half is thrown away at the end, so that nobody can sign
-# in its name. models/signing.pub is the public half.
+# key in TRIPLINE_SIGNING_KEY. If that is not set, they are signed with a new key whose private half is deleted at the end, so nobody
+# can use it again. models/signing.pub is the public half.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tripline=$(realpath "$1")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Replays a long log and says how fast it went, how much memory it took, and whether either grows with the length.
+"""Replays a long log and prints its speed and memory, and whether either grows with the length of the log.
 
 Usage: measure_replay.py PROGRAM [EVENTS]          default 1,000,000 events; CUT=NAME takes another cut of tests/data
 
-The log is a committed cut of recorded traffic, repeated with later times until it is long enough, so callers come back day
-after day as they do in life. Machines differ, and so does what else they do meanwhile: besides the rate it prints ratios
-between the long log and a tenth of it. Time should grow tenfold, memory should not grow at all.
+The log is a committed cut of recorded traffic, repeated with later times until it is long enough, so the callers come back day
+after day. Machines and their load differ, so besides the rate the script prints ratios between the long log and a tenth of
+it. Time should grow tenfold, memory should not grow.
 """
 import datetime
 import json
@@ -21,7 +21,7 @@ STAMP = '{"timestamp":"'
 
 
 def shifted(line: str, by: datetime.timedelta) -> str:
-    """The line with its timestamp moved; it is the first field of every recorded line."""
+    """The line with its timestamp moved. The timestamp is the first field of every recorded line."""
     if not line.startswith(STAMP):
         raise SystemExit(f"measure_replay: a line does not begin with its timestamp: {line[:60]}")
     end = line.index('"', len(STAMP))
@@ -30,7 +30,7 @@ def shifted(line: str, by: datetime.timedelta) -> str:
 
 
 def write_log(lines: list[str], events: int, path: pathlib.Path) -> None:
-    # The whole hours of the cut, so that a round joins the next one without a gap or an overlap.
+    # Whole hours of the cut, so repetitions follow each other without a gap or an overlap.
     first, last = (datetime.datetime.fromisoformat(l[len(STAMP) : l.index('"', len(STAMP))].replace("Z", "+00:00")) for l in (lines[0], lines[-1]))
     hours = -(-int((last - first.replace(minute=0, second=0, microsecond=0)).total_seconds()) // 3600)
     written = 0
@@ -43,7 +43,7 @@ def write_log(lines: list[str], events: int, path: pathlib.Path) -> None:
 
 
 def replay(program: str, log: pathlib.Path, profile: pathlib.Path, verdicts: pathlib.Path) -> tuple[float, float]:
-    """Seconds of wall clock and peak resident megabytes of one replay, in a process of its own so that peaks do not mix."""
+    """Seconds of wall-clock time and peak resident megabytes of one replay, in its own process so that peaks are separate."""
     before = time.monotonic()
     child = subprocess.Popen(
         [program, "replay", log, "--reference", profile, "--verdicts", verdicts], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

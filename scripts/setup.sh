@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs what building and testing need and this machine lacks; does nothing, quickly, when all is there.
+# Installs what building and testing need and this machine lacks. It ends quickly when nothing is missing.
 #
-# What it looks for: Debian packages (compiler, linker, headers, Prometheus, Alertmanager, Java, Maven) and the jars of the
-# Apache Kafka named in tests/kafka/pom.xml, which go to the cache outside the checkout. Packages are installed only when
+# It checks Debian packages (compiler, linker, headers, Prometheus, Alertmanager, Java, Maven) and the jars of the
+# Apache Kafka version in tests/kafka/pom.xml, which it keeps in the cache outside the checkout. Packages are installed only when
 # missing, so a prepared machine needs neither root nor a network.
 #
-# Usage: scripts/setup.sh [--build-only]     --build-only leaves out what only the tests need
+# Usage: scripts/setup.sh [--build-only]     --build-only skips what only the tests need
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ cache=${TRIPLINE_CACHE:-$HOME/.cache/tripline}
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
-# Package, and a command or file that shows it is there whatever way it came to the machine.
+# Package, and a command or file that shows that it is installed, by whatever means.
 build_needs=(
     "build-essential g++"
     "make make"
@@ -23,7 +23,7 @@ build_needs=(
     "libssl-dev /usr/include/openssl/ssl.h"              # TLS to Kafka
     "zlib1g-dev /usr/include/zlib.h"
     "libzstd-dev /usr/include/zstd.h"
-    "libcurl4-openssl-dev curl/curl.h"                   # librdkafka's build asks for curl's headers even with curl off
+    "libcurl4-openssl-dev curl/curl.h"                   # librdkafka's build needs curl's headers even with curl disabled
 )
 test_needs=(
     "default-jre-headless java"                          # Apache Kafka 4 needs Java 17
@@ -31,15 +31,15 @@ test_needs=(
     "prometheus promtool"
     "prometheus-alertmanager prometheus-alertmanager"
     "zstd zstd"
-    "procps /bin/kill"                                   # tests stop what they started, by its number
-    "openssl openssl"                                    # makes keys for signed profiles
+    "procps /bin/kill"                                   # tests stop the processes that they started, by id
+    "openssl openssl"                                    # makes keys for signing profiles
     "python3 python3"                                    # checks the documents' links, scores recorded traffic
 )
 
 present() {
     case $1 in
         /*) [ -e "$1" ] ;;
-        # Headers that Debian keeps in a folder named after the machine's architecture.
+        # Headers that Debian keeps in a folder named after the architecture.
         */*) [ -e "/usr/include/$1" ] || compgen -G "/usr/include/*/$1" >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
@@ -48,14 +48,14 @@ present() {
 install_packages() {
     local missing=("$@") sudo=()
     command -v apt-get >/dev/null \
-        || fail "this machine lacks what these Debian packages hold, and has no apt-get: ${missing[*]}; install their like and run again"
+        || fail "this machine lacks these Debian packages, and has no apt-get: ${missing[*]}; install the equivalent packages and run again"
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null || fail "missing packages: ${missing[*]}; run as root: apt-get install ${missing[*]}"
         sudo=(sudo)
     fi
     say "installing Debian packages: ${missing[*]}"
-    # Prometheus and Alertmanager come with services that start at once. The tests start their own on free ports, so nothing
-    # is to be running afterwards that was not before; a policy of the administrator's own is left as it is.
+    # The packages of Prometheus and Alertmanager start services. The tests start their own on free ports, so no additional
+    # service may run afterwards. A policy that the administrator set is not changed.
     local policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
@@ -65,7 +65,7 @@ install_packages() {
     fi
     "${sudo[@]}" apt-get update -qq
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
-    # Not at the next boot either. Only what was installed a moment ago is touched.
+    # They must not start at the next boot either. Only packages that were just installed are affected.
     local package
     for package in "${missing[@]}"; do
         case $package in
@@ -87,7 +87,7 @@ done
 if [ ${#missing[@]} -gt 0 ]; then install_packages "${missing[@]}"; fi
 [ "${1:-}" != --build-only ] || exit 0
 
-# Apache Kafka's jars. The folder appears under its name only when it is complete.
+# Apache Kafka's jars. The folder gets its final name only when it is complete.
 version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/kafka/pom.xml)
 lib=${TRIPLINE_KAFKA_LIB:-$cache/kafka-$version/lib}
 if ! compgen -G "$lib/kafka_2.13-*.jar" >/dev/null; then

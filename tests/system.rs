@@ -1,8 +1,8 @@
-//! The acceptance tests: the built program, run as a person or a machine would run it, against real neighbours.
+//! The acceptance tests: the built program, run as a person or a machine would run it, with real external programs.
 //!
-//! One binary for all of them, because every test binary is linked with all of Kafka, HTTP and TLS. A subject is a module
-//! under `tests/system/`; what several of them need is in `tests/system/support/`. A test that lacks what it needs fails and
-//! says what to install (`make setup`); none skips itself. Nothing waits for a fixed time, only for conditions with a limit.
+//! One binary for all of them, because every test binary is linked with all of Kafka, HTTP and TLS. Each subject is a module
+//! under `tests/system/`; shared helpers are in `tests/system/support/`. A test that lacks a program fails and
+//! says what to install (`make setup`); no test skips itself. Nothing waits for a fixed time, only for conditions with a limit.
 
 #![cfg(feature = "runtime")]
 

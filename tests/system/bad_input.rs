@@ -1,8 +1,8 @@
-//! Bad input, item by item: each ends in a clear message or a dead letter with a reason and a count; never a panic, never
-//! silence.
+//! Bad input, item by item. Each kind ends in a clear message, or in a dead letter with a reason and a count; never in a panic, and
+//! never without a message.
 //!
-//! A log is made of good lines with bad ones between them, so that each test also shows that what follows a bad line is still
-//! read. What a line becomes is told by `--dead-letters`, and every line must become something: accepted, late or rejected.
+//! A log has good lines with bad ones between them, so each test also shows that lines after a bad one are still
+//! read. `--dead-letters` shows the outcome of a line, and every line must have one: accepted, late or rejected.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn profile() -> &'static Path {
     path
 }
 
-/// A good event; the tests spoil copies of it.
+/// A good event; the tests damage copies of it.
 const GOOD: &str = r#"{"timestamp":"2026-03-02T09:15:00.123Z","request_id":"r-1","model":"adult","model_version":"1","source_ip":"203.0.113.7","client_id":"acct-42","features":{"age":39,"workclass":"Private","fnlwgt":77516,"education":"Bachelors","education_num":13,"marital_status":"Never-married","occupation":"Adm-clerical","relationship":"Not-in-family","race":"White","sex":"Male","capital_gain":0,"capital_loss":0,"hours_per_week":40,"native_country":"United-States"},"prediction":0.83,"latency_ms":12.1}"#;
 
 /// The good event with one part replaced; the part must be there.
@@ -33,12 +33,12 @@ fn with(part: &str, other: &str) -> Vec<u8> {
     GOOD.replacen(part, other, 1).into_bytes()
 }
 
-/// What a replay made of a log.
+/// Result of a replay.
 struct Replayed {
     ended: Ended,
-    /// What could not be used.
+    /// Rejected records.
     letters: Vec<Value>,
-    /// What came too late for its windows, and was used all the same.
+    /// Late records: used as evidence, but not in windows.
     late_letters: Vec<Value>,
     accepted: u64,
     late: u64,
@@ -77,7 +77,7 @@ impl Replayed {
     }
 }
 
-/// The number that the summary gives for a word: `word 12` or `12 word`, with or without thousands separators.
+/// The number that the summary prints for a word: `word 12` or `12 word`, with or without thousands separators.
 fn count(summary: &str, word: &str) -> u64 {
     let words: Vec<&str> = summary.split_whitespace().collect();
     let number = |at: usize| words.get(at).and_then(|text| text.replace([',', '\u{202f}', ';'], "").parse().ok());
@@ -86,7 +86,7 @@ fn count(summary: &str, word: &str) -> u64 {
     number(at + 1).or_else(|| number(at.wrapping_sub(1))).unwrap_or_else(|| panic!("no number with '{word}' in:\n{summary}"))
 }
 
-/// A spoiled line becomes one dead letter with this reason and a message that holds `word`; the good lines are accepted.
+/// A damaged line becomes one dead letter with this reason and a message that contains `word`; the good lines are accepted.
 fn becomes(spoiled: Vec<u8>, reason: &str, word: &str) {
     let shown = String::from_utf8_lossy(&spoiled[..spoiled.len().min(120)]).into_owned();
     let replayed = Replayed::between_good_ones(spoiled);
@@ -98,7 +98,7 @@ fn becomes(spoiled: Vec<u8>, reason: &str, word: &str) {
     assert!(replayed.ended.out.contains(reason), "the summary does not name {reason}:\n{}", replayed.ended.out);
 }
 
-/// A line that looks odd is used all the same.
+/// An unusual line is accepted.
 fn is_accepted(line: Vec<u8>) {
     let shown = String::from_utf8_lossy(&line).into_owned();
     let replayed = Replayed::between_good_ones(line);
@@ -142,7 +142,7 @@ fn a_message_of_ten_megabytes_becomes_a_dead_letter_without_being_kept_whole() {
 fn nesting_of_depth_ten_thousand_is_survived_and_what_needs_it_becomes_a_dead_letter() {
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     becomes(deep.clone().into_bytes(), "not_an_object", "object");
-    // Skipping a value that nothing asks for takes no stack, so depth alone is no reason: the fields are missing, that is.
+    // Skipping an unused value needs no stack, so depth alone is no fault. The fault is that fields are missing.
     let objects = r#"{"a":"#.repeat(10_000) + "1" + &"}".repeat(10_000);
     becomes(objects.into_bytes(), "missing_field", "");
     is_accepted(with(r#""latency_ms":12.1"#, &format!(r#""extra":{deep}"#)));
@@ -223,7 +223,7 @@ fn every_usual_spelling_of_an_address_is_accepted_and_nonsense_is_not() {
 
 #[test]
 fn every_line_of_a_hostile_log_becomes_something() {
-    // Printable and unprintable, cut and glued: bytes from a fixed generator, so that a failure can be repeated.
+    // Printable and unprintable bytes, cut and joined, from a generator with a fixed seed, so a failure can be repeated.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;
@@ -237,7 +237,7 @@ fn every_line_of_a_hostile_log_becomes_something() {
             let mut line = good.to_vec();
             for _ in 0..=next() % 4 {
                 let at = usize::try_from(next()).unwrap() % line.len();
-                // Never a line end: that would make two lines of one.
+                // No line end: it would split the line in two.
                 line[at] = match (next() % 256) as u8 {
                     b'\n' | b'\r' => b'"',
                     byte => byte,

@@ -1,4 +1,4 @@
-//! What every command owes a person at a terminal: help with examples, a message for each mistake, documented exit codes.
+//! What every command gives a person at a terminal: help with examples, a message for each mistake, documented exit codes.
 
 use super::support::program;
 
@@ -37,7 +37,7 @@ fn a_missing_input_ends_with_66_and_names_the_file() {
 
 #[test]
 fn the_demo_ends_by_itself_in_good_order() {
-    // Seconds only: that it finds what it plants is the simulator's and the recordings' affair, that it runs is this one's.
+    // A few seconds only. Other tests show that attacks are found; this one shows that the demo runs and ends.
     let demo = program::run(&["demo", "--for", "8s", "--port", "0"]);
     demo.must_succeed();
     assert!(

@@ -1,11 +1,11 @@
-//! The demo as a newcomer meets it: it prints an address, the page there says what happens, Ctrl-C ends it cleanly.
+//! The demo as a new user sees it: it prints an address, the page there shows what happens, Ctrl-C ends it cleanly.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Longest wait for the whole script at the speed of the test; a machine that is busy with everything else needs most of it.
+/// Longest wait for the whole script at the speed of the test; a busy machine needs most of it.
 const LIMIT: Duration = Duration::from_secs(240);
 
 struct Demo {
@@ -37,7 +37,7 @@ impl Demo {
         Self { child, lines, told: String::new() }
     }
 
-    /// Reads what it prints until a line contains the words.
+    /// Reads its output until a line contains the words.
     fn until(&mut self, words: &str) -> String {
         let began = tripline::clock::instant();
         loop {
@@ -54,7 +54,7 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // Already gone, or ended here: a failed test leaves nothing behind.
+        // It may have ended already; a failed test must leave no process behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

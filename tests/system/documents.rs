@@ -1,4 +1,4 @@
-//! The documents do not lie: what they tell a newcomer to type works as it stands there.
+//! The documents are correct: the commands and configurations that they show work exactly as written.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +21,7 @@ fn blocks(markdown: &str) -> Vec<String> {
     for line in markdown.lines() {
         match line.strip_prefix("    ") {
             Some(code) => open += &format!("{code}\n"),
-            // A blank line may stand within a block.
+            // A block may contain a blank line.
             None if line.is_empty() && !open.is_empty() => open.push('\n'),
             None if !open.is_empty() => blocks.push(std::mem::take(&mut open)),
             None => {}
@@ -38,7 +38,7 @@ fn the_first_configuration_of_the_readme_is_sound() {
         blocks(&readme).into_iter().find(|block| block.starts_with("[source.kafka]")).expect("a configuration in the README");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tripline.toml");
-    // Paths begin at the file's folder; the README's reader stands in the checkout.
+    // Paths are relative to the file's folder; the README's reader works in the checkout.
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/adult/reference.json");
     std::fs::write(&path, config.replace("models/adult/reference.json", text(&model))).unwrap();
     program::run(&["check", text(&path)]).must_succeed();
@@ -123,7 +123,7 @@ fn every_target_that_the_documents_name_is_in_the_makefile() {
     ] {
         let text = document(name);
         for (at, _) in text.match_indices("make ") {
-            // Only what is set as code, or stands in a block of its own: `make x` in prose is an English verb.
+            // Only code spans and indented blocks: in prose, `make` is an English verb.
             if !(text[..at].ends_with('`') || text[..at].ends_with("\n    ")) {
                 continue;
             }

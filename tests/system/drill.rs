@@ -1,4 +1,4 @@
-//! The drill at a terminal: what it promises about repeatability, about bad input, and about the sections of the shipped cards.
+//! The drill at a terminal: repeatability, bad input, and the sections of the shipped cards.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,14 +34,14 @@ fn drill(model: &str, log: &Path, more: &[&str]) -> Ended {
     program::run(&args)
 }
 
-/// A small drill of the calm census cut: two attacks, all deliveries, once.
+/// A small drill of the census cut without attacks: two attacks, all deliveries, one repeat.
 const SMALL: [&str; 6] = ["--family", "uniform,zoo", "--addresses", "1,20", "--repeats", "1"];
 
 fn calm() -> PathBuf {
     Cut("01_stable_adult").path("events.jsonl.zst")
 }
 
-/// Writes the calm cut with every event changed by `change`.
+/// Writes the census cut without attacks, with every event changed by `change`.
 fn changed(folder: &Path, change: impl Fn(usize, &mut Value)) -> PathBuf {
     let path = folder.join("changed.jsonl");
     let lines = Cut("01_stable_adult").lines();
@@ -236,7 +236,7 @@ fn a_log_beyond_the_bound_keeps_whole_callers_and_says_who_is_missing() {
     let log = &kept["log"];
     assert!(log["kept"].as_u64().unwrap() <= 6000, "{log}");
     assert_eq!(log["kept"].as_u64().unwrap() + log["of_callers_left_out"].as_u64().unwrap(), log["read"].as_u64().unwrap());
-    // Whole callers: the busiest that is kept has all of its events, which `limits` alone could not tell.
+    // Whole callers are kept: the busiest kept one has all of its events, which `limits` alone would not show.
     let all = read(&calm(), "adult", 1_000_000);
     let some = read(&calm(), "adult", 6_000);
     let count = |log: &Log, who| (0..log.len()).filter(|&event| log.callers[log.caller(event)] == who).count();
@@ -291,7 +291,7 @@ fn a_drill_of_one_attack_gives_the_line_that_the_card_shows() {
         let log = log_of(model, cut, folder.path());
         let fresh = folder.path().join("CARD.md");
         std::fs::write(&fresh, "# fresh\n").unwrap();
-        // Of all attacks the quickest one to drill; the line of any other would do.
+        // The attack that is fastest to drill; the line of any other would serve as well.
         drill(model, &log, &["--family", "equation", "--card", text(&fresh)]).must_succeed();
         let line = |text: &str| text.lines().find(|line| line.starts_with("| equation |")).map(str::to_owned);
         let shipped = std::fs::read_to_string(repository(&format!("models/{model}/CARD.md"))).unwrap();

@@ -1,8 +1,8 @@
 //! The whole line: recorded traffic → Kafka → the service → Prometheus → Alertmanager → the people concerned.
 //!
-//! Nothing between the log and the notification is played: Apache Kafka, `tripline run` as a child process, Debian's Prometheus with
+//! Everything between the log and the notification is real: Apache Kafka, `tripline run` as a child process, Debian's Prometheus with
 //! the committed rules and Debian's Alertmanager with the committed routes. The traffic is recorded; its attacks were run against
-//! real models. Only waiting times are cut.
+//! real models. Only waiting times are shortened.
 
 use std::fmt::Write as _;
 
@@ -14,10 +14,10 @@ use super::support::kafka::Broker;
 use super::support::prometheus::Prometheus;
 use super::support::service::Service;
 
-/// Alerts that say something of a model's traffic. The others speak of the service, which a day's log read in a few seconds strains.
+/// Alerts about a model's traffic. The others are about the service, and reading a day's log in a few seconds triggers some of them.
 const VERDICTS: [&str; 5] =
     ["TriplineCallerFlagged", "TriplineCampaign", "TriplineDrift", "TriplineDriftAndProbing", "TriplineProbing"];
-/// Partitions of the topic: more than one, so that clients of one model come from several sides.
+/// Partitions of the topic: more than one, so that the clients of a model are spread over partitions.
 const PARTITIONS: i32 = 3;
 
 /// A recording up to an hour of its day, by the log's own clock.
@@ -68,7 +68,7 @@ impl Line {
         let alertmanager = Alertmanager::start(folder.path(), &hooks);
         let service = Service::start(folder.path(), "service", &config).ready();
         let mut prometheus = Prometheus::start(folder.path(), &service.target(), alertmanager.port);
-        // The traffic comes last: what happens before the first scrape nobody sees, in life as here.
+        // The traffic starts last: nothing that happens before the first scrape is visible, in production as well.
         prometheus.wait_for("tripline_queries_total == 0", |samples| (!samples.is_empty()).then_some(()));
         let mut lines: Vec<(String, String)> = parts.iter().flat_map(Part::lines).collect();
         lines.sort();
@@ -77,7 +77,7 @@ impl Line {
         Self { prometheus, hooks, produced, _alertmanager: alertmanager, service, _folder: folder }
     }
 
-    /// Waits until the service has read everything and its last word was scraped and judged by the rules.
+    /// Waits until the service has read everything, and the rules were evaluated on its final state.
     fn settle(&mut self) {
         let produced = self.produced;
         #[expect(clippy::cast_precision_loss, reason = "counts of a test")]
@@ -85,7 +85,7 @@ impl Line {
         let all = "sum(tripline_queries_total) + sum(tripline_late_total) + sum(tripline_rejected_total)";
         let counted = format!("{all} >= {produced}");
         self.prometheus.wait_for(&counted, |samples| (!samples.is_empty()).then_some(()));
-        // A rule looks at what was scraped before; two more scrapes and it has seen the end.
+        // A rule sees the values of earlier scrapes; after two more scrapes it has seen the end.
         let scrapes = self.scrapes();
         wait_for("two more scrapes", || (self.scrapes() >= scrapes + 2.0).then_some(()));
     }
@@ -118,7 +118,7 @@ fn of_three_models_the_attacked_one_alarms_security_the_drifting_one_the_sre_and
         Part { cut: Cut("20_tramer_dist24_and_behind_nat"), until: "2026-03-02T16:30" },
         // One feature changes its unit for everybody.
         Part { cut: Cut("05_drift_unit_flights"), until: "2026-03-02T16:30" },
-        // The hours before anything happens.
+        // The hours before the drift begins.
         Part { cut: Cut("23_uniform_heavy"), until: "2026-03-02T08:30" },
     ];
     let mut line = Line::start("three-models", &parts);
@@ -142,7 +142,7 @@ fn of_three_models_the_attacked_one_alarms_security_the_drifting_one_the_sre_and
         let told = line.hooks.alerts(receiver, model);
         assert!(!told.iter().any(|alert| VERDICTS.contains(&alert.as_str())), "{receiver} heard of {model}: {told:?}");
     }
-    // The long window holds the moment in which the log was read.
+    // The long window contains the moment at which the log was read.
     for asked in dashboard::expressions("adult", "15m") {
         let samples = line.prometheus.query(&asked).unwrap_or_else(|fault| panic!("{asked}: {fault}"));
         assert!(samples.iter().any(|(_, value)| value.is_finite()), "an empty panel during an attack: {asked}: {samples:?}");

@@ -1,5 +1,5 @@
-//! The service on a real Apache Kafka: everything produced is counted once, whoever joins and leaves; what cannot be used is kept
-//! with its reason; what cannot work is said in one sentence.
+//! The service on a real Apache Kafka: everything produced is counted once while members join and leave; rejected records are kept
+//! with their reason; a fault of the setup is reported in one sentence.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ fn what_was_produced_is_accepted_late_or_rejected_and_kept_with_its_reason() {
     let mut service = Service::start(folder.path(), "one", &config(&broker.address, &topic, &reference, "")).ready();
     wait_until_seen(&mut [&mut service], produced);
 
-    // Long after its time, and with everything that can be wrong.
+    // One event long behind the watermark, and one of each kind of fault.
     let late: Vec<String> = lines[..50].to_vec();
     let unknown = lines[0].replace(r#""model":"adult""#, r#""model":"nobody""#);
     let future = lines[0].replace("2026-", "2088-");
@@ -109,13 +109,13 @@ fn a_second_instance_joins_and_leaves_and_everything_is_counted_once() {
 
     let mut first = Service::start(folder.path(), "first", &config).ready();
     produced += broker.produce(&topic, 4, keyed(parts[0]));
-    // The second comes while the first is at work.
+    // The second member joins while the first works.
     let mut second = Service::start(folder.path(), "second", &config);
     produced += broker.produce(&topic, 4, keyed(parts[1]));
     second.wait_for("its share", |second| second.metric("tripline_consumer_lag_records", ""));
     produced += broker.produce(&topic, 4, keyed(parts[2]));
     wait_until_seen(&mut [&mut first, &mut second], produced);
-    // And leaves while there is more to do.
+    // It leaves while there is still a backlog.
     produced += broker.produce(&topic, 4, keyed(parts[3]));
     let left: Counts = second.stop();
     assert!(left.sum() > 0, "the second had a share of the work");
@@ -152,7 +152,7 @@ fn after_a_kill_nothing_is_lost() {
     let mut second = Service::start(folder.path(), "second", &config);
     second.wait_for("the rest", |second| second.metric("tripline_consumer_lag_records", "").filter(|lag| *lag < 0.5));
     let counts = second.stop();
-    // The second begins where the first had committed, not before and not behind.
+    // The second begins exactly at the offset that the first had committed.
     assert_eq!(i64::try_from(counts.sum()).unwrap(), i64::try_from(produced).unwrap() - before);
 }
 
@@ -201,7 +201,7 @@ fn a_dead_letter_that_is_too_large_for_its_topic_is_kept_in_part() {
     let letters = format!("{topic}.dlq");
     broker.make_topic(&letters, 1, &[("max.message.bytes", "200000")]);
     let reference = CUT.fit(folder.path());
-    // Letters at random do not pack, so the broker really sees the size.
+    // Random letters do not compress, so the broker sees the full size.
     let garbage: Vec<u8> = (0_u64..1_000_000).map(|i| (tripline::hash::mix(i) >> 56) as u8).collect();
     let produced = broker.produce(&topic, 1, [(0, garbage.as_slice()), (0, b"small".as_slice())]);
     let mut service = Service::start(folder.path(), "one", &config(&broker.address, &topic, &reference, "")).ready();

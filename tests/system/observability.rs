@@ -1,7 +1,7 @@
 //! Metrics → scrape → rules → Alertmanager → web hook, with Debian's Prometheus and Alertmanager and the committed files.
 //!
-//! The service's own endpoint serves a state that a test sets; everything behind it is real. What is changed in the committed files
-//! is waiting times, ports and the example hosts, nothing else.
+//! The service's own endpoint serves a state that a test sets; everything behind it is real. In the committed files only
+//! waiting times, ports and the example hosts are changed.
 
 use std::collections::BTreeMap;
 
@@ -95,7 +95,7 @@ fn an_attack_reaches_security_and_a_drift_only_the_sre() {
     let drift = line.hooks.wait_for("sre", "firing", "TriplineDrift", "drifting");
     assert!(drift.json.contains("age (7.5 x critical)"), "{}", drift.json);
 
-    // The info alert is the last to come; once it fires every rule has had its say.
+    // The info alert is the last one; when it fires, every rule has been evaluated.
     let explained = ("TriplineDriftExplainedBySuspects".to_owned(), "attacked".to_owned());
     let expr = "ALERTS{alertstate=\"firing\",alertname=\"TriplineDriftExplainedBySuspects\"}";
     line.prometheus.wait_for(expr, |samples| (!samples.is_empty()).then_some(()));

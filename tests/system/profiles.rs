@@ -12,7 +12,7 @@ use super::support::program::{self, Ended, run_with};
 /// Shipped profiles, with the recording whose baseline each was made from.
 const SHIPPED: [(&str, &str); 3] =
     [("adult", "01_stable_adult"), ("flights", "02_stable_flights_mobile"), ("magic", "23_uniform_heavy")];
-/// Largest shipped profile in bytes; the program may hold several, and a repository keeps every version for ever.
+/// Largest size of a shipped profile in bytes: a program may load several, and the repository keeps every version.
 const SHIPPED_LIMIT: usize = 1_500_000;
 
 fn repository(path: &str) -> PathBuf {

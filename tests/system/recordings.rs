@@ -1,7 +1,7 @@
-//! Recorded days with a known truth, replayed: the right word about the model, the right callers, and nobody else.
+//! Recorded days with a known truth, replayed: the right verdict on the model, the right callers, and nobody else.
 //!
-//! A model's verdict is judged strictly, as everywhere in this project: the union of what was said from the onset on must be
-//! the truth, so one false word fails, and an alarm before the onset fails. No honest caller may be flagged, look-alikes
+//! A model's verdict is scored strictly: the union of its verdicts from the onset on must equal
+//! the truth, so a single false verdict fails, and an alarm before the onset fails. No honest caller may be flagged, look-alikes
 //! included. What must be found is stated per recording.
 
 use std::collections::BTreeSet;
@@ -12,10 +12,10 @@ use serde_json::Value;
 use super::support::data::{Cut, text};
 use super::support::program;
 
-/// Share of the attackers' addresses that must be named: the goal over all recordings, here asked of each one.
+/// Share of the attackers' addresses that must be named: the goal over all recordings, here required of each one.
 const NAMED: f64 = 0.95;
 
-/// What a replay of a recording said, sorted against its truth.
+/// Verdicts of a replay, compared with the recording's truth.
 #[derive(Debug, Default)]
 struct Said {
     /// Union of the verdicts on the model from the onset on.
@@ -26,7 +26,7 @@ struct Said {
     wronged: BTreeSet<String>,
     /// Attackers' addresses that were flagged.
     named: BTreeSet<String>,
-    /// Network prefixes that were spoken of as a whole.
+    /// Network prefixes that got a verdict as a whole.
     prefixes: BTreeSet<String>,
 }
 
@@ -36,7 +36,7 @@ fn strings(value: &Value) -> BTreeSet<String> {
 }
 
 impl Said {
-    /// Replays `cut` and sorts what was said.
+    /// Replays `cut` and compares its verdicts with the truth.
     fn about(cut: Cut, truth: &Value) -> Self {
         Self::about_log(cut, truth, &cut.path("events.jsonl.zst"))
     }
@@ -63,7 +63,7 @@ impl Said {
         let (at, word) = (verdict["at"].as_str().unwrap(), verdict["verdict"].as_str().unwrap());
         if verdict["scope"] == "model" {
             let onsets = truth["attacks"].as_array().unwrap().iter().map(|attack| attack["start"].as_str().unwrap());
-            // RFC 3339 in UTC with the same number of digits sorts as text. Nothing ever began: everything counts.
+            // RFC 3339 in UTC with the same number of digits sorts as text. If nothing ever begins, everything counts.
             let onset = onsets.chain(truth["drift"]["start"].as_str()).min().unwrap_or_default();
             if at >= onset {
                 self.model.extend(word.split('+').filter(|part| *part != "stable").map(str::to_owned));
@@ -94,7 +94,7 @@ impl Said {
     }
 }
 
-/// The recording is judged rightly in every respect.
+/// All verdicts on the recording are right.
 fn is_judged_rightly(name: &'static str) {
     let cut = Cut(name);
     let truth = cut.truth();
@@ -182,7 +182,7 @@ fn a_grid_over_a_hundred_addresses_is_found() {
 
 #[test]
 fn a_campaign_of_a_thousand_addresses_with_three_or_four_queries_each_is_named() {
-    // Seen by structure in the one case, by distribution in the other; each address stays far below the honest median.
+    // Structure evidence finds one campaign, distribution evidence the other; each address sends far fewer queries than the honest median.
     for (model, attack) in [("magic", "one_at_a_time:queries=4000"), ("adult", "uniform:queries=3000")] {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);

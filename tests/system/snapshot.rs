@@ -1,7 +1,7 @@
-//! An engine that is stopped, written down, read back and goes on says what it would have said without the pause.
+//! An engine that is stopped, written to a snapshot and restored gives the verdicts that it would have given without the pause.
 //!
-//! The logs are recorded attacks: at the moment of the snapshot there are components half built, evidence half gathered, a wave
-//! of newcomers, drift under suspicion. Bytes are compared, not meaning.
+//! The logs are recorded attacks: at the moment of the snapshot there are unfinished components, partial evidence, a burst
+//! of newcomers, and a pending drift. The bytes of the verdicts are compared.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the subjects share: the built program as a child process, and the committed recordings.
+//! Shared helpers: the built program as a child process, and the committed recordings.
 
 pub mod alertmanager;
 pub mod daemon;

@@ -1,7 +1,7 @@
 //! The files under `grafana/` against the program: every series they name is exported, every exported series is used, every alert
-//! has its runbook, and what is made from code is what is committed.
+//! has its runbook, and the generated files are up to date.
 //!
-//! `TRIPLINE_UPDATE=1` writes the made files anew instead of comparing them.
+//! `TRIPLINE_UPDATE=1` writes the generated files instead of comparing them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
-/// Compares a made text with the committed file, or writes it when asked to.
+/// Compares a generated text with the committed file, or writes it if `TRIPLINE_UPDATE` is set.
 fn is_committed(made: &str, file: &str) {
     if std::env::var_os("TRIPLINE_UPDATE").is_some() {
         std::fs::create_dir_all(path(file).parent().unwrap()).unwrap();
@@ -35,7 +35,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|entry| if entry.is_dir() { files(&entry) } else { vec![entry] }).collect()
 }
 
-/// Words of the form of a series name that speak of Tripline, with recorded names (`model:…:sum`) whole.
+/// Names of Tripline's series in a text, including recorded names (`model:…:sum`).
 fn series_named_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
     let words = words.map(|word| word.trim_matches(':')).filter(|word| word.contains("tripline_"));
@@ -180,7 +180,7 @@ fn alerts_are_routed_to_the_people_they_concern() {
         (["team=security", "severity=info"], "nobody"),
         (["team=sre", "severity=info"], "nobody"),
     ] {
-        // It fails by itself when the receivers differ.
+        // amtool fails if the receivers differ.
         let expected = format!("--verify.receivers={receivers}");
         checker("amtool", &["config", "routes", "test", "--config.file", CONFIG, &expected, labels[0], labels[1]]);
     }
@@ -195,6 +195,6 @@ fn provisioning_names_the_same_uids_as_the_alerts_and_the_dashboard() {
         assert!(text.lines().any(|line| line == "apiVersion: 1"), "{file}");
     }
     assert!(sources.contains("uid: tripline-prometheus\n") && alerting.contains("datasourceUid: tripline-prometheus\n"));
-    // Both would tell of the same thing twice; whoever wants Grafana's switches the other off.
+    // Prometheus and Grafana would notify twice; Grafana's rules are for setups without rule files.
     assert_eq!(alerting.matches("isPaused: true").count(), alerting.matches("- uid: ").count());
 }

@@ -126,7 +126,7 @@ pub fn render(rows: &[Row]) -> String {
         let what = match goal {
             Goal::Copy => "Worth: share of new rows on which the copy says what the model says.",
             Goal::Evasion => {
-                "Worth: distance of the nearest case that fools the model, in spreads of the features; less is better for him."
+                "Worth: distance of the nearest case that fools the model, in spreads of the features; smaller is better for the attacker."
             }
         };
         let _ = write!(page, "\n### {}{}\n\n{what}\n\n", attack[..1].to_uppercase(), &attack[1..]);

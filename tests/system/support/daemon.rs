@@ -1,4 +1,4 @@
-//! Foreign programs as children of a test: started on free ports in a temporary folder, ended by their own handle.
+//! External programs as children of a test: started on free ports in a temporary folder, ended through their handle.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tripline::clock;
 
-/// Longest wait for anything a neighbour should do. Generous: the machine may be building at the same time, and a condition
-/// that holds is never waited for longer than it takes.
+/// Longest wait for an external program. It is generous, because the machine may be building at the same time, and a wait ends
+/// as soon as its condition holds.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running program; dropping it ends it.
@@ -34,7 +34,7 @@ impl Daemon {
         }
     }
 
-    /// Waits for `condition`; fails with the program's own words if it ends before, or if patience ends.
+    /// Waits for `condition`; fails with the program's output if the program ends before, or at the time limit.
     pub fn wait_for<T>(&mut self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         let begun = clock::instant();
         loop {
@@ -57,7 +57,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself; what matters is that nothing of it is left.
+        // It may have ended by itself; no process may be left.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -86,7 +86,7 @@ pub fn committed(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// `text` with `from` replaced, which must occur: a committed file that changed must not turn a test into another one.
+/// `text` with `from` replaced. `from` must occur, so that a change of the committed file cannot make the replacement ineffective.
 pub fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "'{from}' is not in:\n{text}");
     text.replace(from, to)

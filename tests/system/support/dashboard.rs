@@ -1,7 +1,7 @@
 //! The Grafana dashboard as code: what `grafana/dashboards/tripline.json` is made from.
 //!
-//! A dashboard file is mostly repetition that nobody can review. Here a panel is one entry: what it asks, in which unit, and why
-//! one looks at it. The classic JSON follows from that, with a fixed uid so that links from alerts stay right. The test
+//! A dashboard file is mostly repetition, which nobody can review. Here a panel is one entry: its query, its unit, and why a person
+//! looks at it. The classic JSON is generated from that, with a fixed uid, so links from alerts stay valid. The test
 //! `the_dashboard_is_the_one_that_the_code_describes` compares it with the committed file, and writes it under TRIPLINE_UPDATE=1.
 
 use serde_json::{Value, json};
@@ -36,8 +36,8 @@ struct Row {
 /// Height of a panel in grid units; three rows of this height fill a laptop's screen.
 const HEIGHT: u64 = 8;
 
-/// Verdict as a number: 0 stable, 1 drift, 2 probing, 3 both, -1 not measured yet. Where one instance says drift and another
-/// probing, both are true of the model, and the sum says so.
+/// Verdict as a number: 0 stable, 1 drift, 2 probing, 3 both, -1 not measured yet. If one instance reports drift and another
+/// probing, both hold for the model, and the sum is 3.
 const VERDICT: &str = "clamp_max(max by (model) (tripline_model_verdict{model=~\"$model\",verdict=\"drift\"}) \
      + 2 * max by (model) (tripline_model_verdict{model=~\"$model\",verdict=\"probing\"}) \
      + 3 * max by (model) (tripline_model_verdict{model=~\"$model\",verdict=\"drift+probing\"}) \
@@ -49,7 +49,7 @@ const ROWS: &[Row] = &[
         panels: &[
             Panel {
                 title: "Verdict now",
-                description: "What the engine says of each model: nothing, the world changed, somebody probes, or both at once. Links lead to the console, where the callers are.",
+                description: "The engine's verdict on each model: stable, drift, probing, or both at once. Links lead to the console, which lists the callers.",
                 unit: "none",
                 width: 5,
                 look: Look::Stat,
@@ -57,7 +57,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Verdict over time",
-                description: "When it began. Drift begins slowly and lasts; probing begins at once and ends when the caller is done.",
+                description: "When the verdict changed. Drift often begins slowly and lasts; probing begins at once and ends some hours after the last evidence.",
                 unit: "none",
                 width: 10,
                 look: Look::Timeline,
@@ -65,7 +65,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Features beyond chance, with and without suspects",
-                description: "If the lower line falls to zero while the upper does not, the suspects are the drift: there is nothing to retrain. If both stay up, the world changed.",
+                description: "Number of features whose index exceeds its critical value. If only the line without suspects falls to zero, the suspects cause the drift and there is nothing to retrain. If both lines stay up, the world changed.",
                 unit: "none",
                 width: 9,
                 look: Look::Lines,
@@ -81,7 +81,7 @@ const ROWS: &[Row] = &[
         panels: &[
             Panel {
                 title: "Flagged callers by shape",
-                description: "Callers flagged as probing now. A grid or random queries copy the model; line searches and boundary walks also prepare evasion.",
+                description: "Callers flagged as probing now. Grids and random queries copy the model; line searches and boundary walks also prepare inputs that fool it.",
                 unit: "none",
                 width: 8,
                 look: Look::Stacked,
@@ -89,7 +89,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Campaigns",
-                description: "Several callers whose queries belong together though their addresses differ. Blocking one address stops none of them.",
+                description: "Groups of callers whose queries are linked although their addresses differ. Blocking one address does not stop a campaign.",
                 unit: "none",
                 width: 4,
                 look: Look::Stat,
@@ -97,7 +97,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "New verdicts",
-                description: "Changes of mind a second, by whom they speak of and what they say. A burst of benign ones after probing is hysteresis letting go.",
+                description: "New verdicts a second, by scope and verdict. A burst of benign ones after probing is normal: the evidence has expired.",
                 unit: "ops",
                 width: 6,
                 look: Look::Stacked,
@@ -108,7 +108,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Information budget",
-                description: "Different rows that the most information_budgets caller, account or campaign has asked, in units of the d + 1 rows that copy a linear model (each category counts as one of d). Any busy customer passes 1; a jump is a question. Honest-looking extraction shows here and nowhere else.",
+                description: "Different rows that the caller, account or campaign with most of them has asked, in units of the d + 1 rows that copy a linear model (each category counts as one of d). Any busy customer exceeds 1; a jump is a reason to ask. Extraction with honest-looking rows shows here and nowhere else.",
                 unit: "none",
                 width: 6,
                 look: Look::Lines,
@@ -116,7 +116,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Gaps between queries of a caller",
-                description: "Time between two queries of one caller. Machines pile up in one band; people spread over seconds to minutes.",
+                description: "Time between two queries of one caller. Machines concentrate in one band; people spread over seconds to minutes.",
                 unit: "s",
                 width: 8,
                 look: Look::Heat,
@@ -127,7 +127,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Query rate of busy callers",
-                description: "95th percentile over callers of queries an hour. Alone it says little: a nightly batch job is busier than most attackers.",
+                description: "95th percentile over callers of queries an hour. It is no evidence by itself: a nightly batch job is busier than most attackers.",
                 unit: "none",
                 width: 8,
                 look: Look::Lines,
@@ -135,7 +135,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Entropy of the features",
-                description: "Against the reference. Above 1: more varied than honest traffic, as grids and random queries are. Below 1: narrower, as line searches are.",
+                description: "Entropy of callers' features relative to the reference. Above 1: more varied than honest traffic, as grids and random queries are. Below 1: narrower, as line searches are.",
                 unit: "percentunit",
                 width: 8,
                 look: Look::Lines,
@@ -148,7 +148,7 @@ const ROWS: &[Row] = &[
         panels: &[
             Panel {
                 title: "Features furthest beyond chance",
-                description: "PSI over its critical value for this window. 1 is what chance alone exceeds at the configured rate; sample size is accounted for, so 2 means the same at night and at noon.",
+                description: "PSI divided by the critical value of its window. Chance alone rarely exceeds 1. The critical value depends on the number of rows, so 2 means the same at night and at noon.",
                 unit: "none",
                 width: 8,
                 look: Look::Thresholds,
@@ -159,7 +159,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "The same without suspects",
-                description: "What is left when the queries of suspects are taken out. A bar that is long beside and short here belongs to the suspects.",
+                description: "The same ratio without the queries of suspects. A feature with a long bar in the panel beside and a short one here is moved by the suspects.",
                 unit: "none",
                 width: 8,
                 look: Look::Thresholds,
@@ -170,7 +170,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "PSI by feature",
-                description: "Population stability index of the window against the reference. Watch the shape: a step is a unit or a release, a slope is the world.",
+                description: "Population stability index of the window against the reference. A step indicates a changed unit or a release; a slope indicates a gradual change of the world.",
                 unit: "none",
                 width: 8,
                 look: Look::Lines,
@@ -178,7 +178,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "PSI of the answers",
-                description: "Whether the model's answers changed, with the value that chance alone exceeds. Input drift without answer drift may be harmless.",
+                description: "Whether the distribution of the model's answers changed, with its critical value. Input drift without drift of the answers may be harmless.",
                 unit: "none",
                 width: 8,
                 look: Look::Lines,
@@ -189,7 +189,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Answers",
-                description: "Answers a second by bin of the reference. Choose one model: the bins are its own. An attacker near the decision boundary shows as a band there.",
+                description: "Answers a second by bin of the reference. Select one model, because bins differ between models. An attacker near the decision boundary shows as a band there.",
                 unit: "none",
                 width: 8,
                 look: Look::Heat,
@@ -200,7 +200,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Queries",
-                description: "Accepted queries a second by model, and those too late for their windows.",
+                description: "Accepted queries a second by model, and queries that came too late for their windows.",
                 unit: "reqps",
                 width: 8,
                 look: Look::Lines,
@@ -216,7 +216,7 @@ const ROWS: &[Row] = &[
         panels: &[
             Panel {
                 title: "Backlog by partition",
-                description: "Records not yet read. One partition alone: a hot key. All of them: too little capacity, or a producer in a hurry.",
+                description: "Records not yet read. If one partition is behind, it has a hot key. If all are behind, capacity is too low or a producer is catching up.",
                 unit: "none",
                 width: 6,
                 look: Look::Stacked,
@@ -224,7 +224,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Event time behind the clock",
-                description: "How far complete event time lies behind. It never falls below the allowed lateness while events flow.",
+                description: "How far complete event time (the watermark) is behind the clock. While events arrive, it does not fall below the allowed lateness.",
                 unit: "s",
                 width: 6,
                 look: Look::Lines,
@@ -232,7 +232,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "From query to verdict",
-                description: "Time from the deciding query to the verdict, half of them and 95 of 100.",
+                description: "Time from the deciding query to the verdict: median and 95th percentile.",
                 unit: "s",
                 width: 6,
                 look: Look::Lines,
@@ -246,7 +246,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Rejected records by reason",
-                description: "What could not be read is not watched. The records are in the dead-letter topic or file, with their reason.",
+                description: "Rejected records are not watched. They are in the dead-letter topic or file, with their reason.",
                 unit: "ops",
                 width: 6,
                 look: Look::Stacked,
@@ -254,7 +254,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Callers in memory",
-                description: "Callers known by model, and those forgotten a second to keep within memory. Evidence against slow callers is lost with them.",
+                description: "Callers in memory by model, and callers forgotten a second to stay within the memory limit. Evidence against slow callers is lost with them.",
                 unit: "none",
                 width: 6,
                 look: Look::Lines,
@@ -268,7 +268,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Deliveries",
-                description: "Verdicts handed to receivers a second by outcome, and how many wait.",
+                description: "Verdicts delivered to receivers a second, by outcome, and how many are waiting.",
                 unit: "none",
                 width: 6,
                 look: Look::Lines,
@@ -282,7 +282,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Latency of the models",
-                description: "How long the models took, as their logs say: half of the answers and 95 of 100.",
+                description: "How long the models took to answer, according to their logs: median and 95th percentile.",
                 unit: "s",
                 width: 6,
                 look: Look::Lines,
@@ -299,7 +299,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Since the last commit",
-                description: "After a crash, this much would be read again. It is small while the service is well.",
+                description: "Time since the last commit: after a crash, this much would be read again. It stays small while the service works.",
                 unit: "s",
                 width: 3,
                 look: Look::Stat,
@@ -307,7 +307,7 @@ const ROWS: &[Row] = &[
             },
             Panel {
                 title: "Instances by version",
-                description: "Instances that answer. Two versions at once are a roll-out, or one that stopped half-way.",
+                description: "Instances that answer, by version. Two versions at once mean a roll-out that is under way or was interrupted.",
                 unit: "none",
                 width: 3,
                 look: Look::Stat,
@@ -366,7 +366,7 @@ pub fn dashboard() -> Value {
     })
 }
 
-/// Every question that the dashboard asks of Prometheus, for one model and over one time.
+/// Every query of the dashboard, for one model and one interval.
 pub fn expressions(model: &str, interval: &str) -> Vec<String> {
     let dashboard = dashboard();
     let panels = dashboard["panels"].as_array().unwrap();
@@ -404,7 +404,7 @@ impl Look {
         }
     }
 
-    /// Whether the panel shows the present alone.
+    /// Whether the panel shows only the present.
     fn instant(self) -> bool {
         matches!(self, Self::Stat | Self::Thresholds)
     }
@@ -462,7 +462,7 @@ impl Panel {
             json!([{"color": "text", "value": null}, {"color": "green", "value": 0}, {"color": "yellow", "value": 1}, {"color": "red", "value": 2},
                 {"color": "dark-red", "value": 3}])
         } else if self.look == Look::Thresholds {
-            // Above 1 chance is no explanation.
+            // Above 1, chance does not explain the index.
             json!([{"color": "green", "value": null}, {"color": "yellow", "value": 1}])
         } else {
             json!([{"color": "text", "value": null}])

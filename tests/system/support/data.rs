@@ -26,7 +26,7 @@ impl Cut {
         String::from_utf8(self.events()).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// What is true about the cut.
+    /// The truth about the cut.
     pub fn truth(self) -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(self.path("truth.json")).unwrap()).unwrap()
     }

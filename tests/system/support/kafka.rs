@@ -1,7 +1,7 @@
-//! A real Apache Kafka (KRaft, one JVM) for the tests, and the few things that tests do with it.
+//! A real Apache Kafka (KRaft, one JVM) for the tests, and the operations that tests need.
 //!
-//! One broker serves the whole test binary: a start takes seconds. It hangs on a pipe that this process holds, so it ends with
-//! the tests, however they end. The jars are those that `make setup` fetches; without them the tests fail and say so.
+//! One broker serves the whole test binary: a start takes seconds. It reads from a pipe that this process holds, so it ends with
+//! the tests, however they end. `make setup` fetches the jars; without them the tests fail and say so.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,7 +21,7 @@ use super::daemon::{PATIENCE, free_port, wait_for};
 
 /// User and password of the listener that asks for them.
 pub const USER: (&str, &str) = ("tripline", "open sesame");
-/// A pause between two looks at a broker that starts.
+/// Time between two checks of a broker that starts.
 const SHORT: Duration = Duration::from_secs(2);
 /// The version that `tests/kafka/pom.xml` pins; it names the folder in the cache.
 const VERSION: &str = "4.3.0";
@@ -48,7 +48,7 @@ impl Broker {
 
     /// Starts a broker on free ports and waits until it answers.
     pub fn start() -> Self {
-        // It outlives this process by a moment, so the shell below removes the folder.
+        // The broker ends shortly after this process, so the shell below removes the folder.
         let folder = tempfile::Builder::new().prefix("tripline-kafka-").tempdir().unwrap().keep();
         let [plain, guarded, controller] = [free_port(), free_port(), free_port()];
         std::fs::write(folder.join("server.properties"), settings(&folder, plain, guarded, controller)).unwrap();
@@ -88,7 +88,7 @@ impl Broker {
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.address);
-        // The attempts before it listens are no news.
+        // Failed attempts before it listens are expected.
         config.set_log_level(rdkafka::config::RDKafkaLogLevel::Emerg);
         config
     }
@@ -181,7 +181,7 @@ impl Drop for Broker {
         // Closes the pipe; the shell does the rest.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
-        // A test that failed between kill and restart told the shell to keep the data.
+        // After a failure between kill and restart, the shell still keeps the data.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

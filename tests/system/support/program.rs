@@ -1,4 +1,4 @@
-//! The built program as a child process: arguments and input in, exit code and words out.
+//! The built program as a child process: arguments and input in, exit code and output out.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -30,9 +30,9 @@ pub fn run_with(args: &[&str], input: &[u8]) -> Ended {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    // Apart from reading the output, or both sides would wait for each other once the pipes are full.
+    // In a thread of its own: otherwise both sides would wait for each other when the pipes are full.
     let feeder = std::thread::spawn(move || {
-        // A program that has seen enough closes its end; that is its right.
+        // The program may close its input early.
         let _ = stdin.write_all(&input);
     });
     let output = child.wait_with_output().unwrap();
@@ -53,7 +53,7 @@ impl Ended {
         self
     }
 
-    /// The run ended with a documented code and a message that holds all of `words`, and did not panic.
+    /// The run ended with a documented code and a message that contains all of `words`, and did not panic.
     pub fn must_fail(&self, code: i32, words: &[&str]) -> &Self {
         assert_eq!(self.code, Some(code), "output:\n{}\nerrors:\n{}", self.out, self.err);
         self.must_not_panic();

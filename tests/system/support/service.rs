@@ -1,4 +1,4 @@
-//! `tripline run` as a child process: a configuration in, numbers from its endpoint, and its last words.
+//! `tripline run` as a child process: a configuration in, numbers from its endpoint and from its final summary.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -17,14 +17,14 @@ pub struct Service {
     port: u16,
 }
 
-/// What went through a service, as it says at its end.
+/// Counts of records, from the service's final summary.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 pub struct Counts {
     /// Queries counted in windows.
     pub accepted: u64,
     /// Queries behind the watermark.
     pub late: u64,
-    /// What could not be used.
+    /// Rejected records.
     pub rejected: u64,
     /// Verdicts.
     pub verdicts: u64,
@@ -33,7 +33,7 @@ pub struct Counts {
 // === impl Counts ===
 
 impl Counts {
-    /// Everything that went through.
+    /// All records.
     pub fn sum(self) -> u64 {
         self.accepted + self.late + self.rejected
     }
@@ -63,12 +63,12 @@ impl Service {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// What it wrote so far.
+    /// Its output so far.
     pub fn words(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// A page of its endpoint; none if it does not answer.
+    /// A page of its endpoint; `None` if it does not answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut response = agent.get(format!("http://{}{path}", self.target())).call().ok()?;
@@ -95,7 +95,7 @@ impl Service {
             .sum()
     }
 
-    /// Waits for a condition; fails with the service's own words if it ends before, or if patience ends.
+    /// Waits for a condition; fails with the service's output if the service ends before, or at the time limit.
     pub fn wait_for<T>(&mut self, what: &str, mut condition: impl FnMut(&Self) -> Option<T>) -> T {
         let begun = clock::instant();
         loop {
@@ -116,7 +116,7 @@ impl Service {
         self
     }
 
-    /// Ends it as an orchestrator does, and returns what went through it.
+    /// Ends it with the signal that an orchestrator sends, and returns its counts.
     pub fn stop(mut self) -> Counts {
         self.signal("-TERM");
         let status = self.ended();
@@ -127,7 +127,7 @@ impl Service {
         serde_json::from_str(last).unwrap()
     }
 
-    /// Sends a signal to it, and to nobody else.
+    /// Sends a signal to this process only.
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
@@ -148,7 +148,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself; what matters is that nothing of it is left.
+        // It may have ended by itself; no process may be left.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
