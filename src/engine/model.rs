@@ -26,7 +26,7 @@ use crate::judge::client::{Client, Key};
 use crate::judge::distribution::{Outcome, Population, SUSPICIOUS, Voter};
 use crate::judge::drift::{self, Drift};
 use crate::judge::shared_identity::SharedIdentities;
-use crate::judge::structure::{Detection, Reason, Seen, Structure};
+use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Sender, Structure};
 use crate::judge::{Family, FeatureDrift, Finding, SignalValue, Verdict};
 use crate::prefetch;
 use crate::reference::Reference;
@@ -191,11 +191,11 @@ impl ModelEngine {
         self.tally(query.time);
         let Some((at, account)) = sender else { return (Disposition::Accepted, None) };
         self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
-        self.structure.prepare(query, &self.codes, at, &self.clients);
+        let prepared = self.structure.prepare(query, &self.codes, Sender::new(at, query.address, account), &self.clients);
         let gap = self.note(at, query);
         let asked = Asked { query, at, now: query.time, late: false };
         self.vote(&asked, out);
-        self.search(&asked, account, out);
+        self.search(&asked, prepared, out);
         (Disposition::Accepted, gap)
     }
 
@@ -204,14 +204,14 @@ impl ModelEngine {
     fn late(&mut self, query: &Query, now: EventTime, out: &mut Vec<Verdict>) {
         let Some((at, account)) = self.sender(query, now) else { return };
         self.coder.encode(&query.row, &mut self.codes);
-        self.structure.prepare(query, &self.codes, at, &self.clients);
+        let prepared = self.structure.prepare(query, &self.codes, Sender::new(at, query.address, account), &self.clients);
         if let Some(client) = self.clients.get_mut(at) {
             client.queries += 1;
             client.information.note(&self.codes, &self.regions);
         }
         let asked = Asked { query, at, now, late: true };
         self.vote(&asked, out);
-        self.search(&asked, account, out);
+        self.search(&asked, prepared, out);
     }
 
     /// The client that sent a query, made if it is new, and the hash of its account; `None` if the log does not say who asked:
@@ -342,15 +342,14 @@ impl ModelEngine {
         explained
     }
 
-    fn search(&mut self, asked: &Asked<'_>, account: u64, out: &mut Vec<Verdict>) {
+    fn search(&mut self, asked: &Asked<'_>, prepared: PreparedQuery<'_>, out: &mut Vec<Verdict>) {
         let Asked { query, at, now, late } = *asked;
-        let sender = (hash::mix2(1, address_hash(query.address)), account);
         let mut detections = std::mem::take(&mut self.detections);
         detections.clear();
-        let seen = self.structure.step(query, at, sender, &mut self.clients, &mut detections);
+        let seen = self.structure.step(prepared, &mut self.clients, &mut detections);
         if let Some(client) = self.clients.get_mut(at)
             && matches!(seen, Seen::New(_))
-            && client.structure.closeness() > 0.0
+            && client.structure.proximity() > 0.0
         {
             client.keep(query);
         }
@@ -465,16 +464,5 @@ impl ModelEngine {
         let mut rates: Vec<f64> =
             self.clients.iter().map(|(_, _, c)| f64::from(c.rate.queries(now, 1))).filter(|&r| r > 0.0).collect();
         percentile(&mut rates, 0.95)
-    }
-}
-
-fn address_hash(address: Address) -> u64 {
-    match address {
-        Address::Unknown => 0,
-        Address::Ip(std::net::IpAddr::V4(v4)) => u64::from(v4.to_bits()),
-        Address::Ip(std::net::IpAddr::V6(v6)) => {
-            let bits = v6.to_bits();
-            hash::mix2((bits >> 64) as u64, bits as u64)
-        }
     }
 }

@@ -226,8 +226,8 @@ impl ModelEngine {
             }
         }
         if client.structure.peak > 0.0 {
-            add("proximity_to_earlier_rows", client.structure.closeness(), 0.0, client.structure.closeness());
-            add("automation_of_edits", client.structure.habits(), 0.0, client.structure.habits());
+            add("proximity_to_earlier_rows", client.structure.proximity(), 0.0, client.structure.proximity());
+            add("automation_of_edits", client.structure.automation(), 0.0, client.structure.automation());
             // What they are made of; their weight is in the sum.
             client.structure.tallies().for_each(|(name, steps)| add(name, f64::from(steps), 0.0, 0.0));
         }
