@@ -282,7 +282,11 @@ mod tests {
 
     #[test]
     fn the_threshold_of_automation_rises_with_the_tests_and_not_before_a_usual_day() {
-        let state = |own_links, rows| ClientStructure { own_links, rows, ..ClientStructure::default() };
+        let state = |own_links, rows| {
+            let mut state = ClientStructure::default();
+            (state.own_links, state.rows) = (own_links, rows);
+            state
+        };
         assert!(automation_surcharge(&state(20, 80)).abs() < 1e-12);
         assert!((automation_surcharge(&state(200, 200)) - 10_f64.ln()).abs() < 1e-12);
         assert!((automation_surcharge(&state(1, 800)) - 10_f64.ln()).abs() < 1e-12, "a batch job: a quarter of its rows");

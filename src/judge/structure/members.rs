@@ -84,17 +84,18 @@ mod tests {
     #[test]
     fn a_member_is_named_by_its_share_and_the_part_of_its_rows() {
         let thresholds = Thresholds::new(1e-4);
-        let client = |share, inside, rows| ClientStructure {
-            campaigns: Membership { share, rows: inside },
-            rows,
-            ..ClientStructure::default()
+        let client = |share, inside, rows| {
+            let mut state = ClientStructure::default();
+            (state.campaigns, state.rows) = (Membership { share, rows: inside }, rows);
+            state
         };
         let enough = thresholds.member + 1.0;
         assert_eq!(member_share(&client(enough, 10, 40), 0.0, &thresholds), Some(enough), "a quarter of its rows");
         assert_eq!(member_share(&client(enough, 2, 9), 0.0, &thresholds), None, "two rows of nine may be chance");
         assert_eq!(member_share(&client(enough, 10, 40), 1.5, &thresholds), None, "drift explains a part of the share");
         assert_eq!(member_share(&client(thresholds.member, 10, 40), 0.0, &thresholds), None, "too small a share");
-        let person = ClientStructure { own_links: 10, automation: 0.0, ..client(enough, 10, 40) };
+        let mut person = client(enough, 10, 40);
+        (person.own_links, person.automation) = (10, 0.0);
         assert_eq!(member_share(&person, 0.0, &thresholds), None, "its edits look like a person's");
     }
 }

@@ -148,9 +148,9 @@ fn a_value_that_the_reference_does_not_know_is_left_out_of_the_comparison_with_i
 
 #[test]
 fn rows_in_another_unit_are_not_similar_for_that() {
-    let mut world = World::new();
+    let world = World::new();
     let gain = world.reference.features.iter().position(|f| f.name == "fnlwgt").unwrap();
-    let mut alike = |factor: f64| {
+    let alike = |factor: f64| {
         let (mut a, mut b) = (world.mixed(1), world.mixed(2));
         (a[gain], b[gain]) = (Cell::number(300_000.0 * factor), Cell::number(300_000.0 * factor));
         let structure = &world.structure;
@@ -198,4 +198,22 @@ fn a_row_takes_room_for_codes_sender_and_a_quarter_of_its_entries() {
     let expected = 2 * codes + 32 + (2 * remainders + entries) / REMEMBERED;
     assert_eq!(rows, HISTORY);
     assert!(bytes <= rows * (expected + 2), "{} bytes a row, {expected} expected", bytes / rows);
+}
+
+#[test]
+fn a_search_that_six_addresses_walk_in_turn_is_a_campaign_and_all_of_them_are_named() {
+    let mut world = World::among_others();
+    let base = world.mixed(5_000_000);
+    let weight = world.reference.features.iter().position(|f| f.name == "fnlwgt").unwrap();
+    let mut named = std::collections::BTreeSet::new();
+    for step in 0..90_u32 {
+        let mut row = base.clone();
+        row[weight] = Cell::number(50_000.0 + 3_331.0 * f64::from(step));
+        world.send(900 + u64::from(step) % 6, row);
+        let campaign = world.detections.iter().filter(|detection| detection.reason == Reason::Campaign);
+        named.extend(campaign.map(|detection| detection.client));
+    }
+    let address = |caller: u64| Address::parse(&format!("10.0.{}.{}", caller / 250, caller % 250)).unwrap();
+    let searchers = (900..906).map(|caller| world.clients.find(&Key { address: address(caller), account: 0 }).unwrap());
+    assert_eq!(named, searchers.collect(), "the six and nobody else");
 }
