@@ -41,12 +41,12 @@ use crate::judge::Verdict;
 use crate::judge::distribution::{Outcome, Population, SUSPICIOUS, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
 use crate::judge::model_state::{ModelEvent, ModelState};
-use crate::judge::structure::{Detection, Reason, Seen, Structure};
+use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Structure};
 use crate::prefetch;
 use crate::reference::Reference;
 use crate::signal::density::Codes;
 use crate::window::clients::SlotRef;
-use callers::{Callers, Sender};
+use callers::Callers;
 use cases::Cases;
 use lines::Flagging;
 use profile::Profile;
@@ -171,12 +171,12 @@ impl ModelEngine {
             self.memory.windows.tally(query.time, &self.codes.coarse, self.profile.coder.sizes());
         }
         let Some(sender) = sender else { return (disposition, None) };
-        let asked = Asked { query, at: sender.at, now, late };
-        self.memory.callers.prefetch_rows(sender.at);
-        self.structure.prepare(query, &self.codes, sender.at, &self.memory.callers.clients);
+        let asked = Asked { query, at: sender.client(), now, late };
+        self.memory.callers.prefetch_rows(asked.at);
+        let prepared = self.structure.prepare(query, &self.codes, sender, &self.memory.callers.clients);
         let gap = self.memory.callers.note(&asked, &self.codes, &self.profile);
         self.judge_distribution(&asked, out);
-        self.judge_structure(&asked, sender, out);
+        self.judge_structure(&asked, prepared, out);
         (disposition, gap)
     }
 
@@ -243,15 +243,15 @@ impl ModelEngine {
     }
 
     /// Structure evidence: the row is compared with earlier rows, and what is detected is said.
-    fn judge_structure(&mut self, asked: &Asked<'_>, sender: Sender, out: &mut Vec<Verdict>) {
+    fn judge_structure(&mut self, asked: &Asked<'_>, prepared: PreparedQuery<'_>, out: &mut Vec<Verdict>) {
         let Asked { query, at, now, late } = *asked;
         let mut detections = std::mem::take(&mut self.detections);
         detections.clear();
         let clients = &mut self.memory.callers.clients;
-        let seen = self.structure.step(query, at, (sender.address, sender.account), clients, &mut detections);
+        let seen = self.structure.step(prepared, clients, &mut detections);
         if let Some(client) = clients.get_mut(at)
             && matches!(seen, Seen::New(_))
-            && client.structure.closeness() > 0.0
+            && client.structure.proximity() > 0.0
         {
             client.evidence.keep(query);
         }

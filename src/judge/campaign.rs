@@ -1,25 +1,58 @@
 //! Components: rows that are linked to each other more closely than natural rows are, whoever sent them.
 //!
-//! A component is one search. Its rows, senders, habits and evidence add up across addresses, which is how a search spread over
-//! many callers, each below every per-client threshold, is still seen, and how its members are named: each by his own share.
+//! A component is one search. Its rows, senders, automation and evidence add up across addresses. So a search that is spread over many
+//! clients is still seen when each client stays below every per-client threshold. Each member is named by its own share.
 //!
 //! Components live in a table of bounded size; one of the least recently extended is forgotten. A merged component leaves a
-//! forwarding entry, so that rows which remember its number still find their way.
+//! forwarding entry, so that rows which remember its number still find the one that is left.
 
 use std::collections::BTreeMap;
 
 use crate::event::EventTime;
 use crate::judge::Family;
-use crate::judge::client::rows::Member;
+use crate::judge::client::rows::Membership;
 use crate::judge::client::{Client, Key};
 use crate::signal::edits::{EditModel, EditProcess, Step};
 use crate::window::clients::{SlotRef, Table};
-use crate::window::history::RowId;
+use crate::window::history::{RowId, SenderHashes};
 
-/// Components remembered per model.
+/// Components remembered per model. Chosen: a sixteenth of the rows that are remembered by default, since every component has two rows
+/// or more and most rows are in none.
 const MAX_COMPONENTS: usize = 16_384;
-/// Members remembered per component: DETECTION.md's largest campaign has a thousand addresses.
+/// Members and addresses remembered per component. Chosen: four times the largest campaign that is designed for, a thousand addresses.
 const MAX_MEMBERS: usize = 4_096;
+/// Forwarding entries followed at most. Mergers point from the smaller to the larger component, so a chain of n has at least 2ⁿ rows;
+/// the bound only protects against corrupt state.
+const MAX_FORWARDS: usize = 64;
+/// Pseudo-count of each kind of step in [`AddressChanges`] (Krichevsky and Trofimov 1981).
+const HALF_A_COUNT: f32 = 0.5;
+
+/// How often the sender's address changed along a component, with half a pseudo-count each.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AddressChanges {
+    /// Rows whose address is another than that of the row before.
+    pub changed: f32,
+    /// Rows whose address is the same.
+    pub unchanged: f32,
+}
+
+/// The one account that sent all rows of a component.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct SoleAccount {
+    /// Hash of its name.
+    account: u32,
+    /// Automation along all rows, in nats.
+    automation: f64,
+}
+
+/// Links that no reference row explains, and the row since which they are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UnexplainedLinks {
+    /// Number of links.
+    pub count: u32,
+    /// The start at which so many links are least likely to be coincidence.
+    pub since: RowId,
+}
 
 /// A component.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -35,27 +68,23 @@ pub struct Component {
     pub first_row: RowId,
     /// When that was sent.
     pub since: EventTime,
-    /// Habits along the whole component, whoever sent the rows.
+    /// Chain of edits along the whole component, whoever sent the rows.
     process: EditProcess,
     edit_model: EditModel,
-    /// The account that sent all of its rows, as a hash, and the habits along them in nats; none if there were several.
-    account: Option<(u32, f64)>,
-    /// Address and account of the last row, as hashes.
-    pub last_sender: (u32, u32),
-    /// Rows after which the sender's address changed, and did not (with half a pseudo-count each).
-    pub senders: (f32, f32),
+    /// The account that sent all of its rows; none if there were several.
+    sole_account: Option<SoleAccount>,
+    /// Sender of the last row.
+    pub last_sender: SenderHashes,
+    /// How often the sender's address changed from row to row.
+    pub address_changes: AddressChanges,
     /// Distinct addresses, as hashes, bounded.
     pub addresses: Vec<u32>,
     /// Members by client.
-    pub members: BTreeMap<SlotRef, Member>,
-    /// Links that no reference row explains, since `anchor`.
-    pub surprising: u32,
-    /// Number of the row from which surprising links are counted: the start at which they are least likely to be coincidence.
-    pub anchor: RowId,
+    pub members: BTreeMap<SlotRef, Membership>,
+    /// Links that no reference row explains.
+    pub unexplained: UnexplainedLinks,
     /// When it was flagged as a campaign (or as part of a flagged client's search).
     pub flagged: Option<EventTime>,
-    /// Whether a campaign verdict was given.
-    pub announced: bool,
 }
 
 /// All components of one model.
@@ -68,7 +97,7 @@ pub struct Components {
 // === impl Component ===
 
 impl Component {
-    fn new(row: RowId, since: EventTime, address: u32, account: u32) -> Self {
+    fn new(row: RowId, since: EventTime, sender: SenderHashes) -> Self {
         Self {
             forward: None,
             rows: 1,
@@ -78,15 +107,13 @@ impl Component {
             since,
             process: EditProcess::default(),
             edit_model: EditModel::default(),
-            account: (account != 0).then_some((account, 0.0)),
-            last_sender: (address, account),
-            senders: (0.5, 0.5),
-            addresses: vec![address],
+            sole_account: (sender.account != 0).then_some(SoleAccount { account: sender.account, automation: 0.0 }),
+            last_sender: sender,
+            address_changes: AddressChanges { changed: HALF_A_COUNT, unchanged: HALF_A_COUNT },
+            addresses: vec![sender.address],
             members: BTreeMap::new(),
-            surprising: 0,
-            anchor: row,
+            unexplained: UnexplainedLinks { count: 0, since: row },
             flagged: None,
-            announced: false,
         }
     }
 
@@ -97,21 +124,21 @@ impl Component {
         }
     }
 
-    /// Adds to a member's share.
-    pub fn credit(&mut self, client: SlotRef, share: f64) -> Member {
+    /// Adds one row and its evidence to a member's share; returns the share. Of a client beyond the bound nothing is kept.
+    pub fn credit(&mut self, client: SlotRef, share: f64) -> Membership {
         if self.members.len() >= MAX_MEMBERS && !self.members.contains_key(&client) {
-            return Member::default();
+            return Membership::default();
         }
         let member = self.members.entry(client).or_default();
         member.add(share, 1);
         *member
     }
 
-    /// Adds what its members did in it to their part in campaigns, now that it is one.
-    pub fn enlist(&self, clients: &mut Table<Key, Client>) {
+    /// Adds the members' shares to their part in campaigns, now that the component is one.
+    pub fn credit_campaign_members(&self, clients: &mut Table<Key, Client>) {
         for (at, member) in &self.members {
             if let Some(client) = clients.get_mut(*at) {
-                client.structure.enlisted.add(member.share, member.rows);
+                client.structure.campaigns.add(member.share, member.rows);
             }
         }
     }
@@ -121,14 +148,15 @@ impl Component {
         self.process.step(step, &mut self.edit_model)
     }
 
-    /// Adds a step's habits to those of the one account that sent all rows, if there is one.
-    pub fn account_step(&mut self, account: u32, habits: f64) {
-        self.account = self.account.filter(|(only, _)| *only == account).map(|(only, sum)| (only, sum.max(0.0) + habits));
+    /// Adds a step's automation to that of the one account that sent all rows, if there is one.
+    pub fn account_step(&mut self, account: u32, automation: f64) {
+        let added = |sole: SoleAccount| SoleAccount { automation: sole.automation.max(0.0) + automation, ..sole };
+        self.sole_account = self.sole_account.filter(|sole| sole.account == account).map(added);
     }
 
-    /// Habits along all rows, in nats, if one account alone sent them; 0 for everybody else.
-    pub fn habits_of(&self, account: u32) -> f64 {
-        self.account.filter(|(only, _)| *only == account).map_or(0.0, |(_, sum)| sum)
+    /// Automation along all rows, in nats, if this account alone sent them; 0 otherwise.
+    pub fn automation_of(&self, account: u32) -> f64 {
+        self.sole_account.filter(|sole| sole.account == account).map_or(0.0, |sole| sole.automation)
     }
 
     /// Feature that the last one-feature step changed.
@@ -139,6 +167,27 @@ impl Component {
     /// Shape of the search.
     pub fn family(&self) -> Family {
         self.process.family()
+    }
+
+    /// Takes in the component `gone`, which is the smaller one.
+    fn absorb(&mut self, gone: Component) {
+        self.rows += gone.rows;
+        // The automation of the larger one stays and that of the smaller is not added: steps between the two were never taken.
+        self.sole_account = self.sole_account.filter(|sole| gone.sole_account.is_some_and(|other| other.account == sole.account));
+        self.evidence = self.evidence.max(gone.evidence);
+        self.flagged = self.flagged.or(gone.flagged);
+        self.unexplained.count += gone.unexplained.count;
+        self.unexplained.since = self.unexplained.since.min(gone.unexplained.since);
+        if gone.first_row < self.first_row {
+            self.first_row = gone.first_row;
+            self.since = gone.since;
+        }
+        gone.addresses.into_iter().for_each(|address| self.sent_from(address));
+        for (client, member) in gone.members {
+            if self.members.len() < MAX_MEMBERS || self.members.contains_key(&client) {
+                self.members.entry(client).or_default().add(member.share, member.rows);
+            }
+        }
     }
 }
 
@@ -154,8 +203,7 @@ impl Components {
     /// The component that a row's reference leads to now, through mergers.
     pub fn resolve(&self, at: SlotRef) -> Option<SlotRef> {
         let mut at = at;
-        // Mergers point from the smaller to the larger, so chains are short; the bound is against corrupt state.
-        for _ in 0..64 {
+        for _ in 0..MAX_FORWARDS {
             match self.table.get(at)?.forward {
                 Some(next) => at = next,
                 None => return Some(at),
@@ -165,10 +213,10 @@ impl Components {
     }
 
     /// Starts a component with one row.
-    pub fn start(&mut self, row: RowId, since: EventTime, address: u32, account: u32) -> SlotRef {
+    pub fn start(&mut self, row: RowId, since: EventTime, sender: SenderHashes) -> SlotRef {
         let id = self.next;
         self.next += 1;
-        self.table.touch(&id, || Component::new(row, since, address, account)).0
+        self.table.touch(&id, || Component::new(row, since, sender)).0
     }
 
     /// A component.
@@ -189,31 +237,11 @@ impl Components {
         let rows = |at| self.table.get(at).map_or(0, |c: &Component| c.rows);
         let (into, from) = if rows(a) >= rows(b) { (a, b) } else { (b, a) };
         let Some(gone) = self.table.get_mut(from) else { return into };
-        let addresses = std::mem::take(&mut gone.addresses);
-        let members = std::mem::take(&mut gone.members);
-        gone.forward = Some(into);
-        let (rows, evidence, flagged, first, since) = (gone.rows, gone.evidence, gone.flagged, gone.first_row, gone.since);
-        let (surprising, anchor) = (gone.surprising, gone.anchor);
-        let account = gone.account;
+        // What stays behind is the forwarding entry.
+        let forwarding = Component { forward: Some(into), ..Component::new(gone.first_row, gone.since, gone.last_sender) };
+        let gone = std::mem::replace(gone, forwarding);
         if let Some(left) = self.table.get_mut(into) {
-            left.rows += rows;
-            // The habits of the larger one stay, those of the smaller are not added: steps between the two were never taken.
-            left.account = left.account.filter(|(only, _)| account.is_some_and(|(other, _)| other == *only));
-            left.evidence = left.evidence.max(evidence);
-            left.flagged = left.flagged.or(flagged);
-            left.surprising += surprising;
-            left.anchor = left.anchor.min(anchor);
-            if first < left.first_row {
-                left.first_row = first;
-                left.since = since;
-            }
-            addresses.into_iter().for_each(|a| left.sent_from(a));
-            for (client, member) in members {
-                if left.members.len() < MAX_MEMBERS || left.members.contains_key(&client) {
-                    let own = left.members.entry(client).or_default();
-                    own.add(member.share, member.rows);
-                }
-            }
+            left.absorb(gone);
         }
         into
     }
@@ -243,12 +271,20 @@ impl Components {
 mod tests {
     use super::*;
 
+    fn sender(address: u32, account: u32) -> SenderHashes {
+        SenderHashes { address, account }
+    }
+
+    fn client(slot: u32) -> SlotRef {
+        SlotRef { slot, generation: 1 }
+    }
+
     #[test]
     fn a_row_of_a_merged_component_finds_the_one_that_is_left() {
         let mut components = Components::default();
-        let a = components.start(1, EventTime::default(), 1, 0);
-        let b = components.start(2, EventTime::default(), 2, 0);
-        let c = components.start(3, EventTime::default(), 3, 0);
+        let a = components.start(1, EventTime::default(), sender(1, 0));
+        let b = components.start(2, EventTime::default(), sender(2, 0));
+        let c = components.start(3, EventTime::default(), sender(3, 0));
         components.get_mut(a).unwrap().rows = 5;
         let ab = components.merge(a, b);
         let abc = components.merge(c, ab);
@@ -257,5 +293,49 @@ mod tests {
         assert_eq!(components.resolve(c), Some(a));
         let left = components.get(a).unwrap();
         assert_eq!((left.rows, left.addresses.len(), left.first_row), (7, 3, 1));
+    }
+
+    #[test]
+    fn a_merger_adds_shares_and_keeps_the_flag_and_the_first_row() {
+        let mut components = Components::default();
+        let (early, late) = (EventTime::from_micros(1), EventTime::from_micros(2));
+        let small = components.start(1, early, sender(1, 0));
+        let large = components.start(9, late, sender(2, 0));
+        components.get_mut(large).unwrap().rows = 2;
+        components.get_mut(large).unwrap().credit(client(1), 2.0);
+        components.get_mut(small).unwrap().credit(client(1), 3.0);
+        components.get_mut(small).unwrap().credit(client(2), 1.0);
+        components.get_mut(small).unwrap().flagged = Some(late);
+        assert_eq!(components.merge(small, large), large);
+        let left = components.get(large).unwrap();
+        assert_eq!((left.first_row, left.since, left.flagged), (1, early, Some(late)));
+        assert_eq!(left.members[&client(1)], Membership { share: 5.0, rows: 2 });
+        assert_eq!(left.members[&client(2)], Membership { share: 1.0, rows: 1 });
+        assert_eq!(left.unexplained, UnexplainedLinks { count: 0, since: 1 });
+    }
+
+    #[test]
+    fn automation_counts_for_an_account_as_long_as_it_is_the_only_one() {
+        let mut component = Component::new(1, EventTime::default(), sender(1, 7));
+        component.account_step(7, 2.0);
+        component.account_step(7, 1.5);
+        assert!((component.automation_of(7) - 3.5).abs() < 1e-12);
+        assert!(component.automation_of(8).abs() < 1e-12, "another account");
+        component.account_step(8, 1.0);
+        assert!(component.automation_of(7).abs() < 1e-12, "two accounts sent it");
+        let nameless = Component::new(1, EventTime::default(), sender(1, 0));
+        assert!(nameless.automation_of(0).abs() < 1e-12, "no account is no account");
+    }
+
+    #[test]
+    fn members_and_addresses_are_bounded() {
+        let mut component = Component::new(1, EventTime::default(), sender(0, 0));
+        for i in 0..2 * MAX_MEMBERS as u32 {
+            component.sent_from(i);
+            component.credit(client(i), 1.0);
+        }
+        assert_eq!((component.addresses.len(), component.members.len()), (MAX_MEMBERS, MAX_MEMBERS));
+        assert_eq!(component.credit(client(0), 1.0), Membership { share: 2.0, rows: 2 }, "members go on");
+        assert_eq!(component.credit(client(u32::MAX), 1.0), Membership::default());
     }
 }

@@ -1,11 +1,11 @@
-//! Who has asked most that could be learned from: the information budget of callers, accounts and campaigns.
+//! The information budget: which clients, accounts and campaigns have received the most answers that a model can be learned from?
 //!
-//! It accuses nobody. Whoever copies a model with rows like everybody's looks like a good customer, and a good customer looks like
-//! him; the figures say how far such a copy could have got, and a person decides (docs/threat-model.md). What a caller learned
-//! adds up with what it learned elsewhere: callers of one campaign are one, and so are the addresses of one account.
+//! It flags nobody. A client that copies a model with rows like everybody's cannot be told from a good customer. The figures say how
+//! far such a copy could have got, and a person decides (docs/threat-model.md). What a client learned adds up with what it learned
+//! elsewhere: the clients of one campaign count as one holder, and so do the addresses of one account.
 //!
-//! Computed when asked for, in one pass over the callers. Only callers that belong to somebody larger are merged; of the others a
-//! few of the largest are kept, so names are made for those alone.
+//! The budgets are computed on request, in two passes over the clients: the first counts who shares a case or an account, the second
+//! merges those. Of all other clients only the few largest are kept, so that names are made for those alone.
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -16,30 +16,32 @@ use super::shared_identity::SharedIdentities;
 use crate::signal::information::{Information, Regions};
 use crate::window::clients::Table;
 
-/// Holders listed: as many as a person asks about.
+/// Holders listed. Chosen: as many as a person asks about.
 pub const LISTED: usize = 5;
-/// Days of which a growth per day is said at least: an hour's zeal is not multiplied.
+/// Days over which the growth is averaged at least, so that one busy hour is not extrapolated to a day.
 const LEAST_DAYS: f64 = 1.0;
+/// Seconds in a day.
+const DAY_SECONDS: f64 = 86_400.0;
 
-/// What one holder (a caller, an account at several addresses, or a campaign) could have learned.
+/// What one holder (a client, an account at several addresses, or a campaign) could have learned.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct InformationBudget {
-    /// Its address, if it has one alone.
+    /// Its address, if it has only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<String>,
-    /// Its account, if it has one alone and the address does not say it all.
+    /// Its account, if it has only one and the address alone does not name it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// Its case, if it is a campaign.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case: Option<String>,
-    /// Callers that it consists of.
+    /// Clients that it consists of.
     pub callers: u64,
     /// Queries, repeats included.
     pub queries: u64,
     /// Distinct informative rows, estimated to about 13%.
     pub rows: f64,
-    /// Those over d + 1, the unknowns of a linear model.
+    /// Those rows over d + 1, the unknowns of a linear model of d columns.
     pub ratio: f64,
     /// Share of the reference that lies in the regions it asked about, 0 to 1; `None` where the reference knows no regions.
     pub covered: Option<f64>,
@@ -51,9 +53,9 @@ pub struct InformationBudget {
     pub flagged: bool,
 }
 
-/// What is needed to tell.
+/// What computing the budgets reads.
 pub struct Budgets<'a> {
-    /// The callers.
+    /// The clients.
     pub clients: &'a Table<Key, Client>,
     /// Who shares an address.
     pub shared_identities: &'a SharedIdentities,
@@ -61,7 +63,7 @@ pub struct Budgets<'a> {
     pub regions: &'a Regions,
 }
 
-/// Callers that count as one: those of a case, those of an account, or one alone.
+/// Clients that count as one: those of a case, those of an account, or a single client.
 struct Holder<'a> {
     case: Option<&'a str>,
     information: Information,
@@ -140,17 +142,18 @@ impl Budgets<'_> {
         joint.extend(alone.into_iter().map(|client| Holder::new(client, None)));
         joint.sort_by(|a, b| b.information.rows().total_cmp(&a.information.rows()).then(a.first.first.cmp(&b.first.first)));
         joint.truncate(LISTED);
-        joint.iter().map(|holder| self.spent(holder)).collect()
+        joint.iter().map(|holder| self.budget(holder)).collect()
     }
 
-    fn spent(&self, holder: &Holder<'_>) -> InformationBudget {
+    /// What one holder could have learned, with its names.
+    fn budget(&self, holder: &Holder<'_>) -> InformationBudget {
         let accounts = self.shared_identities.accounts_at(holder.first.address);
         let (source_ip, client_id) = match (holder.case, holder.callers) {
             (Some(_), _) => (None, None),
             (None, 1) => subject(holder.first, accounts),
             (None, _) => (None, Some(holder.first.account.to_string())),
         };
-        let days = holder.last.last.seconds_since(holder.first.first) / 86_400.0;
+        let days = holder.last.last.seconds_since(holder.first.first) / DAY_SECONDS;
         let rows = holder.information.rows();
         InformationBudget {
             source_ip,
@@ -168,7 +171,7 @@ impl Budgets<'_> {
     }
 }
 
-/// Keeps the few with most rows; of equals the one that came first.
+/// Keeps the clients with the most rows, [`LISTED`] at most; of equals the one that came first.
 fn keep_largest<'a>(largest: &mut Vec<&'a Client>, client: &'a Client) {
     let at = largest.partition_point(|known| known.information.rows() >= client.information.rows());
     if at < LISTED {
@@ -279,7 +282,7 @@ mod tests {
         for i in 0..20_u64 {
             world.ask(&format!("192.0.2.{i}"), "", i * 100, 2 + 3 * (i * 7 % 20));
         }
-        let rows: Vec<f64> = world.largest().iter().map(|spent| spent.rows).collect();
+        let rows: Vec<f64> = world.largest().iter().map(|budget| budget.rows).collect();
         assert!(rows.len() == LISTED && rows.is_sorted_by(|a, b| a >= b) && rows[0] > 40.0, "{rows:?}");
     }
 }

@@ -1,9 +1,9 @@
-//! Callers that have something in common: an address, a prefix (/24, /64), an account.
+//! What clients share: an address, a prefix (/24, /64), an account.
 //!
-//! A client is an account at an address. One that is flagged says nothing about its neighbours; several say something about what
-//! they share. So who belongs together is counted as clients come, are flagged and are forgotten, and when the flagged are three
-//! or more, and at least half of all that are known there, a verdict speaks of the account or the prefix as such. It never flags
-//! the others there: honest people live in prefixes, too.
+//! A client is an account at an address. One flagged client says nothing about its neighbours; several say something about what they
+//! share. Members are counted as clients come, are flagged and are forgotten. When the flagged members are [`MIN_FLAGGED`] or more,
+//! and at least half of all that are known there, a verdict speaks of the account or the prefix as such. It never flags the other members:
+//! honest people live in prefixes, too.
 //!
 //! All three maps hold only what has clients, so they are as bounded as the table of clients.
 
@@ -14,25 +14,28 @@ use rustc_hash::FxHashMap;
 use super::client::Key;
 use crate::event::Address;
 
-/// Flagged addresses from which a verdict speaks of what they share: two may be one person's phone and desk. At the stated rate
-/// of false alarms per client, three independent ones among the few clients of a company are out of the question.
-const ENOUGH: u32 = 3;
+/// Flagged members from which on a verdict speaks of what they share. Two may be one person's phone and desk. Three independent false
+/// alarms among the n clients of an address or prefix in a day have probability (nα)³/6 at most; at the default rate α of 10⁻⁴ and a
+/// hundred clients that is two in ten million.
+const MIN_FLAGGED: u32 = 3;
+/// One of so many members must be flagged: half of them. Chosen: a verdict on a whole must hold for most of it.
+const FLAGGED_ONE_IN: u32 = 2;
 
-/// Callers that share something.
+/// What several clients share: an address, a prefix or an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SharedIdentity {
-    /// Known members: accounts of an address, addresses of an account or prefix.
+    /// Known members: accounts at an address, addresses of an account or of a prefix.
     pub members: u32,
     /// Members that are flagged.
     pub flagged: u32,
     /// Whether a verdict on it was given.
-    said: bool,
+    reported: bool,
 }
 
-/// Who shares what.
+/// Everything that clients share, with its members.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct SharedIdentities {
-    /// Accounts of an address.
+    /// Accounts at an address.
     addresses: FxHashMap<Address, SharedIdentity>,
     /// Addresses of a prefix.
     prefixes: FxHashMap<IpAddr, SharedIdentity>,
@@ -40,30 +43,32 @@ pub struct SharedIdentities {
     accounts: FxHashMap<u64, SharedIdentity>,
 }
 
-/// What a newly flagged client makes to be said about its company.
+/// What crossed the threshold when a client was flagged: a verdict on each is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ThresholdCrossed {
-    /// Its account, with the figures.
+    /// The client's account, with its counts.
     pub account: Option<SharedIdentity>,
-    /// Its prefix, with the figures.
+    /// The client's prefix, with its counts.
     pub prefix: Option<(IpAddr, SharedIdentity)>,
 }
 
 // === impl SharedIdentity ===
 
 impl SharedIdentity {
-    fn is_bad(self) -> bool {
-        self.flagged >= ENOUGH && self.flagged * 2 >= self.members
+    /// Whether enough members are flagged for a verdict on all of them together.
+    fn is_mostly_flagged(self) -> bool {
+        self.flagged >= MIN_FLAGGED && self.flagged * FLAGGED_ONE_IN >= self.members
     }
 
-    /// Whether a verdict is due; it is given once.
-    fn tips(&mut self) -> Option<Self> {
-        let due = !self.said && self.is_bad();
-        self.said |= due;
+    /// Its counts, if a verdict on it is due. It is due once.
+    fn report_once(&mut self) -> Option<Self> {
+        let due = !self.reported && self.is_mostly_flagged();
+        self.reported |= due;
         due.then_some(*self)
     }
 
-    fn leave(&mut self, flagged: bool) {
+    /// A member is forgotten.
+    fn remove(&mut self, flagged: bool) {
         self.members = self.members.saturating_sub(1);
         self.flagged = self.flagged.saturating_sub(u32::from(flagged));
     }
@@ -74,9 +79,9 @@ impl SharedIdentity {
 impl SharedIdentities {
     /// A client is new.
     pub fn join(&mut self, key: &Key) {
-        let household = self.addresses.entry(key.address).or_default();
-        household.members += 1;
-        if household.members == 1
+        let at_address = self.addresses.entry(key.address).or_default();
+        at_address.members += 1;
+        if at_address.members == 1
             && let Some(prefix) = key.address.prefix()
         {
             self.prefixes.entry(prefix).or_default().members += 1;
@@ -88,57 +93,57 @@ impl SharedIdentities {
 
     /// A client is forgotten.
     pub fn leave(&mut self, key: &Key, flagged: bool) {
-        if let Some(household) = self.addresses.get_mut(&key.address) {
-            let was = household.flagged > 0;
-            household.leave(flagged);
-            let (empty, cleared) = (household.members == 0, was && household.flagged == 0);
+        if let Some(at_address) = self.addresses.get_mut(&key.address) {
+            let was = at_address.flagged > 0;
+            at_address.remove(flagged);
+            let (empty, cleared) = (at_address.members == 0, was && at_address.flagged == 0);
             if empty {
                 self.addresses.remove(&key.address);
             }
             if let Some(prefix) = key.address.prefix()
-                && let Some(company) = self.prefixes.get_mut(&prefix)
+                && let Some(in_prefix) = self.prefixes.get_mut(&prefix)
             {
-                company.flagged = company.flagged.saturating_sub(u32::from(cleared));
-                company.members = company.members.saturating_sub(u32::from(empty));
-                if company.members == 0 {
+                in_prefix.flagged = in_prefix.flagged.saturating_sub(u32::from(cleared));
+                in_prefix.members = in_prefix.members.saturating_sub(u32::from(empty));
+                if in_prefix.members == 0 {
                     self.prefixes.remove(&prefix);
                 }
             }
         }
-        if let Some(company) = self.accounts.get_mut(&key.account) {
-            company.leave(flagged);
-            if company.members == 0 {
+        if let Some(account) = self.accounts.get_mut(&key.account) {
+            account.remove(flagged);
+            if account.members == 0 {
                 self.accounts.remove(&key.account);
             }
         }
     }
 
-    /// A client is flagged: what does that say about its company?
+    /// A client is flagged; returns what it shares with others that a verdict is now due on.
     pub fn flag(&mut self, key: &Key) -> ThresholdCrossed {
-        let mut crossed_now = ThresholdCrossed::default();
-        if let Some(household) = self.addresses.get_mut(&key.address) {
-            household.flagged += 1;
-            if household.flagged == 1
+        let mut crossed = ThresholdCrossed::default();
+        if let Some(at_address) = self.addresses.get_mut(&key.address) {
+            at_address.flagged += 1;
+            if at_address.flagged == 1
                 && let Some(prefix) = key.address.prefix()
-                && let Some(company) = self.prefixes.get_mut(&prefix)
+                && let Some(in_prefix) = self.prefixes.get_mut(&prefix)
             {
-                company.flagged += 1;
-                crossed_now.prefix = company.tips().map(|company| (prefix, company));
+                in_prefix.flagged += 1;
+                crossed.prefix = in_prefix.report_once().map(|counts| (prefix, counts));
             }
         }
-        if let Some(company) = self.accounts.get_mut(&key.account) {
-            company.flagged += 1;
-            crossed_now.account = company.tips();
+        if let Some(account) = self.accounts.get_mut(&key.account) {
+            account.flagged += 1;
+            crossed.account = account.report_once();
         }
-        crossed_now
+        crossed
     }
 
-    /// Accounts known at an address; 1 if it never named any.
+    /// Number of accounts known at an address; 1 if it never named any.
     pub fn accounts_at(&self, address: Address) -> u32 {
-        self.addresses.get(&address).map_or(0, |household| household.members)
+        self.addresses.get(&address).map_or(0, |at_address| at_address.members)
     }
 
-    /// The company of an address in its prefix.
+    /// The prefix of an address, with its counts.
     pub fn neighbours(&self, address: Address) -> SharedIdentity {
         address.prefix().and_then(|prefix| self.prefixes.get(&prefix)).copied().unwrap_or_default()
     }
@@ -158,18 +163,18 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_spoken_of_once_when_three_of_its_addresses_and_half_of_them_are_flagged() {
+    fn a_prefix_is_reported_once_when_three_of_its_addresses_and_half_of_them_are_flagged() {
         let mut shared_identities = SharedIdentities::default();
         let keys: Vec<Key> = (1..=6).map(|host| key(&format!("198.51.100.{host}"), 0)).collect();
         keys.iter().for_each(|key| shared_identities.join(key));
         assert_eq!((shared_identities.flag(&keys[0]).prefix, shared_identities.flag(&keys[1]).prefix), (None, None));
-        let (prefix, company) = shared_identities.flag(&keys[2]).prefix.unwrap();
-        assert_eq!((prefix_name(prefix).as_str(), company.members, company.flagged), ("198.51.100.0/24", 6, 3));
-        assert_eq!(shared_identities.flag(&keys[3]).prefix, None, "said once");
+        let (prefix, counts) = shared_identities.flag(&keys[2]).prefix.unwrap();
+        assert_eq!((prefix_name(prefix).as_str(), counts.members, counts.flagged), ("198.51.100.0/24", 6, 3));
+        assert_eq!(shared_identities.flag(&keys[3]).prefix, None, "reported once");
     }
 
     #[test]
-    fn a_prefix_where_most_are_honest_is_not_spoken_of() {
+    fn a_prefix_where_most_are_honest_is_not_reported() {
         let mut shared_identities = SharedIdentities::default();
         let keys: Vec<Key> = (1..=20).map(|host| key(&format!("2001:db8::{host:x}"), 0)).collect();
         keys.iter().for_each(|key| shared_identities.join(key));
@@ -178,22 +183,48 @@ mod tests {
     }
 
     #[test]
-    fn three_accounts_behind_one_address_are_one_address_of_the_prefix_and_none_of_each_other() {
+    fn three_accounts_behind_one_address_count_as_one_address_of_its_prefix() {
         let mut shared_identities = SharedIdentities::default();
         let keys: Vec<Key> = (1..=3).map(|account| key("203.0.113.7", account)).collect();
         keys.iter().for_each(|key| shared_identities.join(key));
         assert!(keys.iter().all(|key| shared_identities.flag(key) == ThresholdCrossed::default()));
-        assert_eq!(shared_identities.neighbours(keys[0].address), SharedIdentity { members: 1, flagged: 1, said: false });
+        assert_eq!(shared_identities.neighbours(keys[0].address), SharedIdentity { members: 1, flagged: 1, reported: false });
         assert_eq!(shared_identities.accounts_at(keys[0].address), 3);
     }
 
     #[test]
-    fn an_account_is_spoken_of_wherever_it_is() {
+    fn an_account_is_reported_wherever_its_addresses_are() {
         let mut shared_identities = SharedIdentities::default();
         let keys: Vec<Key> = (1..=4).map(|net| key(&format!("203.0.{net}.7"), 42)).collect();
         keys.iter().for_each(|key| shared_identities.join(key));
         assert!(keys[..2].iter().all(|key| shared_identities.flag(key).account.is_none()));
-        assert_eq!(shared_identities.flag(&keys[2]).account.map(|company| (company.members, company.flagged)), Some((4, 3)));
+        assert_eq!(shared_identities.flag(&keys[2]).account.map(|counts| (counts.members, counts.flagged)), Some((4, 3)));
+    }
+
+    #[test]
+    fn an_address_counts_as_flagged_in_its_prefix_as_long_as_one_of_its_accounts_is() {
+        let mut shared_identities = SharedIdentities::default();
+        let keys = [key("203.0.113.7", 1), key("203.0.113.7", 2), key("203.0.113.8", 3)];
+        keys.iter().for_each(|key| shared_identities.join(key));
+        shared_identities.flag(&keys[0]);
+        shared_identities.flag(&keys[1]);
+        let flagged = |shared: &SharedIdentities| shared.neighbours(keys[0].address).flagged;
+        assert_eq!(flagged(&shared_identities), 1, "one address");
+        shared_identities.leave(&keys[0], true);
+        assert_eq!(flagged(&shared_identities), 1, "its other account is still flagged");
+        shared_identities.leave(&keys[1], true);
+        assert_eq!(shared_identities.neighbours(keys[0].address), SharedIdentity { members: 1, flagged: 0, reported: false });
+    }
+
+    #[test]
+    fn addresses_that_leave_can_make_the_flagged_ones_a_majority_at_the_next_flag() {
+        let mut shared_identities = SharedIdentities::default();
+        let keys: Vec<Key> = (1..=8).map(|host| key(&format!("198.51.100.{host}"), 0)).collect();
+        keys.iter().for_each(|key| shared_identities.join(key));
+        assert!(keys[..3].iter().all(|key| shared_identities.flag(key).prefix.is_none()), "three of eight");
+        keys[5..].iter().for_each(|key| shared_identities.leave(key, false));
+        let counts = shared_identities.flag(&keys[3]).prefix.map(|(_, counts)| (counts.members, counts.flagged));
+        assert_eq!(counts, Some((5, 4)));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! A table of bounded size from client to state; beyond the bound one of the least recently seen clients is forgotten, and counted.
+//! A table of bounded size from client to state. Beyond the bound one of the least recently used clients is forgotten, and counted.
 //!
-//! Slots are reused, so whoever keeps a slot number keeps its generation with it and asks [`Table::get`] whether it still means
-//! the same client. Each use stamps one word beside the slots: a list in order of use would have to read and write two other
-//! clients' places in memory each time. Who has to go is the one used longest ago among the next [`WINDOW`] slots in turn: exact in
-//! a small table, and in a large one somebody of the oldest few hundredths, as a rule.
+//! Slots are reused. A reference to a slot therefore holds the slot's generation, and [`Table::get`] checks that it still means the same
+//! client. Each use stamps one word in an array beside the slots. A linked list in order of use would be exact, but each use would read and
+//! write the places of two other clients in memory.
+//! The client that is forgotten is the one used longest ago among the next [`WINDOW`] slots in turn. In a table of up to that size this
+//! is exact; in a larger one it is usually one of the oldest few hundredths: of 64 random slots the oldest lies in the oldest 1/65 on average.
 
 use std::hash::Hash;
 
@@ -26,33 +27,33 @@ struct Slot<K, V> {
     value: V,
 }
 
-/// When a slot was used last, counted in uses of the table, and its generation. Kept apart from the values, which are large.
+/// A slot's generation, and when the slot was last used, counted in uses of the table. It lies apart from the values, which are large.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
-struct Order {
+struct LastUse {
     generation: u32,
     used: u32,
 }
 
-/// Bounded table that forgets what was not used for long.
+/// A bounded table that forgets what has not been used for long.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(bound(deserialize = "K: serde::Deserialize<'de> + Eq + Hash, V: serde::Deserialize<'de>"))]
 pub struct Table<K, V> {
     index: FxHashMap<K, u32>,
     slots: Vec<Slot<K, V>>,
-    order: Vec<Order>,
-    /// Uses so far; what matters are differences, so that it may start again.
+    last_uses: Vec<LastUse>,
+    /// Uses so far. It may wrap, since only differences are used.
     uses: u32,
-    /// Slot from which on the next one to go is looked for.
-    hand: u32,
+    /// First slot of the next window.
+    next_window: u32,
     limit: usize,
     evicted: u64,
 }
 
-/// Slots among which the one that goes is chosen.
+/// Slots among which the one to forget is chosen. Chosen: 64 stamps of eight bytes lie in eight cache lines.
 const WINDOW: usize = 64;
 
-/// Clients passed over for one that is forgotten: more than the members of most campaigns, few enough to be no work.
-const SPARED: usize = 64;
+/// Clients spared at most for one that is forgotten. Chosen: more than the members of most campaigns, and still little work.
+const MOST_SPARED: usize = 64;
 
 // === impl Table ===
 
@@ -62,23 +63,23 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         Self {
             index: FxHashMap::default(),
             slots: Vec::new(),
-            order: Vec::new(),
+            last_uses: Vec::new(),
             uses: 0,
-            hand: 0,
+            next_window: 0,
             limit: limit.clamp(1, u32::MAX as usize - 1),
             evicted: 0,
         }
     }
 
-    /// The client's slot, made with `fresh` if it is new; it is now the most recently used. A third part of the result is the
-    /// state that had to be forgotten for it, if any.
+    /// Uses the client's slot, made with `fresh` if the client is new. Returns the slot, whether it is new, and the client that was
+    /// forgotten for it, if one was.
     pub fn touch(&mut self, key: &K, fresh: impl FnOnce() -> V) -> (SlotRef, bool, Option<(K, V)>) {
         self.touch_sparing(key, fresh, |_| false)
     }
 
-    /// The same, but of the clients whose turn it is those for which `spare` holds are not forgotten: they count as used just
-    /// now. A crowd of strangers, however large, then cannot push them out. At most [`SPARED`] are passed over at once, so the bound
-    /// holds whatever `spare` says, and each is passed over once in a turn of the whole table.
+    /// The same, but a client whose turn it is and for which `spare` holds is not forgotten: it counts as used just now. However many new
+    /// clients come, they cannot push it out. At most [`MOST_SPARED`] are spared at once, so the bound of the table holds
+    /// whatever `spare` says, and each is spared once in a turn of the whole table.
     pub fn touch_sparing(
         &mut self,
         key: &K,
@@ -86,67 +87,68 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         spare: impl Fn(&V) -> bool,
     ) -> (SlotRef, bool, Option<(K, V)>) {
         if let Some(&at) = self.index.get(key) {
-            return (self.used(at), false, None);
+            return (self.stamp(at), false, None);
         }
         if self.slots.len() < self.limit {
             let at = self.slots.len() as u32;
             self.slots.push(Slot { key: key.clone(), value: fresh() });
-            self.order.push(Order { generation: 1, used: 0 });
+            self.last_uses.push(LastUse { generation: 1, used: 0 });
             self.index.insert(key.clone(), at);
-            return (self.used(at), true, None);
+            return (self.stamp(at), true, None);
         }
         let mut at = self.longest_unused();
-        for _ in 0..SPARED.min(self.limit - 1) {
+        for _ in 0..MOST_SPARED.min(self.limit - 1) {
             if !spare(&self.slots[at as usize].value) {
                 break;
             }
-            self.used(at);
+            self.stamp(at);
             at = self.longest_unused();
         }
-        self.hand = (self.hand + WINDOW as u32) % self.order.len() as u32;
+        self.next_window = (self.next_window + WINDOW as u32) % self.last_uses.len() as u32;
         let slot = &mut self.slots[at as usize];
         self.index.remove(&slot.key);
-        self.order[at as usize].generation += 1;
+        self.last_uses[at as usize].generation += 1;
         self.evicted += 1;
         let key_of_old = std::mem::replace(&mut slot.key, key.clone());
         let old = std::mem::replace(&mut slot.value, fresh());
         self.index.insert(key.clone(), at);
-        (self.used(at), true, Some((key_of_old, old)))
+        (self.stamp(at), true, Some((key_of_old, old)))
     }
 
-    /// A slot is used now.
+    /// Stamps a slot as used now.
     #[inline]
-    fn used(&mut self, at: u32) -> SlotRef {
+    fn stamp(&mut self, at: u32) -> SlotRef {
         self.uses = self.uses.wrapping_add(1);
-        let order = &mut self.order[at as usize];
-        order.used = self.uses;
-        SlotRef { slot: at, generation: order.generation }
+        let last_use = &mut self.last_uses[at as usize];
+        last_use.used = self.uses;
+        SlotRef { slot: at, generation: last_use.generation }
     }
 
-    /// Of the next slots in turn, the one that was used longest ago.
+    /// The slot that was used longest ago, among the next ones in turn.
     fn longest_unused(&self) -> u32 {
-        let (before, after) = self.order.split_at((self.hand as usize).min(self.order.len()));
-        let window = after.iter().chain(before).zip((self.hand..self.order.len() as u32).chain(0..self.hand)).take(WINDOW);
-        window.max_by_key(|(order, _)| self.uses.wrapping_sub(order.used)).map_or(0, |(_, at)| at)
+        let (before, after) = self.last_uses.split_at((self.next_window as usize).min(self.last_uses.len()));
+        let window =
+            after.iter().chain(before).zip((self.next_window..self.last_uses.len() as u32).chain(0..self.next_window)).take(WINDOW);
+        window.max_by_key(|(last_use, _)| self.uses.wrapping_sub(last_use.used)).map_or(0, |(_, at)| at)
     }
 
-    /// Makes a client the most recently used, if the reference still means it.
+    /// Uses a client's slot, if the reference still means the client.
     pub fn refresh(&mut self, at: SlotRef) {
         if self.lives(at) {
-            self.used(at.slot);
+            self.stamp(at.slot);
         }
     }
 
-    /// Whether a reference still means the client that it was given out for.
+    /// Whether a reference still means the client that it was made for.
     #[inline]
     fn lives(&self, at: SlotRef) -> bool {
-        self.order.get(at.slot as usize).is_some_and(|order| order.generation == at.generation)
+        self.last_uses.get(at.slot as usize).is_some_and(|last_use| last_use.generation == at.generation)
     }
 
-    /// Asks for a client's state.
+    /// Prefetches a client's state.
     #[inline]
     pub fn prefetch(&self, at: SlotRef) {
-        prefetch::item(&self.order, at.slot as usize);
+        prefetch::item(&self.last_uses, at.slot as usize);
         prefetch::item(&self.slots, at.slot as usize);
     }
 
@@ -160,16 +162,16 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         self.lives(at).then(|| &mut self.slots[at.slot as usize].value)
     }
 
-    /// The client's slot without using it.
+    /// The client's slot; this does not count as a use.
     pub fn find(&self, key: &K) -> Option<SlotRef> {
-        self.index.get(key).map(|&at| SlotRef { slot: at, generation: self.order[at as usize].generation })
+        self.index.get(key).map(|&at| SlotRef { slot: at, generation: self.last_uses[at as usize].generation })
     }
 
     /// All clients in slot order, which is a function of the input alone.
     pub fn iter(&self) -> impl Iterator<Item = (SlotRef, &K, &V)> {
         self.slots
             .iter()
-            .zip(&self.order)
+            .zip(&self.last_uses)
             .enumerate()
             .map(|(i, (s, o))| (SlotRef { slot: i as u32, generation: o.generation }, &s.key, &s.value))
     }
@@ -178,7 +180,7 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (SlotRef, &mut V)> {
         self.slots
             .iter_mut()
-            .zip(&self.order)
+            .zip(&self.last_uses)
             .enumerate()
             .map(|(i, (s, o))| (SlotRef { slot: i as u32, generation: o.generation }, &mut s.value))
     }
@@ -230,7 +232,7 @@ mod tests {
             table.touch_sparing(&i, || false, |spared| *spared);
         }
         assert_eq!((table.get(accused), table.len(), table.evicted()), (Some(&true), 50, 9_951));
-        // Where all are to be spared, somebody has to go all the same.
+        // When all are to be spared, one is forgotten all the same.
         for i in 0..200 {
             table.touch_sparing(&(1 << 32 | i), || true, |_| true);
         }
@@ -250,12 +252,12 @@ mod tests {
             table.touch(&(at as u64), || unreachable!("it is held"));
             newest[at] = 5_000 + i;
         }
-        // A crowd of strangers who come once each.
+        // New clients that come once each.
         let (mut worst, mut sum) = (0, 0);
         for stranger in 0..500 {
             let (.., forgotten) = table.touch(&(1 << 32 | stranger), || u64::MAX);
             let gone = forgotten.expect("the table is full").1;
-            assert!(gone < 5_000, "a stranger who has just come outlives who was not seen for long");
+            assert!(gone < 5_000, "a client that has just come outlives those that were not seen for long");
             let older = newest.iter().filter(|&&at| at > 0 && at < newest[gone as usize]).count();
             (worst, sum) = (worst.max(older), sum + older);
             newest[gone as usize] = 0;

@@ -1,7 +1,8 @@
-//! A bounded memory of recent distinct rows, whoever sent them.
+//! A bounded memory of recent distinct rows of one model, whoever sent them.
 //!
-//! Rows lie in rings, two bytes a feature ([`crate::signal::quantise`]), with what judging needs to know of each: who sent it,
-//! when, and to which component it belongs. [`super::index`] finds them again by hash. Nothing is ever scanned.
+//! Rows lie in a ring, two bytes a feature ([`crate::signal::quantise`]). With each row lies what judging needs to know: who sent it, when,
+//! and to which component it belongs. [`super::index`] finds rows again by hash, so that nothing is ever scanned. A row that begins at a
+//! cache line is read with the fewest waits for memory, so the ring begins at one.
 
 use crate::event::{EARLIEST, EventTime};
 use crate::prefetch::{self, LINE};
@@ -10,6 +11,18 @@ use crate::window::clients::SlotRef;
 /// A row's number since the start; rows older than the ring's length are gone.
 pub type RowId = u64;
 
+/// Rows that room is made for at first. Chosen: a quiet model stays below a tenth of a megabyte.
+const FIRST_ROWS: usize = 1024;
+
+/// Who sent a row, as hashes: addresses and accounts are compared, never read back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SenderHashes {
+    /// Of the address.
+    pub address: u32,
+    /// Of the account; 0 for none.
+    pub account: u32,
+}
+
 /// What is remembered of a row besides its codes, in 32 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RowMeta {
@@ -17,13 +30,11 @@ pub struct RowMeta {
     pub client: SlotRef,
     /// Component that the row belongs to; generation 0 is none.
     pub component: SlotRef,
-    /// Hash of the sender's address.
-    pub address: u32,
-    /// Hash of the account; 0 for none.
-    pub account: u32,
+    /// Who sent it.
+    pub sender: SenderHashes,
     /// When it was sent, in whole seconds since [`EARLIEST`].
     seconds: u32,
-    /// What the model answered, as far as that is a number; not a number if it is not known.
+    /// What the model answered, as far as that is a number; NaN if it is not known.
     pub answer: f32,
 }
 
@@ -32,10 +43,12 @@ pub struct RowMeta {
 pub struct History {
     capacity: usize,
     codes: Rows,
-    /// What is wanted of the newest rows once they are linked, in a ring of its own.
+    /// What the codes leave out of the newest rows, in a ring of its own; it is read when a row is linked.
     remainders: Rows,
+    /// Newest rows whose remainders are held.
     recent: usize,
     meta: Vec<RowMeta>,
+    /// Number of the next row.
     next: RowId,
     /// Slot of the next row.
     head: usize,
@@ -45,7 +58,7 @@ pub struct History {
 #[derive(Clone, Debug)]
 struct Rows {
     width: usize,
-    /// The rows, from `start` on: there a cache line begins.
+    /// The rows, from `start` on, where a cache line begins.
     memory: Vec<u16>,
     start: usize,
 }
@@ -53,11 +66,11 @@ struct Rows {
 // === impl RowMeta ===
 
 impl RowMeta {
-    /// A row of a client, from an address and an account (as hashes), in no component.
-    pub fn new(client: SlotRef, (address, account): (u32, u32), time: EventTime) -> Self {
+    /// A row of a client, in no component.
+    pub fn new(client: SlotRef, sender: SenderHashes, time: EventTime) -> Self {
         let seconds = time.micros().saturating_sub(EARLIEST.micros()).div_euclid(1_000_000);
         let seconds = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX);
-        Self { client, component: SlotRef::default(), address, account, seconds, answer: f32::NAN }
+        Self { client, component: SlotRef::default(), sender, seconds, answer: f32::NAN }
     }
 
     /// When the row was sent, to the second.
@@ -69,8 +82,8 @@ impl RowMeta {
 // === impl History ===
 
 impl History {
-    /// A ring of at most `capacity` rows of `widths` codes and, of the newest `recent` ones, remainders. Memory is taken as rows
-    /// arrive.
+    /// A ring of at most `capacity` rows, with `widths.0` codes each and, for the newest `recent` rows, `widths.1` remainders. Memory is
+    /// allocated as rows arrive.
     pub fn new(widths: (usize, usize), capacity: usize, recent: usize) -> Self {
         let (codes, remainders) = (Rows::new(widths.0), Rows::new(widths.1));
         Self { capacity: capacity.max(1), codes, remainders, recent: recent.max(1), meta: Vec::new(), next: 0, head: 0 }
@@ -100,7 +113,7 @@ impl History {
         if self.meta.len() < self.capacity {
             if self.meta.len() == self.meta.capacity() {
                 // Doubles the room, to the capacity and not beyond.
-                let more = self.meta.len().max(1024).min(self.capacity - self.meta.len());
+                let more = self.meta.len().max(FIRST_ROWS).min(self.capacity - self.meta.len());
                 self.meta.reserve_exact(more);
                 self.codes.make_room(self.meta.len() + more);
                 self.remainders.make_room((self.meta.len() + more).min(self.recent));
@@ -116,12 +129,12 @@ impl History {
 
     #[inline]
     fn slot(&self, id: RowId) -> usize {
-        // Of a row that is held; the remainder of a division would be the same, and ten times as dear.
+        // For a row that is held this is the remainder of a division, at a tenth of its cost.
         let back = self.next.wrapping_sub(id) as usize;
         if back <= self.head { self.head - back } else { (self.head + self.capacity).saturating_sub(back) }
     }
 
-    /// The full number of a row known by its lower bits, of which `mask` has the width, if it is still held.
+    /// The full number of a row from its lower bits (those set in `mask`), if the row is still held.
     #[inline]
     pub fn recall(&self, low: u32, mask: u32) -> Option<RowId> {
         let back = u64::from((self.next as u32).wrapping_sub(low) & mask);
@@ -134,19 +147,20 @@ impl History {
         id < self.next && self.next - id <= self.meta.len() as u64
     }
 
-    /// Codes of a row that is held; of another row otherwise, so check first.
+    /// Codes of a row that is held. For a row that is no longer held it returns the codes of another one, so check with
+    /// [`History::holds`] first.
     #[inline]
     pub fn row(&self, id: RowId) -> &[u16] {
         self.codes.get(self.slot(id))
     }
 
-    /// Remainders of a row, if it is one of the newest; nothing of an older one.
+    /// Remainders of a row, if it is one of the newest; an empty slice otherwise.
     pub fn remainders(&self, id: RowId) -> &[u16] {
         let held = id < self.next && self.next - id <= self.recent as u64;
         if held { self.remainders.get((id % self.recent as u64) as usize) } else { &[] }
     }
 
-    /// Asks for the codes of a row that will be compared with.
+    /// Prefetches the codes of a row that will be compared with.
     #[inline]
     pub fn prefetch(&self, id: RowId) {
         prefetch::slice(self.row(id));
@@ -178,11 +192,11 @@ impl Rows {
         Self { width, memory: Vec::new(), start: 0 }
     }
 
-    /// Makes room for `rows` rows, in place of the memory that there was.
+    /// Makes room for `rows` rows, in new memory that begins at a cache line.
     fn make_room(&mut self, rows: usize) {
         let spare = LINE / size_of::<u16>();
         let mut memory: Vec<u16> = Vec::with_capacity(rows * self.width + spare);
-        // Where that cannot be told, rows lie across lines, and nothing else is different.
+        // When the offset cannot be told, rows lie across lines; nothing else is different.
         let start = memory.as_ptr().align_offset(LINE).min(spare);
         memory.resize(start, 0);
         memory.extend_from_slice(self.memory.get(self.start..).unwrap_or_default());
@@ -208,7 +222,7 @@ impl Rows {
     }
 }
 
-/// As plain data: where in memory the rows lie is no part of it.
+/// As plain data: the offset of the rows in memory is left out.
 impl serde::Serialize for Rows {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.width, self.memory.get(self.start..).unwrap_or_default()).serialize(serializer)
@@ -246,7 +260,7 @@ mod tests {
         let mut history = History::new((16, 4), 5_000, 1_000);
         let at = EventTime::parse("2026-03-02T09:15:00.123Z").unwrap();
         (0..9_000).for_each(|_| {
-            history.push(&[7; 16], &[1, 2, 3, 4], RowMeta::new(SlotRef::default(), (1, 2), at));
+            history.push(&[7; 16], &[1, 2, 3, 4], RowMeta::new(SlotRef::default(), SenderHashes { address: 1, account: 2 }, at));
         });
         let (codes, remainders, to_begin_at_a_line) = (32, 8, 2 * LINE);
         assert_eq!(history.bytes(), 5_000 * (codes + 32) + 1_000 * remainders + to_begin_at_a_line);

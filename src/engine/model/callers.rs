@@ -9,6 +9,7 @@ use crate::hash;
 use crate::judge::Family;
 use crate::judge::client::{Client, Flag, Key};
 use crate::judge::shared_identity::{SharedIdentities, ThresholdCrossed};
+use crate::judge::structure::Sender;
 use crate::signal::density::Codes;
 use crate::signal::rate::percentile;
 use crate::window::clients::{SlotRef, Table};
@@ -17,17 +18,6 @@ use crate::window::clients::{SlotRef, Table};
 pub(super) const VALUES_FROM: u64 = 8;
 /// Percentile of the clients' rates that an unusual rate is compared with, the one that operators expect.
 const RATE_PERCENTILE: f64 = 0.95;
-
-/// The sender of a query.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sender {
-    /// The client.
-    pub(super) at: SlotRef,
-    /// Hash of its address.
-    pub(super) address: u64,
-    /// Hash of its account's name; 0 for none.
-    pub(super) account: u64,
-}
 
 /// Clients of one model.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -69,7 +59,7 @@ impl Callers {
         if let Some((gone, client)) = forgotten {
             self.forget(&gone, &client);
         }
-        Some(Sender { at, address: hash::mix2(1, address_hash(query.address)), account })
+        Some(Sender::new(at, query.address, account))
     }
 
     /// Prefetches the rows of a client.
@@ -143,15 +133,4 @@ impl Callers {
 /// Hash of an account's name; 0 for none.
 pub(super) fn account_hash(account: &str) -> u64 {
     if account.is_empty() { 0 } else { hash::text(account) }
-}
-
-fn address_hash(address: Address) -> u64 {
-    match address {
-        Address::Unknown => 0,
-        Address::Ip(std::net::IpAddr::V4(v4)) => u64::from(v4.to_bits()),
-        Address::Ip(std::net::IpAddr::V6(v6)) => {
-            let bits = v6.to_bits();
-            hash::mix2((bits >> 64) as u64, bits as u64)
-        }
-    }
 }

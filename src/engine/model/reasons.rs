@@ -102,7 +102,7 @@ fn density_signals(client: &Client, signals: &mut Signals) {
 /// Proximity to earlier rows and automation of edits, and the counts that automation is made of; their weight is in the sum.
 fn structure_signals(client: &Client, signals: &mut Signals) {
     if client.structure.peak > 0.0 {
-        let (proximity, automation) = (client.structure.closeness(), client.structure.habits());
+        let (proximity, automation) = (client.structure.proximity(), client.structure.automation());
         signals.judges("proximity_to_earlier_rows", proximity, 0.0, proximity);
         signals.judges("automation_of_edits", automation, 0.0, automation);
         client.structure.tallies().for_each(|(name, edits)| signals.describes(name, f64::from(edits), 0.0));

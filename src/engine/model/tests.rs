@@ -41,7 +41,7 @@ impl World {
     fn flag(&mut self, address: &str, account: &str, case: Option<&str>, confidence: f64) -> Vec<Verdict> {
         let query = self.query(address, account, self.sent);
         self.engine.query(&query, &mut self.out);
-        let at = self.engine.memory.callers.sender(&query, query.time).unwrap().at;
+        let at = self.engine.memory.callers.sender(&query, query.time).unwrap().client();
         let asked = Asked { query: &query, at, now: query.time, late: false };
         let flagging = Flagging { at, family: Family::Grid, confidence, case: case.map(str::to_owned) };
         let mut lines = Vec::new();
@@ -131,7 +131,7 @@ fn a_forgotten_client_is_left_out_of_the_drift_test_and_an_ordinary_one_is_not()
     let query = world.query("192.0.2.1", "", 0);
     world.engine.query(&query, &mut world.out);
     let Memory { callers, population, .. } = &mut world.engine.memory;
-    let at = callers.sender(&query, query.time).unwrap().at;
+    let at = callers.sender(&query, query.time).unwrap().client();
     assert!(!is_suspect(callers, population, at, query.time));
     assert!(is_suspect(callers, population, SlotRef { slot: 999, generation: 3 }, query.time));
     callers.flag(at, crate::judge::client::Flag { at: query.time, family: Family::Grid, case: "c-1".into() });

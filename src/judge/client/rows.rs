@@ -1,15 +1,16 @@
-//! What is remembered of one client's rows: which were its last, how near they lie to each other, what the steps between them
-//! look like, and its part in components and campaigns ([`crate::judge::structure`] says what follows).
+//! What is remembered of one client's rows: its last rows, how near they lie to each other, the chains of edits between them, and its
+//! part in components and campaigns ([`crate::judge::structure`] says what follows).
 
 use crate::prefetch;
 use crate::signal::edits::{EditModel, EditProcess, Step, Tally};
 use crate::window::clients::SlotRef;
 use crate::window::history::{History, RowId};
 
-/// Trails of edits kept per client, one per component.
-const TRAILS: usize = 8;
-/// Own steps from which no evidence of a machine in them is evidence of a person.
-const PERSON_STEPS: u32 = 6;
+/// Chains of edits kept per client, one for each component. Chosen: a search that goes back to more base rows than these starts them
+/// afresh; what it has learned of the client's edits stays ([`EditModel`]).
+const EDIT_CHAINS: usize = 8;
+/// Own links from which on the absence of automation is evidence of a person. Chosen: fewer would excuse a search that has only begun.
+const PERSON_LINKS: u32 = 6;
 
 /// The newest `N` rows of something, by the low half of their numbers: a ring that grows as it is used.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -18,54 +19,73 @@ pub(in crate::judge) struct Recent<const N: usize> {
     next: u8,
 }
 
-/// Own rows that a new row is compared with.
+/// Own rows that a new row is compared with. Chosen: sixteen, since a search that continues an older row is found by the index.
 pub(in crate::judge) type OwnRows = Recent<16>;
-/// Rows of others that a client repeated, kept so that going on from them counts as its own trail.
+/// Rows of others that a client repeated. They are kept so that edits of them continue its own chain. Chosen: half of [`OwnRows`].
 pub(in crate::judge) type RepeatedRows = Recent<8>;
 
-/// One member's part in a component.
+/// One client's part in a component, or in all components that are campaigns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Member {
-    /// Evidence that its rows belong here, in nats.
+pub struct Membership {
+    /// Evidence that its rows belong there, in nats.
     pub share: f64,
-    /// Its rows here.
+    /// Its rows there.
     pub rows: u32,
 }
 
-/// Checks and breaks of functional dependencies by everybody when a client began to wait, moved along with its own.
-pub(in crate::judge) type Waiting = (u32, u32);
+/// Number of checks of functional dependencies, and of those that broke one; both wrap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CheckCounts {
+    /// Checks.
+    pub checks: u32,
+    /// Checks that broke a dependency.
+    pub broken: u32,
+}
+
+/// A client's chain of edits along one component.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct EditChain {
+    component: SlotRef,
+    process: EditProcess,
+}
 
 /// What structure evidence remembers of a client.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ClientStructure {
-    pub(in crate::judge) closeness: f64,
-    /// Evidence that its own rows are nearer than the world's, whatever the world's density there.
-    pub(in crate::judge) raced: f64,
-    /// The same, edits in a row being one: who edits a form wins by that, and his other rows may be as near to each other as the world's.
-    pub(in crate::judge) raced_as_sessions: f64,
+    /// Evidence that its rows are nearer to its own rows than natural rows are to each other, in nats.
+    pub(in crate::judge) proximity: f64,
+    /// Evidence that its own rows are nearer than the reference's, whatever the local density, in nats: nearest-neighbour tests.
+    pub(in crate::judge) nearest_neighbour: f64,
+    /// The same, where successive edits of a form count as one test. A person who edits a form wins each of those tests, which says
+    /// nothing about how near the person's other rows are.
+    pub(in crate::judge) nearest_neighbour_by_session: f64,
     /// Whether the last row was an edit.
     pub(in crate::judge) was_edit: bool,
-    pub(in crate::judge) habits: f64,
-    /// Rows linked to own rows: the looks that habits had.
-    pub(in crate::judge) steps: u32,
+    /// Evidence that a machine makes its edits, in nats.
+    pub(in crate::judge) automation: f64,
+    /// Number of own-row links; each link is one sequential test of the automation score.
+    pub(in crate::judge) own_links: u32,
+    /// Its rows so far.
     pub(in crate::judge) rows: u32,
     pub(in crate::judge) own: OwnRows,
     /// Where its account is remembered; generation 0 is not known yet.
     pub(in crate::judge) account: SlotRef,
     pub(in crate::judge) repeated: RepeatedRows,
-    trails: Vec<(SlotRef, EditProcess)>,
-    /// How it edits, whatever trail; most clients never do.
+    edit_chains: Vec<EditChain>,
+    /// How it edits, on all chains together; most clients never edit.
     edit_model: Option<Box<EditModel>>,
-    /// Its part in all components that are campaigns: a search that goes on from many base rows makes many components, and its
-    /// members spend little in each of them.
-    pub(in crate::judge) enlisted: Member,
+    /// Its part in all components that are campaigns. A search that starts from many base rows makes many components, and its members
+    /// have few rows in each of them.
+    pub(in crate::judge) campaigns: Membership,
+    /// Evidence that it repeats rows of campaigns, in nats.
     pub(in crate::judge) repeats: f64,
+    /// Its number of rows when one was last taken for the similarity baseline.
     pub(in crate::judge) last_sampled: u32,
-    /// Evidence from broken functional dependencies.
+    /// Evidence from broken functional dependencies, in nats.
     pub(in crate::judge) broken: f64,
-    /// Since when it waits for peers to break them too.
-    pub(in crate::judge) waiting: Option<Waiting>,
-    /// Strongest closeness so far, for the record.
+    /// Checks of everybody when it began to wait for its peers, moved along with its own.
+    pub(in crate::judge) waiting: Option<CheckCounts>,
+    /// Strongest proximity so far, in nats.
     pub peak: f64,
 }
 
@@ -97,14 +117,28 @@ impl<const N: usize> Recent<N> {
     }
 }
 
-// === impl Member ===
+// === impl Membership ===
 
-impl Member {
-    /// Adds rows and what they say.
+impl Membership {
+    /// Adds rows and their evidence.
     #[inline]
     pub fn add(&mut self, share: f64, rows: u32) {
         self.share += share;
         self.rows += rows;
+    }
+}
+
+// === impl CheckCounts ===
+
+impl CheckCounts {
+    /// Counts one check.
+    pub(in crate::judge) fn add(&mut self, broken: bool) {
+        *self = Self { checks: self.checks.wrapping_add(1), broken: self.broken.wrapping_add(u32::from(broken)) };
+    }
+
+    /// What was counted since an earlier state.
+    pub(in crate::judge) fn since(self, earlier: Self) -> Self {
+        Self { checks: self.checks.wrapping_sub(earlier.checks), broken: self.broken.wrapping_sub(earlier.broken) }
     }
 }
 
@@ -113,68 +147,68 @@ impl Member {
 impl ClientStructure {
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
-        let trails = self.trails.capacity() * size_of::<(SlotRef, EditProcess)>();
-        let manner = self.edit_model.as_ref().map_or(0, |_| size_of::<EditModel>());
-        let processes = self.trails.iter().map(|(_, process)| process.bytes()).sum::<usize>();
-        self.own.bytes() + self.repeated.bytes() + trails + processes + manner
+        let chains = self.edit_chains.capacity() * size_of::<EditChain>();
+        let edit_model = self.edit_model.as_ref().map_or(0, |_| size_of::<EditModel>());
+        let processes = self.edit_chains.iter().map(|chain| chain.process.bytes()).sum::<usize>();
+        self.own.bytes() + self.repeated.bytes() + chains + processes + edit_model
     }
 
-    /// Asks for itself.
+    /// Prefetches the struct itself.
     #[inline]
     pub fn prefetch(&self) {
-        prefetch::value(&self.closeness);
+        prefetch::value(&self.proximity);
         prefetch::value(&self.own);
-        prefetch::value(&self.trails);
-        prefetch::value(&self.enlisted);
+        prefetch::value(&self.edit_chains);
+        prefetch::value(&self.campaigns);
     }
 
-    /// Asks for the numbers of its rows.
+    /// Prefetches the numbers of its rows.
     #[inline]
     pub fn prefetch_rows(&self) {
         prefetch::slice(&self.own.rows);
     }
 
-    /// Closeness in nats, as it stands, by whichever measure says more.
-    pub fn closeness(&self) -> f64 {
-        self.closeness.max(self.raced)
+    /// Proximity of its rows to its own earlier rows, in nats: the larger of the two measures, as it stands.
+    pub fn proximity(&self) -> f64 {
+        self.proximity.max(self.nearest_neighbour)
     }
 
-    /// Habits in nats, as they stand.
-    pub fn habits(&self) -> f64 {
-        self.habits
+    /// Automation of its edits, in nats, as it stands.
+    pub fn automation(&self) -> f64 {
+        self.automation
     }
 
-    /// Whether its own steps, enough of them, show nothing of a machine. Who edits a form that others begin to search round is then
-    /// not taken for one of them.
+    /// Whether it has enough own links, and they show no automation. A person who edits a form that others begin to search around is
+    /// then not taken for one of them.
     pub(in crate::judge) fn looks_like_a_person(&self) -> bool {
-        self.habits <= 0.0 && self.steps >= PERSON_STEPS
+        self.automation <= 0.0 && self.own_links >= PERSON_LINKS
     }
 
-    /// The trail along a component; the oldest goes when there are too many.
-    pub(in crate::judge) fn trail(&mut self, component: SlotRef) -> &mut EditProcess {
-        let at = self.trails.iter().position(|(c, _)| *c == component).unwrap_or_else(|| {
-            if self.trails.len() >= TRAILS {
-                self.trails.remove(0);
+    /// Its chain of edits along a component; the oldest chain goes when there are too many.
+    pub(in crate::judge) fn edit_chain(&mut self, component: SlotRef) -> &mut EditProcess {
+        let at = self.edit_chains.iter().position(|chain| chain.component == component).unwrap_or_else(|| {
+            if self.edit_chains.len() >= EDIT_CHAINS {
+                self.edit_chains.remove(0);
             }
-            self.trails.push((component, EditProcess::default()));
-            self.trails.len() - 1
+            self.edit_chains.push(EditChain { component, process: EditProcess::default() });
+            self.edit_chains.len() - 1
         });
-        &mut self.trails[at].1
+        &mut self.edit_chains[at].process
     }
 
-    /// Counts of its habits, over the trails that are remembered: (name, steps with it), those that it has.
+    /// Counts over the chains of edits that are remembered: (name, steps of that kind), without zeros.
     pub fn tallies(&self) -> impl Iterator<Item = (&'static str, u32)> {
         let mut sums = Tally::default().habits();
-        for (_, process) in &self.trails {
-            sums.iter_mut().zip(process.tally.habits()).for_each(|((_, sum), (_, count))| *sum += count);
+        for chain in &self.edit_chains {
+            sums.iter_mut().zip(chain.process.tally.habits()).for_each(|((_, sum), (_, count))| *sum += count);
         }
         sums.into_iter().filter(|(_, sum)| *sum > 0)
     }
 
-    /// Takes a step of the trail along a component; returns its evidence for a machine, in nats.
+    /// Takes a step of the chain of edits along a component; returns its evidence for a machine, in nats.
     pub(in crate::judge) fn step(&mut self, component: SlotRef, step: Step<'_>) -> f64 {
         let mut edit_model = self.edit_model.take().unwrap_or_default();
-        let evidence = self.trail(component).step(step, &mut edit_model);
+        let evidence = self.edit_chain(component).step(step, &mut edit_model);
         self.edit_model = Some(edit_model);
         evidence
     }
@@ -186,9 +220,34 @@ mod tests {
 
     #[test]
     fn a_few_human_steps_make_no_person_yet_and_machine_like_ones_never_do() {
-        let past = |steps, habits| ClientStructure { steps, habits, ..ClientStructure::default() };
-        assert!(past(PERSON_STEPS, 0.0).looks_like_a_person());
-        assert!(!past(PERSON_STEPS - 1, 0.0).looks_like_a_person());
+        let past = |own_links, automation| ClientStructure { own_links, automation, ..ClientStructure::default() };
+        assert!(past(PERSON_LINKS, 0.0).looks_like_a_person());
+        assert!(!past(PERSON_LINKS - 1, 0.0).looks_like_a_person());
         assert!(!past(100, 0.5).looks_like_a_person());
+    }
+
+    #[test]
+    fn the_last_rows_are_listed_newest_first_as_long_as_they_are_held() {
+        let mut history = History::new((1, 0), 4, 4);
+        let mut recent: Recent<3> = Recent::default();
+        for _ in 0..5 {
+            let row = history.push(&[0], &[], crate::window::history::RowMeta::default());
+            recent.push(row);
+        }
+        assert_eq!(recent.rows(&history).collect::<Vec<_>>(), [4, 3, 2], "three are kept");
+        assert!(recent.contains(3) && !recent.contains(1));
+        (0..2).for_each(|_| {
+            history.push(&[0], &[], crate::window::history::RowMeta::default());
+        });
+        assert_eq!(recent.rows(&history).collect::<Vec<_>>(), [4, 3], "the history has forgotten row 2");
+    }
+
+    #[test]
+    fn check_counts_wrap_and_their_differences_stay_right() {
+        let mut counts = CheckCounts { checks: u32::MAX, broken: u32::MAX };
+        let before = counts;
+        counts.add(true);
+        counts.add(false);
+        assert_eq!(counts.since(before), CheckCounts { checks: 2, broken: 1 });
     }
 }

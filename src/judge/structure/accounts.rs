@@ -1,5 +1,7 @@
-//! Accounts: their rows are compared with each other wherever they come from, so that who changes his address keeps his trail.
+//! Accounts: rows of one account are compared with each other wherever they come from, so that a client that changes its address
+//! continues the same chain of edits.
 
+use super::Sender;
 use crate::judge::client::rows::OwnRows;
 use crate::judge::client::{Client, Key};
 use crate::window::clients::{SlotRef, Table};
@@ -25,57 +27,55 @@ impl Accounts {
         Self(Table::new(max_clients))
     }
 
-    /// Asks for an account.
+    /// Prefetches an account.
     pub(super) fn prefetch(&self, at: SlotRef) {
         self.0.prefetch(at);
     }
 
-    /// Calls `each` with the last rows that other clients of the account of the client `at` sent.
+    /// Calls `each` with the last rows that other clients of the sender's account sent.
     #[inline]
-    pub(super) fn rows_of_others(
-        &self,
-        account: u64,
-        at: SlotRef,
-        clients: &Table<Key, Client>,
-        history: &History,
-        each: impl FnMut(RowId),
-    ) {
-        if account == 0 {
+    pub(super) fn rows_of_others(&self, sender: Sender, clients: &Table<Key, Client>, history: &History, each: impl FnMut(RowId)) {
+        if sender.account == 0 {
             return;
         }
-        let known_at = clients.get(at).map_or(SlotRef::default(), |c| c.structure.account);
-        let Some(account) = self.0.get(known_at).or_else(|| self.0.find(&account).and_then(|a| self.0.get(a))) else { return };
+        let known_at = clients.get(sender.at).map_or(SlotRef::default(), |c| c.structure.account);
+        let account = self.0.get(known_at).or_else(|| self.0.find(&sender.account).and_then(|at| self.0.get(at)));
+        let Some(account) = account else { return };
         match account.only {
-            Some(client) if client == at => {}
+            Some(client) if client == sender.at => {}
             Some(other) => clients.get(other).iter().flat_map(|c| c.structure.own.rows(history)).for_each(each),
             None => account.rows.rows(history).for_each(each),
         }
     }
 
     /// Remembers a row. While only one client uses an account, that client's own rows are the account's.
-    pub(super) fn remember(&mut self, account: u64, at: SlotRef, row: RowId, clients: &mut Table<Key, Client>) {
-        if account == 0 {
+    pub(super) fn remember(&mut self, sender: Sender, row: RowId, clients: &mut Table<Key, Client>) {
+        if sender.account == 0 {
             return;
         }
-        let known_at = clients.get(at).map_or(SlotRef::default(), |c| c.structure.account);
-        let place = if self.0.get(known_at).is_some() {
-            self.0.refresh(known_at);
-            known_at
-        } else {
-            let (place, _, _) = self.0.touch(&account, || Account { only: Some(at), rows: OwnRows::default() });
-            if let Some(client) = clients.get_mut(at) {
-                client.structure.account = place;
-            }
-            place
-        };
+        let place = self.place(sender, clients);
         let Some(state) = self.0.get_mut(place) else { return };
         if let Some(other) = state.only {
-            if other == at {
+            if other == sender.at {
                 return;
             }
             state.only = None;
             state.rows = clients.get(other).map(|c| c.structure.own.clone()).unwrap_or_default();
         }
         state.rows.push(row);
+    }
+
+    /// Where the sender's account is remembered, made if it is new. The client keeps the place, so that it is seldom looked up.
+    fn place(&mut self, sender: Sender, clients: &mut Table<Key, Client>) -> SlotRef {
+        let known_at = clients.get(sender.at).map_or(SlotRef::default(), |c| c.structure.account);
+        if self.0.get(known_at).is_some() {
+            self.0.refresh(known_at);
+            return known_at;
+        }
+        let (place, _, _) = self.0.touch(&sender.account, || Account { only: Some(sender.at), rows: OwnRows::default() });
+        if let Some(client) = clients.get_mut(sender.at) {
+            client.structure.account = place;
+        }
+        place
     }
 }

@@ -1,42 +1,52 @@
-//! How alike live rows are, beyond what the reference's rows are: what drift has added to likeness is no evidence.
+//! How similar are live rows to each other, beyond what the reference's rows are? Similarity that drift has added is no evidence.
 //!
-//! A reservoir of rows that linked to nothing (copies, as it is small and they lie far apart in the history) is compared with each new such row; the 95% point of those comparisons, less the
-//! reference's own, is the shift that every comparison is corrected by. Each client gives at most every fifth of its rows, so
-//! that none dominates.
+//! A reservoir holds rows that were linked to nothing. It holds copies: they are few, and in the history they lie far apart. Each new
+//! row of that kind is compared with some of them. The 95% point of those comparisons, less the reference's own 95% point, is the
+//! shift by which every comparison is corrected. A client gives at most every fifth of its rows, so that no client dominates.
 
 use crate::hash;
 use crate::judge::client::rows::ClientStructure;
 use crate::signal::similarity::{PreparedRow, Similarity};
 use crate::window::clients::SlotRef;
 
-/// Rows in the reservoir that measures how alike live rows are.
+/// Rows in the reservoir. Chosen: 16 kB of codes on a wide model, which stay in the processor's cache.
 const RESERVOIR: usize = 128;
-/// Comparisons a row, and rows in the reservoir before it is compared with.
+/// Comparisons of one row, and rows in the reservoir before there are any. Chosen: an eighth of the reservoir.
 const PARTNERS: usize = 16;
 /// Comparisons kept: those of as many rows as the reservoir holds, so that both are of one time.
-const LIKENESSES: usize = RESERVOIR * PARTNERS;
-/// Comparisons before the first look at the quantile.
-const ENOUGH: usize = 1024;
-/// Share of the comparisons that lie above the quantile, and how far, as a part of that share, what is counted above the last one may
-/// be from it before the next look: a tenth of an exponential tail's mass is a tenth of its scale, less than [`SLACK`].
+const COMPARISONS: usize = RESERVOIR * PARTNERS;
+/// Comparisons before the quantile is estimated: half of those that are kept. About fifty then lie above the 95% point.
+const MIN_COMPARISONS: usize = COMPARISONS / 2;
+/// Share of the comparisons that lie above the quantile.
 const ABOVE: f64 = 0.05;
+/// How far the share above the last quantile may move, relative to [`ABOVE`], before the quantile is estimated again. A tenth of an
+/// exponential tail's mass is a tenth of its scale, which is less than [`SLACK`].
 const STRAYED: f64 = 0.1;
-/// Nats of shift that are within the noise of the estimate.
+/// Nats of shift that are within the noise of the estimate. Chosen: with a hundred comparisons above the quantile its standard error
+/// is a tenth of the tail's scale, a few nats.
 const SLACK: f64 = 0.5;
+/// One of so many rows of a client is compared. Chosen.
+const SAMPLE_EVERY: u32 = 5;
+/// Makes the random numbers here others than those that the same salt gives elsewhere.
+const SALT: u64 = 99;
 
-/// Likeness of live rows.
+/// Similarity of live rows that are linked to nothing.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct SimilarityBaseline {
-    /// Nats of likeness that drift explains.
+    /// Nats of similarity that drift explains.
     pub(super) shift: f64,
-    /// The rows' clients, and their codes one after the other.
+    /// Clients of the rows in the reservoir.
     clients: Vec<SlotRef>,
+    /// Codes of those rows, one after the other.
     codes: Vec<u16>,
+    /// Place in the reservoir of the next row.
     next: usize,
+    /// The last comparisons, in a ring.
     recent: Vec<f32>,
-    seen: u64,
-    /// The quantile at the last look, and how many of the comparisons lie above it now, and how many reach it.
+    compared: u64,
+    /// The quantile when it was last estimated.
     quantile: f32,
+    /// Comparisons that lie above the quantile now, and that reach it.
     above: u32,
     reached: u32,
     random: u64,
@@ -52,24 +62,23 @@ impl SimilarityBaseline {
             codes: Vec::new(),
             next: 0,
             recent: Vec::new(),
-            seen: 0,
+            compared: 0,
             quantile: f32::INFINITY,
             above: 0,
             reached: 0,
-            random: hash::mix(salt ^ 99),
+            random: hash::mix(salt ^ SALT),
         }
     }
 
-    /// An unlinked row (its codes, and prepared as `probe`) measures how alike live rows are.
+    /// Takes an unlinked row of a client: its codes, and the same row prepared for comparing.
     pub(super) fn sample(
         &mut self,
         row: &[u16],
         at: SlotRef,
         state: &mut ClientStructure,
-        (similarity, probe): (&Similarity, &PreparedRow),
+        (similarity, prepared): (&Similarity, &PreparedRow),
     ) {
-        // At most every fifth row of a client, so that none dominates.
-        if state.rows < state.last_sampled + 5 && state.last_sampled > 0 {
+        if state.rows < state.last_sampled + SAMPLE_EVERY && state.last_sampled > 0 {
             return;
         }
         state.last_sampled = state.rows.max(1);
@@ -80,7 +89,7 @@ impl SimilarityBaseline {
                 // The upper half of the product is as even as a remainder, without a division.
                 let other = (((self.random >> 32) * held as u64) >> 32) as usize;
                 if self.clients[other] != at {
-                    let g = similarity.likeness(probe, &self.codes[other * width..(other + 1) * width]);
+                    let g = similarity.likeness(prepared, &self.codes[other * width..(other + 1) * width]);
                     self.note(g, similarity.g95);
                 }
             }
@@ -95,27 +104,72 @@ impl SimilarityBaseline {
         }
     }
 
+    /// Notes one comparison; `reference_g95` is the 95% point of the reference's own comparisons.
     fn note(&mut self, g: f32, reference_g95: f64) {
         self.above += u32::from(g > self.quantile);
         self.reached += u32::from(g >= self.quantile);
-        if self.recent.len() < LIKENESSES {
+        if self.recent.len() < COMPARISONS {
             self.recent.push(g);
         } else {
-            let place = (self.seen % LIKENESSES as u64) as usize;
+            let place = (self.compared % COMPARISONS as u64) as usize;
             let gone = std::mem::replace(&mut self.recent[place], g);
             self.above -= u32::from(gone > self.quantile);
             self.reached -= u32::from(gone >= self.quantile);
         }
-        self.seen += 1;
+        self.compared += 1;
         let wanted = self.recent.len() as f64 * ABOVE;
         let strayed = f64::from(self.above) > wanted * (1.0 + STRAYED) || f64::from(self.reached) < wanted * (1.0 - STRAYED);
-        if self.recent.len() >= ENOUGH && strayed {
-            let mut sorted = self.recent.clone();
-            let at = sorted.len() - 1 - wanted as usize;
-            let (_, &mut quantile, _) = sorted.select_nth_unstable_by(at, f32::total_cmp);
-            let count = |within: fn(f32, f32) -> bool| self.recent.iter().filter(|&&g| within(g, quantile)).count() as u32;
-            (self.quantile, self.above, self.reached) = (quantile, count(|g, q| g > q), count(|g, q| g >= q));
-            self.shift = (f64::from(quantile) - reference_g95 - SLACK).max(0.0);
+        if self.recent.len() >= MIN_COMPARISONS && strayed {
+            self.estimate(wanted, reference_g95);
+        }
+    }
+
+    /// Estimates the quantile, above which `wanted` of the comparisons lie, and the shift.
+    fn estimate(&mut self, wanted: f64, reference_g95: f64) {
+        let mut sorted = self.recent.clone();
+        let at = sorted.len() - 1 - wanted as usize;
+        let (_, &mut quantile, _) = sorted.select_nth_unstable_by(at, f32::total_cmp);
+        let count = |within: fn(f32, f32) -> bool| self.recent.iter().filter(|&&g| within(g, quantile)).count() as u32;
+        (self.quantile, self.above, self.reached) = (quantile, count(|g, q| g > q), count(|g, q| g >= q));
+        self.shift = (f64::from(quantile) - reference_g95 - SLACK).max(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the reference's own 95% point is in these tests.
+    const REFERENCE: f64 = 2.0;
+
+    /// A number between 0 and `scale` that belongs to `i`.
+    fn uniform(i: u64, scale: f64) -> f32 {
+        ((hash::mix(i) >> 40) as f64 / f64::from(1_u32 << 24) * scale) as f32
+    }
+
+    #[test]
+    fn the_shift_is_how_far_the_quantile_lies_beyond_the_references() {
+        let mut baseline = SimilarityBaseline::new(1);
+        (0..MIN_COMPARISONS as u64 - 1).for_each(|i| baseline.note(uniform(i, 20.0), REFERENCE));
+        assert!(baseline.shift.abs() < 1e-12, "too few comparisons to say");
+        (0..2 * COMPARISONS as u64).for_each(|i| baseline.note(uniform(1 << 20 | i, 20.0), REFERENCE));
+        // Uniform up to 20: the 95% point is 19.
+        assert!((baseline.shift - (19.0 - REFERENCE - SLACK)).abs() < 0.4, "{}", baseline.shift);
+        (0..2 * COMPARISONS as u64).for_each(|i| baseline.note(uniform(1 << 30 | i, 2.0), REFERENCE));
+        assert!(baseline.shift.abs() < 1e-12, "the drift is over: {}", baseline.shift);
+    }
+
+    #[test]
+    fn the_counts_are_what_a_count_over_the_ring_gives() {
+        let mut baseline = SimilarityBaseline::new(1);
+        for i in 0..3 * COMPARISONS as u64 {
+            baseline.note(uniform(i, 5.0), REFERENCE);
+            let count = |within: fn(f32, f32) -> bool| baseline.recent.iter().filter(|&&g| within(g, baseline.quantile)).count();
+            assert_eq!(
+                (baseline.above as usize, baseline.reached as usize),
+                (count(|g, q| g > q), count(|g, q| g >= q)),
+                "after {i}"
+            );
         }
     }
 }

@@ -1,0 +1,219 @@
+//! Structure evidence on a shipped profile: what is found, linked and named, and what is not.
+
+use super::links::LEAD;
+use super::thresholds::Neighbour;
+use super::*;
+use crate::event::{Address, Cell};
+use crate::hash::mix2;
+use crate::signal::quantise::Quantised;
+use crate::signal::similarity::PreparedRow;
+use crate::window::clients::SlotRef;
+
+const HISTORY: usize = 8_192;
+const HORIZON: u64 = (HISTORY / REMEMBERED) as u64;
+
+/// Structure evidence on a shipped profile, with callers that send rows that nobody else sends.
+struct World {
+    reference: Reference,
+    coder: Coder,
+    codes: Codes,
+    structure: Structure,
+    clients: Table<Key, Client>,
+    detections: Vec<Detection>,
+    sent: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
+        let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
+        let settings = StructureSettings { alarms_per_client_day: 1e-4, salt: 7, max_clients: 1_000, max_history: HISTORY };
+        let coder = Coder::new(&reference);
+        let structure = Structure::new(&reference, &coder, settings);
+        Self { structure, reference, coder, codes: Codes::default(), clients: Table::new(1_000), detections: Vec::new(), sent: 0 }
+    }
+
+    /// The same, with three hundred callers that sent two rows each.
+    fn among_others() -> Self {
+        let mut world = Self::new();
+        for i in 0..600 {
+            let row = world.mixed(i);
+            world.send(i % 300, row);
+        }
+        world
+    }
+
+    /// A row whose columns come from different rows of the sample.
+    fn mixed(&self, seed: u64) -> Vec<Cell> {
+        let sample = &self.reference.sample;
+        (0..self.reference.features.len()).map(|j| sample[mix2(seed, j as u64) as usize % sample.len()][j]).collect()
+    }
+
+    /// Sends a row; whether it was linked to one that stood alone.
+    fn send(&mut self, caller: u64, row: Vec<Cell>) -> bool {
+        let before = self.structure.components.len();
+        self.detections.clear();
+        self.sent += 1;
+        let address = Address::parse(&format!("10.0.{}.{}", caller / 250, caller % 250)).unwrap();
+        let query = Query { row, address, time: crate::event::EARLIEST.plus_seconds(self.sent as i64), ..Query::default() };
+        let (at, ..) = self.clients.touch(&Key { address, account: 0 }, || Client::new(&query, query.time));
+        self.coder.encode(&query.row, &mut self.codes);
+        let prepared = self.structure.prepare(&query, &self.codes, Sender::new(at, address, 0), &self.clients);
+        self.structure.step(prepared, &mut self.clients, &mut self.detections);
+        self.structure.components.len() > before
+    }
+
+    /// Sends a row, others' rows, and then an edit of the first row by somebody else, or by its sender; whether that was linked.
+    fn edited_after(&mut self, others: u64, by: u64) -> bool {
+        let row = self.mixed(1_000_000 + self.sent);
+        self.send(900, row.clone());
+        for i in 0..others {
+            let other = self.mixed(self.sent);
+            self.send(i % 800, other);
+        }
+        let edited = Cell::number(if row[0].value() < 60.0 { row[0].value() + 9.0 } else { row[0].value() - 9.0 });
+        self.send(by, std::iter::once(edited).chain(row.into_iter().skip(1)).collect())
+    }
+}
+
+#[test]
+fn a_strangers_row_is_found_within_the_horizon_and_an_own_row_beyond_it() {
+    let mut world = World::new();
+    assert!(world.edited_after(HORIZON / 2, 901), "a stranger's, soon");
+    assert!(!world.edited_after(3 * HORIZON, 901), "a stranger's, late");
+    assert!(world.edited_after(3 * HORIZON, 900), "an own one, late");
+}
+
+/// When the log holds no accounts, a person whose network gives each request another address looks like as many callers, each of which
+/// continues the others' rows.
+#[test]
+fn a_person_behind_a_pool_of_addresses_is_no_campaign() {
+    let mut world = World::among_others();
+    for person in 0..8_u64 {
+        let case = world.mixed(3_000_000 + person);
+        for edit in 0..25 {
+            let random = |n: u64| mix2(person << 32 | edit, n) as usize;
+            let mut row = case.clone();
+            let j = random(1) % row.len();
+            row[j] = world.reference.sample[random(2) % world.reference.sample.len()][j];
+            world.send(500 + 4 * person + random(3) as u64 % 4, row);
+            assert_eq!(world.detections, [], "person {person}, edit {edit}");
+        }
+    }
+}
+
+#[test]
+fn a_field_that_is_no_longer_filled_in_starts_no_chain_of_edits() {
+    let mut world = World::new();
+    let hours = world.reference.features.iter().position(|f| f.name == "hours_per_week").unwrap();
+    let forgotten = |world: &mut World, caller: u64| {
+        let mut row = world.mixed(2_000_000 + world.sent);
+        world.send(caller, row.clone());
+        row[hours] = Cell::MISSING;
+        world.send(caller + 1, row)
+    };
+    assert!(forgotten(&mut world, 10), "an edit like any other");
+    world.structure.drifted(&[hours]);
+    assert!(!forgotten(&mut world, 20), "the same row, once the world stops to fill the field");
+    assert!(world.edited_after(5, 901), "other edits of the row are edits");
+}
+
+#[test]
+fn a_value_that_the_reference_does_not_know_is_left_out_of_the_comparison_with_it() {
+    let mut world = World::new();
+    let at = |name: &str| world.reference.features.iter().position(|f| f.name == name).unwrap();
+    let usual = world.reference.sample.iter().find(|row| ["workclass", "race", "sex"].iter().all(|f| row[at(f)].value() > 0.0));
+    let mut row = usual.unwrap().clone();
+    // Somebody counts in months, and is otherwise, but for a list's choice, as one of the reference's people.
+    row[at("age")] = Cell::number(row[at("age")].value() * 12.0);
+    row[at("sex")] = Cell::category(0);
+    let mut earlier = row.clone();
+    ["workclass", "race", "native_country"].iter().for_each(|f| earlier[at(f)] = Cell::category(0));
+    world.send(900, earlier);
+    let query = Query { row, ..Query::default() };
+    let structure = &mut world.structure;
+    world.coder.encode(&query.row, &mut world.codes);
+    let sender = Sender::new(SlotRef::default(), query.address, 0);
+    let PreparedQuery { encoded, .. } = structure.prepare(&query, &world.codes, sender, &world.clients);
+    let prepared = structure.prepared(&encoded.quantised.codes, PreparedRow::default());
+    let (comparison, log_p) = structure.similarity.judge(&prepared, structure.history.row(0), 0.0);
+    let own = Neighbour { row: 0, comparison, log_p, own: true };
+    assert!(!own.is_edit(), "{comparison:?}");
+    let reference = structure.nearest_reference(&encoded, &prepared);
+    let new = ComparedRow { query: &query, sender, encoded: &encoded, prepared: &prepared, near: &[] };
+    let (fair, fair_reference) = structure.on_equal_terms(&new, Some(own), reference);
+    assert!(log_p < reference - LEAD, "with the months its own row wins: {log_p} {reference}");
+    assert!(fair.unwrap().log_p > fair_reference - LEAD, "without them it does not: {fair:?} {fair_reference}");
+}
+
+#[test]
+fn rows_in_another_unit_are_not_similar_for_that() {
+    let world = World::new();
+    let gain = world.reference.features.iter().position(|f| f.name == "fnlwgt").unwrap();
+    let alike = |factor: f64| {
+        let (mut a, mut b) = (world.mixed(1), world.mixed(2));
+        (a[gain], b[gain]) = (Cell::number(300_000.0 * factor), Cell::number(300_000.0 * factor));
+        let structure = &world.structure;
+        let codes = |row: &[Cell]| {
+            let mut quantised = Quantised::default();
+            structure.quantiser.encode(row, &mut quantised);
+            quantised.codes
+        };
+        let (a, b) = (codes(&a), codes(&b));
+        let prepared = structure.prepared(&a, PreparedRow::default());
+        structure.similarity.compare(&prepared, &b).g
+    };
+    assert!(alike(1.0) > alike(100.0) + 3.0, "where no row of the reference is, all are at the end of the grid");
+}
+
+#[test]
+fn edits_in_a_row_count_as_one_won_test() {
+    let mut world = World::among_others();
+    let form = world.mixed(4_000_000);
+    let age = world.reference.features.iter().position(|f| f.name == "age").unwrap();
+    world.send(900, form.clone());
+    let mut evidence = Vec::new();
+    for step in 1..=8 {
+        let mut row = form.clone();
+        row[age] = Cell::number(form[age].value() + 4.0 * f64::from(step));
+        world.send(900, row);
+        let key = Key { address: Address::parse("10.0.3.150").unwrap(), account: 0 };
+        let state = &world.clients.get(world.clients.find(&key).unwrap()).unwrap().structure;
+        evidence.push((state.nearest_neighbour, state.nearest_neighbour_by_session));
+    }
+    assert!(evidence[0].0 > 0.0 && (evidence[0].0 - evidence[0].1).abs() < 1e-12, "{evidence:?}");
+    assert!(evidence.windows(2).all(|pair| pair[1].0 > pair[0].0 && pair[1].1 <= pair[0].1), "{evidence:?}");
+}
+
+#[test]
+fn a_row_takes_room_for_codes_sender_and_a_quarter_of_its_entries() {
+    let mut world = World::new();
+    for i in 0..2 * HISTORY as u64 {
+        let row = world.mixed(i);
+        world.send(i % 800, row);
+    }
+    let (rows, bytes) = world.structure.memory();
+    let (codes, remainders) = world.structure.quantiser.widths();
+    let entries = world.structure.hasher.keys_per_row() * 4 * 4 / 3;
+    let expected = 2 * codes + 32 + (2 * remainders + entries) / REMEMBERED;
+    assert_eq!(rows, HISTORY);
+    assert!(bytes <= rows * (expected + 2), "{} bytes a row, {expected} expected", bytes / rows);
+}
+
+#[test]
+fn a_search_that_six_addresses_walk_in_turn_is_a_campaign_and_all_of_them_are_named() {
+    let mut world = World::among_others();
+    let base = world.mixed(5_000_000);
+    let weight = world.reference.features.iter().position(|f| f.name == "fnlwgt").unwrap();
+    let mut named = std::collections::BTreeSet::new();
+    for step in 0..90_u32 {
+        let mut row = base.clone();
+        row[weight] = Cell::number(50_000.0 + 3_331.0 * f64::from(step));
+        world.send(900 + u64::from(step) % 6, row);
+        let campaign = world.detections.iter().filter(|detection| detection.reason == Reason::Campaign);
+        named.extend(campaign.map(|detection| detection.client));
+    }
+    let address = |caller: u64| Address::parse(&format!("10.0.{}.{}", caller / 250, caller % 250)).unwrap();
+    let searchers = (900..906).map(|caller| world.clients.find(&Key { address: address(caller), account: 0 }).unwrap());
+    assert_eq!(named, searchers.collect(), "the six and nobody else");
+}
