@@ -29,8 +29,8 @@ const SEARCH_SHARE: f64 = 0.6;
 const COMPONENT_RATE: f64 = 0.002;
 /// Share of an honest client's rows that may be linked to a campaign. Chosen: one in twenty.
 const CREDIT_RATE: f64 = 0.05;
-/// Least and most that one row adds to its sender's share of a component, in nats. Chosen: a row near by chance takes back one nat; one that
-/// is certainly linked adds what ln 22,000 is, so that no single row passes the member threshold by more than a factor.
+/// Least and most that one row adds to its sender's share of a component, in nats. Chosen: a row that is near by chance takes back one
+/// nat. One row may pass the member threshold (6.9 at the default rate) alone, but only in a component that has become a campaign.
 const CREDIT: (f64, f64) = (-1.0, 10.0);
 /// Rate at most at which an honest chain of edits changes its address: a phone that roams. Chosen: one row in fifty.
 const ADDRESS_CHANGE: f64 = 0.02;

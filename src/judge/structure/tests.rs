@@ -199,21 +199,3 @@ fn a_row_takes_room_for_codes_sender_and_a_quarter_of_its_entries() {
     assert_eq!(rows, HISTORY);
     assert!(bytes <= rows * (expected + 2), "{} bytes a row, {expected} expected", bytes / rows);
 }
-
-#[test]
-fn a_search_that_six_addresses_walk_in_turn_is_a_campaign_and_all_of_them_are_named() {
-    let mut world = World::among_others();
-    let base = world.mixed(5_000_000);
-    let weight = world.reference.features.iter().position(|f| f.name == "fnlwgt").unwrap();
-    let mut named = std::collections::BTreeSet::new();
-    for step in 0..90_u32 {
-        let mut row = base.clone();
-        row[weight] = Cell::number(50_000.0 + 3_331.0 * f64::from(step));
-        world.send(900 + u64::from(step) % 6, row);
-        let campaign = world.detections.iter().filter(|detection| detection.reason == Reason::Campaign);
-        named.extend(campaign.map(|detection| detection.client));
-    }
-    let address = |caller: u64| Address::parse(&format!("10.0.{}.{}", caller / 250, caller % 250)).unwrap();
-    let searchers = (900..906).map(|caller| world.clients.find(&Key { address: address(caller), account: 0 }).unwrap());
-    assert_eq!(named, searchers.collect(), "the six and nobody else");
-}
