@@ -23,15 +23,19 @@
 
 pub mod additive;
 pub mod boundary;
+pub mod codes;
 pub mod combinations;
 pub mod copula;
+pub mod cuts;
 pub mod density;
 pub mod dependency;
 pub mod edits;
 pub mod entropy;
 pub mod gap;
 pub mod information;
+pub mod lift;
 pub mod neighbours;
+pub mod normal_scores;
 pub mod perturbation;
 pub mod psi;
 pub mod quantise;

@@ -23,7 +23,7 @@ use crate::event::{Address, EventTime, Query};
 use crate::hash;
 use crate::judge::ablation::Ablation;
 use crate::judge::client::{Client, Key};
-use crate::judge::distribution::{Outcome, Population, SUSPICIOUS, Voter};
+use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{self, Drift};
 use crate::judge::shared_identity::SharedIdentities;
 use crate::judge::structure::{Detection, Reason, Seen, Structure};
@@ -31,7 +31,8 @@ use crate::judge::{Family, FeatureDrift, Finding, SignalValue, Verdict};
 use crate::prefetch;
 use crate::reference::Reference;
 use crate::signal::boundary::Boundary;
-use crate::signal::density::{Coder, Codes, Density};
+use crate::signal::codes::{Coder, Codes};
+use crate::signal::density::Density;
 use crate::signal::information::Regions;
 use crate::signal::rate::percentile;
 use crate::window::clients::{SlotRef, Table};
@@ -304,17 +305,17 @@ impl ModelEngine {
             self.drift.vote(now, at, &self.codes, query.prediction);
         }
         let Some(client) = self.clients.get_mut(at) else { return };
-        if client.distribution.lowest.iter().any(|&cell| cell <= 1) || before == 0 {
+        if client.distribution.newest_cells.iter().any(|&cell| cell <= 1) || before == 0 {
             client.keep(query);
         }
         match outcome {
-            Outcome::Accused { .. } if self.explained(at, self.population.member_threshold()) => {}
-            Outcome::Accused { evidence, threshold } => {
+            VoteOutcome::Detected { .. } if self.explained(at, self.population.member_threshold()) => {}
+            VoteOutcome::Detected { evidence, threshold } => {
                 let Some(client) = self.clients.get(at) else { return };
                 let votes = f64::from(client.distribution.votes);
                 let family = Family::of_oddity(&client.distribution.detector);
                 let confidence = (1.0 - votes / evidence.max(threshold)).clamp(0.5, MOST_CERTAIN);
-                let active = self.population.pool_active(now);
+                let active = self.population.newcomer_burst_active(now);
                 let case = if active { Some(self.wave_case(at)) } else { None };
                 self.flag(at, asked, family, confidence, case.clone(), out);
                 if let Some(case) = case {
@@ -403,8 +404,8 @@ impl ModelEngine {
     fn evaluate(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
         self.ask_for_explanations();
         let (population, clients) = (&self.population, &self.clients);
-        let active = population.pool_active(now);
-        let wave = population.pool_since.plus_seconds(-1800);
+        let active = population.newcomer_burst_active(now);
+        let wave = population.newcomer_burst_since().plus_seconds(-1800);
         let suspect = |at: SlotRef| {
             clients.get(at).is_none_or(|c| {
                 let evidence = c.distribution.detector.total();
@@ -448,12 +449,12 @@ impl ModelEngine {
         }
     }
 
-    /// Leaves drifting features out of the dependence statistics, when peers are not calm because of them.
+    /// Leaves drifting features out of the dependence statistics, when peers do not match the reference because of them.
     fn mask(&mut self, drifted: &[usize]) {
         let width = self.masked.len();
         let fresh: Vec<usize> = drifted.iter().copied().filter(|&j| j < width && !self.masked[j]).collect();
         let total = self.masked.iter().filter(|m| **m).count() + fresh.len();
-        if fresh.is_empty() || self.population.calm() || total > (width / 2).max(1) {
+        if fresh.is_empty() || self.population.peers_match_reference() || total > (width / 2).max(1) {
             return;
         }
         fresh.iter().for_each(|&j| self.masked[j] = true);

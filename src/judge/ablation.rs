@@ -1,10 +1,10 @@
-//! Is a client odd, or is one column of its data odd?
+//! Is a client odd, or is one column of its data odd? (Feature ablation.)
 //!
-//! A changed unit, a new format or a column that stays empty makes every row of a client improbable, and if it is rolled out to a
-//! tenth of the callers, a tenth of the callers look like attackers. But such rows are ordinary once that column is left out,
-//! whereas a prober's are not: uniform noise, equation solving and substitute training are odd all over. So before distribution
-//! evidence accuses, it is asked again without the one or two features that it blames most. What they explain is the world's
-//! doing; the client stays in the drift test, where it belongs.
+//! A changed unit, a new format or a column that stays empty makes every row of a client improbable. If it is rolled out to a tenth of
+//! the callers, a tenth of the callers look like attackers. Such rows are ordinary once that column is left out. A prober's are not:
+//! uniform noise, equation solving and substitute training are odd in all columns. So before distribution evidence accuses a client, it
+//! is computed again without the one or two features that contribute most. What they explain is a change of the world; the client
+//! stays in the drift test.
 
 use rustc_hash::FxHashMap;
 
@@ -12,14 +12,16 @@ use super::client::votes::ClientDistribution;
 use super::evidence::{Detector, Factors};
 use crate::reference::Reference;
 use crate::signal::boundary::Boundary;
-use crate::signal::density::{Coder, Density};
+use crate::signal::codes::Coder;
+use crate::signal::density::Density;
 
-/// Statistics kept without some features; each costs a pass over the sample to make.
+/// Sets of left-out features whose statistics are kept; each costs a pass over the sample to make and its tables' memory. Chosen: a
+/// roll-out changes a few columns, so that few sets recur.
 const KEPT: usize = 64;
-/// Features of a model from which two may be left out; with fewer, one.
+/// Features of a model from which two may be left out; with fewer, one. Chosen: two of fewer than eight are most of what a row says.
 const TWO_FROM: usize = 8;
 
-/// Statistics with features left out, made when first asked for.
+/// Statistics with features left out, made when first needed.
 #[derive(Clone, Debug, Default)]
 pub struct Ablation {
     made: FxHashMap<Vec<usize>, Density>,
@@ -28,8 +30,8 @@ pub struct Ablation {
 // === impl Ablation ===
 
 impl Ablation {
+    /// Whether a client's evidence falls below `enough` when the features that contribute most are left out.
     #[expect(clippy::too_many_arguments, reason = "all of the model's statistics, which its judge owns in separate fields")]
-    /// Whether a client's evidence falls below `enough` when the features that it blames most are left out.
     pub fn explain(
         &mut self,
         state: &ClientDistribution,
@@ -41,10 +43,10 @@ impl Ablation {
         enough: f64,
     ) -> bool {
         let width = masked.len();
-        let mut blame = vec![0.0_f32; width];
-        state.recent(coder, |codes, _| density.blame(codes, &mut blame));
+        let mut contributions = vec![0.0_f32; width];
+        state.recent(coder, |codes, _| density.attribute(codes, &mut contributions));
         let mut order: Vec<usize> = (0..width).filter(|&j| !masked[j]).collect();
-        order.sort_by(|&a, &b| blame[b].total_cmp(&blame[a]).then(a.cmp(&b)));
+        order.sort_by(|&a, &b| contributions[b].total_cmp(&contributions[a]).then(a.cmp(&b)));
         let most = if width >= TWO_FROM { 2 } else { 1 };
         (1..=most.min(order.len())).any(|n| {
             let mut left_out: Vec<usize> = order[..n].to_vec();

@@ -22,7 +22,7 @@ use crate::judge::{FeatureDrift, SignalValue};
 use crate::reference::fit::{coarse_counts, coarse_map};
 use crate::reference::{Feature, Kind, PredictionKind, Reference, code};
 use crate::signal::additive::Additive;
-use crate::signal::density::{Coder, Codes};
+use crate::signal::codes::{Coder, Codes};
 use crate::signal::psi::{Clusters, Test};
 use crate::window::clients::SlotRef;
 use attribution::Attribution;

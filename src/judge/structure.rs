@@ -31,7 +31,7 @@ use super::client::{Client, Key};
 use crate::event::Query;
 use crate::judge::Family;
 use crate::reference::{Feature, Reference};
-use crate::signal::density::{Coder, Codes};
+use crate::signal::codes::{Coder, Codes};
 use crate::signal::neighbours::{Hasher, RowHashes};
 use crate::signal::perturbation::Scales;
 use crate::signal::quantise::{MISSING, Quantised, Quantiser, padded};

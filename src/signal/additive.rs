@@ -11,7 +11,7 @@ use ndarray::Array1;
 
 use crate::event::Cell;
 use crate::reference::Reference;
-use crate::signal::density::{Coder, Codes};
+use crate::signal::codes::{Coder, Codes};
 
 /// Least ridge penalty in rows: a code seen three times is believed half.
 const RIDGE: f64 = 3.0;

@@ -11,7 +11,7 @@
 use crate::event::Prediction;
 use crate::reference::{PredictionKind, Reference};
 use crate::signal::additive::Additive;
-use crate::signal::density::{Coder, Codes};
+use crate::signal::codes::{Coder, Codes};
 use crate::signal::ranks::Ranks;
 
 /// What the distance is measured by.

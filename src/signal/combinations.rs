@@ -7,7 +7,8 @@
 //! The statistic is −Σ min(L, 0), L the log-lift with a count prior on both sides, as in [`super::density`].
 
 use crate::reference::Reference;
-use crate::signal::density::{Coder, Codes, log_lift};
+use crate::signal::codes::{Coder, Codes};
+use crate::signal::lift::log_lift;
 
 /// Triples looked at: a look-up each a row, in tables that stay near the processor.
 const TRIPLES: usize = 16;

@@ -20,7 +20,7 @@
 use crate::hash::{self, mix2};
 use crate::prefetch;
 use crate::reference::{Kind, PredictionKind, Reference};
-use crate::signal::density::{Coder, Codes};
+use crate::signal::codes::{Coder, Codes};
 
 /// Registers of the sketch: standard error 1.04/√64 = 13%, enough for a figure whose warnings compare multiples.
 const REGISTERS: usize = 64;

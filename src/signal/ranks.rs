@@ -4,7 +4,7 @@
 //! p-values, each a twentieth below the one before, the [`CUTS`] among them exactly. Between two rungs the lower p-value holds: where it does,
 //! nothing is decided by a twentieth.
 
-use crate::signal::density::CUTS;
+use crate::signal::cuts::CUTS;
 
 /// Factor from one rung to the next, and the p-value up to which every score is one.
 const RUNG: f64 = 0.95;

@@ -8,7 +8,8 @@ use crate::judge::client::{Client, Flag, Key, case_id, subject};
 use crate::judge::distribution::SUSPICIOUS;
 use crate::judge::shared_identity::{SharedIdentity, prefix_name};
 use crate::judge::{At, Family, Finding, QueryRef, Scope, SignalValue, Verdict};
-use crate::signal::density::{CUTS, NAMES};
+use crate::signal::cuts::{CUTS, REPORTED_CUT};
+use crate::signal::density::statistic::DensityStatistic;
 use crate::signal::rate::surprise;
 use crate::window::clients::SlotRef;
 
@@ -22,7 +23,7 @@ const WAVE_SHARE: f64 = 0.1;
 impl ModelEngine {
     /// Case of the current wave of newcomers.
     pub(super) fn wave_case(&mut self, at: SlotRef) -> String {
-        let since = self.population.pool_since;
+        let since = self.population.newcomer_burst_since();
         if let Some((known, case)) = &self.pool_case
             && *known == since
         {
@@ -36,7 +37,7 @@ impl ModelEngine {
 
     /// Names the members of an alarmed wave of newcomers.
     pub(super) fn name_wave(&mut self, asked: &Asked<'_>, case: &str, out: &mut Vec<Verdict>) {
-        let since = self.population.pool_since.plus_seconds(-3600);
+        let since = self.population.newcomer_burst_since().plus_seconds(-3600);
         let threshold = self.population.member_threshold();
         let members: Vec<SlotRef> = self
             .clients
@@ -219,10 +220,10 @@ impl ModelEngine {
                 signals.push(SignalValue { name, value, reference, evidence });
             }
         };
-        for (statistic, name) in NAMES.iter().enumerate() {
+        for statistic in DensityStatistic::ALL {
             let evidence = client.distribution.detector.of(statistic).max(1.0).ln();
             if evidence > 0.0 {
-                add(name, client.distribution.exceedance(statistic), CUTS[2], evidence);
+                add(statistic.name(), client.distribution.exceedance(statistic), CUTS[REPORTED_CUT], evidence);
             }
         }
         if client.structure.peak > 0.0 {

@@ -5,7 +5,7 @@ use crate::engine::status::ModelStatus;
 use crate::judge::information_budget::Budgets;
 use crate::reference::Reference;
 use crate::reference::fit::coarse_counts;
-use crate::signal::density::Coder;
+use crate::signal::codes::Coder;
 use crate::signal::entropy;
 
 // === impl ModelEngine ===

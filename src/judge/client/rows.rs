@@ -2,7 +2,9 @@
 //! look like, and its part in components and campaigns ([`crate::judge::structure`] says what follows).
 
 use crate::prefetch;
-use crate::signal::edits::{EditModel, EditProcess, Step, Tally};
+use crate::signal::edits::counts::EditCounts;
+use crate::signal::edits::step::EditStep;
+use crate::signal::edits::{EditModel, EditProcess};
 use crate::window::clients::SlotRef;
 use crate::window::history::{History, RowId};
 
@@ -164,15 +166,15 @@ impl ClientStructure {
 
     /// Counts of its habits, over the trails that are remembered: (name, steps with it), those that it has.
     pub fn tallies(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        let mut sums = Tally::default().habits();
+        let mut sums = EditCounts::default().named();
         for (_, process) in &self.trails {
-            sums.iter_mut().zip(process.tally.habits()).for_each(|((_, sum), (_, count))| *sum += count);
+            sums.iter_mut().zip(process.counts.named()).for_each(|((_, sum), (_, count))| *sum += count);
         }
         sums.into_iter().filter(|(_, sum)| *sum > 0)
     }
 
     /// Takes a step of the trail along a component; returns its evidence for a machine, in nats.
-    pub(in crate::judge) fn step(&mut self, component: SlotRef, step: Step<'_>) -> f64 {
+    pub(in crate::judge) fn step(&mut self, component: SlotRef, step: EditStep<'_>) -> f64 {
         let mut edit_model = self.edit_model.take().unwrap_or_default();
         let evidence = self.trail(component).step(step, &mut edit_model);
         self.edit_model = Some(edit_model);

@@ -10,7 +10,7 @@ use crate::judge::campaign::Component;
 use crate::judge::client::rows::Member;
 use crate::judge::client::{Client, Key};
 use crate::reference::Feature;
-use crate::signal::edits::Step;
+use crate::signal::edits::step::EditStep;
 use crate::signal::neighbours::RowHashes;
 use crate::signal::perturbation::Scales;
 use crate::signal::quantise::Quantiser;
@@ -292,12 +292,12 @@ fn step_from<'a>(
     parent: Candidate,
     crossed: bool,
     query: &Query,
-) -> Step<'a> {
+) -> EditStep<'a> {
     let j = usize::from(parent.comparison.feature);
     let (codes, remainders) = (history.row(parent.row), history.remainders(parent.row));
     let before = |j| quantiser.decode(j, codes, remainders);
     let several = parent.comparison.changed > 1;
-    Step {
+    EditStep {
         changed: parent.comparison.changed,
         feature: parent.comparison.feature,
         from: before(j),
