@@ -78,3 +78,100 @@ impl Ablation {
         detector.total()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Cell;
+    use crate::hash::mix2;
+    use crate::judge::evidence::CLIENT_BETS;
+    use crate::signal::codes::Codes;
+    use crate::signal::density::statistic::PerStatistic;
+
+    /// Evidence from which the judge asks whether features explain it.
+    const ENOUGH: f64 = crate::judge::distribution::SUSPICIOUS;
+
+    struct World {
+        reference: Reference,
+        coder: Coder,
+        boundary: Boundary,
+        density: Density,
+        masked: Vec<bool>,
+        factors: Factors,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
+            let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
+            let coder = Coder::new(&reference);
+            let boundary = Boundary::new(&reference, &coder);
+            let density = Density::new(&reference, &coder, &boundary, &[]);
+            let masked = vec![false; reference.features.len()];
+            let factors = Factors::new(&PerStatistic::all([0.025, 0.05, 0.18, 0.45]), CLIENT_BETS);
+            Self { reference, coder, boundary, density, masked, factors }
+        }
+
+        /// A client that sent these rows, and its evidence.
+        fn client(&self, rows: impl Iterator<Item = Vec<Cell>>) -> (ClientDistribution, f64) {
+            let (mut client, mut codes) = (ClientDistribution::default(), Codes::default());
+            for row in rows {
+                self.coder.encode(&row, &mut codes);
+                if client.may_vote(&codes, 1.0, 7) {
+                    self.coder.score(&row, &mut codes);
+                    client.keep_scores(&codes.normal);
+                    client.note_vote(self.density.cells(&codes, 1.0), &self.factors);
+                }
+            }
+            let evidence = client.detector.total();
+            (client, evidence)
+        }
+
+        fn explain(&self, client: &ClientDistribution) -> bool {
+            let models = (&self.coder, &self.boundary);
+            Ablation::default().explain(client, &self.density, &self.masked, &self.reference, models, &self.factors, ENOUGH)
+        }
+
+        /// A row of the sample, some of whose columns come from other rows.
+        fn mixed(&self, seed: u64, from_elsewhere: impl Fn(usize) -> bool) -> Vec<Cell> {
+            let sample = &self.reference.sample;
+            let row = |seed: u64| &sample[mix2(seed, 1) as usize % sample.len()];
+            let cell = |j: usize| if from_elsewhere(j) { row(mix2(seed, 100 + j as u64))[j] } else { row(seed)[j] };
+            (0..self.reference.features.len()).map(cell).collect()
+        }
+    }
+
+    #[test]
+    fn one_changed_column_explains_the_evidence() {
+        let world = World::new();
+        let column = world.reference.features.iter().position(|f| f.name == "education_num").unwrap();
+        let (client, evidence) = world.client((0..30).map(|seed| world.mixed(seed, |j| j == column)));
+        assert!(evidence > ENOUGH, "{evidence}");
+        assert!(world.explain(&client));
+    }
+
+    #[test]
+    fn uniform_noise_is_not_explained() {
+        let world = World::new();
+        let even = |feature: &crate::reference::Feature, random: u64| {
+            let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
+            if feature.is_numeric() {
+                Cell::number((feature.min + share * (feature.max - feature.min)).round())
+            } else {
+                Cell::category((share * feature.bins() as f64) as usize)
+            }
+        };
+        let row = |seed: u64| world.reference.features.iter().enumerate().map(|(j, f)| even(f, mix2(seed, j as u64))).collect();
+        let (client, evidence) = world.client((0..30).map(row));
+        assert!(evidence > ENOUGH, "{evidence}");
+        assert!(!world.explain(&client));
+    }
+
+    #[test]
+    fn ordinary_rows_leave_nothing_to_explain() {
+        let world = World::new();
+        let (client, evidence) = world.client((0..30).map(|seed| world.mixed(seed, |_| false)));
+        assert!(evidence < ENOUGH, "{evidence}");
+        assert!(world.explain(&client));
+    }
+}

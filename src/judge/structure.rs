@@ -421,7 +421,7 @@ impl Structure {
         self.near.clear();
         for found in &self.candidates {
             let (row, own) = (found.row(), found.own());
-            let (comparison, log_p) = self.similarity.judge(&self.probe, self.history.row(row), self.baseline.shift);
+            let (comparison, log_p) = self.similarity.assess(&self.probe, self.history.row(row), self.baseline.shift);
             // Whose an ordinary neighbour is does not matter, and asking costs a look at another place in memory.
             let own = own
                 || (log_p < LINKED || comparison.changed <= 2) && {
@@ -446,7 +446,7 @@ impl Structure {
         let (mut codes, mut probe) = (self.quantised.codes.clone(), PreparedRow::default());
         strange.for_each(|place| codes[place] = MISSING);
         self.similarity.prepare(&codes, &mut probe);
-        let (_, log_p) = self.similarity.judge(&probe, self.history.row(own.row), self.baseline.shift);
+        let (_, log_p) = self.similarity.assess(&probe, self.history.row(own.row), self.baseline.shift);
         (Some(Candidate { log_p, ..own }), self.nearest_reference(&probe))
     }
 
@@ -458,7 +458,7 @@ impl Structure {
         let compare = |i: u32| {
             let from = i as usize * width;
             if let Some(row) = self.reference_rows.get(from..from + width) {
-                nearest = nearest.min(self.similarity.judge(probe, row, self.baseline.shift).1);
+                nearest = nearest.min(self.similarity.assess(probe, row, self.baseline.shift).1);
             }
         };
         self.hashes.find(&self.reference_index, compare);
@@ -634,7 +634,7 @@ mod tests {
         world.coder.encode(&query.row, &mut world.codes);
         structure.prepare(&query, &world.codes, SlotRef::default(), &world.clients);
         structure.similarity.prepare(&structure.quantised.codes, &mut structure.probe);
-        let (comparison, log_p) = structure.similarity.judge(&structure.probe, structure.history.row(0), 0.0);
+        let (comparison, log_p) = structure.similarity.assess(&structure.probe, structure.history.row(0), 0.0);
         let own = Candidate { row: 0, comparison, log_p, own: true };
         assert!(comparison.changed > EDIT, "{comparison:?}");
         let reference = structure.nearest_reference(&structure.probe);

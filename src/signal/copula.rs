@@ -10,7 +10,7 @@
 use crate::signal::codes::Codes;
 use crate::signal::normal_scores::NormalScores;
 
-/// Other features that predict one, at most. Chosen: four multiplications a feature; a fifth predictor hardly ever explains [`WORTH`].
+/// Other features that predict one, at most. Chosen: each costs a multiplication a row.
 const REGRESSORS: usize = 4;
 /// What a further predictor must explain of a feature's variance. Chosen: less than a hundredth cannot be told from the sampling error
 /// of a correlation, 1/√n, with n a few thousand rows (squared: 1/n per candidate, and there are many).

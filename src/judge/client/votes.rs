@@ -16,7 +16,7 @@ use crate::signal::normal_scores;
 /// Rows whose codes are kept per client. Chosen: an edit follows soon after the row that it edits, and a client must cost a few kilobytes.
 const RECENT_VOTES: usize = 32;
 /// Words of the set of rows that were seen and its bits, of which a row sets two (a Bloom filter, Bloom 1970). Chosen: 64 bytes
-/// hold the last hundred and fifty rows.
+/// hold up to 177 rows before half of the bits are set.
 const SEEN_WORDS: usize = 8;
 const SEEN_BITS: usize = SEEN_WORDS * 64;
 /// Bits set at which the set is started afresh: a set that is half full says "seen" to a quarter of new rows (two bits a row).

@@ -80,8 +80,8 @@ impl SimilarityBaseline {
                 // The upper half of the product is as even as a remainder, without a division.
                 let other = (((self.random >> 32) * held as u64) >> 32) as usize;
                 if self.clients[other] != at {
-                    let g = similarity.likeness(probe, &self.codes[other * width..(other + 1) * width]);
-                    self.note(g, similarity.g95);
+                    let g = similarity.score(probe, &self.codes[other * width..(other + 1) * width]);
+                    self.note(g, similarity.g95());
                 }
             }
         }

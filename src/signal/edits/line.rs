@@ -22,7 +22,7 @@ const EXTREME: f64 = 0.05;
 const MACHINE_EXTREME: f64 = 0.3;
 const EXTREME_AMONG: usize = 3;
 /// Chance that a person's step equals the one before: of coarse ones that are not round, of coarse round ones, and of fine ones,
-/// where a slider's notch (a pixel of it) repeats. Chosen as upper bounds; simulated people in the tests stay below.
+/// where a slider's notch (a pixel of it) repeats. Chosen as upper bounds; the tests hold them against simulated people.
 const EQUAL_STEP: [f64; 3] = [0.05, 0.1, 0.3];
 /// Steps of a lattice against the step before. A machine that shares a lattice with others takes one, two or three of its steps at once.
 const RATIOS: [f64; 7] = [1.0, 2.0, 3.0, 0.5, 1.5, 1.0 / 3.0, 2.0 / 3.0];
