@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn shares_have_the_interval_of_clopper_and_pearson() {
-        // Where summed binomial probabilities leave 2.5 % on either side, by bisection.
+        // scripts/reference_values.py shares_of_trials
         for (hits, trials, low, high) in
             [(8, 10, 0.443_905, 0.974_789), (5, 5, 0.478_176, 1.0), (0, 5, 0.0, 0.521_824), (35, 35, 0.899_969, 1.0)]
         {
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn rates_have_the_exact_interval_of_a_poisson_count() {
-        // Where summed Poisson probabilities leave 2.5 % on either side, by bisection.
+        // scripts/reference_values.py rates_of_events
         for (events, exposure, low, high) in
             [(0, 1.0, 0.0, 3.688_879), (3, 1.0, 0.618_672, 8.767_273), (3, 100.0, 0.006_187, 0.087_673)]
         {

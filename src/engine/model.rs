@@ -38,13 +38,13 @@ use super::status::Disposition;
 use crate::event::{EventTime, Query};
 use crate::judge::Family;
 use crate::judge::Verdict;
-use crate::judge::distribution::{Outcome, Population, SUSPICIOUS, Voter};
+use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
 use crate::judge::model_state::{ModelEvent, ModelState};
 use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Structure};
 use crate::prefetch;
 use crate::reference::Reference;
-use crate::signal::density::Codes;
+use crate::signal::codes::Codes;
 use crate::window::clients::SlotRef;
 use callers::Callers;
 use cases::Cases;
@@ -196,25 +196,23 @@ impl ModelEngine {
         let Some(outcome) = self.vote(asked) else { return };
         let threshold = self.memory.population.member_threshold();
         match outcome {
-            Outcome::Accused { .. } if self.is_explained(asked.at, threshold) => {}
-            Outcome::Accused { evidence, threshold } => self.flag_odd(asked, evidence.max(threshold), out),
-            Outcome::Counted => self.report_suspicion(asked, out),
+            VoteOutcome::Detected { .. } if self.is_explained(asked.at, threshold) => {}
+            VoteOutcome::Detected { evidence, threshold } => self.flag_odd(asked, evidence.max(threshold), out),
+            VoteOutcome::Counted => self.report_suspicion(asked, out),
         }
     }
 
     /// Lets the row vote; `None` if it says nothing new about its client.
-    fn vote(&mut self, asked: &Asked<'_>) -> Option<Outcome> {
+    fn vote(&mut self, asked: &Asked<'_>) -> Option<VoteOutcome> {
         let Asked { query, at, now, late } = *asked;
         let Memory { callers, population, state, counts, .. } = &mut self.memory;
         let client = callers.clients.get_mut(at)?;
         let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
         let is_first = client.distribution.votes == 0;
         let near = self.profile.boundary.p(query.prediction, &self.codes);
-        if !population.admits(client, &self.codes, near, now) {
-            return None;
-        }
+        let admitted = population.admits(client, &self.codes, near, now)?;
         self.profile.coder.score(&query.row, &mut self.codes);
-        client.distribution.keep_scores(&self.codes.normal);
+        client.distribution.keep_scores(admitted, &self.codes.normal);
         let cells = self.statistics.density().cells(&self.codes, near);
         let outcome = population.vote(&mut callers.clients, voter, cells, now, state.is_drift_pending());
         counts.votes += 1;
@@ -234,7 +232,7 @@ impl ModelEngine {
         let votes = f64::from(client.distribution.votes);
         let family = Family::of_oddity(&client.distribution.detector);
         let confidence = (1.0 - votes / evidence).clamp(CONFIDENCE.0, CONFIDENCE.1);
-        let burst = self.memory.population.pool_active(asked.now);
+        let burst = self.memory.population.newcomer_burst_active(asked.now);
         let case = burst.then(|| self.burst_case(asked.at));
         self.flag(asked, Flagging { at: asked.at, family, confidence, case: case.clone() }, out);
         if let Some(case) = case {
@@ -357,7 +355,7 @@ impl ModelEngine {
 
     /// Leaves drifted features out of the density statistics if peers do not match the reference because of them.
     fn mask(&mut self, drifted: &[usize]) {
-        if !self.memory.population.calm() && self.statistics.mask(drifted, &self.profile) {
+        if !self.memory.population.peers_match_reference() && self.statistics.mask(drifted, &self.profile) {
             self.memory.population.restart(&mut self.memory.callers.clients);
         }
     }
@@ -369,9 +367,9 @@ fn is_suspect(callers: &Callers, population: &Population, at: SlotRef, now: Even
     let Some(client) = callers.clients.get(at) else { return true };
     let evidence = client.distribution.detector.total();
     let with_burst = || {
-        population.pool_active(now)
+        population.newcomer_burst_active(now)
             && population.is_newcomer(client.first)
-            && (evidence >= BURST_SUSPECT || client.first >= population.pool_since.plus_seconds(-BURST_LEAD_SECONDS))
+            && (evidence >= BURST_SUSPECT || client.first >= population.newcomer_burst_since().plus_seconds(-BURST_LEAD_SECONDS))
     };
     client.is_flagged() || (evidence >= SUSPICIOUS && !client.distribution.is_explained()) || with_burst()
 }

@@ -12,7 +12,8 @@ use crate::event::EventTime;
 use crate::judge::Family;
 use crate::judge::client::rows::Membership;
 use crate::judge::client::{Client, Key};
-use crate::signal::edits::{EditModel, EditProcess, Step};
+use crate::signal::edits::step::EditStep;
+use crate::signal::edits::{EditModel, EditProcess};
 use crate::window::clients::{SlotRef, Table};
 use crate::window::history::{RowId, SenderHashes};
 
@@ -144,7 +145,7 @@ impl Component {
     }
 
     /// Takes a step along the component; returns its evidence for a machine, in nats.
-    pub fn step(&mut self, step: Step<'_>) -> f64 {
+    pub fn step(&mut self, step: EditStep<'_>) -> f64 {
         self.process.step(step, &mut self.edit_model)
     }
 

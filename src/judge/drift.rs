@@ -33,7 +33,7 @@ use crate::event::{EventTime, Prediction};
 use crate::judge::FeatureDrift;
 use crate::judge::model_signal::{ModelSignal, ModelSignalValue};
 use crate::reference::Reference;
-use crate::signal::density::{Coder, Codes};
+use crate::signal::codes::{Coder, Codes};
 use crate::signal::psi::Test;
 use crate::window::clients::SlotRef;
 use attribution::Attribution;

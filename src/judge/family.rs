@@ -1,15 +1,28 @@
-//! The shapes of probing: their names, what they serve, and which one evidence looks like.
+//! The shapes of probing: their names, the techniques that they serve, and which of them the evidence looks like.
 //!
-//! Signals count and weigh; what the counts are called is a judgement, so it is made here and nowhere below.
+//! Signals count and weigh. What the counts are called is a judgement, so it is made here and in no signal.
 
 use serde::Serialize;
 
 use super::evidence::Detector;
-use crate::signal::edits::{EditProcess, Tally};
+use crate::signal::density::statistic::{AttackInput, DensityStatistic};
+use crate::signal::edits::EditProcess;
+use crate::signal::edits::counts::EditCounts;
 
-/// Statistics of rows that speak for random input, and for a substitute's training set: all but the combination of both.
-const RANDOM: [usize; 5] = [0, 1, 2, 5, 6];
-const SUBSTITUTE: [usize; 2] = [3, 7];
+/// Rows with fields emptied one after the other that make a search with incomplete queries, and one such row in how many steps. Chosen:
+/// three in a quarter of the steps; a source of data that fails now and then empties one field, and rarely.
+const BLANKS: u32 = 3;
+const BLANKS_PER_STEPS: u32 = 4;
+/// Exact midpoints that make a bisection, and how many steps of a lattice one of them may have beside it. Chosen: two, since a lattice
+/// meets the middle of two earlier values now and then.
+const MIDPOINTS: u32 = 2;
+const LATTICE_PER_MIDPOINT: u32 = 4;
+/// Equal steps that make a grid: one in this many steps. Chosen.
+const STEPS_PER_LATTICE: u32 = 4;
+/// Visits to the end of a range that make a line search: both ends.
+const EXTREMES: u32 = 2;
+/// A shape that half of the steps show is theirs.
+const HALF: u32 = 2;
 
 /// The shape of the probing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, serde::Deserialize)]
@@ -21,7 +34,7 @@ pub enum Family {
     LineSearch,
     /// Walks along the decision boundary.
     Boundary,
-    /// Small clouds round one point.
+    /// Small clouds around one point.
     NearDuplicate,
     /// Inputs drawn from a distribution that is not the world's.
     Random,
@@ -89,34 +102,36 @@ impl Family {
         }
     }
 
-    /// The shape that the habits of a trail of near rows look like.
-    pub fn of_habits(tally: Tally) -> Self {
-        match tally.steps {
+    /// The shape that a chain of edits looks like.
+    pub fn of_edits(counts: EditCounts) -> Self {
+        match counts.steps {
             0 => Self::Unknown,
-            n if tally.broad * 2 >= n => Self::Boundary,
+            n if counts.broad * HALF >= n => Self::Boundary,
             // Path finding with incomplete queries.
-            n if tally.blanks >= 3 && tally.blanks * 4 >= n => Self::LineSearch,
-            _ if tally.midpoints >= 2 && tally.midpoints * 4 >= tally.lattice => Self::LineSearch,
-            n if tally.lattice * 4 >= n || tally.products * 2 >= n => Self::Grid,
-            _ if tally.extremes >= 2 => Self::LineSearch,
+            n if counts.blanks >= BLANKS && counts.blanks * BLANKS_PER_STEPS >= n => Self::LineSearch,
+            _ if counts.midpoints >= MIDPOINTS && counts.midpoints * LATTICE_PER_MIDPOINT >= counts.lattice => Self::LineSearch,
+            n if counts.lattice * STEPS_PER_LATTICE >= n || counts.products * HALF >= n => Self::Grid,
+            _ if counts.extremes >= EXTREMES => Self::LineSearch,
             _ => Self::NearDuplicate,
         }
     }
 
-    /// The shape that odd rows alone look like: broken dependence, an even draw and combinations never seen are random input; rows that
-    /// are merely rare, or undecided, but hang together are a substitute's training set.
+    /// The shape that odd rows alone look like: random input or a substitute's training set, by the statistic with the most evidence.
     pub fn of_oddity(detector: &Detector) -> Self {
-        let most = |which: &[usize]| which.iter().map(|&statistic| detector.of(statistic)).fold(0.0, f64::max);
-        if most(&RANDOM) >= most(&SUBSTITUTE) { Self::Random } else { Self::Substitute }
+        let most = |input: AttackInput| {
+            let speaking = DensityStatistic::ALL.into_iter().filter(|statistic| statistic.speaks_for() == Some(input));
+            speaking.map(|statistic| detector.of(statistic)).fold(0.0, f64::max)
+        };
+        if most(AttackInput::Random) >= most(AttackInput::SubstituteTraining) { Self::Random } else { Self::Substitute }
     }
 }
 
 // === impl EditProcess ===
 
 impl EditProcess {
-    /// The family that the habits look like.
+    /// The family that the edits look like.
     pub fn family(&self) -> Family {
-        Family::of_habits(self.tally)
+        Family::of_edits(self.counts)
     }
 }
 
@@ -124,33 +139,32 @@ impl EditProcess {
 mod tests {
     use super::*;
     use crate::judge::evidence::{CLIENT_BETS, Factors};
-    use crate::signal::density::{Cells, STATISTICS};
+    use crate::signal::density::statistic::{Cells, PerStatistic};
 
     #[test]
-    fn every_habit_has_its_family() {
-        let steps = Tally { single: 12, steps: 12, ..Tally::default() };
-        for (tally, family) in [
-            (Tally::default(), Family::Unknown),
-            (Tally { single: 6, broad: 6, ..steps }, Family::Boundary),
-            (Tally { extremes: 2, midpoints: 9, ..steps }, Family::LineSearch),
-            (Tally { extremes: 2, ..steps }, Family::LineSearch),
+    fn every_pattern_of_edits_has_its_family() {
+        let steps = EditCounts { single: 12, steps: 12, ..EditCounts::default() };
+        for (counts, family) in [
+            (EditCounts::default(), Family::Unknown),
+            (EditCounts { single: 6, broad: 6, ..steps }, Family::Boundary),
+            (EditCounts { extremes: 2, midpoints: 9, ..steps }, Family::LineSearch),
+            (EditCounts { extremes: 2, ..steps }, Family::LineSearch),
             // A lattice meets a midpoint now and then.
-            (Tally { midpoints: 2, lattice: 9, ..steps }, Family::Grid),
-            (Tally { products: 8, ..steps }, Family::Grid),
-            (Tally { blanks: 5, ..steps }, Family::LineSearch),
+            (EditCounts { midpoints: 2, lattice: 9, ..steps }, Family::Grid),
+            (EditCounts { products: 8, ..steps }, Family::Grid),
+            (EditCounts { blanks: 5, ..steps }, Family::LineSearch),
             (steps, Family::NearDuplicate),
         ] {
-            assert_eq!(Family::of_habits(tally), family, "{tally:?}");
+            assert_eq!(Family::of_edits(counts), family, "{counts:?}");
         }
     }
 
     #[test]
     fn broken_dependence_is_random_and_mere_rarity_a_substitute() {
         let of = |broken: bool| {
-            let (mut detector, mut cells) = (Detector::default(), Cells::default());
-            cells.fill(4);
-            cells[if broken { RANDOM[0] } else { SUBSTITUTE[0] }] = 0;
-            let factors = Factors::new(&[[0.025, 0.05, 0.18, 0.45]; STATISTICS], CLIENT_BETS);
+            let (mut detector, mut cells) = (Detector::default(), Cells::all(4));
+            cells[if broken { DensityStatistic::BrokenDependence } else { DensityStatistic::OddMarginals }] = 0;
+            let factors = Factors::new(&PerStatistic::all([0.025, 0.05, 0.18, 0.45]), CLIENT_BETS);
             (0..5).for_each(|_| detector.update(cells, &factors));
             Family::of_oddity(&detector)
         };

@@ -187,7 +187,7 @@ mod tests {
     use crate::judge::Family;
     use crate::judge::client::Flag;
     use crate::reference::{Column, FitOptions, Raw, Table as Training, fit};
-    use crate::signal::density::{Coder, Codes};
+    use crate::signal::codes::{Coder, Codes};
 
     struct World {
         coder: Coder,

@@ -47,7 +47,7 @@ use super::client::rows::ClientStructure;
 use super::client::{Client, Key};
 use crate::event::Query;
 use crate::reference::{Feature, Reference};
-use crate::signal::density::{Coder, Codes};
+use crate::signal::codes::{Coder, Codes};
 use crate::signal::neighbours::{Hasher, RowHashes};
 use crate::signal::perturbation::Scales;
 use crate::signal::quantise::Quantiser;

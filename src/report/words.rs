@@ -2,6 +2,7 @@
 
 use crate::event::EventTime;
 use crate::judge::{Family, Finding, SignalValue};
+use crate::signal::density::statistic::DensityStatistic;
 
 /// A family of probing in a word or two, for tables.
 pub fn family(family: Family) -> &'static str {
@@ -52,10 +53,6 @@ pub fn signal(name: &str) -> String {
         "psi_same_hour_yesterday" => "shift against the same hour of yesterday (PSI)",
         "changed_answers" => "repeated rows whose answers changed",
         "prediction_psi" => "shift of the model's answers (PSI)",
-        "broken_dependence" => "impossible combinations of features (share of rows)",
-        "worst_pairs" => "pairs of values that never meet (share of rows)",
-        "odd_marginals" => "rare or impossible values (share of rows)",
-        "combined_density" => "unlike anything in the reference (share of rows)",
         "proximity_to_earlier_rows" => "rows suspiciously close to earlier ones (score)",
         "automation_of_edits" => "edits as a machine makes them (score)",
         "one_feature_edits" => "rows that differ from an earlier one in one feature",
@@ -66,10 +63,6 @@ pub fn signal(name: &str) -> String {
         "equal_sizes" => "steps as large as one taken elsewhere",
         "equal_shares" => "steps that move several features by equal shares of their scales",
         "growing_blanks" => "rows with more fields empty, or fewer, than any before",
-        "uniform_marginals" => "values spread evenly, as chance spreads them (share of rows)",
-        "novel_combinations" => "values never seen together, though their pairs were (share of rows)",
-        "broken_correlation" => "numbers that do not go together (share of rows)",
-        "undecided_and_odd" => "odd rows close to the decision boundary (share of rows)",
         "flagged_neighbours_in_prefix" => "flagged callers of the same network prefix",
         "flagged_addresses_in_prefix" => "flagged addresses among those known of this network prefix",
         "flagged_addresses_of_account" => "addresses at which this account is flagged",
@@ -77,7 +70,10 @@ pub fn signal(name: &str) -> String {
         "flagged_clients" => "callers flagged as probing",
         "information_budget" => "different rows against the unknowns of a linear copy",
         "regions_covered" => "part of the model's regions asked about",
-        other => return other.replace('_', " "),
+        other => {
+            return DensityStatistic::named(other)
+                .map_or_else(|| other.replace('_', " "), |statistic| format!("{} (share of rows)", statistic.words()));
+        }
     };
     known.to_owned()
 }

@@ -3,7 +3,7 @@
 //! Adaptive retraining sends three quarters of its queries where its copy is least sure (Tramèr et al. 2016 §4.4; Pal et al. 2020),
 //! and decision-based walks stay there altogether. The distance is that of a score from its threshold, or the lead of the most
 //! probable class; where answers are one of two bare labels, an additive model of the reference ([`super::additive`]) stands for the
-//! score. It becomes a conformal p-value among the reference's rows: a hundredth of them is as undecided.
+//! score. It becomes a conformal p-value: of 0.01 if a hundredth of the reference's rows are as undecided.
 //!
 //! Undecided rows alone accuse nobody: a service that passes on what its own model is not sure of sends nothing else. What counts is
 //! to be undecided *and* odd, which [`super::density`] puts together.
@@ -11,8 +11,11 @@
 use crate::event::Prediction;
 use crate::reference::{PredictionKind, Reference};
 use crate::signal::additive::Additive;
-use crate::signal::density::{Coder, Codes};
+use crate::signal::codes::{Coder, Codes};
 use crate::signal::ranks::Ranks;
+
+/// The middle of two labels, which are 0 and 1.
+const LABEL_MIDDLE: f64 = 0.5;
 
 /// What the distance is measured by.
 #[derive(Clone, Debug)]
@@ -81,12 +84,12 @@ impl Boundary {
         &self.sample
     }
 
-    /// Nearness by a score or the top probability, as the measure wants it; not finite where nothing tells.
+    /// Nearness by a score or the top probability, whichever the measure uses; not finite where nothing tells.
     fn score(&self, value: f64, codes: &Codes) -> f32 {
         let score = match &self.measure {
             Measure::Threshold(threshold) => -(value - threshold).abs(),
             Measure::TopClass => -value,
-            Measure::Surrogate(additive) => -(additive.predict(&codes.coarse) - 0.5).abs(),
+            Measure::Surrogate(additive) => -(additive.predict(&codes.coarse) - LABEL_MIDDLE).abs(),
             Measure::Unknown => f64::NAN,
         };
         score as f32

@@ -1,17 +1,19 @@
-//! Combinations of three features' values that the reference would have if it had them: novelty beyond pairs.
+//! Combinations of three features' values that the reference should show but does not: novelty beyond pairs.
 //!
 //! A row that is put together from two real ones, or that lies in the middle between them, may break no pair of features and still
 //! be like nothing that was ever seen. For triples of features that depend on each other the joint cell is counted in the
-//! reference's sample and compared with what the pairs alone would let one expect: the least of the three expectations under which
+//! reference's sample and compared with what its pairs let expect: the least of the three expectations under which
 //! one of the three is independent of another given the third (a Markov chain), so that a broken pair is not counted again here.
-//! The statistic is −Σ min(L, 0), L the log-lift with a count prior on both sides, as in [`super::density`].
+//! The statistic is −Σ min(L, 0), L the log-lift with a count prior on both sides ([`super::lift`]).
 
 use crate::reference::Reference;
-use crate::signal::density::{Coder, Codes, log_lift};
+use crate::signal::codes::{Coder, Codes};
+use crate::signal::lift::log_lift;
 
-/// Triples looked at: a look-up each a row, in tables that stay near the processor.
+/// Triples looked at. Chosen: a look-up each a row, in tables that stay in the processor's nearer memory.
 const TRIPLES: usize = 16;
-/// Cells of a triple's table at most: with more, none of them is expected often enough to be missed.
+/// Cells of a triple's table at most. Chosen: with more, hardly any cell is expected twice in a sample of thousands, so that an empty one
+/// says nothing.
 const MOST_CELLS: usize = 4096;
 
 /// One triple's table, the third feature's codes lying together.

@@ -1,20 +1,27 @@
 //! Functional dependencies of the reference (destination → coordinates, education → years of education) and rows that break
-//! them. An attacker who varies one column of such a pair rarely knows the other.
+//! them. An attacker that varies one column of such a pair rarely knows the other.
 //!
-//! A dependency is learned on one half of the sample and kept only if it holds on the other; what is not worth 5 rows of
-//! support is not known. Approximate dependencies as in Kivinen and Mannila (1995).
+//! A dependency is learned on one half of the sample and kept only if it holds on the other. A value counts as known from five rows
+//! on. Approximate dependencies as in Kivinen and Mannila (1995).
 
 use rustc_hash::FxHashMap;
 
 use crate::event::Cell;
 use crate::reference::Reference;
+use crate::signal::quantise::TOLERANCE;
 
-/// Rows that support a value before its image counts as known.
+/// Rows that support a value before its image counts as known. Chosen: a value of two equally common images would be taken for known
+/// with probability 2⁻⁴ = 6%, and the other half of the sample then refutes it.
 const SUPPORT: u32 = 5;
-/// Held-out rows on which a dependency is tested.
+/// Held-out rows on which a dependency is tested at least: the rule of three bounds the share of violations by 3/300 = [`MAX_VIOLATED`] when
+/// none is seen.
 const MIN_TESTED: usize = 300;
-/// Share of violations, with an upper bound of three rows, up to which it holds.
+/// Share of violations, three rows added, up to which it holds. Chosen: a hundredth is dirt in the data.
 const MAX_VIOLATED: f64 = 0.01;
+/// Rows added to the violations seen: with none, the upper bound at 95% (the rule of three).
+const NONE_SEEN: f64 = 3.0;
+/// Share of a number's p1–p99 range within which two images are the same, as in [`super::quantise`].
+const SAME_IMAGE: f64 = TOLERANCE;
 /// A column with one value in more rows than this is trivially determined by everything.
 const MAX_MODE: f64 = 0.5;
 
@@ -34,7 +41,7 @@ pub struct Dependencies {
     pub rate: f64,
 }
 
-/// What a row says about the dependencies.
+/// Whether a row keeps the dependencies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Check {
     /// No dependency knows the row's values.
@@ -60,7 +67,7 @@ impl Dependencies {
         }
         let mut found = Self { list, rate: 0.0 };
         let violated = test.iter().filter(|row| matches!(found.check(row), Check::Broken(..))).count() as f64;
-        found.rate = (violated + 2.0 * violated.sqrt() + 3.0) / test.len().max(1) as f64;
+        found.rate = (violated + 2.0 * violated.sqrt() + NONE_SEEN) / test.len().max(1) as f64;
         found
     }
 
@@ -69,7 +76,7 @@ impl Dependencies {
         self.list.is_empty()
     }
 
-    /// Holds a row against them.
+    /// Checks a row.
     pub fn check(&self, row: &[Cell]) -> Check {
         let mut known = Check::Silent;
         for dependency in &self.list {
@@ -84,7 +91,7 @@ impl Dependencies {
     }
 }
 
-/// Missing values break nothing: they are drift's business and the structure's.
+/// Whether two values differ. Missing values break nothing: drift and structure evidence look at them.
 fn differs(a: Cell, b: Cell, tolerance: f64) -> bool {
     !b.is_missing() && a.bits() != b.bits() && ((a.value() - b.value()).abs() > tolerance || b.is_unreadable())
 }
@@ -95,7 +102,7 @@ fn learn_one(reference: &Reference, from: usize, to: usize, learn: &[Vec<Cell>],
     if most > MAX_MODE * reference.sample.len() as f64 {
         return None;
     }
-    let tolerance = if feature.is_numeric() { 1e-3 * (feature.p99 - feature.p01).abs() } else { 0.0 };
+    let tolerance = if feature.is_numeric() { SAME_IMAGE * (feature.p99 - feature.p01).abs() } else { 0.0 };
     let mut seen: FxHashMap<u64, (u32, Cell, bool)> = FxHashMap::default();
     for row in learn {
         let entry = seen.entry(row[from].bits()).or_insert((0, row[to], false));
@@ -110,7 +117,7 @@ fn learn_one(reference: &Reference, from: usize, to: usize, learn: &[Vec<Cell>],
     let known: Vec<bool> =
         test.iter().filter_map(|row| image.get(&row[from].bits()).map(|to_cell| differs(*to_cell, row[to], tolerance))).collect();
     let violated = known.iter().filter(|broken| **broken).count() as f64;
-    let holds = known.len() >= MIN_TESTED && (violated + 3.0) / known.len() as f64 <= MAX_VIOLATED;
+    let holds = known.len() >= MIN_TESTED && (violated + NONE_SEEN) / known.len() as f64 <= MAX_VIOLATED;
     holds.then_some(Dependency { from, to, tolerance, image })
 }
 

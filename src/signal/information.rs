@@ -1,4 +1,4 @@
-//! Information budget: how much of the model could somebody have learned from what was asked?
+//! Information budget: how much of the model could a client have learned from what it asked?
 //!
 //! Copying a model with rows like everybody's cannot be told from using it. What can be told is how far such a copy could have
 //! got, which is what the extraction monitor of Kesarwani et al. ("Model extraction warning in MLaaS paradigm", ACSAC 2018, §3)
@@ -8,36 +8,33 @@
 //!   unknowns and falls to as many equations (Tramèr et al., "Stealing machine learning models via prediction APIs", USENIX
 //!   Security 2016, §4.1); retraining from labels takes a multiple of that (§4.4). Rows whose values fall into the same bins are
 //!   one row: a repeat teaches nothing, and a jittered repeat next to nothing.
-//! * *coverage*: which leaves of a tree were visited, weighed by how much of the reference lies in them. The tree is grown on the
-//!   reference's rows and the model's recorded answers, as the monitor's source tree is, so each leaf is a region in which the model
-//!   answers differently from its neighbours; a copy knows nothing of a region where it never asked.
+//! * *coverage*: which regions of the model were visited, weighed by how much of the reference lies in them ([`tree`]). A copy
+//!   knows nothing of a region where it never asked.
 //!
 //! Both must stay small and exact enough for every caller and must add up over a coalition. So distinct rows are counted by a
 //! HyperLogLog sketch (Flajolet et al. 2007) of 64 registers, with linear counting while it is sparse (Whang et al. 1990), and
-//! leaves by a bitset: the union of two callers is the maximum of the registers and the or of the bits. Row hashes are salted: who
-//! could compute them would choose rows that leave the sketch unmoved.
+//! regions by a bitset: the union of two callers is the maximum of the registers and the or of the bits. Row hashes are salted: a
+//! client that could compute them would choose rows that leave the sketch unmoved.
+
+mod tree;
 
 use crate::hash::{self, mix2};
 use crate::prefetch;
-use crate::reference::{Kind, PredictionKind, Reference};
-use crate::signal::density::{Coder, Codes};
+use crate::reference::{Kind, Reference};
+use crate::signal::codes::{Coder, Codes};
+use tree::{AnswerTree, LEAVES};
 
-/// Registers of the sketch: standard error 1.04/√64 = 13%, enough for a figure whose warnings compare multiples.
+/// Registers of the sketch: standard error 1.04/√64 = 13% (Flajolet et al. 2007), enough for a figure whose warnings compare multiples.
 const REGISTERS: usize = 64;
 /// Bits of a hash that choose the register.
 const REGISTER_BITS: u32 = REGISTERS.trailing_zeros();
 /// Bias correction of HyperLogLog for 64 registers (Flajolet et al. 2007, figure 3).
 const ALPHA: f64 = 0.709;
-/// Most leaves: as many as a bitset of 32 bytes holds.
-const LEAVES: usize = 256;
-/// Fewest reference rows of a leaf, below which its mass would be an accident of the sample.
-const LEAF_ROWS: usize = 10;
-/// Deepest leaf, and so the most comparisons a row costs.
-const DEPTH: u32 = 16;
-/// Fewest leaves of which a coverage means anything; with fewer (no recorded answers, a constant model) none is stated.
+/// Rows per register below which empty registers say more than the full ones (Flajolet et al. 2007, §4).
+const SPARSE: f64 = 2.5;
+/// Fewest leaves of which a coverage means anything: with fewer (no recorded answers, a constant model) none is stated. Chosen: a single
+/// row would already cover an eighth.
 const FEWEST_LEAVES: usize = 8;
-/// Answer classes that the tree tells apart; further ones share the last.
-const CLASSES: usize = 16;
 
 /// 2 to the power of −r, for every rank r.
 const POWERS: [f64; 64] = {
@@ -64,16 +61,7 @@ pub struct Information {
 pub struct Regions {
     salt: u64,
     unknowns: usize,
-    nodes: Vec<Node>,
-    /// Share of the reference's rows by leaf.
-    mass: Vec<f32>,
-}
-
-/// A node of the tree. Codes at most `cut` in the order of the feature go left.
-#[derive(Clone, Debug)]
-enum Node {
-    Split { feature: usize, left: Vec<bool>, children: [u32; 2] },
-    Leaf(u32),
+    tree: AnswerTree,
 }
 
 /// Registers in a snapshot: serde knows arrays up to 32.
@@ -104,7 +92,7 @@ impl Default for Information {
 impl Information {
     /// Takes a row. O(1): a hash of its codes and one path of the tree.
     pub fn note(&mut self, codes: &Codes, regions: &Regions) {
-        let leaf = regions.leaf(codes);
+        let leaf = regions.tree.leaf(codes);
         self.leaves[leaf / 64] |= 1 << (leaf % 64);
         let hash = hash::codes(regions.salt, &codes.fine);
         let register = &mut self.registers[(hash >> (64 - REGISTER_BITS)) as usize];
@@ -116,7 +104,7 @@ impl Information {
         }
     }
 
-    /// Asks for itself.
+    /// Prefetches itself.
     #[inline]
     pub fn prefetch(&self) {
         prefetch::value(&self.registers);
@@ -140,8 +128,7 @@ impl Information {
         let m = REGISTERS as f64;
         let raw = ALPHA * m * m / self.registers.iter().map(|&r| POWERS[usize::from(r) & 63]).sum::<f64>();
         let empty = self.registers.iter().filter(|&&r| r == 0).count();
-        // Flajolet's range correction: below 2.5 m the empty registers say more than the full ones.
-        if raw <= 2.5 * m && empty > 0 { m * (m / empty as f64).ln() } else { raw }
+        if raw <= SPARSE * m && empty > 0 { m * (m / empty as f64).ln() } else { raw }
     }
 }
 
@@ -151,15 +138,7 @@ impl Regions {
     /// The regions of a reference. `salt` must be the deployment's.
     pub fn new(reference: &Reference, coder: &Coder, salt: u64) -> Self {
         let columns: usize = reference.features.iter().map(|f| if f.kind == Kind::Categorical { f.bins() } else { 1 }).sum();
-        let mut grower = Grower::new(reference, coder);
-        let (nodes, counts) = grower.grow();
-        let total = counts.iter().sum::<usize>().max(1) as f64;
-        Self {
-            salt: mix2(salt, 0x1f0),
-            unknowns: columns + 1,
-            nodes,
-            mass: counts.iter().map(|&n| (n as f64 / total) as f32).collect(),
-        }
+        Self { salt: mix2(salt, 0x1f0), unknowns: columns + 1, tree: AnswerTree::new(reference, coder) }
     }
 
     /// d + 1: unknowns of a linear model over the encoded columns, one a number and one a category.
@@ -169,12 +148,12 @@ impl Regions {
 
     /// Number of regions.
     pub fn len(&self) -> usize {
-        self.mass.len()
+        self.tree.mass().len()
     }
 
     /// Whether there are too few regions for a coverage.
     pub fn is_empty(&self) -> bool {
-        self.mass.len() < FEWEST_LEAVES
+        self.tree.mass().len() < FEWEST_LEAVES
     }
 
     /// Distinct rows over d + 1. From 1 on a linear model could be known.
@@ -186,170 +165,15 @@ impl Regions {
     pub fn covered(&self, information: &Information) -> Option<f64> {
         (!self.is_empty()).then(|| {
             let visited = |leaf: usize| information.leaves[leaf / 64] >> (leaf % 64) & 1 == 1;
-            self.mass.iter().enumerate().filter(|(leaf, _)| visited(*leaf)).map(|(_, &mass)| f64::from(mass)).sum::<f64>().min(1.0)
+            self.tree
+                .mass()
+                .iter()
+                .enumerate()
+                .filter(|(leaf, _)| visited(*leaf))
+                .map(|(_, &mass)| f64::from(mass))
+                .sum::<f64>()
+                .min(1.0)
         })
-    }
-
-    fn leaf(&self, codes: &Codes) -> usize {
-        let mut at = 0;
-        loop {
-            match &self.nodes[at] {
-                Node::Leaf(leaf) => return *leaf as usize,
-                Node::Split { feature, left, children } => {
-                    let goes_left = left.get(usize::from(codes.fine[*feature])).copied().unwrap_or(false);
-                    at = children[usize::from(!goes_left)] as usize;
-                }
-            }
-        }
-    }
-}
-
-/// Grows the tree, best split first, so that a bounded number of leaves lies where answers differ most.
-struct Grower {
-    codes: Vec<Vec<u16>>,
-    /// Per row: the score, or the class as one of [`CLASSES`].
-    answers: Vec<f64>,
-    classes: usize,
-    sizes: Vec<usize>,
-    ordered: Vec<bool>,
-}
-
-/// A leaf that may be split.
-struct Open {
-    node: usize,
-    depth: u32,
-    rows: Vec<u32>,
-    split: Option<Split>,
-}
-
-/// The best split of a leaf.
-struct Split {
-    gain: f64,
-    feature: usize,
-    left: Vec<bool>,
-}
-
-// === impl Grower ===
-
-impl Grower {
-    fn new(reference: &Reference, coder: &Coder) -> Self {
-        let classes = match reference.prediction.kind {
-            PredictionKind::Score => 1,
-            PredictionKind::Label | PredictionKind::Probabilities => reference.prediction.classes.len().clamp(1, CLASSES),
-        };
-        let mut grower = Self {
-            codes: Vec::new(),
-            answers: Vec::new(),
-            classes,
-            sizes: reference.features.iter().map(crate::reference::Feature::codes).collect(),
-            ordered: reference.features.iter().map(crate::reference::Feature::is_numeric).collect(),
-        };
-        let mut codes = Codes::default();
-        for (row, answer) in reference.sample.iter().zip(&reference.sample_predictions) {
-            if answer.value().is_finite() {
-                coder.encode(row, &mut codes);
-                grower.codes.push(codes.fine.clone());
-                grower.answers.push(answer.value());
-            }
-        }
-        grower
-    }
-
-    /// Components of a row's answer: the score itself, or an indicator of its class.
-    fn class(&self, row: usize) -> (usize, f64) {
-        if self.classes == 1 { (0, self.answers[row]) } else { ((self.answers[row].max(0.0) as usize).min(self.classes - 1), 1.0) }
-    }
-
-    /// The nodes, and the rows of each leaf.
-    fn grow(&mut self) -> (Vec<Node>, Vec<usize>) {
-        let all: Vec<u32> = (0..self.answers.len() as u32).collect();
-        let split = self.best_split(&all);
-        let mut nodes = vec![Node::Leaf(0)];
-        let mut open = vec![Open { node: 0, depth: 0, rows: all, split }];
-        while open.len() < LEAVES {
-            let gain = |o: &Open| o.split.as_ref().map_or(f64::NEG_INFINITY, |s| s.gain);
-            let best = (0..open.len()).max_by(|&a, &b| gain(&open[a]).total_cmp(&gain(&open[b])).then(b.cmp(&a)));
-            let Some(at) = best else { break };
-            let Some(split) = open[at].split.take() else { break };
-            let (node, depth, rows) = (open[at].node, open[at].depth + 1, std::mem::take(&mut open[at].rows));
-            let (left, right): (Vec<u32>, Vec<u32>) =
-                rows.into_iter().partition(|&row| split.left[usize::from(self.codes[row as usize][split.feature])]);
-            let children = [nodes.len() as u32, nodes.len() as u32 + 1];
-            nodes.extend([Node::Leaf(0), Node::Leaf(0)]);
-            nodes[node] = Node::Split { feature: split.feature, left: split.left, children };
-            let mut halves = [left, right].into_iter().zip(children).map(|(rows, node)| {
-                let split = if depth < DEPTH { self.best_split(&rows) } else { None };
-                Open { node: node as usize, depth, rows, split }
-            });
-            if let Some(first) = halves.next() {
-                open[at] = first;
-            }
-            open.extend(halves);
-        }
-        for (leaf, one) in open.iter().enumerate() {
-            nodes[one.node] = Node::Leaf(leaf as u32);
-        }
-        (nodes, open.iter().map(|one| one.rows.len()).collect())
-    }
-
-    /// The split that leaves the answers least scattered (CART: variance of scores, Gini impurity of classes).
-    fn best_split(&self, rows: &[u32]) -> Option<Split> {
-        if rows.len() < 2 * LEAF_ROWS {
-            return None;
-        }
-        let mut best: Option<Split> = None;
-        for feature in 0..self.sizes.len() {
-            let size = self.sizes[feature];
-            let mut counts = vec![0.0; size];
-            let mut sums = vec![0.0; size * self.classes];
-            for &row in rows {
-                let code = usize::from(self.codes[row as usize][feature]);
-                let (class, value) = self.class(row as usize);
-                counts[code] += 1.0;
-                sums[code * self.classes + class] += value;
-            }
-            let mut order: Vec<usize> = (0..size).filter(|&code| counts[code] > 0.0).collect();
-            if !self.ordered[feature] {
-                // Categories in order of their mean answer: the best of all partitions is then among the cuts (Fisher 1958).
-                let mean = |code: &usize| sums[code * self.classes] / counts[*code];
-                order.sort_by(|a, b| mean(a).total_cmp(&mean(b)).then(a.cmp(b)));
-            }
-            let Some((gain, cut)) = self.best_cut(&order, &counts, &sums) else { continue };
-            if best.as_ref().is_none_or(|b| gain > b.gain) {
-                let mut left = vec![false; size];
-                order[..cut].iter().for_each(|&code| left[code] = true);
-                best = Some(Split { gain, feature, left });
-            }
-        }
-        best
-    }
-
-    /// Gain and place of the best cut of codes in a given order.
-    fn best_cut(&self, order: &[usize], counts: &[f64], sums: &[f64]) -> Option<(f64, usize)> {
-        let k = self.classes;
-        let total: Vec<f64> = (0..k).map(|c| order.iter().map(|code| sums[code * k + c]).sum()).collect();
-        let n: f64 = order.iter().map(|&code| counts[code]).sum();
-        let purity = |part: &[f64], n: f64| part.iter().map(|s| s * s).sum::<f64>() / n;
-        let whole = purity(&total, n);
-        let mut part = vec![0.0; k];
-        let mut rest = total;
-        let (mut here, mut best) = (0.0, None);
-        for (i, &code) in order.iter().enumerate() {
-            here += counts[code];
-            for c in 0..k {
-                part[c] += sums[code * k + c];
-                rest[c] -= sums[code * k + c];
-            }
-            if here < LEAF_ROWS as f64 || n - here < LEAF_ROWS as f64 {
-                continue;
-            }
-            let gain = purity(&part, here) + purity(&rest, n - here) - whole;
-            // Below rounding the answers are all alike, and there is nothing to tell apart.
-            if gain > 1e-9 * whole.abs().max(1e-9) && best.is_none_or(|(most, _)| gain > most) {
-                best = Some((gain, i + 1));
-            }
-        }
-        best
     }
 }
 
@@ -485,7 +309,7 @@ mod tests {
 
     #[test]
     fn rows_chosen_against_another_salt_do_not_hide() {
-        // An attacker who knows the algorithm picks rows that leave his own copy of the sketch unmoved.
+        // An attacker that knows the algorithm picks rows that leave its own copy of the sketch unmoved.
         let (guessed, real) = (World::new(1).regions, World::new(2).regions);
         let mut copy = Information::default();
         let mut chosen = Vec::new();

@@ -5,18 +5,20 @@
 //! different sizes in different columns, and they are equal again once each is divided by its column's scale. Which scale the
 //! attacker took is not known, so the three usual ones are looked at: standard deviation, p1–p99 range, whole range.
 //!
-//! Rounding leaves a doubt, which the comparison grants; where the doubt is large against the step, nothing is compared.
+//! Rounding leaves a doubt, which the comparison allows for. Where the doubt is large against the step, nothing is compared.
 
 use crate::event::Cell;
 use crate::reference::Reference;
 
-/// Scales looked at.
+/// Scales looked at: standard deviation, p1–p99 range, whole range.
 const SCALES: usize = 3;
-/// Units of the last digit that a step must have for its share to say anything: below, rounding makes all small steps alike.
+/// Units of the last digit that a step must have for its share to say anything. Chosen: below ten, rounding (half a unit at either end)
+/// makes small steps equal.
 const TELLING: f64 = 10.0;
-/// Share of the telling features that must agree: at the end of a range a step is cut short.
+/// Share of the telling features that must agree. Chosen below 1, since a step is cut short at the end of a range.
 const AGREE: f64 = 2.0 / 3.0;
-/// Relative difference of equal sizes beyond what rounding leaves open: nine digits of one number are not those of another.
+/// Relative difference of equal sizes beyond what rounding leaves open. Chosen: what single precision loses in a few operations, and far
+/// less than two unrelated steps differ by.
 const EXACT: f64 = 1e-4;
 
 /// Scales of one reference's features; none for categories and constants.

@@ -4,36 +4,44 @@
 //! ([`TOLERANCE`] of the p1–p99 range), so differences of codes are differences of values, and comparing rows is arithmetic on
 //! small integers ([`super::similarity`]). Where the reference's own number format is coarser than the grid, a code leads back to
 //! the value itself; other numbers have a remainder, kept apart, since exact midpoints are evidence ([`super::edits`]). Categories
-//! are their index. The grid covers the reference's whole range and a sixth of it on either side; what lies beyond is held at the
-//! end: it is the distribution's business, not this one's.
+//! are their index. The grid covers the reference's whole range and a sixth of it on either side; a value
+//! beyond is held at the end, since [`super::density`] looks at it.
 //!
-//! Codes lie in *places*: numbers first, then categories, each in the order of the schema, so that comparing rows takes each kind
-//! in one go, and noughts fill up the last [`LANES`].
+//! Codes lie in *places*: numbers first, then categories, each in the order of the schema. So rows are compared one kind at a time, and
+//! zeros fill up the last [`LANES`].
 
 use crate::event::Cell;
 use crate::reference::{Feature, MOST_DECIMALS, Reference};
 
-/// Share of a feature's p1–p99 range that counts as no change.
+/// Share of a feature's p1–p99 range that counts as no change. Chosen: a jittering coordinate moves less, a step of a search that
+/// learns anything moves more.
 pub const TOLERANCE: f64 = 1e-3;
-/// Grid cells per tolerance: codes that differ by fewer than this are within it.
+/// Grid cells per tolerance: codes that differ by fewer than this are within it. Chosen: rounding to the grid then errs by an eighth of
+/// the tolerance at most.
 pub const PER_TOLERANCE: u16 = 4;
 /// Code of a missing value.
 pub const MISSING: u16 = 0;
 /// Code of a value of the wrong kind.
 const UNREADABLE: u16 = 1;
-/// First code of a category; unseen ones follow from the middle, by hash.
+/// First code of a category.
 pub const FIRST_CATEGORY: u16 = 2;
+/// First code of an unseen category: the upper half of the codes, by hash.
 const UNSEEN: u16 = 0x8000;
-/// Lowest code of a number, so far from [`MISSING`] that the two never look alike, and the middle of the grid.
+const UNSEEN_HASH: u64 = 0x7fff;
+/// Lowest code of a number. Chosen: so far from [`MISSING`] that the two never look similar.
 const LOWEST: u16 = 4096;
-const MIDDLE: f64 = 34_816.0;
-/// Codes that are compared at once: rows are filled up to a multiple of it.
+/// Code in the middle of the grid: halfway between [`LOWEST`] and 65,536.
+const GRID_MIDDLE: f64 = 34_816.0;
+/// Codes that are compared at once: rows are filled up to a multiple of it. Eight of sixteen bits fill a register of 128.
 pub const LANES: usize = 8;
-/// Parts of a grid cell that a remainder tells apart, and the one in the middle.
-const PARTS: f64 = 65_536.0;
+/// Fractions of a grid cell that a remainder tells apart: sixteen bits; and the remainder of the cell's middle.
+const REMAINDERS: f64 = 65_536.0;
 const MIDDLE_OF_CELL: u16 = 1 << 15;
-/// Cells that the reference's whole range may take at most: the rest of the codes is room on either side.
-const RANGE: f64 = 45_000.0;
+/// Cells that the reference's whole range may take at most. Chosen: of the 61,440 codes of a number, a sixth of the range is left on
+/// either side of it.
+const MOST_CELLS_OF_RANGE: f64 = 45_000.0;
+/// How much coarser than the grid a number format must be for a code to lead back to its value: more than rounding.
+const COARSER: f64 = 1.01;
 
 /// One feature's grid.
 #[derive(Clone, Debug)]
@@ -144,12 +152,12 @@ impl Grid {
         if !feature.is_numeric() {
             return Self::Category;
         }
-        let unit = (TOLERANCE * scale(feature) / f64::from(PER_TOLERANCE)).max((feature.max - feature.min) / RANGE);
+        let unit = (TOLERANCE * scale(feature) / f64::from(PER_TOLERANCE)).max((feature.max - feature.min) / MOST_CELLS_OF_RANGE);
         let format = 10_f64.powi(i32::from(feature.decimals));
         Self::Number {
             middle: f64::midpoint(feature.min, feature.max),
             unit,
-            format: (feature.decimals < MOST_DECIMALS && 1.0 / format > 1.01 * unit).then_some(format),
+            format: (feature.decimals < MOST_DECIMALS && 1.0 / format > COARSER * unit).then_some(format),
         }
     }
 
@@ -170,13 +178,13 @@ impl Grid {
         match self {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what a code can hold")]
             Self::Number { middle, unit, .. } => {
-                let at = ((value - middle) / unit + (MIDDLE + 0.5)).clamp(f64::from(LOWEST), f64::from(u16::MAX) + 0.99);
+                let at = ((value - middle) / unit + (GRID_MIDDLE + 0.5)).clamp(f64::from(LOWEST), f64::from(u16::MAX) + 0.99);
                 let code = at as u16;
-                (code, ((at - f64::from(code)) * PARTS) as u16)
+                (code, ((at - f64::from(code)) * REMAINDERS) as u16)
             }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "indices are below the unseen codes")]
             Self::Category if value >= 0.0 => (FIRST_CATEGORY + value.min(f64::from(UNSEEN - FIRST_CATEGORY - 1)) as u16, 0),
-            Self::Category => (UNSEEN | (crate::hash::mix(cell.bits()) & 0x7fff) as u16, 0),
+            Self::Category => (UNSEEN | (crate::hash::mix(cell.bits()) & UNSEEN_HASH) as u16, 0),
         }
     }
 
@@ -187,8 +195,8 @@ impl Grid {
             (_, Self::Category) if code < UNSEEN => Cell::category(usize::from(code - FIRST_CATEGORY)),
             (_, Self::Category) => Cell::unseen(&code.to_string()),
             (_, Self::Number { middle, unit, format }) => {
-                let part = if format.is_some() { 0.0 } else { (f64::from(remainder) + 0.5) / PARTS - 0.5 };
-                let value = middle + (f64::from(code) - MIDDLE + part) * unit;
+                let part = if format.is_some() { 0.0 } else { (f64::from(remainder) + 0.5) / REMAINDERS - 0.5 };
+                let value = middle + (f64::from(code) - GRID_MIDDLE + part) * unit;
                 Cell::number(format.map_or(value, |format| (value * format).round() / format))
             }
         }

@@ -1,13 +1,14 @@
 //! Conformal p-values: what share of the reference's rows scores as high (Vovk, Gammerman and Shafer 2005, ch. 2)?
 //!
-//! Thousands of scores lie far apart in memory. Kept are all of the highest fiftieth, where evidence is, and of the rest a ladder of
-//! p-values, each a twentieth below the one before, the [`CUTS`] among them exactly. Between two rungs the lower p-value holds: where it does,
-//! nothing is decided by a twentieth.
+//! Thousands of scores would lie far apart in memory. So all of the highest fiftieth are kept, where evidence is. Of the rest a ladder of
+//! p-values is kept, each a twentieth below the one before, with the [`CUTS`] among them exactly. Between two rungs the lower p-value is
+//! given; no decision there depends on a twentieth.
 
-use crate::signal::density::CUTS;
+use crate::signal::cuts::CUTS;
 
-/// Factor from one rung to the next, and the p-value up to which every score is one.
+/// Factor from one rung to the next. Chosen: a p-value that is a twentieth too low adds 0.05 nats to Fisher's combination.
 const RUNG: f64 = 0.95;
+/// p-value up to which every score is a rung.
 const EXACT: f64 = 0.02;
 
 /// Scores of the reference's rows at a ladder of p-values.
@@ -16,7 +17,7 @@ pub struct Ranks {
     /// Score of each rung, ascending, and its p-value.
     scores: Vec<f32>,
     p: Vec<f32>,
-    /// p-value of what is above all.
+    /// p-value of a score above all of them.
     least: f32,
 }
 
@@ -29,7 +30,7 @@ impl Default for Ranks {
 }
 
 impl Ranks {
-    /// Of scores in any order.
+    /// Ranks of scores, given in any order.
     pub fn new(mut scores: Vec<f32>) -> Self {
         scores.sort_by(f32::total_cmp);
         let all = (scores.len() + 1) as f64;

@@ -1,4 +1,4 @@
-//! Where to look in a list of ascending numbers: a grid over their range says which few of them a value can lie among.
+//! A grid over ascending numbers: it says which few of them a value can lie among.
 //!
 //! A search by halves through thousands of numbers waits for memory at each step and guesses wrong at every second one. Here the
 //! grid's cell is computed, and the search is among the numbers of that cell. The result is the same: since a larger number never
@@ -8,14 +8,14 @@ use std::ops::Range;
 
 use wide::f32x8;
 
-/// How many of a few ascending numbers come first: those of which `before` is true. All are asked, several at a time, and nothing has
-/// to be guessed.
+/// How many of a few ascending numbers come first: those of which `before` is true. All are compared, several at a time, without a
+/// branch.
 #[inline]
 pub fn below<T: Copy>(ascending: &[T], before: impl Fn(T) -> bool) -> usize {
     ascending.iter().fold(0_u32, |n, &number| n.wrapping_add(u32::from(before(number)))) as usize
 }
 
-/// Numbers of a block, and blocks.
+/// Numbers of a block, as many as a register of 256 bits holds, and blocks.
 const BLOCK: usize = 8;
 const BLOCKS: usize = 8;
 
@@ -23,7 +23,7 @@ const BLOCKS: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Blocks {
     last: f32x8,
-    /// And one behind them, for what is above all.
+    /// The blocks, and one behind them for values above all numbers.
     blocks: [f32x8; BLOCKS + 1],
 }
 
@@ -70,17 +70,17 @@ impl SearchGrid {
         let at = |number: Option<&T>| number.map_or(0.0, |&number| number.into());
         let lowest = at(ascending.first());
         let range = (at(ascending.last()) - lowest).max(f64::MIN_POSITIVE);
-        let mut guide = Self { lowest, per_unit: cells as f64 / range, below: vec![0; cells + 2].into() };
+        let mut grid = Self { lowest, per_unit: cells as f64 / range, below: vec![0; cells + 2].into() };
         for &number in ascending {
-            let cell = guide.cell(number.into());
-            guide.below[cell + 1] += 1;
+            let cell = grid.cell(number.into());
+            grid.below[cell + 1] += 1;
         }
         let mut sum = 0;
-        for count in &mut guide.below {
+        for count in &mut grid.below {
             sum += *count;
             *count = sum;
         }
-        guide
+        grid
     }
 
     /// Cell of a value; the last one is for the greatest and all above. Never lower for a larger value.
@@ -130,16 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn a_guided_search_finds_what_a_search_finds() {
+    fn a_search_by_grid_finds_what_a_search_finds() {
         let spread: Vec<f32> = (0..5_000_u64).map(|i| (crate::hash::mix(i) % 900) as f32 / 7.0).collect();
         for mut numbers in [spread, vec![3.0; 40], vec![1.0, 1e30], Vec::new(), vec![-0.0, 0.0, 1e-30], vec![f32::MIN, f32::MAX]] {
             numbers.sort_by(f32::total_cmp);
-            let guide = SearchGrid::new(&numbers, 64);
-            let probes = (0..2_000_u16).map(|i| f32::from(i) / 13.0 - 5.0).chain(numbers.iter().copied());
-            for probe in probes.chain([f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY]) {
-                let value = f64::from(probe);
-                assert_eq!(guide.count(&numbers, value, |n| n < probe), numbers.partition_point(|&n| n < probe));
-                assert_eq!(guide.count(&numbers, value, |n| n <= probe), numbers.partition_point(|&n| n <= probe));
+            let grid = SearchGrid::new(&numbers, 64);
+            let values = (0..2_000_u16).map(|i| f32::from(i) / 13.0 - 5.0).chain(numbers.iter().copied());
+            for number in values.chain([f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY]) {
+                let value = f64::from(number);
+                assert_eq!(grid.count(&numbers, value, |n| n < number), numbers.partition_point(|&n| n < number));
+                assert_eq!(grid.count(&numbers, value, |n| n <= number), numbers.partition_point(|&n| n <= number));
             }
         }
     }

@@ -1,51 +1,34 @@
-//! How improbable is it that two natural rows are this alike?
+//! How improbable is it that two natural rows are this similar?
 //!
-//! Per feature, likeness is scored by −ln P(|Δ| this small) over pairs of reference rows (equal categories by their rarity);
-//! the sum over features is G. The tail of G over reference pairs gives `ln P(G ≥ g)`, extrapolated exponentially beyond the
-//! last few hundred pairs (peaks over threshold; Pickands 1975), with a scale half as large again as fitted, so that the
-//! extrapolation errs to the side of coincidence.
+//! Per feature, similarity is scored by −ln P(|Δ| this small) over pairs of reference rows; equal categories by their rarity
+//! ([`learned`]). The sum over features is G, in nats. The tail of G over reference pairs gives ln P(G ≥ g) ([`tail`]).
 //!
 //! Rows are compared by their codes ([`super::quantise`]), in half octaves of the difference above a tolerance of a thousandth
 //! of the feature's p1–p99 range: what moves less than that (a jittering coordinate) has not moved. A comparison is a
 //! subtraction, a look-up and an addition a number, and an addition a category, without branches.
 
-use rustc_hash::FxHashMap;
+mod learned;
+mod tail;
 
-use wide::{i16x8, i32x8, u16x8, u32x8};
+use wide::{u16x8, u32x8};
 
 use crate::event::Cell;
-use crate::hash;
 use crate::reference::{Feature, Reference};
 use crate::signal::quantise::{FIRST_CATEGORY, LANES, MISSING, PER_TOLERANCE, is_measured, padded, places};
+use learned::{LEVELS, Levels, NAT_STEPS, NOTHING, category_scores, difference, levels, number_scores, one_feature_rates};
+use tail::{Tail, TailCounts};
 
-/// Levels of difference between two codes: equal, then half octaves of 16 bits. A power of two of places, so that no look-up
-/// needs a check.
-const LEVELS: usize = 64;
-/// Last level within the tolerance: the half octave below four grid cells.
-const TOLERATED: usize = 4;
-/// Pairs compared for the tail: enough for P down to 1e-7, and a fraction of a second of work at start.
+/// Pairs of features that are compared for the tail. Chosen: enough for P down to 1e-7, and a fraction of a second of work at start.
 const PAIR_WORK: usize = 60_000_000;
-/// Extremes that the exponential tail is fitted to.
-const TAIL: usize = 200;
-/// Factor on the fitted scale of the tail; see above.
-const TAIL_MARGIN: f64 = 1.5;
-/// Resolution of the tail's histogram, cells per nat.
-const PER_NAT: f64 = 4.0;
-/// Parts of a nat in which likeness is added up: whole numbers give the same sum in any order.
-const PARTS: f32 = 2048.0;
-/// A level that no difference has.
-const NOTHING: u16 = LEVELS as u16 - 1;
-/// ln p above which a pair is so ordinary that nobody asks what exactly differs.
+/// ln p above which a pair is so ordinary that what exactly differs does not matter. Chosen: one pair in twenty is more similar.
 const ORDINARY: f64 = -3.0;
-
-/// Likeness of a number's values: −ln P(difference this small) by level, in [`PARTS`] of a nat; at [`NOTHING`]
-/// nought.
-type Levels = [u16; LEVELS];
+/// Share of a row's similarity to itself below which another row cannot be the same one, and from which what differs is looked at.
+const ALIKE: f32 = 0.5;
 
 /// Result of comparing two rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
-    /// Likeness in nats.
+    /// Similarity in nats.
     pub g: f32,
     /// Features that differ by more than the tolerance.
     pub changed: u16,
@@ -61,19 +44,20 @@ pub struct PreparedRow {
     codes: Vec<u16>,
     /// By place: bits that make any level [`NOTHING`], for numbers that are missing.
     missing: Vec<u16>,
-    /// By place: what equality is worth, for categories; in [`PARTS`] of a nat.
+    /// By place: what equality is worth, for categories; in [`NAT_STEPS`] of a nat.
     equal: Vec<u16>,
-    /// Likeness to itself.
+    /// Similarity to itself, in nats.
     most: f32,
 }
 
-/// Likeness of rows under one reference. Rows are codes of [`super::quantise::Quantiser`].
+/// Similarity of rows under one reference. Rows are codes of [`super::quantise::Quantiser`].
 #[derive(Clone, Debug)]
 pub struct Similarity {
-    /// Of numbers, by place, and tables of noughts behind them for whole blocks.
+    /// Scores of numbers by level, by place, and tables of zeros behind them for whole blocks.
     levels: Vec<Levels>,
     numbers: usize,
-    /// −ln P(both equal, and as rare as this) by category, in [`PARTS`] of a nat; the last entry is for unseen ones. By place, behind the numbers.
+    /// −ln P(both equal, and as rare as this) by category, in [`NAT_STEPS`] of a nat; the last entry is for unseen ones. By place, after the
+    /// numbers.
     categories: Vec<Vec<u16>>,
     /// Feature of each place.
     features: Vec<usize>,
@@ -81,30 +65,9 @@ pub struct Similarity {
     least: Vec<u16>,
     /// Places where a value that is there in one row and missing in the other is no difference.
     blanks: Vec<usize>,
-    /// ln P(G ≥ cell/PER_NAT) over reference pairs.
-    tail: Vec<f32>,
-    tail_start: f64,
-    tail_log: f64,
-    tail_rate: f64,
+    tail: Tail,
     /// ln rate of pairs that differ in exactly one feature, by that feature.
     one_feature: Vec<f64>,
-    /// The 95% point of G over reference pairs: the yardstick of the drift correction.
-    pub g95: f64,
-}
-
-/// Differences of codes.
-#[inline]
-fn difference(a: [u16; LANES], b: [u16; LANES]) -> u16x8 {
-    let (a, b) = (u16x8::new(a), u16x8::new(b));
-    a.saturating_sub(b) | b.saturating_sub(a)
-}
-
-/// Levels of differences of codes: 0 for none, then half octaves: exponent and leading mantissa bit, without a logarithm.
-#[inline]
-fn levels(differences: u16x8) -> u16x8 {
-    let halves: u32x8 = i32x8::from_u16x8(differences).round_float().to_bits() >> 22;
-    // 1.0 has the exponent bits 127, shifted by one for the mantissa bit.
-    i16x8::from_i32x8_saturate(halves.cast_signed()).cast_unsigned().saturating_sub(u16x8::splat(2 * 127 - 1))
 }
 
 /// Two slices, as far as there are both.
@@ -117,13 +80,13 @@ fn same_length<'a>(a: &'a [u16], b: &'a [u16]) -> (&'a [u16], &'a [u16]) {
 // === impl Similarity ===
 
 impl Similarity {
-    /// Learns likeness from a reference and the codes of its sample's rows.
+    /// Learns similarity from a reference and the codes of its sample's rows.
     pub fn new(reference: &Reference, sample: &[u16]) -> Self {
         let (width, features) = (reference.features.len(), places(reference));
         let numbers = reference.features.iter().filter(|f| f.is_numeric()).count();
-        let mut levels: Vec<Levels> = (0..numbers).map(|place| number_likeness(place, padded(width), sample)).collect();
+        let mut levels: Vec<Levels> = (0..numbers).map(|place| number_scores(place, padded(width), sample)).collect();
         levels.resize(numbers.next_multiple_of(LANES), [0; LEVELS]);
-        let categories = features[numbers..].iter().map(|&j| category_likeness(&reference.features[j])).collect();
+        let categories = features[numbers..].iter().map(|&j| category_scores(&reference.features[j])).collect();
         let mut similarity = Self {
             levels,
             numbers,
@@ -131,23 +94,24 @@ impl Similarity {
             least: (0..padded(width)).map(|place| if place < numbers { PER_TOLERANCE } else { 1 }).collect(),
             blanks: Vec::new(),
             features,
-            tail: Vec::new(),
-            tail_start: 0.0,
-            tail_log: 0.0,
-            tail_rate: 1.0,
+            tail: TailCounts::default().fit(),
             one_feature: one_feature_rates(&reference.sample, width),
-            g95: 0.0,
         };
-        similarity.fit_tail(width, sample);
+        similarity.tail = similarity.count_pairs(width, sample).fit();
         similarity
     }
 
-    /// From now on, values of a feature that are missing on one side are no difference: the world has stopped to fill it in, or begun.
+    /// The 95% point of G over reference pairs, in nats: the yardstick of the drift correction.
+    pub fn g95(&self) -> f64 {
+        self.tail.g95
+    }
+
+    /// From now on, values of a feature that are missing in one row only are no difference: the world has stopped filling it in, or begun to.
     pub fn ignore_blanks(&mut self, feature: usize) {
         self.blanks.extend(self.features.iter().position(|&at| at == feature));
     }
 
-    /// Places of codes that the reference has nothing like: numbers beyond its range, categories that it does not know.
+    /// Places of codes that are unlike all of the reference: numbers beyond its range, categories that it does not know.
     pub fn strange<'a>(&'a self, profile: &'a [Feature], row: &'a [Cell]) -> impl Iterator<Item = usize> + 'a {
         let unknown = |j: usize| {
             let (feature, value) = (&profile[j], row.get(j).map_or(f64::NAN, |cell| cell.value()));
@@ -157,33 +121,33 @@ impl Similarity {
     }
 
     /// Prepares a row.
-    pub fn prepare(&self, row: &[u16], probe: &mut PreparedRow) {
+    pub fn prepare(&self, row: &[u16], prepared: &mut PreparedRow) {
         let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
-        probe.codes.clear();
-        probe.codes.extend_from_slice(row);
-        // Two absent values are no likeness: a field that stops being filled in would make everybody alike. No more are two that lie
-        // off the grid, wherever they do: another unit would.
-        probe.missing.clear();
-        probe.missing.extend(numbers.iter().map(|&code| if is_measured(code) { 0 } else { NOTHING }));
-        probe.missing.resize(row.len(), 0);
-        probe.equal.clear();
-        probe.equal.resize(numbers.len(), 0);
-        probe.equal.extend(categories.iter().zip(&self.categories).map(|(&code, likeness)| {
+        prepared.codes.clear();
+        prepared.codes.extend_from_slice(row);
+        // Two missing values are no similarity: a field that stops being filled in would make everybody similar. Two values off the grid are
+        // none either: a new unit would make everybody similar.
+        prepared.missing.clear();
+        prepared.missing.extend(numbers.iter().map(|&code| if is_measured(code) { 0 } else { NOTHING }));
+        prepared.missing.resize(row.len(), 0);
+        prepared.equal.clear();
+        prepared.equal.resize(numbers.len(), 0);
+        prepared.equal.extend(categories.iter().zip(&self.categories).map(|(&code, scores)| {
             // All that the reference does not know is rated as unseen.
-            let known = usize::from(code).checked_sub(usize::from(FIRST_CATEGORY)).and_then(|index| likeness.get(index));
-            if code == MISSING { 0 } else { known.or(likeness.last()).copied().unwrap_or(0) }
+            let known = usize::from(code).checked_sub(usize::from(FIRST_CATEGORY)).and_then(|index| scores.get(index));
+            if code == MISSING { 0 } else { known.or(scores.last()).copied().unwrap_or(0) }
         }));
-        probe.equal.resize(row.len(), 0);
-        probe.most = self.likeness(probe, row);
+        prepared.equal.resize(row.len(), 0);
+        prepared.most = self.score(prepared, row);
     }
 
-    /// Likeness of a row to the prepared one, in nats. Both are of [`padded`] width.
+    /// Similarity G of a row to the prepared one, in nats. Both are of [`padded`] width.
     #[inline]
-    pub fn likeness(&self, probe: &PreparedRow, other: &[u16]) -> f32 {
+    pub fn score(&self, prepared: &PreparedRow, other: &[u16]) -> f32 {
         // 65,536 features would be needed for a sum to overflow; sums that need not ask are taken several at once.
         let mut sum = 0_u32;
-        let (own, other) = (probe.codes.as_chunks::<LANES>().0, other.as_chunks::<LANES>().0);
-        let (missing, tables) = (probe.missing.as_chunks::<LANES>().0, self.levels.as_chunks::<LANES>().0);
+        let (own, other) = (prepared.codes.as_chunks::<LANES>().0, other.as_chunks::<LANES>().0);
+        let (missing, tables) = (prepared.missing.as_chunks::<LANES>().0, self.levels.as_chunks::<LANES>().0);
         for (((own, other), missing), tables) in own.iter().zip(other).zip(missing).zip(tables) {
             // First all levels, which the machine takes several at a time, then all look-ups.
             let levels = (levels(difference(*own, *other)) | u16x8::new(*missing)).to_array();
@@ -191,23 +155,23 @@ impl Similarity {
             sum = sum.wrapping_add(values.fold(0, u32::wrapping_add));
         }
         let from = self.numbers / LANES;
-        let worth = probe.equal.as_chunks::<LANES>().0.iter().skip(from);
+        let worth = prepared.equal.as_chunks::<LANES>().0.iter().skip(from);
         let worth = own.iter().zip(other).skip(from).zip(worth).fold(u32x8::ZERO, |sum, ((own, other), &worth)| {
             // The worth is looked up in any case: a branch would be guessed wrong as often as not.
             let equal = u16x8::new(*own).simd_eq(u16x8::new(*other));
             sum + u32x8::from(equal & u16x8::new(worth))
         });
-        sum.wrapping_add(worth.reduce_add()) as f32 / PARTS
+        sum.wrapping_add(worth.reduce_add()) as f32 / NAT_STEPS
     }
 
     /// Compares a row with the prepared one.
-    pub fn compare(&self, probe: &PreparedRow, other: &[u16]) -> Comparison {
-        self.differences(probe, other, self.likeness(probe, other))
+    pub fn compare(&self, prepared: &PreparedRow, other: &[u16]) -> Comparison {
+        self.differences(prepared, other, self.score(prepared, other))
     }
 
-    /// The same for rows whose likeness is known.
-    fn differences(&self, probe: &PreparedRow, other: &[u16], g: f32) -> Comparison {
-        let (own, other) = same_length(&probe.codes, other);
+    /// The same for rows whose similarity is known.
+    fn differences(&self, prepared: &PreparedRow, other: &[u16], g: f32) -> Comparison {
+        let (own, other) = same_length(&prepared.codes, other);
         let (own, least) = same_length(own, &self.least);
         let mut result = Comparison { g, changed: 0, unequal: 0, feature: 0 };
         for ((own, other), &least) in own.iter().zip(other).zip(least) {
@@ -229,179 +193,157 @@ impl Similarity {
         result
     }
 
-    /// Compares a row with the prepared one, unless they are so little alike that what exactly differs does not matter: then
-    /// everything counts as changed. With it comes ln P(two natural rows are at least this alike), `shift` nats of likeness
+    /// Compares a row with the prepared one, unless they are so dissimilar that what exactly differs does not matter: then
+    /// everything counts as changed. With it comes ln P(two natural rows are at least this similar), `shift` nats of similarity
     /// being explained by drift.
     #[inline]
-    pub fn judge(&self, probe: &PreparedRow, other: &[u16], shift: f64) -> (Comparison, f64) {
-        let g = self.likeness(probe, other);
-        let ordinary = self.log_tail(f64::from(g) - shift);
-        if ordinary > ORDINARY && g < 0.5 * probe.most {
+    pub fn assess(&self, prepared: &PreparedRow, other: &[u16], shift: f64) -> (Comparison, f64) {
+        let g = self.score(prepared, other);
+        let ordinary = self.tail.log_p(f64::from(g) - shift);
+        if ordinary > ORDINARY && g < ALIKE * prepared.most {
             let all = self.features.len() as u16;
             return (Comparison { g, changed: all, unequal: all, feature: 0 }, ordinary);
         }
-        let comparison = self.differences(probe, other, g);
+        let comparison = self.differences(prepared, other, g);
         (comparison, self.log_p(comparison, shift))
     }
 
-    /// ln P(two natural rows are at least this alike), `shift` nats of likeness being explained by drift.
+    /// ln P(two natural rows are at least this similar), `shift` nats of similarity being explained by drift.
     pub fn log_p(&self, comparison: Comparison, shift: f64) -> f64 {
         let g = f64::from(comparison.g);
-        let tail = self.log_tail(g - shift);
+        let tail = self.tail.log_p(g - shift);
         if comparison.unequal == 1 {
             // One-feature edits are counted directly; the correction for drift is the same as for the tail.
-            let counted = self.one_feature[usize::from(comparison.feature)] + tail - self.log_tail(g);
+            let counted = self.one_feature[usize::from(comparison.feature)] + tail - self.tail.log_p(g);
             return tail.min(counted.min(0.0));
         }
         tail
     }
 
-    fn log_tail(&self, g: f64) -> f64 {
-        if g >= self.tail_start {
-            return self.tail_log - (g - self.tail_start) * self.tail_rate;
-        }
-        let cell = (g.max(0.0) * PER_NAT) as usize;
-        f64::from(self.tail.get(cell).copied().unwrap_or(0.0))
-    }
-
-    fn fit_tail(&mut self, width: usize, sample: &[u16]) {
+    /// Similarities of pairs of the sample's rows; rows that differ in nothing are the same row and no pair.
+    fn count_pairs(&self, width: usize, sample: &[u16]) -> TailCounts {
         let count = ((2 * PAIR_WORK / width.max(1)) as f64).sqrt() as usize;
         let rows = || sample.chunks_exact(padded(width.max(1))).take(count);
-        let mut probe = PreparedRow::default();
-        let mut histogram = vec![0_u64; 4096];
-        let mut top: Vec<f32> = Vec::new();
-        let mut pairs = 0_u64;
-        let mut floor = f32::NEG_INFINITY;
+        let mut prepared = PreparedRow::default();
+        let mut counts = TailCounts::default();
         for (i, a) in rows().enumerate() {
-            self.prepare(a, &mut probe);
+            self.prepare(a, &mut prepared);
             for b in rows().take(i) {
-                let g = self.likeness(&probe, b);
-                // Only rows that are very much alike can be the same row.
-                if g >= 0.5 * probe.most && self.differences(&probe, b, g).changed == 0 {
+                let g = self.score(&prepared, b);
+                if g >= ALIKE * prepared.most && self.differences(&prepared, b, g).changed == 0 {
                     continue;
                 }
-                pairs += 1;
-                let cell = ((f64::from(g) * PER_NAT) as usize).min(histogram.len() - 1);
-                histogram[cell] += 1;
-                if g > floor {
-                    top.push(g);
-                    if top.len() >= 8 * TAIL {
-                        top.sort_by(|x, y| y.total_cmp(x));
-                        top.truncate(TAIL);
-                        floor = top[TAIL - 1];
-                    }
+                counts.add(g);
+            }
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::quantise::{Quantised, Quantiser};
+
+    struct World {
+        reference: Reference,
+        quantiser: Quantiser,
+        similarity: Similarity,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
+            let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
+            let quantiser = Quantiser::new(&reference);
+            let similarity = Similarity::new(&reference, &quantiser.sample(&reference));
+            Self { reference, quantiser, similarity }
+        }
+
+        fn codes(&self, row: &[Cell]) -> Vec<u16> {
+            let mut quantised = Quantised::default();
+            self.quantiser.encode(row, &mut quantised);
+            quantised.codes
+        }
+
+        fn compare(&self, a: &[Cell], b: &[Cell]) -> (Comparison, f64) {
+            let mut prepared = PreparedRow::default();
+            self.similarity.prepare(&self.codes(a), &mut prepared);
+            let comparison = self.similarity.compare(&prepared, &self.codes(b));
+            (comparison, self.similarity.log_p(comparison, 0.0))
+        }
+    }
+
+    #[test]
+    fn natural_rows_are_no_more_similar_than_stated() {
+        let world = World::new();
+        // Rows that the tail was not fitted to: it compares the first ones of the sample.
+        let fitted = ((2 * PAIR_WORK / world.reference.features.len()) as f64).sqrt() as usize;
+        let rows: Vec<Vec<u16>> = world.reference.sample[fitted..].iter().take(1_500).map(|row| world.codes(row)).collect();
+        let mut prepared = PreparedRow::default();
+        let (mut pairs, mut seen) = (0.0, [0.0; 3]);
+        let levels = [1e-2_f64, 1e-3, 1e-4];
+        for (i, row) in rows.iter().enumerate() {
+            world.similarity.prepare(row, &mut prepared);
+            for other in &rows[..i] {
+                let (comparison, log_p) = world.similarity.assess(&prepared, other, 0.0);
+                if comparison.unequal > 1 {
+                    pairs += 1.0;
+                    seen.iter_mut().zip(levels).for_each(|(seen, level)| *seen += f64::from(u8::from(log_p <= level.ln())));
                 }
             }
         }
-        top.sort_by(|x, y| y.total_cmp(x));
-        top.truncate(TAIL);
-        let pairs = pairs.max(1) as f64;
-        let mut above = 0_u64;
-        self.tail = vec![0.0; histogram.len()];
-        for cell in (0..histogram.len()).rev() {
-            above += histogram[cell];
-            self.tail[cell] = ((above.max(1)) as f64 / pairs).ln() as f32;
-        }
-        let start = top.last().map_or(0.0, |&g| f64::from(g));
-        let excess = top.iter().map(|&g| f64::from(g) - start).sum::<f64>() / top.len().max(1) as f64;
-        self.tail_start = start;
-        self.tail_log = (top.len().max(1) as f64 / pairs).ln();
-        self.tail_rate = 1.0 / (TAIL_MARGIN * excess.max(0.05));
-        let cell = self.tail.iter().position(|&t| f64::from(t) <= 0.05_f64.ln()).unwrap_or(0);
-        self.g95 = cell as f64 / PER_NAT;
-    }
-}
-
-/// Nats in parts; what is likelier than 32 nats to be no chance is as good as that.
-fn parts(nats: f64) -> u16 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, at either end")]
-    let parts = (nats * f64::from(PARTS)).round() as u16;
-    parts
-}
-
-/// Likeness of the numbers in a place by level, from pairs of the sample.
-fn number_likeness(place: usize, width: usize, sample: &[u16]) -> Levels {
-    let column: Vec<u16> = sample.iter().skip(place).step_by(width).take(4000).copied().collect();
-    let limit = column.len();
-    let mut counts = [0.0_f64; LEVELS];
-    let mut total = 0.0;
-    // Two hundred partners a row, at strides that share no factor with usual orderings.
-    for a in 0..limit {
-        for e in (1..=200).step_by(LANES) {
-            let partners: [usize; LANES] = std::array::from_fn(|lane| (a + (e + lane) * 17 + 1) % limit);
-            let levels = levels(difference([column[a]; LANES], partners.map(|b| column[b]))).to_array();
-            for (_, level) in partners.into_iter().zip(levels).filter(|&(b, _)| b != a) {
-                counts[usize::from(level)] += 1.0;
-                total += 1.0;
-            }
+        for (seen, level) in seen.into_iter().zip(levels) {
+            assert!(seen / pairs < 2.0 * level, "{:e} for {level:e}", seen / pairs);
         }
     }
-    let mut levels = [0; LEVELS];
-    let mut cumulative = 0.5;
-    for (level, count) in levels.iter_mut().zip(counts).take(usize::from(NOTHING)) {
-        cumulative += count;
-        *level = parts(-(cumulative / (total + 0.5)).min(1.0).ln());
-    }
-    // Within the tolerance nothing has moved.
-    let tolerated = levels[TOLERATED];
-    levels[1..TOLERATED].fill(tolerated);
-    levels
-}
 
-/// −ln of the probability that two rows share a category at least as rare as this one.
-fn category_likeness(feature: &Feature) -> Vec<u16> {
-    let total = feature.counts.iter().sum::<u64>().max(1) as f64;
-    let p: Vec<f64> = feature.counts[..feature.bins()].iter().map(|&c| c as f64 / total).collect();
-    let mut scores: Vec<u16> = p
-        .iter()
-        .map(|&own| {
-            let both: f64 = p.iter().filter(|&&other| other <= own + 1e-12).map(|other| other * other).sum();
-            parts(-(both + 1.0 / (total * total)).min(1.0).ln())
-        })
-        .collect();
-    let rarest = scores.iter().copied().max().unwrap_or(0);
-    scores.push(rarest);
-    scores
-}
-
-/// ln of the rate at which pairs of reference rows differ in exactly feature j, with an upper bound of about two standard
-/// errors: a rate of zero in 30 million pairs is not a rate of zero.
-fn one_feature_rates(rows: &[Vec<Cell>], width: usize) -> Vec<f64> {
-    let pairs = (rows.len() as f64 * (rows.len() as f64 - 1.0) / 2.0).max(1.0);
-    let mut counts = vec![0.0_f64; width];
-    let mut tokens = vec![0; width];
-    let hashes: Vec<(u64, Vec<u64>)> = rows
-        .iter()
-        .map(|row| {
-            let whole = row_tokens(row, 0, &mut tokens);
-            (whole, tokens.clone())
-        })
-        .collect();
-    for (j, count) in counts.iter_mut().enumerate() {
-        // Rows that agree but for feature j, by their value there: unequal pairs are all pairs less the equal ones.
-        let mut groups: FxHashMap<u64, FxHashMap<u64, u64>> = FxHashMap::default();
-        for (whole, tokens) in &hashes {
-            *groups.entry(whole ^ tokens[j]).or_default().entry(tokens[j]).or_default() += 1;
+    #[test]
+    fn the_fewer_features_differ_the_less_probable_it_is_by_chance() {
+        let world = World::new();
+        let sample = &world.reference.sample;
+        let (row, other) = (&sample[5], &sample[6]);
+        let mut mixed = other.clone();
+        let (mut unequal, mut before) = (row.len() as u16, world.compare(row, &mixed).1);
+        for j in 0..row.len() {
+            mixed[j] = row[j];
+            let (comparison, log_p) = world.compare(row, &mixed);
+            // Rows that differ in one feature alone are counted by themselves.
+            assert!(log_p <= before + 1e-9 || unequal == 1, "feature {j}: {log_p} after {before}");
+            (unequal, before) = (comparison.unequal, log_p);
         }
-        let twice: u64 = groups
-            .values()
-            .map(|g| {
-                let n: u64 = g.values().sum();
-                n * n - g.values().map(|c| c * c).sum::<u64>()
-            })
-            .sum();
-        *count = twice as f64 / 2.0;
+        let (same, log_p) = world.compare(row, row);
+        assert!(same.unequal == 0 && same.changed == 0 && log_p < -10.0, "{same:?} {log_p}");
     }
-    counts.iter().map(|&n| ((n + 2.0 * n.sqrt() + 3.0) / pairs).min(1.0).ln()).collect()
-}
 
-/// One salted hash per cell, and their exclusive or: the row's hash, from which any feature can be taken out again in one step.
-#[inline]
-pub fn row_tokens(row: &[Cell], salt: u64, tokens: &mut [u64]) -> u64 {
-    let mut whole = 0;
-    for (j, (token, cell)) in tokens.iter_mut().zip(row).enumerate() {
-        *token = hash::mix(cell.bits() ^ hash::mix(salt ^ (j as u64 + 1000)));
-        whole ^= *token;
+    #[test]
+    fn a_change_within_the_tolerance_is_unequal_but_no_change_and_the_changed_feature_is_named() {
+        let world = World::new();
+        let at = |name: &str| world.reference.features.iter().position(|f| f.name == name).unwrap();
+        let (weight, hours) = (at("fnlwgt"), at("hours_per_week"));
+        let row = &world.reference.sample[5];
+        let feature = &world.reference.features[weight];
+        let moved = |j: usize, by: f64| {
+            let mut other = row.clone();
+            other[j] = Cell::number(row[j].value() + by);
+            world.compare(row, &other).0
+        };
+        let within = moved(weight, 0.5e-3 * (feature.p99 - feature.p01));
+        assert!(within.unequal == 1 && within.changed == 0, "{within:?}");
+        let beyond = moved(hours, 5.0);
+        assert!(beyond.unequal == 1 && beyond.changed == 1 && usize::from(beyond.feature) == hours, "{beyond:?}");
     }
-    whole
+
+    #[test]
+    fn two_missing_values_are_no_similarity() {
+        let world = World::new();
+        let row = &world.reference.sample[5];
+        let full = world.compare(row, row).0.g;
+        for j in 0..row.len() {
+            let mut blank = row.clone();
+            blank[j] = Cell::MISSING;
+            let g = world.compare(&blank, &blank).0.g;
+            assert!(g < full, "feature {j}: {g} of {full}");
+        }
+    }
 }

@@ -299,7 +299,7 @@ fn the_surrogate_answers_like_the_recorded_model() {
 
 #[test]
 fn answers_scatter_round_the_features_as_the_recorded_ones_do() {
-    use crate::signal::{additive::Additive, density::Coder, density::Codes, psi};
+    use crate::signal::{additive::Additive, codes::Coder, codes::Codes, psi};
     for model in ["adult", "flights", "magic"] {
         let reference = shipped(model);
         let rows = Rows::new(&reference, 5);

@@ -10,7 +10,7 @@ use crate::judge::Family;
 use crate::judge::client::{Client, Flag, Key};
 use crate::judge::shared_identity::{SharedIdentities, ThresholdCrossed};
 use crate::judge::structure::Sender;
-use crate::signal::density::Codes;
+use crate::signal::codes::Codes;
 use crate::signal::rate::percentile;
 use crate::window::clients::{SlotRef, Table};
 

@@ -45,7 +45,7 @@ struct Shared {
 impl ModelEngine {
     /// Case of the burst of newcomers that a client belongs to.
     pub(super) fn burst_case(&mut self, at: SlotRef) -> String {
-        let since = self.memory.population.pool_since;
+        let since = self.memory.population.newcomer_burst_since();
         let first = self.memory.callers.clients.get(at).and_then(|client| client.evidence.first());
         self.memory.cases.of_burst(since, &self.profile, first)
     }
@@ -53,7 +53,7 @@ impl ModelEngine {
     /// Flags the members of a burst of newcomers, and announces it.
     pub(super) fn flag_burst(&mut self, asked: &Asked<'_>, case: &str, out: &mut Vec<Verdict>) {
         let population = &self.memory.population;
-        let since = population.pool_since.plus_seconds(-BURST_LEAD_SECONDS);
+        let since = population.newcomer_burst_since().plus_seconds(-BURST_LEAD_SECONDS);
         let threshold = population.member_threshold();
         let is_member = |c: &Client| {
             !c.is_flagged() && c.first >= since && population.is_newcomer(c.first) && c.distribution.detector.total() >= threshold

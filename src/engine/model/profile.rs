@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::reference::Reference;
 use crate::reference::fit::coarse_counts;
 use crate::signal::boundary::Boundary;
-use crate::signal::density::Coder;
+use crate::signal::codes::Coder;
 use crate::signal::entropy;
 use crate::signal::information::Regions;
 

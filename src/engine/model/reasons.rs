@@ -8,12 +8,11 @@ use super::callers::VALUES_FROM;
 use crate::event::EventTime;
 use crate::judge::SignalValue;
 use crate::judge::client::Client;
-use crate::signal::density::{CUTS, NAMES};
+use crate::signal::cuts::{CUTS, REPORTED_CUT};
+use crate::signal::density::statistic::DensityStatistic;
 use crate::signal::rate::surprise;
 use crate::window::clients::SlotRef;
 
-/// Cut of the p-value whose exceedance a verdict shows: in fifty rows of honest traffic one lies below it.
-const SHOWN_CUT: usize = 2;
 /// Hours of the day that count as off-hours, of 24: what traffic spread evenly over the day shows.
 const EVEN_OFF_HOURS: f64 = 0.25;
 /// Scale and bound of the number by which an unusual rate is ordered among the reasons: below every evidence that judged.
@@ -91,10 +90,10 @@ impl ModelEngine {
 
 /// Density statistics with evidence against the client: the share of its votes beyond a cut.
 fn density_signals(client: &Client, signals: &mut Signals) {
-    for (statistic, name) in NAMES.iter().enumerate() {
+    for statistic in DensityStatistic::ALL {
         let evidence = client.distribution.detector.of(statistic).max(1.0).ln();
         if evidence > 0.0 {
-            signals.judges(name, client.distribution.exceedance(statistic), CUTS[SHOWN_CUT], evidence);
+            signals.judges(statistic.name(), client.distribution.exceedance(statistic), CUTS[REPORTED_CUT], evidence);
         }
     }
 }
@@ -105,6 +104,6 @@ fn structure_signals(client: &Client, signals: &mut Signals) {
         let (proximity, automation) = (client.structure.proximity(), client.structure.automation());
         signals.judges("proximity_to_earlier_rows", proximity, 0.0, proximity);
         signals.judges("automation_of_edits", automation, 0.0, automation);
-        client.structure.tallies().for_each(|(name, edits)| signals.describes(name, f64::from(edits), 0.0));
+        client.structure.edit_counts().for_each(|(name, edits)| signals.describes(name, f64::from(edits), 0.0));
     }
 }

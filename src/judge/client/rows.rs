@@ -2,7 +2,9 @@
 //! part in components and campaigns ([`crate::judge::structure`] says what follows).
 
 use crate::prefetch;
-use crate::signal::edits::{EditModel, EditProcess, Step, Tally};
+use crate::signal::edits::counts::EditCounts;
+use crate::signal::edits::step::EditStep;
+use crate::signal::edits::{EditModel, EditProcess};
 use crate::window::clients::SlotRef;
 use crate::window::history::{History, RowId};
 
@@ -197,16 +199,16 @@ impl ClientStructure {
     }
 
     /// Counts over the chains of edits that are remembered: (name, steps of that kind), without zeros.
-    pub fn tallies(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        let mut sums = Tally::default().habits();
+    pub fn edit_counts(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let mut sums = EditCounts::default().named();
         for chain in &self.edit_chains {
-            sums.iter_mut().zip(chain.process.tally.habits()).for_each(|((_, sum), (_, count))| *sum += count);
+            sums.iter_mut().zip(chain.process.counts.named()).for_each(|((_, sum), (_, count))| *sum += count);
         }
         sums.into_iter().filter(|(_, sum)| *sum > 0)
     }
 
     /// Takes a step of the chain of edits along a component; returns its evidence for a machine, in nats.
-    pub(in crate::judge) fn step(&mut self, component: SlotRef, step: Step<'_>) -> f64 {
+    pub(in crate::judge) fn step(&mut self, component: SlotRef, step: EditStep<'_>) -> f64 {
         let mut edit_model = self.edit_model.take().unwrap_or_default();
         let evidence = self.edit_chain(component).step(step, &mut edit_model);
         self.edit_model = Some(edit_model);

@@ -1,18 +1,38 @@
 //! What is remembered of one client's votes: which of its rows count as evidence about how its rows are distributed, and what
 //! they said ([`crate::judge::distribution`] weighs them against everybody's).
 //!
-//! A row *votes* only if it is new to its client and no one-feature edit of a row that voted: health checks, retries, jittering
-//! coordinates and what-if sliders have at most a vote or two, and edits are left to structure evidence.
+//! A row *votes* only if it is new to its client and no one-feature edit of a row that voted. Health checks, retries, jittering
+//! coordinates and what-if sliders so have a vote or two at most, and edits are left to structure evidence.
 
 use crate::event::EventTime;
 use crate::hash;
-use crate::judge::evidence::Detector;
+use crate::judge::evidence::{Detector, Factors};
 use crate::prefetch;
-use crate::signal::copula;
-use crate::signal::density::{CUTS, Cells, Coder, Codes, STATISTICS};
+use crate::signal::codes::{Coder, Codes};
+use crate::signal::cuts::{CUTS, REPORTED_CUT};
+use crate::signal::density::statistic::{Cells, DensityStatistic, PerStatistic};
+use crate::signal::normal_scores;
 
-/// Rows whose codes are kept per client for the vote gate.
+/// Rows whose codes are kept per client. Chosen: an edit follows soon after the row that it edits, and a client must cost a few kilobytes.
 const RECENT_VOTES: usize = 32;
+/// Words of the set of rows that were seen and its bits, of which a row sets two (a Bloom filter, Bloom 1970). Chosen: 64 bytes
+/// hold up to 177 rows before half of the bits are set.
+const SEEN_WORDS: usize = 8;
+const SEEN_BITS: usize = SEEN_WORDS * 64;
+/// Bits set at which the set is started afresh: a set that is half full says "seen" to a quarter of new rows (two bits a row).
+const SEEN_FULL: u32 = SEEN_BITS as u32 / 2;
+/// Features in which an edit differs from its row.
+const EDIT: u16 = 1;
+/// Highest cell of a p-value that is odd: p ≤ 0.005, five honest rows in a thousand for each statistic.
+const ODD_CELL: u8 = 1;
+
+/// A row that may vote, and its place among the recent rows. [`ClientDistribution::may_vote`] makes it and
+/// [`ClientDistribution::keep_scores`] consumes it, so that scores are kept for a row that was admitted, and once.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the scores of an admitted row are kept with `keep_scores`"]
+pub struct AdmittedRow {
+    place: usize,
+}
 
 /// What distribution evidence remembers of a client.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -22,103 +42,132 @@ pub struct ClientDistribution {
     /// Votes so far.
     pub votes: u32,
     /// Votes with p ≤ cut, by statistic and cut; read once, at the end of warm-up.
-    pub(in crate::judge) exceeded: [[u16; CUTS.len()]; STATISTICS],
+    pub(in crate::judge) exceeded: PerStatistic<[u16; CUTS.len()]>,
+    /// Fine codes of the last [`RECENT_VOTES`] rows that voted, one row after the other, in a ring.
     recent: Vec<u16>,
-    /// A hash of either half of each of them: rows that differ in one feature have a half in common.
+    /// A hash of either half of each of these rows: rows that differ in one feature have a half in common.
     halves: Vec<[u16; 2]>,
-    /// How near each of them is to the decision boundary: its p-value, in 65535ths.
+    /// How near each row is to the decision boundary: its p-value, in 65535ths.
     near: Vec<u16>,
-    /// Their normal scores, a byte each, and where the newest one's go.
+    /// Normal scores of each row, a byte each.
     scores: Vec<u8>,
-    newest: usize,
+    /// Place of the next row once the ring is full.
     recent_next: usize,
-    seen: [u64; 8],
+    seen: [u64; SEEN_WORDS],
     /// Votes before evidence first became suspicious.
     pub(in crate::judge) clean: u32,
     /// When evidence first became suspicious.
     pub suspicious_since: Option<EventTime>,
+    /// Since when its detection waits for the model's drift test.
     pub(in crate::judge) held_since: Option<EventTime>,
+    /// Its votes among those of the peers.
     pub(in crate::judge) peer_votes: u8,
     /// Largest evidence so far.
     pub peak: f64,
     /// Cells of the newest vote.
-    pub lowest: Cells,
-    /// Whether one or two features explain the evidence, and at how many votes that was last asked.
+    pub newest_cells: Cells,
+    /// Whether one or two features explain the evidence, and at how many votes that was last tested.
     pub explained: Option<(bool, u32)>,
 }
 
 // === impl ClientDistribution ===
 
 impl ClientDistribution {
-    /// Asks for itself.
+    /// Prefetches itself.
     #[inline]
     pub fn prefetch(&self) {
         prefetch::value(&self.detector);
         prefetch::value(&self.exceeded);
         prefetch::value(&self.seen);
-        prefetch::value(&self.seen[7]);
+        prefetch::value(&self.seen[SEEN_WORDS - 1]);
         prefetch::value(&self.halves);
         prefetch::value(&self.scores);
         prefetch::value(&self.peak);
     }
 
-    /// Asks for what lies elsewhere.
+    /// Prefetches what lies elsewhere in memory.
     #[inline]
     pub fn prefetch_rows(&self) {
         prefetch::slice(&self.halves);
         prefetch::slice(&self.near);
     }
 
-    /// Whether this row, of a p-value of nearness to the boundary, may vote; if so it is remembered. `salt` must be the deployment's: who
-    /// could compute which rows pass for seen would send no others.
+    /// Admits a row that may vote, and remembers it; `None` if it is a repeat or an edit. `near` is the p-value of its nearness to the boundary. `salt` must be the
+    /// deployment's: a client that could compute which rows pass for seen would send no others.
     #[inline]
-    pub(in crate::judge) fn may_vote(&mut self, codes: &Codes, near: f64, salt: u64) -> bool {
+    pub(in crate::judge) fn may_vote(&mut self, codes: &Codes, near: f64, salt: u64) -> Option<AdmittedRow> {
         let width = codes.fine.len();
         let (left, right) = codes.fine.split_at(width / 2);
         let (left, right) = (hash::codes(salt, left), hash::codes(salt, right));
         let (hash, halves) = (hash::mix2(left, right), [left as u16, right as u16]);
-        let bits = [hash as usize & 511, (hash >> 20) as usize & 511];
-        if bits.iter().all(|b| self.seen[b / 64] >> (b % 64) & 1 == 1) {
-            return false;
+        let bits = [hash as usize % SEEN_BITS, (hash >> 20) as usize % SEEN_BITS];
+        if bits.iter().all(|b| self.seen[b / 64] >> (b % 64) & 1 == 1) || self.is_edit(codes, halves) {
+            return None;
         }
-        // Sums in sixteen bits, and none that could overflow, are taken several at once.
-        let differ = |row: &[u16]| row.iter().zip(&codes.fine).fold(0_u16, |n, (a, b)| n.wrapping_add(u16::from(a != b)));
-        // So all but a few are told by their halves, which lie together, and not by their codes, which do not.
-        let half_equal = |other: &[u16; 2]| (other[0] == halves[0]) | (other[1] == halves[1]);
-        let mut rows = self.halves.iter().zip(self.recent.chunks_exact(width.max(1)));
-        if rows.any(|(h, row)| half_equal(h) && differ(row) <= 1) {
-            return false;
-        }
-        // A set that is half full says "seen" to a quarter of new rows: start it afresh, the recent rows remain.
-        if self.seen.iter().map(|w| w.count_ones()).sum::<u32>() > 256 {
-            self.seen = [0; 8];
+        // The recent rows remain.
+        if self.seen.iter().map(|w| w.count_ones()).sum::<u32>() > SEEN_FULL {
+            self.seen = [0; SEEN_WORDS];
         }
         bits.iter().for_each(|b| self.seen[b / 64] |= 1 << (b % 64));
+        Some(self.remember(codes, halves, near))
+    }
+
+    /// Whether a row is a recent one, or a one-feature edit of it.
+    #[inline]
+    fn is_edit(&self, codes: &Codes, halves: [u16; 2]) -> bool {
+        // Sixteen-bit sums that need no overflow check are taken several at once.
+        let differ = |row: &[u16]| row.iter().zip(&codes.fine).fold(0_u16, |n, (a, b)| n.wrapping_add(u16::from(a != b)));
+        // The halves lie together in memory and rule out all but a few rows; the codes do not.
+        let half_equal = |other: &[u16; 2]| (other[0] == halves[0]) | (other[1] == halves[1]);
+        let mut rows = self.halves.iter().zip(self.recent.chunks_exact(codes.fine.len().max(1)));
+        rows.any(|(h, row)| half_equal(h) && differ(row) <= EDIT)
+    }
+
+    /// Puts a row into the ring, in place of the oldest if it is full; returns its place.
+    #[inline]
+    fn remember(&mut self, codes: &Codes, halves: [u16; 2], near: f64) -> AdmittedRow {
+        let width = codes.fine.len();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a p-value is at most 1")]
         let p = (near * f64::from(u16::MAX)).ceil() as u16;
         if self.recent.len() < RECENT_VOTES * width {
-            self.newest = self.halves.len();
+            let place = self.halves.len();
             self.recent.extend_from_slice(&codes.fine);
             self.halves.push(halves);
             self.near.push(p);
+            AdmittedRow { place }
         } else {
-            self.newest = self.recent_next;
-            let at = self.recent_next * width;
+            let place = self.recent_next;
+            let at = place * width;
             self.recent[at..at + width].copy_from_slice(&codes.fine);
-            self.halves[self.recent_next] = halves;
-            self.near[self.recent_next] = p;
-            self.recent_next = (self.recent_next + 1) % RECENT_VOTES;
+            self.halves[place] = halves;
+            self.near[place] = p;
+            self.recent_next = (place + 1) % RECENT_VOTES;
+            AdmittedRow { place }
         }
-        true
     }
 
-    /// Keeps the normal scores of the row that was just let vote.
-    pub(crate) fn keep_scores(&mut self, normal: &[f32]) {
-        let at = self.newest * normal.len();
+    /// Takes the cells of a vote; returns the evidence.
+    pub(in crate::judge) fn note_vote(&mut self, cells: Cells, factors: &Factors) -> f64 {
+        self.detector.update(cells, factors);
+        self.newest_cells = cells;
+        self.votes += 1;
+        for (counts, &cell) in self.exceeded.iter_mut().zip(cells.iter()) {
+            for count in counts.iter_mut().skip(usize::from(cell)) {
+                *count = count.saturating_add(1);
+            }
+        }
+        let total = self.detector.total();
+        self.peak = self.peak.max(total);
+        total
+    }
+
+    /// Keeps the normal scores of an admitted row.
+    pub(crate) fn keep_scores(&mut self, AdmittedRow { place }: AdmittedRow, normal: &[f32]) {
+        let at = place * normal.len();
         if self.scores.len() < at + normal.len() {
             self.scores.resize(at + normal.len(), 0);
         }
-        self.scores[at..at + normal.len()].iter_mut().zip(normal).for_each(|(byte, &score)| *byte = copula::to_byte(score));
+        self.scores[at..at + normal.len()].iter_mut().zip(normal).for_each(|(byte, &score)| *byte = normal_scores::to_byte(score));
     }
 
     /// Calls `each` with the codes of every recent vote, in no particular order, and the p-value of its nearness to the boundary.
@@ -131,7 +180,7 @@ impl ClientDistribution {
             codes.fine.extend_from_slice(row);
             coder.coarsen(&mut codes);
             codes.normal.clear();
-            codes.normal.extend(self.scores.iter().skip(nth * scores).take(scores).map(|&byte| copula::from_byte(byte)));
+            codes.normal.extend(self.scores.iter().skip(nth * scores).take(scores).map(|&byte| normal_scores::from_byte(byte)));
             each(&codes, f64::from(near.max(1)) / f64::from(u16::MAX));
         }
     }
@@ -141,14 +190,14 @@ impl ClientDistribution {
         self.explained.is_some_and(|(explained, _)| explained)
     }
 
-    /// Share of votes with p ≤ [`CUTS`]\[2\] for a statistic, 0 to 1.
-    pub fn exceedance(&self, statistic: usize) -> f64 {
-        f64::from(self.exceeded[statistic][2]) / f64::from(self.votes.max(1))
+    /// Share of votes with p ≤ [`CUTS`]\[[`REPORTED_CUT`]\] for a statistic, 0 to 1.
+    pub fn exceedance(&self, statistic: DensityStatistic) -> f64 {
+        f64::from(self.exceeded[statistic][REPORTED_CUT]) / f64::from(self.votes.max(1))
     }
 
     /// Whether any statistic of the newest vote is in one of its two lowest cells.
     pub fn is_odd(&self) -> bool {
-        self.lowest.iter().any(|&cell| cell <= 1)
+        self.newest_cells.iter().any(|&cell| cell <= ODD_CELL)
     }
 
     /// Bytes held beyond the struct itself.
@@ -171,14 +220,14 @@ mod tests {
     #[test]
     fn a_repeat_and_an_edit_of_one_feature_do_not_vote() {
         let mut client = ClientDistribution::default();
-        assert!(client.may_vote(&row(1), 1.0, 7));
-        assert!(!client.may_vote(&row(1), 1.0, 7));
+        assert!(client.may_vote(&row(1), 1.0, 7).is_some());
+        assert_eq!(client.may_vote(&row(1), 1.0, 7), None);
         for feature in 0..8 {
             let mut edited = row(1);
             edited.fine[feature] += 1;
-            assert!(!client.may_vote(&edited, 1.0, 7), "feature {feature}");
+            assert!(client.may_vote(&edited, 1.0, 7).is_none(), "feature {feature}");
             edited.fine[(feature + 3) % 8] += 1;
-            assert!(client.clone().may_vote(&edited, 1.0, 7), "two features");
+            assert!(client.clone().may_vote(&edited, 1.0, 7).is_some(), "two features");
         }
     }
 
@@ -187,13 +236,13 @@ mod tests {
         let voted = |salt| {
             let mut client = ClientDistribution::default();
             (0..60).for_each(|i| {
-                client.may_vote(&row(i), 1.0, salt);
+                let _ = client.may_vote(&row(i), 1.0, salt);
             });
             client
         };
         let (here, there) = (voted(1), voted(2));
-        let refused: Vec<Codes> = (1_000..9_000).map(row).filter(|codes| !here.clone().may_vote(codes, 1.0, 1)).collect();
-        let vote = refused.iter().filter(|codes| there.clone().may_vote(codes, 1.0, 2)).count();
+        let refused: Vec<Codes> = (1_000..9_000).map(row).filter(|codes| here.clone().may_vote(codes, 1.0, 1).is_none()).collect();
+        let vote = refused.iter().filter(|codes| there.clone().may_vote(codes, 1.0, 2).is_some()).count();
         assert!(refused.len() > 50 && vote * 10 > refused.len() * 8, "{vote} of {}", refused.len());
     }
 }

@@ -6,7 +6,7 @@ use crate::event::Prediction;
 use crate::reference::fit::{coarse_counts, coarse_map};
 use crate::reference::{Feature, Kind, PredictionKind, Reference, code};
 use crate::signal::additive::Additive;
-use crate::signal::density::{Coder, Codes};
+use crate::signal::codes::{Coder, Codes};
 
 /// Columns that come behind the features: the prediction and its residual.
 const BEHIND_FEATURES: usize = 2;

@@ -5,7 +5,7 @@ use super::*;
 use crate::event::Cell;
 use crate::hash::mix2;
 use crate::reference::fit::coarse_counts;
-use crate::signal::density::Codes;
+use crate::signal::codes::Codes;
 
 /// Callers of the little world.
 const CALLERS: u32 = 80;

@@ -11,7 +11,7 @@ use super::thresholds::Neighbour;
 use crate::judge::campaign::Component;
 use crate::judge::client::{Client, Key};
 use crate::reference::Feature;
-use crate::signal::edits::Step;
+use crate::signal::edits::step::EditStep;
 use crate::signal::perturbation::Scales;
 use crate::signal::quantise::Quantiser;
 use crate::window::clients::{SlotRef, Table};
@@ -123,14 +123,14 @@ impl Structure {
 
 impl<'a> Steps<'a> {
     /// The step from the parent to the new row.
-    fn step(&self, edit: Edit, new: &ComparedRow<'_>) -> Step<'a> {
+    fn step(&self, edit: Edit, new: &ComparedRow<'_>) -> EditStep<'a> {
         let Edit { parent, completes_rectangle } = edit;
         let j = usize::from(parent.comparison.feature);
         let (codes, remainders) = (self.history.row(parent.row), self.history.remainders(parent.row));
         let before = |j| self.quantiser.decode(j, codes, remainders);
         let (hashes, row) = (&new.encoded.hashes, &new.query.row);
         let several = parent.comparison.changed > 1;
-        Step {
+        EditStep {
             changed: parent.comparison.changed,
             feature: parent.comparison.feature,
             from: before(j),

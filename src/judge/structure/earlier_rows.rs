@@ -74,7 +74,7 @@ impl Structure {
         near.clear();
         for candidate in candidates {
             let row = candidate.row();
-            let (comparison, log_p) = self.similarity.judge(prepared, self.history.row(row), self.baseline.shift);
+            let (comparison, log_p) = self.similarity.assess(prepared, self.history.row(row), self.baseline.shift);
             if comparison.changed == 0 {
                 return Compared::Same(row);
             }
@@ -107,7 +107,7 @@ impl Structure {
         let compare = |i: u32| {
             let from = i as usize * width;
             if let Some(row) = self.reference_rows.get(from..from + width) {
-                nearest = nearest.min(self.similarity.judge(prepared, row, self.baseline.shift).1);
+                nearest = nearest.min(self.similarity.assess(prepared, row, self.baseline.shift).1);
             }
         };
         encoded.hashes.find(&self.reference_index, compare);

@@ -198,7 +198,7 @@ impl Structure {
         let mut codes = new.encoded.quantised.codes.clone();
         strange.for_each(|place| codes[place] = MISSING);
         let prepared = self.prepared(&codes, PreparedRow::default());
-        let (_, log_p) = self.similarity.judge(&prepared, self.history.row(own.row), self.baseline.shift);
+        let (_, log_p) = self.similarity.assess(&prepared, self.history.row(own.row), self.baseline.shift);
         (Some(Neighbour { log_p, ..own }), self.nearest_reference(new.encoded, &prepared))
     }
 }

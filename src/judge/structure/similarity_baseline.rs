@@ -89,8 +89,8 @@ impl SimilarityBaseline {
                 // The upper half of the product is as even as a remainder, without a division.
                 let other = (((self.random >> 32) * held as u64) >> 32) as usize;
                 if self.clients[other] != at {
-                    let g = similarity.likeness(prepared, &self.codes[other * width..(other + 1) * width]);
-                    self.note(g, similarity.g95);
+                    let g = similarity.score(prepared, &self.codes[other * width..(other + 1) * width]);
+                    self.note(g, similarity.g95());
                 }
             }
         }

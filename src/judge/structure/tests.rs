@@ -136,7 +136,7 @@ fn a_value_that_the_reference_does_not_know_is_left_out_of_the_comparison_with_i
     let sender = Sender::new(SlotRef::default(), query.address, 0);
     let PreparedQuery { encoded, .. } = structure.prepare(&query, &world.codes, sender, &world.clients);
     let prepared = structure.prepared(&encoded.quantised.codes, PreparedRow::default());
-    let (comparison, log_p) = structure.similarity.judge(&prepared, structure.history.row(0), 0.0);
+    let (comparison, log_p) = structure.similarity.assess(&prepared, structure.history.row(0), 0.0);
     let own = Neighbour { row: 0, comparison, log_p, own: true };
     assert!(!own.is_edit(), "{comparison:?}");
     let reference = structure.nearest_reference(&encoded, &prepared);

@@ -1,22 +1,47 @@
-//! How somebody edits, learned over all his trails: what a machine would do next, as a probability.
+//! How a sender edits, learned over all its chains of edits: what a machine would do next, as a probability.
 //!
 //! Half of the belief is in a machine that always does the thing, half in one whose rate is learned (Krichevsky and Trofimov 1981).
-//! Whoever goes on from row to row, a dozen queries each, is learned once.
+//! Rates belong to the sender and not to the chain: a machine that goes on from row to row, a dozen queries each, is learned once.
 
-/// A machine that always does something does it so often.
+/// Probability with which a machine that always does something does it. Chosen: below 1, so that one exception in fifty steps (a
+/// retry, a rounding) does not refute it.
 const STEADY: f64 = 0.98;
+/// Belief in "always", and counts of yes and no, before anything was seen: even odds, and half a count each (Krichevsky and Trofimov
+/// 1981).
+const EVEN_ODDS: f32 = 0.5;
+/// The same for what few machines do. Chosen: one machine in twenty always does it, the others in a tenth of their steps.
+const RARE: f32 = 0.05;
+const RARE_RATE: f32 = 0.1;
 
-/// How somebody edits, over all his trails.
+/// Evidence of which only what the most machine-like chain shows is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Capped {
+    /// Even notches and ends of ranges, which a page's sliders may have.
+    Notches,
+    /// Equal steps that are not round.
+    Unround,
+    /// Items of a list tried one after the other.
+    List,
+    /// Tables of two features' values.
+    Table,
+}
+
+/// How a sender edits, over all its chains.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EditModel {
-    /// Belief that it changes one feature at a time, from trails of some length.
+    /// Belief that it changes one feature at a time, from chains of some length.
     pub(super) one_at_a_time: f32,
+    /// Whether it goes on to a field not touched before.
     pub(super) fresh: Bet,
+    /// Whether values are exact midpoints.
     pub(super) midpoint: Bet,
+    /// Whether steps equal the one before.
     pub(super) even: Bet,
+    /// Whether more fields are left empty from row to row.
     pub(super) blank: Bet,
+    /// Whether steps are as large as one taken elsewhere.
     pub(super) size: Bet,
-    /// What the most machine-like session showed: even notches, steps that no hand makes, lists, tables.
+    /// What the most machine-like chain showed, by [`Capped`], in nats.
     most: [f32; 4],
     /// Whether steps of several features are equal shares of their scales.
     pub(super) level: Bet,
@@ -38,11 +63,16 @@ pub(super) struct Bet {
 
 impl Default for Bet {
     fn default() -> Self {
-        Self { always: 0.5, yes: 0.5, no: 0.5 }
+        Self { always: EVEN_ODDS, yes: 0.5, no: 0.5 }
     }
 }
 
 impl Bet {
+    /// A bet on what few machines do.
+    fn rare() -> Self {
+        Self { always: RARE, yes: RARE_RATE, no: 1.0 - RARE_RATE }
+    }
+
     /// Probability that the machine does what was done; then learns it.
     pub(super) fn learn(&mut self, yes: bool) -> f64 {
         let steady = if yes { STEADY } else { 1.0 - STEADY };
@@ -52,11 +82,6 @@ impl Bet {
         self.always = (always * steady / both) as f32;
         *if yes { &mut self.yes } else { &mut self.no } += 1.0;
         both
-    }
-
-    /// Few machines do it.
-    fn rare() -> Self {
-        Self { always: 0.05, yes: 0.1, no: 0.9 }
     }
 
     /// Log-likelihood ratio against a person who does it with probability `chance` at most. A machine that does it less often than
@@ -89,8 +114,8 @@ impl Default for EditModel {
 }
 
 impl EditModel {
-    /// A table of a trail has got its `cells`-th cell; from `large` on it is one that people fill with probability `chance`. That the one
-    /// before did not become large is known when the next one is begun.
+    /// A table of a chain has got its `cells`-th cell; from `large` on it is one that people fill with probability `chance`. That the
+    /// table before did not become large is known when the next one is begun.
     pub(super) fn table(&mut self, cells: u32, large: u32, chance: f64) -> f64 {
         if cells == large {
             self.begun = false;
@@ -100,10 +125,11 @@ impl EditModel {
         if small { self.tables.weigh(false, chance) } else { 0.0 }
     }
 
-    /// What a session adds to the most machine-like one before it.
-    pub(super) fn beyond(&mut self, which: usize, shown: f64) -> f64 {
-        let most = f64::from(self.most[which]);
-        self.most[which] = shown.max(most) as f32;
-        (shown - most).max(0.0)
+    /// What a chain adds to the most machine-like one before it.
+    pub(super) fn beyond(&mut self, which: Capped, shown: f64) -> f64 {
+        let most = &mut self.most[which as usize];
+        let before = f64::from(*most);
+        *most = shown.max(before) as f32;
+        (shown - before).max(0.0)
     }
 }

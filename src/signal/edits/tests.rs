@@ -1,11 +1,13 @@
-//! Persons and machines at one form, and what the judge would think of them.
+//! People and machines at one form, and what the judge would conclude.
 
 use super::*;
+use crate::event::Cell;
 use crate::hash::mix2;
 use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+use crate::signal::perturbation::Scales;
 
-/// What the judge asks of habits, about.
-const BAR: f64 = 8.0;
+/// What the judge asks of the evidence for a machine, about.
+const THRESHOLD: f64 = 8.0;
 
 /// Two fine numbers of different scale, a coarse one with round notches, a list of values and a category.
 struct World {
@@ -13,7 +15,7 @@ struct World {
     scales: Scales,
 }
 
-/// Somebody who edits one row: the judge's sum, and the highest that it came to.
+/// A sender that edits one row: the judge's sum, and the highest that it came to.
 struct Editor<'a> {
     world: &'a World,
     process: EditProcess,
@@ -66,7 +68,7 @@ impl Editor<'_> {
     fn step(&mut self, feature: usize, to: Cell, crossed: bool) {
         let from = std::mem::replace(&mut self.row[feature], to);
         let line = self.row.iter().enumerate().filter(|(j, _)| *j != feature).fold(7, |h, (_, cell)| mix2(h, cell.bits()));
-        let step = Step {
+        let step = EditStep {
             changed: 1,
             feature: feature as u16,
             from,
@@ -83,7 +85,7 @@ impl Editor<'_> {
         self.add(step);
     }
 
-    fn add(&mut self, step: Step<'_>) {
+    fn add(&mut self, step: EditStep<'_>) {
         self.sum = self.sum.max(0.0) + self.process.step(step, &mut self.edit_model);
         self.most = self.most.max(self.sum);
     }
@@ -106,18 +108,18 @@ fn both_ends_and_exact_midpoints_are_a_machine_within_ten_steps() {
         editor.set(0, middle);
         *if step % 2 == 0 { &mut low } else { &mut high } = middle;
     }
-    assert!(editor.most > BAR, "{}", editor.most);
-    let Tally { midpoints, lattice, broad, .. } = editor.process.tally;
-    assert!(midpoints >= 6 && midpoints > lattice && broad == 0, "{:?}", editor.process.tally);
+    assert!(editor.most > THRESHOLD, "{}", editor.most);
+    let EditCounts { midpoints, lattice, broad, .. } = editor.process.counts;
+    assert!(midpoints >= 6 && midpoints > lattice && broad == 0, "{:?}", editor.process.counts);
 }
 
 #[test]
-fn a_lattice_that_no_hand_makes_is_a_machine_within_seven_steps() {
+fn a_lattice_that_no_person_makes_is_a_machine_within_seven_steps() {
     let world = World::new();
     let mut editor = world.editor();
     // Rounded like the data, in strides that are not round.
     (0..7).for_each(|i| editor.set(1, ((3.17 + 664.37 * f64::from(i)) * 1e2).round() / 1e2));
-    assert!(editor.most > BAR, "{}", editor.most);
+    assert!(editor.most > THRESHOLD, "{}", editor.most);
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn two_sliders_dragged_end_to_end_in_round_notches_are_a_person() {
     let mut editor = world.editor();
     (0..=20).for_each(|notch| editor.set(2, 5.0 * f64::from(notch)));
     (0..=13).for_each(|notch| editor.set(1, 500.0 * f64::from(notch)));
-    assert!(editor.most < BAR, "{}", editor.most);
+    assert!(editor.most < THRESHOLD, "{}", editor.most);
 }
 
 #[test]
@@ -143,7 +145,7 @@ fn a_slider_that_moves_by_pixels_is_a_person_however_many_digits_it_sends() {
             at = (at + by).clamp(0.0, 300.0);
             editor.set(1, ((feature.min + at * pixel) * 1e2).round() / 1e2);
         }
-        accused += u32::from(editor.most > BAR);
+        accused += u32::from(editor.most > THRESHOLD);
     }
     assert_eq!(accused, 0);
 }
@@ -163,7 +165,7 @@ fn the_range_of_a_page_need_not_be_that_of_the_reference() {
             at += ((random % 7) + (random >> 20) % 7 + (random >> 40) % 7) as f64 - 9.0;
             editor.set(1, ((feature.min + at * pixel) * 1e2).round() / 1e2);
         }
-        accused += u32::from(editor.most > BAR);
+        accused += u32::from(editor.most > THRESHOLD);
     }
     assert!(accused <= 1, "{accused} of 300");
 }
@@ -177,7 +179,7 @@ fn round_notches_in_a_new_unit_are_a_person_where_the_unit_is_new() {
         (0..=13).for_each(|notch| editor.set(1, (500.0 * 1.0936 * f64::from(notch) * 1e2).round() / 1e2));
         editor.most
     };
-    assert!(dragged(true) < BAR && dragged(false) > BAR, "{} {}", dragged(true), dragged(false));
+    assert!(dragged(true) < THRESHOLD && dragged(false) > THRESHOLD, "{} {}", dragged(true), dragged(false));
 }
 
 #[test]
@@ -195,7 +197,7 @@ fn a_person_who_plays_with_two_fields_is_none_whatever_the_fields_are() {
             let to = if field == 2 { Cell::number(near.clamp(0.0, 100.0)) } else { sample };
             editor.step(field, to, (random >> 8) & 7 == 0);
         }
-        accused += u32::from(editor.most > BAR);
+        accused += u32::from(editor.most > THRESHOLD);
     }
     assert_eq!(accused, 0);
 }
@@ -205,12 +207,12 @@ fn fields_emptied_one_after_the_other_are_a_machine_and_one_that_fails_now_and_t
     let world = World::new();
     let mut walker = world.editor();
     (0..5).for_each(|j| walker.step(j, Cell::MISSING, false));
-    assert!(walker.most > BAR && walker.process.tally.blanks == 4, "{} {:?}", walker.most, walker.process.tally);
+    assert!(walker.most > THRESHOLD && walker.process.counts.blanks == 4, "{} {:?}", walker.most, walker.process.counts);
     let mut failing = world.editor();
     for i in 0..20_u64 {
         failing.step(1, if i % 2 == 0 { Cell::MISSING } else { Cell::number(17.5) }, false);
     }
-    assert!(failing.most < BAR && failing.process.tally.blanks == 0, "{}", failing.most);
+    assert!(failing.most < THRESHOLD && failing.process.counts.blanks == 0, "{}", failing.most);
 }
 
 #[test]
@@ -229,7 +231,7 @@ fn one_size_of_step_in_all_columns_is_a_machine() {
         let to = editor.row[j].value() + side * 0.153 * deviation(j);
         editor.set(j, (to * decimals[j]).round() / decimals[j]);
     }
-    assert!(editor.most > BAR, "{}", editor.most);
+    assert!(editor.most > THRESHOLD, "{}", editor.most);
 }
 
 #[test]
@@ -238,7 +240,7 @@ fn tables_say_more_the_larger_and_the_more_they_are() {
     let shown = |tables: &[u32], crossed: bool| {
         let mut editor = world.editor();
         for &cells in tables {
-            // Each round another row: the sender's manner stays.
+            // Each round another row: the sender's edit model stays.
             editor.process = EditProcess::default();
             (0..cells).for_each(|i| editor.step(4, Cell::category((i % 12) as usize), crossed));
         }
@@ -246,7 +248,7 @@ fn tables_say_more_the_larger_and_the_more_they_are() {
     };
     let more = |tables: &[u32]| shown(tables, true) - shown(tables, false);
     assert!(more(&[4]) < 0.5 && more(&[10]) < 3.0 && more(&[40]) > 2.5, "{} {} {}", more(&[4]), more(&[10]), more(&[40]));
-    assert!(more(&[16; 8]) > BAR, "an inversion: {}", more(&[16; 8]));
+    assert!(more(&[16; 8]) > THRESHOLD, "an inversion: {}", more(&[16; 8]));
     assert!(more(&[4, 6, 3, 12, 5, 2, 4, 7]) < 3.0, "a person: {}", more(&[4, 6, 3, 12, 5, 2, 4, 7]));
 }
 
@@ -260,7 +262,7 @@ fn several_features_moved_by_equal_shares_are_a_machine() {
             let (from, to) = (Cell::number(0.1), Cell::number(0.2));
             let level = Some((level, 3));
             let scales = &world.scales;
-            editor.add(Step {
+            editor.add(EditStep {
                 changed: 3,
                 feature: 0,
                 from,
@@ -275,19 +277,9 @@ fn several_features_moved_by_equal_shares_are_a_machine() {
                 width: 14,
             });
         }
-        (editor.process.tally.level, editor.most)
+        (editor.process.counts.level, editor.most)
     };
     let ((even, machine), (uneven, person)) = (several(true), several(false));
     assert_eq!((even, uneven), (10, 0));
-    assert!(machine > person + BAR, "{machine} {person}");
-}
-
-#[test]
-fn what_hands_make_is_round() {
-    for (size, resolution) in [(5.0, 1.0), (0.25, 0.01), (500.0, 0.01), (-40.0, 1.0), (99.0, 1.0), (1200.0, 1.0)] {
-        assert!(round(size, resolution), "{size} in {resolution}");
-    }
-    for (size, resolution) in [(97_994.5, 0.5), (664.37, 0.01), (0.1247, 1e-4), (123.0, 1.0)] {
-        assert!(!round(size, resolution), "{size} in {resolution}");
-    }
+    assert!(machine > person + THRESHOLD, "{machine} {person}");
 }

@@ -189,7 +189,7 @@ pub const CLIENT_RATE_P95: Series = Series {
     labels: &["model"],
     help: "95th percentile over clients of queries per hour in the sliding window.",
     bound: MODELS,
-    note: "",
+    note: "Description only: no verdict rests on it.",
 };
 /// Gaps between queries.
 pub const QUERY_GAP: Series = Series {
@@ -198,7 +198,7 @@ pub const QUERY_GAP: Series = Series {
     labels: &["model"],
     help: "Time between two queries of the same client, in event time.",
     bound: "models x 17 buckets",
-    note: "",
+    note: "Description only: no verdict rests on it.",
 };
 /// Entropy of the features.
 pub const ENTROPY_RATIO: Series = Series {
@@ -208,7 +208,7 @@ pub const ENTROPY_RATIO: Series = Series {
     help: "Entropy of the window's features over that of the reference, mean over features.",
     bound: MODELS,
     note: "Above 1: more varied than honest traffic, as grids and random queries are. Below 1: narrower. NaN until the first \
-           window has closed.",
+           window has closed. Description only: no verdict rests on it.",
 };
 /// Information budget.
 pub const INFORMATION_BUDGET: Series = Series {

@@ -13,7 +13,9 @@ use tripline::event::{Cell, EventTime};
 use tripline::hash::{mix, mix2};
 use tripline::reference::Kind;
 use tripline::signal::boundary::Boundary;
-use tripline::signal::density::{Cells, Coder, Codes, Density};
+use tripline::signal::codes::{Coder, Codes};
+use tripline::signal::density::Density;
+use tripline::signal::density::statistic::{Cells, DensityStatistic};
 use tripline::simulate::attack::{AttackSpec, Family, Oracle};
 use tripline::simulate::callers::after;
 use tripline::simulate::chance::{exponential, normal};
@@ -168,7 +170,7 @@ impl Plan {
                         let other = stage.world().draw(rng, &mut place, now);
                         let j = rng.random_range(0..row.len());
                         row[j] = other[j];
-                        if watch.cells(&row)[0] == 0 {
+                        if watch.cells(&row)[DensityStatistic::BrokenDependence] == 0 {
                             break;
                         }
                     }
