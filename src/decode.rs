@@ -11,23 +11,26 @@
 //! address that is none, a time in the year 1). A *value* the model never saw is evidence, not a fault: an unknown category,
 //! text in a numeric feature or a missing feature is decoded as such and judged.
 
-pub mod canonical;
-pub mod features;
-pub mod fields;
+mod answers;
+pub mod batch;
+mod canonical;
+mod features;
+mod fields;
 pub mod mapping;
 pub mod model;
-pub mod token;
-pub mod tree;
+mod row;
+mod token;
+mod tree;
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use batch::Batch;
 pub use mapping::Mapping;
 pub use model::Model;
 
-use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
 use crate::reference::Reference;
 use crate::source::Record;
 
@@ -103,13 +106,6 @@ pub struct Rejection {
     pub message: String,
 }
 
-/// Decoded queries, reused from batch to batch so that their buffers are allocated once.
-#[derive(Debug, Default)]
-pub struct Batch {
-    queries: Vec<Query>,
-    len: usize,
-}
-
 /// Reads records.
 #[derive(Debug)]
 pub struct Decoder {
@@ -131,8 +127,8 @@ struct Models {
 struct Scratch {
     /// Why the current message is refused, set where the fault is found.
     fault: Option<Rejection>,
-    row: features::RowScratch,
-    answers: fields::Answers,
+    row: row::RowScratch,
+    answers: answers::Answers,
     /// Hashes of unknown top-level names.
     unknown: model::Names,
 }
@@ -200,84 +196,6 @@ impl Models {
         }
         Some(self.last)
     }
-}
-
-// === impl Batch ===
-
-impl Batch {
-    /// Forgets the queries and keeps their buffers.
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    /// The queries, in the order of the records and of the rows within them.
-    pub fn queries(&self) -> &[Query] {
-        &self.queries[..self.len]
-    }
-
-    /// How many queries there are.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// A blank query at the end, its buffers kept from before.
-    fn push(&mut self) -> &mut Query {
-        if self.len == self.queries.len() {
-            self.queries.push(Query::default());
-        }
-        let query = &mut self.queries[self.len];
-        self.len += 1;
-        // Emptied, not dropped: that is the whole point of the batch. Named one by one, so that a new field cannot be forgotten.
-        let Query {
-            time,
-            model,
-            model_version,
-            request_id,
-            address,
-            account,
-            row,
-            prediction,
-            latency_ms,
-            label,
-            extra_features,
-            provenance,
-        } = &mut *query;
-        for text in [model, model_version, request_id, account, label] {
-            text.clear();
-        }
-        row.clear();
-        (*time, *address, *prediction, *latency_ms) = (EventTime::default(), Address::Unknown, Prediction::Missing, None);
-        (*extra_features, *provenance) = (0, Provenance::default());
-        query
-    }
-
-    /// Copies what all rows of a message share from its first query to the others.
-    fn share(&mut self, start: usize) {
-        let Some((first, rest)) = self.queries[start..self.len].split_first_mut() else { return };
-        for query in rest {
-            query.time = first.time;
-            query.address = first.address;
-            query.latency_ms = first.latency_ms;
-            query.model.push_str(&first.model);
-            query.model_version.push_str(&first.model_version);
-            query.request_id.push_str(&first.request_id);
-            query.account.push_str(&first.account);
-            if query.label.is_empty() {
-                query.label.push_str(&first.label);
-            }
-        }
-    }
-}
-
-/// A row of `width` missing values, in a kept buffer.
-fn blank_row(row: &mut Vec<Cell>, width: usize) {
-    row.clear();
-    row.resize(width, Cell::MISSING);
 }
 
 // === impl Rejection ===

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::describe;
 use crate::dataset::open::Packing;
-use crate::dataset::{self, Fault, Loaded, ReadOptions, TableError};
+use crate::dataset::{self, DatasetError, Fault, Loaded, ReadOptions};
 use crate::exit::{Exit, Failure};
 use crate::reference::{Feature, FitError, FitOptions, Kind, PredictionKind, Reference, fit, sign};
 
@@ -113,7 +113,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         threshold: args.threshold,
         sample_rows: args.sample_rows,
     };
-    let mut reference = fit(&loaded.table, &options).map_err(|e| explain(&e, &args.input, &loaded))?;
+    let mut reference = fit(&loaded.dataset, &options).map_err(|e| explain(&e, &args.input, &loaded))?;
     if let Some(key) = &key {
         sign::sign(&mut reference, key);
     }
@@ -174,7 +174,7 @@ fn progress_bar(input: &Path) -> ProgressBar {
     bar
 }
 
-fn exit_of(error: &TableError) -> Exit {
+fn exit_of(error: &DatasetError) -> Exit {
     match error.fault {
         Fault::NotFound => Exit::NoInput,
         Fault::Io(_) => Exit::Io,

@@ -8,14 +8,14 @@ use std::io::{self, BufRead, Read};
 use std::rc::Rc;
 
 use super::build::{Answer, Builder, Role};
-use super::{Fault, MAX_RECORD, TableError, jsonl};
+use super::{DatasetError, Fault, MAX_RECORD, jsonl};
 use crate::reference::Raw;
 
 /// Reads every row into the builder. `delimiter` is what the file's suffix tells; else the header decides.
 ///
 /// # Errors
 /// [`Fault`]s with line and column.
-pub fn read<'a>(source: Box<dyn BufRead + 'a>, delimiter: Option<u8>, builder: &mut Builder<'_>) -> Result<(), TableError> {
+pub fn read<'a>(source: Box<dyn BufRead + 'a>, delimiter: Option<u8>, builder: &mut Builder<'_>) -> Result<(), DatasetError> {
     let (delimiter, source) = match delimiter {
         Some(delimiter) => (delimiter, source),
         None => guess_delimiter(source)?,
@@ -69,7 +69,7 @@ pub fn read<'a>(source: Box<dyn BufRead + 'a>, delimiter: Option<u8>, builder: &
     }
 }
 
-fn read_header(header: &::csv::ByteRecord, builder: &mut Builder<'_>) -> Result<(Vec<Role>, Vec<String>), TableError> {
+fn read_header(header: &::csv::ByteRecord, builder: &mut Builder<'_>) -> Result<(Vec<Role>, Vec<String>), DatasetError> {
     let mut roles = Vec::with_capacity(header.len());
     let mut names: Vec<String> = Vec::with_capacity(header.len());
     let mut seen = rustc_hash::FxHashSet::default();
@@ -88,7 +88,7 @@ fn read_header(header: &::csv::ByteRecord, builder: &mut Builder<'_>) -> Result<
 }
 
 /// The delimiter that the first line holds most often (comma if none), and a reader that still has that line.
-fn guess_delimiter<'a>(mut source: Box<dyn BufRead + 'a>) -> Result<(u8, Box<dyn BufRead + 'a>), TableError> {
+fn guess_delimiter<'a>(mut source: Box<dyn BufRead + 'a>) -> Result<(u8, Box<dyn BufRead + 'a>), DatasetError> {
     let mut line = Vec::new();
     source.by_ref().take(MAX_RECORD as u64).read_until(b'\n', &mut line).map_err(|e| Fault::Io(e).at(1))?;
     let count = |delimiter: u8| line.iter().filter(|&&b| b == delimiter).count();
@@ -96,7 +96,7 @@ fn guess_delimiter<'a>(mut source: Box<dyn BufRead + 'a>) -> Result<(u8, Box<dyn
     Ok((best, Box::new(io::Cursor::new(line).chain(source))))
 }
 
-fn translate(error: ::csv::Error, line: u64) -> TableError {
+fn translate(error: ::csv::Error, line: u64) -> DatasetError {
     let line = error.position().map_or(line, ::csv::Position::line);
     match error.into_kind() {
         ::csv::ErrorKind::Io(e) if e.get_ref().is_some_and(|inner| inner.is::<TooLong>()) => Fault::LongRecord.at(line),

@@ -13,14 +13,14 @@ use ::parquet::record::{Field, Row};
 use ::parquet::schema::types::Type;
 
 use super::build::{Answer, Builder, Role};
-use super::{Fault, TableError};
+use super::{DatasetError, Fault};
 use crate::reference::Raw;
 
 /// Reads every row into the builder.
 ///
 /// # Errors
 /// [`Fault`]s with row and column. Damage in the file that makes the Parquet library give up in a panic is an error too.
-pub fn read(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), TableError> {
+pub fn read(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), DatasetError> {
     // The builder is thrown away with the error, so that what a panic left half done is never seen.
     quietly(|| catch_unwind(AssertUnwindSafe(|| read_rows(file, progress, builder))))
         .unwrap_or_else(|_| Err(Fault::Parquet("the file is damaged".into()).into()))
@@ -49,7 +49,7 @@ fn quietly<T>(run: impl FnOnce() -> T) -> T {
     result
 }
 
-fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), TableError> {
+fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), DatasetError> {
     let bytes = file.metadata().map_err(Fault::Io)?.len();
     let broken = |e: ::parquet::errors::ParquetError| Fault::Parquet(e.to_string());
     let reader = SerializedFileReader::new(file).map_err(broken)?;
@@ -60,7 +60,7 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
     let mut names = rustc_hash::FxHashSet::default();
     for field in root.get_fields() {
         if !names.insert(field.name()) {
-            return Err(TableError { column: Some(field.name().to_owned()), ..Fault::DuplicateColumn.into() });
+            return Err(DatasetError { column: Some(field.name().to_owned()), ..Fault::DuplicateColumn.into() });
         }
         if builder.role(field.name())? != Role::Dropped {
             wanted.push(Arc::clone(field));
@@ -82,7 +82,7 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
     Ok(())
 }
 
-fn read_row(line: u64, row: Row, cells: &mut Vec<(usize, Raw)>, builder: &mut Builder<'_>) -> Result<Answer, TableError> {
+fn read_row(line: u64, row: Row, cells: &mut Vec<(usize, Raw)>, builder: &mut Builder<'_>) -> Result<Answer, DatasetError> {
     let mut answer = Answer::Scalar(Raw::Missing);
     for (name, field) in row.into_columns() {
         let fault = |fault: Fault| fault.at_column(line, &name);

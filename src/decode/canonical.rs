@@ -12,8 +12,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::answers::AnswersSeed;
 use super::features::FeaturesSeed;
-use super::fields::{self, AnswersSeed};
+use super::fields;
 use super::model::duplicate;
 use super::token::{Field, Token, refuse};
 use super::{Batch, Models, Reason, Rejection, Scratch, excerpt};

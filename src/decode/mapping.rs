@@ -10,8 +10,9 @@ use serde::de::DeserializeSeed as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::answers::AnswersSeed;
 use super::features::FeaturesSeed;
-use super::fields::{self, AnswersSeed};
+use super::fields;
 use super::model::Model;
 use super::token::Token;
 use super::{Batch, MAX_ROWS, Models, Reason, Rejection, Scratch, canonical, excerpt, tree};

@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::reference::{Column, FitOptions, Raw, Table, fit};
+use crate::event::{Address, Cell, Prediction, Provenance, Query};
+use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
 /// A model of three features (number, category, flag) whose answers have the given form.
 fn model(name: &str, answers: &[Raw]) -> Arc<Reference> {
@@ -15,7 +16,7 @@ fn named_model(name: &str, names: [&str; 3], answers: &[Raw]) -> Arc<Reference> 
     let rows = 400;
     let column = |name: &str, cell: &dyn Fn(usize) -> Raw| Column { name: name.into(), cells: (0..rows).map(cell).collect() };
     #[expect(clippy::cast_precision_loss, reason = "small test numbers")]
-    let table = Table {
+    let dataset = Dataset {
         features: vec![
             column(names[0], &|i| Raw::Number(17.0 + (i % 70) as f64)),
             column(names[1], &|i| Raw::Text(["Private", "State", "None"][i % 3].into())),
@@ -25,7 +26,7 @@ fn named_model(name: &str, names: [&str; 3], answers: &[Raw]) -> Arc<Reference> 
         probabilities: Vec::new(),
     };
     let options = FitOptions { model: name.into(), ..FitOptions::default() };
-    Arc::new(fit(&table, &options).unwrap())
+    Arc::new(fit(&dataset, &options).unwrap())
 }
 
 fn score_model() -> Arc<Reference> {

@@ -285,7 +285,7 @@ fn normal_quantile(p: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
     use crate::signal::density::Coder;
 
     fn uniform(i: u64, j: u64) -> f64 {
@@ -302,8 +302,8 @@ mod tests {
     fn reference() -> Reference {
         let column = |j: usize| Column { name: format!("x{j}"), cells: (0..4_000).map(|i| Raw::Number(row(i)[j])).collect() };
         let predictions = (0..4_000).map(|i| Raw::Number(uniform(i, 9))).collect();
-        let table = Table { features: (0..4).map(column).collect(), predictions, probabilities: Vec::new() };
-        fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
+        let dataset = Dataset { features: (0..4).map(column).collect(), predictions, probabilities: Vec::new() };
+        fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
     }
 
     fn misfit((margins, copula): &(Margins, Copula), row: [f64; 4]) -> f32 {

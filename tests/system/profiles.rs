@@ -44,7 +44,7 @@ fn shipped_profiles_are_those_that_the_committed_baselines_give() {
     for (model, baseline) in SHIPPED {
         let path = repository("tests/data").join(baseline).join("baseline.csv.zst");
         let loaded = dataset::read(&path, &ReadOptions::default(), &|_| ()).unwrap();
-        let fresh = fit(&loaded.table, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap();
+        let fresh = fit(&loaded.dataset, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap();
         assert_eq!(fresh.digest, shipped(model).digest, "models/{model} is stale; run `make models`");
     }
 }
