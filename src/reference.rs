@@ -47,6 +47,22 @@ pub enum PredictionKind {
     Probabilities,
 }
 
+// === impl PredictionKind ===
+
+impl PredictionKind {
+    /// Every form.
+    pub const ALL: [Self; 3] = [Self::Score, Self::Label, Self::Probabilities];
+
+    /// The word on the command line, in messages and in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::Label => "label",
+            Self::Probabilities => "probabilities",
+        }
+    }
+}
+
 /// Distribution of the model's answers over the reference rows.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

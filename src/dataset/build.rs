@@ -21,7 +21,7 @@ pub enum Answer {
     Classes(Vec<(String, f64)>),
 }
 
-/// What becomes of a column.
+/// The role of a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// The feature of this index.
@@ -93,7 +93,7 @@ impl<'a> Builder<'a> {
         self.feature(name)
     }
 
-    /// Whether a name is to be left out, and notes that it came.
+    /// Whether a name is to be left out; notes that it occurred.
     pub fn drops(&mut self, name: &str) -> bool {
         let drops = self.options.drop.iter().any(|d| d == name);
         if drops {
@@ -121,7 +121,7 @@ impl<'a> Builder<'a> {
         let role = if self.drops(name) {
             Role::Dropped
         } else {
-            // A column that appears late brings a cell for every earlier row.
+            // A column that appears late gets a missing cell for every earlier row.
             if self.lines.len().saturating_mul(self.columns.len() + 1) > MAX_CELLS {
                 return Err(Fault::TooBig);
             }
@@ -158,7 +158,7 @@ impl<'a> Builder<'a> {
         self.cells.number(number)
     }
 
-    /// Notes the model that an event is of; false if the event is of another model than wanted.
+    /// Whether an event of the model `name` is wanted; notes the others for the message.
     pub fn wants_model(&mut self, name: &str) -> bool {
         match &self.options.model {
             Some(wanted) if wanted != name => {

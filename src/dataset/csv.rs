@@ -1,7 +1,7 @@
 //! Delimited text with a header row: RFC 4180 as the `csv` crate reads it, by comma, semicolon or tab.
 //!
-//! The delimiter is the one of the three that the header holds most often. Blanks around a field are removed, because the
-//! best known training files have them after every comma and no log repeats them.
+//! The delimiter is the one of the three that the header holds most often. Blanks around a field are removed: the best known training
+//! files have them after every comma, and logs do not repeat them.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
@@ -69,6 +69,7 @@ pub fn read<'a>(source: Box<dyn BufRead + 'a>, delimiter: Option<u8>, builder: &
     }
 }
 
+/// Role and name of each column.
 fn read_header(header: &::csv::ByteRecord, builder: &mut Builder<'_>) -> Result<(Vec<Role>, Vec<String>), DatasetError> {
     let mut roles = Vec::with_capacity(header.len());
     let mut names: Vec<String> = Vec::with_capacity(header.len());
@@ -96,6 +97,7 @@ fn guess_delimiter<'a>(mut source: Box<dyn BufRead + 'a>) -> Result<(u8, Box<dyn
     Ok((best, Box::new(io::Cursor::new(line).chain(source))))
 }
 
+/// A fault of the `csv` crate in the words of this program.
 fn translate(error: ::csv::Error, line: u64) -> DatasetError {
     let line = error.position().map_or(line, ::csv::Position::line);
     match error.into_kind() {
@@ -106,12 +108,13 @@ fn translate(error: ::csv::Error, line: u64) -> DatasetError {
     }
 }
 
-/// Ends the reading when one record has swallowed its allowance, which the `csv` crate alone would let grow without bound.
+/// Ends the reading when one record exceeds its allowance; the `csv` crate alone has no such bound.
 struct Bounded<R> {
     inner: R,
     allowance: Rc<Cell<usize>>,
 }
 
+/// The record exceeds its allowance; found again in [`translate`].
 #[derive(Debug, thiserror::Error)]
 #[error("record too long")]
 struct TooLong;

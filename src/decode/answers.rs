@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::model::{Model, Names};
+use super::model::{ModelLayout, UnknownNames};
 use super::token::{Field, Token, refuse, scalars_to_token};
 use super::{MAX_ROWS, MAX_UNKNOWN_NAMES, Reason, Rejection};
 use crate::event::Prediction;
@@ -28,11 +28,13 @@ pub(super) struct Answers {
 /// An element of an array of answers.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Given {
-    /// A bare number: a row's answer or one class's probability, depending on how many rows there are.
+    /// A bare number: the answer to one row or the probability of one class, depending on the number of rows.
     Number(f64),
+    /// An answer that is complete by itself.
     Bound(Prediction),
 }
 
+/// What was found in the place of the answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Shape {
     #[default]
@@ -41,30 +43,33 @@ enum Shape {
     Many,
 }
 
-/// One object of class → probability, in kept buffers.
+/// One object of class → probability, in buffers that are used again.
 #[derive(Debug, Default)]
 struct Classes {
+    /// The names of the classes, one behind the other.
     text: String,
+    /// Begin and end of each name in `text`, and its probability.
     spans: Vec<(usize, usize, f64)>,
-    names: Names,
+    names: UnknownNames,
     numbers: Vec<f64>,
 }
 
 /// Reads `prediction`: a scalar, an object of class → probability, or an array.
 pub(super) struct AnswersSeed<'a> {
-    pub model: &'a Model,
+    pub model: &'a ModelLayout,
     pub answers: &'a mut Answers,
     pub fault: &'a mut Option<Rejection>,
 }
 
+/// Reads one element of an array of answers, or the object in place of one answer.
 struct AnswerSeed<'a> {
-    model: &'a Model,
+    model: &'a ModelLayout,
     classes: &'a mut Classes,
     fault: &'a mut Option<Rejection>,
 }
 
 /// One scalar answer.
-fn answer(model: &Model, token: Token<'_>) -> Result<Prediction, Rejection> {
+fn answer(model: &ModelLayout, token: Token<'_>) -> Result<Prediction, Rejection> {
     let bound = model.schema().bind_prediction(token.scalar());
     if bound == Prediction::Missing && token != Token::Null {
         let message = format_args!("prediction {token} is not a number, as the reference of '{}' says it is", model.name());
@@ -74,7 +79,10 @@ fn answer(model: &Model, token: Token<'_>) -> Result<Prediction, Rejection> {
 }
 
 /// A row's probabilities in the order of the reference's classes.
-fn answer_in_class_order(model: &Model, numbers: impl ExactSizeIterator<Item = f64> + Clone) -> Result<Prediction, Rejection> {
+fn answer_in_class_order(
+    model: &ModelLayout,
+    numbers: impl ExactSizeIterator<Item = f64> + Clone,
+) -> Result<Prediction, Rejection> {
     let classes = model.classes();
     if numbers.len() != classes.len() {
         let message =
@@ -86,7 +94,7 @@ fn answer_in_class_order(model: &Model, numbers: impl ExactSizeIterator<Item = f
 }
 
 /// An object of class → probability, collected in `classes`.
-fn answer_by_class(model: &Model, classes: &Classes) -> Result<Prediction, Rejection> {
+fn answer_by_class(model: &ModelLayout, classes: &Classes) -> Result<Prediction, Rejection> {
     if model.schema().prediction_kind() == PredictionKind::Score {
         let message = format_args!("probabilities by class, where the reference of '{}' has one number", model.name());
         return Err(Rejection::new(Reason::BadPrediction, message));
@@ -94,6 +102,7 @@ fn answer_by_class(model: &Model, classes: &Classes) -> Result<Prediction, Rejec
     Ok(model.schema().bind_probabilities(classes.spans.iter().map(|&(start, end, number)| (&classes.text[start..end], number))))
 }
 
+/// Refuses a number that is no probability.
 fn probability(number: f64) -> Result<f64, Rejection> {
     if (-PROBABILITY_SLACK..=1.0 + PROBABILITY_SLACK).contains(&number) {
         Ok(number)
@@ -105,17 +114,20 @@ fn probability(number: f64) -> Result<f64, Rejection> {
 // === impl Answers ===
 
 impl Answers {
-    /// Forgets the previous message's.
+    /// Forgets the answers of the previous message.
     pub(super) fn clear(&mut self) {
         self.shape = Shape::Absent;
         self.one = Prediction::Missing;
         self.many.clear();
     }
 
-    /// Hands the answers out to `rows` rows; `batch` says whether the message called them many even if there is just one.
+    /// Gives each of `rows` rows its answer. `batch` says that the message holds an array of rows, be it of one.
+    ///
+    /// # Errors
+    /// If there are not as many answers as rows, or an answer does not fit the reference.
     pub(super) fn give(
         &self,
-        model: &Model,
+        model: &ModelLayout,
         rows: usize,
         batch: bool,
         mut to: impl FnMut(usize, Prediction),
@@ -152,7 +164,7 @@ impl Given {
         }
     }
 
-    fn bind(self, model: &Model) -> Result<Prediction, Rejection> {
+    fn bind(self, model: &ModelLayout) -> Result<Prediction, Rejection> {
         match self {
             Self::Number(number) => answer(model, Token::Float(number)),
             Self::Bound(bound) => Ok(bound),
@@ -264,7 +276,10 @@ impl<'de> Visitor<'de> for AnswerSeed<'_> {
         let name = "the probability of a class";
         while let Some(number) = seq.next_element_seed(Field { name, nested: Reason::BadPrediction, fault, read })? {
             if classes.numbers.len() == MAX_UNKNOWN_NAMES {
-                return Err(refuse(fault, Rejection::new(Reason::TooLarge, "more classes than any model has")));
+                return Err(refuse(
+                    fault,
+                    Rejection::new(Reason::TooLarge, format_args!("more than {MAX_UNKNOWN_NAMES} probabilities in one answer")),
+                ));
             }
             classes.numbers.push(number);
         }

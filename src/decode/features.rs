@@ -7,14 +7,14 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::model::Model;
+use super::model::ModelLayout;
 use super::row::{Row, RowScratch};
 use super::token::{Token, refuse, scalars_to_token};
 use super::{Batch, MAX_ROWS, Reason, Rejection};
 
 /// Reads `features` or `instances` into the last query of a batch and, for more rows, into further ones.
 pub(super) struct FeaturesSeed<'a> {
-    pub model: &'a mut Model,
+    pub model: &'a mut ModelLayout,
     pub scratch: &'a mut RowScratch,
     pub fault: &'a mut Option<Rejection>,
     pub batch: &'a mut Batch,
@@ -23,7 +23,7 @@ pub(super) struct FeaturesSeed<'a> {
 // === impl FeaturesSeed ===
 
 impl FeaturesSeed<'_> {
-    /// The row of the last query of the batch, made blank.
+    /// A writer of the row of the last query of the batch, with every cell missing.
     fn row(&mut self) -> Result<Row<'_>, Rejection> {
         let Some(query) = self.batch.queries[..self.batch.len].last_mut() else {
             return Err(Rejection::new(Reason::BadFeatures, "no row to write to"));
@@ -123,7 +123,7 @@ impl ElementSeed<'_, '_> {
         }
         let features = self.features;
         let at = features.batch.len - 1;
-        // One value too many is found out by the count at the end.
+        // A surplus value has no cell; the count at the end refuses it.
         if let Some(cell) = features.batch.queries[at].row.get_mut(self.nth) {
             *cell = features.model.schema().bind(self.nth, token.scalar());
         }

@@ -9,24 +9,25 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::batch::blank_row;
-use super::model::{Model, Names, duplicate};
+use super::model::{ModelLayout, UnknownNames, duplicate};
 use super::token::{Token, refuse, scalars_to_token};
 use super::{Reason, Rejection, excerpt};
 use crate::event::Cell;
 
-/// Buffers for reading a row.
+/// Buffers for reading a row, used again.
 #[derive(Debug, Default)]
 pub(super) struct RowScratch {
-    /// One bit a feature: has it a value yet?
+    /// One bit a feature that occurred.
     seen: Vec<u64>,
-    unknown: Names,
-    /// Path to the object being flattened, with a dot behind each name.
+    /// Full paths of unknown features.
+    unknown: UnknownNames,
+    /// Path to the object that is being flattened, with a dot behind each name.
     path: String,
 }
 
-/// Writes one row.
+/// Writes one row while it is parsed.
 pub(super) struct Row<'a> {
-    pub model: &'a mut Model,
+    pub model: &'a mut ModelLayout,
     pub scratch: &'a mut RowScratch,
     pub fault: &'a mut Option<Rejection>,
     pub row: &'a mut Vec<Cell>,
@@ -36,7 +37,7 @@ pub(super) struct Row<'a> {
 // === impl Row ===
 
 impl Row<'_> {
-    /// Makes the row blank.
+    /// Makes every cell missing and forgets the previous row.
     pub(super) fn begin(&mut self) {
         let width = self.model.width();
         blank_row(self.row, width);
@@ -56,7 +57,8 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// Where the name goes: the position of a feature, or `None` for an unknown one, whose full path is then in the scratch.
+    /// The position of the feature with this name, marked as present. `None` for an unknown one, whose full path is then in the
+    /// scratch.
     fn place(&mut self, name: &str, nth: usize) -> Result<Option<usize>, Rejection> {
         let position = if self.scratch.path.is_empty() {
             self.model.position(name, nth)
@@ -152,6 +154,7 @@ impl Row<'_> {
 
 // === impl NameSeed ===
 
+/// Reads the name of a feature, the `nth` of its object.
 struct NameSeed<'a, 'b> {
     row: &'a mut Row<'b>,
     nth: usize,
@@ -179,6 +182,7 @@ impl Visitor<'_> for NameSeed<'_, '_> {
 
 // === impl CellSeed ===
 
+/// Reads the value of a known feature.
 struct CellSeed<'a, 'b> {
     row: &'a mut Row<'b>,
     position: usize,

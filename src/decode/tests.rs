@@ -1,5 +1,5 @@
-//! What decoding promises, claim by claim: the clear outcome of every kind of bad input, and that no layout detail that logs
-//! differ in changes what is read.
+//! What decoding promises: every kind of bad input has a clear outcome, and the details of layout in which logs differ do not change
+//! what is read.
 
 use proptest::prelude::*;
 
@@ -216,7 +216,7 @@ fn json_cut_anywhere_is_truncated_and_nothing_else() {
 #[test]
 fn ten_thousand_levels_end_as_too_deep_or_are_skipped() {
     let deep = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
-    // Nobody looks into a field that means nothing.
+    // A field without a meaning is skipped unread.
     assert_eq!(one(&event(&format!(r#"{FEATURES},"trace":{deep}"#))).extra_features, 0);
     assert_eq!(one(&event(&format!(r#""features":{{"age":1,"x":{deep}}}"#))).extra_features, 1);
     refused(&event(&format!(r#""features":{{"age":{deep}}}"#)), Reason::BadFeatures, "'age' is an object");

@@ -13,7 +13,7 @@ use super::daemon::{Daemon, committed, free_port, replaced, wait_for};
 #[derive(Debug)]
 pub struct Alertmanager {
     _daemon: Daemon,
-    /// Where it listens on this machine.
+    /// Port on this machine.
     pub port: u16,
 }
 
@@ -44,7 +44,7 @@ pub struct Webhooks {
 // === impl Alertmanager ===
 
 impl Alertmanager {
-    /// Starts it so that it calls `webhooks` instead of the example hosts, without waiting for company.
+    /// Starts it so that it calls `webhooks` instead of the example hosts, without waiting to group alerts.
     pub fn start(folder: &Path, webhooks: &Webhooks) -> Self {
         let port = free_port();
         let mut config = committed("grafana/alertmanager/alertmanager.yml");
@@ -116,7 +116,7 @@ impl Webhooks {
     }
 }
 
-/// Takes the requests of one connection; a caller that does not speak HTTP is let go.
+/// Takes the requests of one connection; a caller that does not speak HTTP is disconnected.
 fn serve(stream: &TcpStream, received: &Mutex<Vec<Notified>>) {
     let mut reader = BufReader::new(stream);
     while let Some((path, authorization, body)) = request(&mut reader) {

@@ -1,7 +1,7 @@
 //! A real Apache Kafka (KRaft, one JVM) for the tests, and the few things that tests do with it.
 //!
-//! One broker serves the whole test binary: a start takes seconds. It hangs on a pipe that this process holds, so it ends with
-//! the tests, however they end. The jars are those that `make setup` fetches; without them the tests fail and say so.
+//! One broker serves the whole test binary: a start takes seconds. This process holds a pipe to the broker; the broker ends when
+//! the pipe closes, however the tests end. The jars are those that `make setup` fetches; without them the tests fail and say so.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,11 +17,11 @@ use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::daemon::{PATIENCE, free_port, wait_for};
+use super::daemon::{TIMEOUT, free_port, wait_for};
 
 /// User and password of the listener that asks for them.
 pub const USER: (&str, &str) = ("tripline", "open sesame");
-/// A pause between two looks at a broker that starts.
+/// Time between two attempts to reach a broker that starts.
 const SHORT: Duration = Duration::from_secs(2);
 /// The version that `tests/kafka/pom.xml` pins; it names the folder in the cache.
 const VERSION: &str = "4.3.0";
@@ -58,7 +58,7 @@ impl Broker {
         broker
     }
 
-    /// Kills the broker in the middle of whatever it does; its data stay.
+    /// Kills the broker at any point of its work; its data stay.
     pub fn kill(&mut self) {
         std::fs::write(self.folder.join("keep"), "").unwrap();
         drop(self.child.stdin.take());
@@ -80,7 +80,7 @@ impl Broker {
                 return;
             }
             let log = || std::fs::read_to_string(self.folder.join("kafka.log")).unwrap_or_default();
-            assert!(begun.elapsed() < PATIENCE, "Kafka did not start (is Java 17 or newer there? `make setup`):\n{}", log());
+            assert!(begun.elapsed() < TIMEOUT, "Kafka did not start (is Java 17 or newer there? `make setup`):\n{}", log());
         }
     }
 
@@ -88,7 +88,7 @@ impl Broker {
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.address);
-        // The attempts before it listens are no news.
+        // Failed attempts before it listens are expected.
         config.set_log_level(rdkafka::config::RDKafkaLogLevel::Emerg);
         config
     }
@@ -107,7 +107,7 @@ impl Broker {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let new = options.iter().fold(new, |new, (name, value)| new.set(name, value));
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let made = runtime.block_on(admin.create_topics([&new], &options)).unwrap();
         made.into_iter().for_each(|topic| drop(topic.unwrap()));
@@ -133,7 +133,7 @@ impl Broker {
             }
             count += 1;
         }
-        producer.flush(PATIENCE).unwrap();
+        producer.flush(TIMEOUT).unwrap();
         count
     }
 
@@ -143,7 +143,7 @@ impl Broker {
         let mut list = TopicPartitionList::new();
         let mut wanted = 0;
         for partition in 0..self.partitions(&consumer, topic) {
-            let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+            let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT).unwrap();
             wanted += high - low;
             list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
         }
@@ -164,14 +164,14 @@ impl Broker {
         for partition in 0..partitions {
             list.add_partition(topic, partition);
         }
-        let committed = consumer.committed_offsets(list, PATIENCE).unwrap();
+        let committed = consumer.committed_offsets(list, TIMEOUT).unwrap();
         let position = |partition| committed.find_partition(topic, partition).unwrap().offset().to_raw().unwrap_or(-1);
-        let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1;
+        let end = |partition| consumer.fetch_watermarks(topic, partition, TIMEOUT).unwrap().1;
         (0..partitions).map(|partition| (position(partition), end(partition))).collect()
     }
 
     fn partitions(&self, consumer: &BaseConsumer, topic: &str) -> i32 {
-        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
         i32::try_from(metadata.topics()[0].partitions().len()).unwrap()
     }
 }

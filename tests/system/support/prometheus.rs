@@ -1,4 +1,4 @@
-//! Debian's Prometheus with the committed configuration and rules, hurried: it scrapes and evaluates every second.
+//! Debian's Prometheus with the committed configuration and rules, but scraping and evaluating every second.
 
 use std::path::Path;
 
@@ -40,7 +40,7 @@ impl Prometheus {
         Self { daemon, port }
     }
 
-    /// The result of an instant query, or what Prometheus has against it.
+    /// The result of an instant query, or the error of Prometheus.
     pub fn query(&self, expr: &str) -> Result<Vec<Sample>, String> {
         ask(self.port, expr)
     }

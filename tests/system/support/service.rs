@@ -1,4 +1,4 @@
-//! `tripline run` as a child process: a configuration in, numbers from its endpoint, and its last words.
+//! `tripline run` as a child process: a configuration in, metrics from its endpoint, and the counts that it prints at its end.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde::Deserialize;
 use tripline::clock;
 
-use super::daemon::{PATIENCE, free_port};
+use super::daemon::{TIMEOUT, free_port};
 
 /// A running service.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Service {
     port: u16,
 }
 
-/// What went through a service, as it says at its end.
+/// The counts that a service prints at its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 pub struct Counts {
     /// Queries counted in windows.
@@ -95,7 +95,7 @@ impl Service {
             .sum()
     }
 
-    /// Waits for a condition; fails with the service's own words if it ends before, or if patience ends.
+    /// Waits for a condition; fails with the service's log if it ends before, or at the timeout.
     pub fn wait_for<T>(&mut self, what: &str, mut condition: impl FnMut(&Self) -> Option<T>) -> T {
         let begun = clock::instant();
         loop {
@@ -105,7 +105,7 @@ impl Service {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the service ended ({status}) before {what}:\n{}", self.words());
             }
-            assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}:\n{}", self.words());
+            assert!(begun.elapsed() < TIMEOUT, "waited in vain for {what}:\n{}", self.words());
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
     }
@@ -140,7 +140,7 @@ impl Service {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", self.words());
+            assert!(begun.elapsed() < TIMEOUT, "it does not end:\n{}", self.words());
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
     }
@@ -148,7 +148,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself; what matters is that nothing of it is left.
+        // It may have ended by itself; either way no process is left.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
