@@ -17,7 +17,7 @@ use tripline::decode::{Batch, DecodeConfig, Decoder};
 use tripline::engine::{Engine, EngineConfig, Input, Outbox};
 use tripline::event::Query;
 use tripline::hash::{mix, mix2};
-use tripline::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+use tripline::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
 use tripline::source::Record;
 
 /// Features of the two models: a usual data set, and the one of the cost goal.
@@ -86,9 +86,9 @@ fn reference(width: usize) -> Arc<Reference> {
         .map(|column| Column { name: format!("f{column:02}"), cells: rows().map(|row| value(row, column)).collect() })
         .collect();
     let predictions = rows().map(|row| Raw::Number((uniform(row, 1_000) * 1e4).round() / 1e4)).collect();
-    let table = Table { features, predictions, probabilities: Vec::new() };
+    let dataset = Dataset { features, predictions, probabilities: Vec::new() };
     let options = FitOptions { model: format!("mixed{width}"), ..FitOptions::default() };
-    Arc::new(fit(&table, &options).unwrap_or_else(|error| fail(&error.to_string())))
+    Arc::new(fit(&dataset, &options).unwrap_or_else(|error| fail(&error.to_string())))
 }
 
 // === impl Log ===

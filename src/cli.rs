@@ -1,4 +1,4 @@
-//! The commands: one file each under `cli/`, nothing but arguments, wiring and words here.
+//! The commands, one file each under `cli/`: arguments, wiring and words only.
 
 pub mod check;
 pub mod demo;
@@ -29,7 +29,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Learn a reference profile from training rows.
+    /// Learn a reference profile from training data.
     Fit(fit::Args),
     /// Verify, show, calibrate or sign a reference profile.
     Reference(reference::Args),

@@ -1,30 +1,26 @@
-//! The configuration file: composed of each stage's own settings, read once, and judged as a whole.
+//! The configuration file: composed of each stage's own settings, read once, and validated as a whole.
 //!
-//! Every fault is reported at once, with its line and what to do ([`document`]). Secrets come from the environment or from
-//! files and are never printed ([`secret`]). Paths are relative to the file's own directory, so that a configuration can be
-//! moved together with what it names.
-
-pub mod document;
-pub mod period;
-pub mod secret;
+//! Every fault is reported at once, with its line and what to do ([`document`]). Secrets come from the environment or from files
+//! and are never printed ([`secret`](crate::document::secret)). Relative paths begin at the file's own directory, so that a
+//! configuration can be moved together with the files that it names.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use document::{Fault, Faults};
-pub use period::Period;
-pub use secret::Options;
+pub use crate::document::{Fault, Faults, Options, Period};
+pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
 use crate::api;
-use crate::decode::DecodeConfig;
+use crate::decode::{DecodeConfig, Mapping};
+use crate::document;
 use crate::engine::{Engine, EngineConfig};
 
 /// The commented file with every default; a test keeps it in step with the code.
 pub const EXAMPLE: &str = include_str!("../tripline.example.toml");
 
-/// Everything that `tripline run` is told.
+/// Everything that `tripline run` can be told.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -32,9 +28,9 @@ pub struct Config {
     pub source: SourceConfig,
     /// How records are read.
     pub decode: DecodeConfig,
-    /// The models that are watched.
+    /// The models to watch.
     pub models: Vec<ModelConfig>,
-    /// What reference profiles are trusted.
+    /// Which reference profiles are trusted.
     pub reference: ReferenceConfig,
     /// Windows and judging.
     pub engine: EngineConfig,
@@ -44,7 +40,7 @@ pub struct Config {
     pub sink: SinkConfig,
     /// Operations endpoint.
     pub server: ServerConfig,
-    /// Directory that relative paths begin at; not a setting.
+    /// Directory at which relative paths begin; not a setting.
     #[serde(skip)]
     pub directory: PathBuf,
 }
@@ -71,24 +67,6 @@ pub struct KafkaConfig {
     pub connect_timeout: Period,
     /// Any option of librdkafka, by its own name; it goes before Tripline's defaults.
     pub options: Options,
-}
-
-/// One model.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelConfig {
-    /// Its reference profile, as `tripline fit` makes it.
-    pub reference: PathBuf,
-}
-
-/// Trust in reference profiles.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReferenceConfig {
-    /// Refuse profiles that no trusted key has signed.
-    pub require_signature: bool,
-    /// Files with Ed25519 public keys (PEM).
-    pub trusted_keys: Vec<PathBuf>,
 }
 
 /// How the service works.
@@ -163,12 +141,18 @@ pub struct ServerConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not there or cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
+    #[error("{}: the configuration cannot be read: {source}; correct the path, or make the file readable by this user", .path.display())]
     Read {
         /// Path as given.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// It is not text.
+    #[error("{}: the configuration is not UTF-8 text; save it as UTF-8", .path.display())]
+    NotUtf8 {
+        /// Path as given.
+        path: PathBuf,
     },
     /// It has faults; all of them are listed.
     #[error("{path} has {} fault{}:\n{}", .faults.len(), if .faults.len() == 1 { "" } else { "s" }, listing(.faults))]
@@ -237,22 +221,42 @@ impl Default for ServerConfig {
 // === impl Config ===
 
 impl Config {
-    /// Reads and judges a file.
+    /// Reads and validates a file for the service.
     ///
     /// # Errors
-    /// [`ConfigError::Read`] if it cannot be read, [`ConfigError::Faults`] with everything that is wrong with it.
+    /// [`ConfigError::Read`] or [`ConfigError::NotUtf8`] if it cannot be read, [`ConfigError::Faults`] with every fault.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        let directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        Self::from_text(&text, directory).map_err(|faults| ConfigError::Faults { path: path.into(), faults })
+        Self::load_with(path, Self::validate)
     }
 
-    /// Reads and judges a text; relative paths begin at `directory`.
+    /// Reads and validates a file for `replay` and `drill`: settings that only the service needs may be missing.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_partial(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, Self::validate_core)
+    }
+
+    fn load_with(path: &Path, validate: fn(&Self, &mut Faults<'_>)) -> Result<Self, ConfigError> {
+        let bytes = std::fs::read(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotUtf8 { path: path.into() })?;
+        let directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        Self::parse(&text, directory, validate).map_err(|faults| ConfigError::Faults { path: path.into(), faults })
+    }
+
+    /// Reads and validates a text for the service; relative paths begin at `directory`.
+    ///
+    /// # Errors
+    /// Every fault, in the order of lines.
     pub fn from_text(text: &str, directory: PathBuf) -> Result<Self, Vec<Fault>> {
+        Self::parse(text, directory, Self::validate)
+    }
+
+    fn parse(text: &str, directory: PathBuf, validate: fn(&Self, &mut Faults<'_>)) -> Result<Self, Vec<Fault>> {
         let (config, mut faults) = document::read::<Self>(text);
         let Some(mut config) = config else { return Err(faults.into_sorted()) };
         config.directory = directory;
-        config.validate(&mut faults);
+        validate(&config, &mut faults);
         let faults = faults.into_sorted();
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
@@ -262,31 +266,27 @@ impl Config {
         self.directory.join(path)
     }
 
+    /// Notes every fault of the whole configuration.
     fn validate(&self, faults: &mut Faults<'_>) {
         self.source.kafka.validate(faults, &self.directory);
-        if self.models.is_empty() {
-            faults.add("models", "no model is named, so nothing would be watched", "add [[models]] with reference = \"…\"");
-        }
-        for (index, model) in self.models.iter().enumerate() {
-            let setting = format!("models.{index}.reference");
-            if model.reference.as_os_str().is_empty() {
-                faults.add(&setting, "no reference profile is named", "make one with 'tripline fit' and name its path");
-            }
-        }
-        if self.reference.require_signature && self.reference.trusted_keys.is_empty() {
-            let remedy = "name the files of public keys in reference.trusted_keys";
-            faults.add("reference.trusted_keys", "signatures are required, but no key is trusted", remedy);
+        ModelConfig::validate_all(&self.models, faults);
+        self.validate_core(faults);
+        self.runtime.validate(faults);
+        self.sink.validate(faults, &self.directory);
+    }
+
+    /// Notes the faults of what every command uses: trust, decoding and the engine.
+    fn validate_core(&self, faults: &mut Faults<'_>) {
+        self.reference.validate(faults);
+        for fault in self.decode.mapping.iter().flat_map(Mapping::faults) {
+            let setting = format!("decode.mapping.{}", fault.setting);
+            faults.add(&setting, fault.what, "see tripline.example.toml for how fields are mapped");
         }
         if let Err(error) = Engine::new(self.engine.clone(), Vec::new()) {
             let text = error.to_string();
             let (setting, what) = text.split_once(": ").unwrap_or(("engine", &text));
             faults.add(setting, what, "see tripline.example.toml for the range");
         }
-        if let Err(error) = crate::decode::Decoder::new(&[], self.decode.clone()) {
-            faults.add("decode.mapping", error.to_string(), "see tripline.example.toml for how fields are mapped");
-        }
-        self.runtime.validate(faults);
-        self.sink.validate(faults, &self.directory);
     }
 }
 
@@ -436,6 +436,34 @@ mod tests {
             assert!(found.contains(&wanted), "{wanted:?} in {found:?}");
         }
         assert!(faults.iter().all(|fault| !fault.remedy.is_empty()), "{faults:#?}");
+    }
+
+    #[test]
+    fn every_fault_of_a_mapping_has_its_line() {
+        let text = "[decode.mapping]\nsource_ip = \"ip\"\nlabel = \"/a~b\"\n";
+        let faults = Config::from_text(text, PathBuf::new()).unwrap_err();
+        let found: Vec<_> = faults.iter().map(|fault| (fault.line, fault.setting.as_str())).collect();
+        assert!(found.contains(&(2, "decode.mapping.source_ip")) && found.contains(&(3, "decode.mapping.label")), "{found:?}");
+    }
+
+    #[test]
+    fn a_partial_file_may_lack_the_service_but_not_be_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Config::load_partial(&path)
+        };
+        let config = load("[engine]\nmax_clients = 7\n").unwrap();
+        assert_eq!((config.engine.max_clients, config.directory.as_path()), (7, folder.path()));
+        let Err(ConfigError::Faults { faults, .. }) = load("[engine]\nmax_clients = 0\n[reference]\nrequire_signature = true\n")
+        else {
+            panic!("a partial file was not validated")
+        };
+        let found: Vec<_> = faults.iter().map(|fault| (fault.line, fault.setting.as_str())).collect();
+        assert_eq!(found, [(2, "engine.max_clients"), (3, "reference.trusted_keys")]);
+        std::fs::write(&path, b"\xff").unwrap();
+        assert!(matches!(Config::load_partial(&path), Err(ConfigError::NotUtf8 { .. })));
     }
 
     #[test]

@@ -1,37 +1,45 @@
-//! Training tables from files: CSV, JSON lines and Parquet, plain or compressed, into [`reference::fit::Table`](crate::reference::Table).
+//! Training data from files: CSV, JSON lines and Parquet, plain or compressed, into a
+//! [`reference::Dataset`](crate::reference::Dataset).
 //!
-//! The three readers share one promise: a table either arrives whole and meaning what the file means, or the error names the
-//! file, the line, the column and the value. Nothing is guessed past: a ragged row, a name that occurs twice or broken
-//! compression end the reading, because a reference is learned once and believed for months.
+//! The three readers keep one promise: a dataset arrives whole and means what the file means, or the error names the file, the
+//! line, the column and the value. A ragged row, a name that occurs twice or broken compression ends the reading, because a
+//! reference is learned once and used for months.
 //!
 //! * [`open`] finds out compression and format by content, then by suffix.
-//! * [`csv`], [`jsonl`] and [`parquet`] turn records into rows.
-//! * [`build`] collects the rows by column and keeps memory bounded with a uniform reservoir.
+//! * [`csv`], [`jsonl`] and [`parquet`] turn records into rows; [`cell`] decides what a text means.
+//! * [`build`] collects the rows by column and keeps memory bounded with a uniform sample ([`reservoir`]).
+//! * [`error`] is every fault with its place.
 
 pub mod build;
+mod cell;
 pub mod csv;
+pub mod error;
+mod json;
 pub mod jsonl;
 pub mod open;
 pub mod parquet;
+mod reservoir;
 
 use std::path::Path;
 
-use crate::reference::Table;
+use crate::reference::Dataset;
 use build::Builder;
+pub use error::{DatasetError, Fault};
 use open::{Format, Opened, Packing};
 
-/// Longest record (CSV row, JSON line) in bytes. A row of 4,096 features takes far less; an unclosed quote takes more.
+/// Longest record (CSV row, JSON line) in bytes: a kilobyte for each of 4,096 features. An unclosed quote takes more.
 pub const MAX_RECORD: usize = 4 << 20;
-/// Longest text of one cell in bytes. Longer text is prose or a payload, not a category.
+/// Longest text of one cell in bytes. Chosen: categories are far shorter; longer text is prose or a payload.
 pub const MAX_TEXT: usize = 4096;
-/// Most feature columns.
+/// Most feature columns. Chosen: wider than the inputs of tabular models, and few enough that a file of another kind is refused early.
 pub const MAX_COLUMNS: usize = 4096;
-/// Rows kept by default: at a million the share of a tenth that a bin holds is known to 0.3% of itself, and no drift test gains
-/// from more (its critical value has (1/N + 1/M) in it, and M is a window of live traffic).
+/// Rows kept by default. With a million rows the share of a bin that holds a tenth is known to 0.3% of itself: √(0.9/(0.1·10^6)).
+/// No drift test gains from more, because its critical value has (1/N + 1/M) in it and M is a window of live traffic.
 pub const DEFAULT_MAX_ROWS: usize = 1_000_000;
-/// Cells kept at most, whatever the number of columns: at 24 bytes a cell that is under a gigabyte.
+/// Cells kept at most, whatever the number of columns: at 24 bytes a cell they take less than a gigabyte.
 pub const MAX_CELLS: usize = 40_000_000;
-/// Bytes of text kept at most, over all cells; texts that repeat are kept once.
+/// Bytes of text kept at most, over all cells; texts that repeat are kept once. With [`MAX_CELLS`] it bounds the memory of `fit` to
+/// two gigabytes.
 pub const MAX_TEXT_TOTAL: usize = 1 << 30;
 
 /// What the caller decides about the reading.
@@ -66,12 +74,12 @@ impl Default for ReadOptions {
     }
 }
 
-/// A table that was read, and what there is to say about it.
+/// A dataset that was read, and where it came from.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Loaded {
     /// The rows, by column.
-    pub table: Table,
-    /// Rows in the file (of this model). More than in the table if a sample was taken.
+    pub dataset: Dataset,
+    /// Rows in the file (of this model). More than in the dataset if a sample was taken.
     pub rows_read: u64,
     /// Events of other models, left out.
     pub other_models: u64,
@@ -79,190 +87,25 @@ pub struct Loaded {
     pub format: Format,
     /// Compression of the file.
     pub packing: Packing,
-    /// One-based line (for Parquet: row) of each row of the table.
+    /// One-based line (for Parquet: row) of each row of the dataset.
     pub lines: Vec<u64>,
 }
 
 // === impl Loaded ===
 
 impl Loaded {
-    /// Rows in the table.
+    /// Rows in the dataset.
     pub fn rows_kept(&self) -> usize {
         self.lines.len()
     }
 }
 
-/// Why a table could not be read: where, and what.
-#[derive(Debug)]
-pub struct TableError {
-    /// The file as the user named it.
-    pub file: String,
-    /// One-based line (for Parquet: row), if the fault has one.
-    pub line: Option<u64>,
-    /// Column, if the fault has one.
-    pub column: Option<String>,
-    /// What is wrong.
-    pub fault: Fault,
-}
-
-/// What is wrong with a table.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// There is no such file.
-    #[error("there is no such file")]
-    NotFound,
-    /// The operating system would not read it.
-    #[error("cannot be read: {0}")]
-    Io(std::io::Error),
-    /// The compressed data is damaged or ends too early.
-    #[error("the {packing} data is damaged or cut off ({reason}); fetch or pack the file again")]
-    Packed {
-        /// Compression of the file.
-        packing: Packing,
-        /// What the decompressor said.
-        reason: String,
-    },
-    /// Not a byte in it.
-    #[error("the file is empty")]
-    Empty,
-    /// A header, or nothing at all, but no row.
-    #[error("the file has no rows")]
-    NoRows,
-    /// A format that is known but cannot be read this way.
-    #[error("{0}")]
-    Unsupported(&'static str),
-    /// The text is not UTF-8.
-    #[error("not UTF-8 text; save the file as UTF-8")]
-    NotUtf8,
-    /// A row with more or fewer fields than the header.
-    #[error("{found} fields where the header has {expected}; look for a missing or extra delimiter or quote")]
-    Ragged {
-        /// Fields of the row.
-        found: u64,
-        /// Fields of the header.
-        expected: u64,
-    },
-    /// Two columns of one name.
-    #[error("the name occurs twice in one row or header; rename or remove one")]
-    DuplicateColumn,
-    /// A column without a name.
-    #[error("column {position} has no name (a saved row index?); name it, or leave it out with --drop ''")]
-    NamelessColumn {
-        /// One-based position.
-        position: usize,
-    },
-    /// The prediction's column is not there.
-    #[error("there is no column '{wanted}' for the prediction; the columns are: {known}; choose one with --prediction")]
-    NoPrediction {
-        /// Name asked for.
-        wanted: String,
-        /// Names that there are.
-        known: String,
-    },
-    /// A column to be left out is not there.
-    #[error("there is no column '{wanted}' to leave out; the columns are: {known}")]
-    NothingToDrop {
-        /// Name asked for.
-        wanted: String,
-        /// Names that there are.
-        known: String,
-    },
-    /// A line that is not the JSON that is expected.
-    #[error("not a JSON object of features: {0}")]
-    Json(String),
-    /// A number that no statistic can take.
-    #[error("'{0}' is not a finite number; leave the value empty if it is missing, or say --missing '{0}'")]
-    NotFinite(String),
-    /// A cell that is a list or an object.
-    #[error("the value is {0}; features are numbers, booleans, texts or nothing (flatten it, or leave it out with --drop)")]
-    Nested(&'static str),
-    /// A cell too long to be a category.
-    #[error("the text has {length} bytes, more than {MAX_TEXT}; leave the column out with --drop")]
-    LongText {
-        /// Bytes found.
-        length: usize,
-    },
-    /// A record too long to be a row.
-    #[error("the record is longer than {MAX_RECORD} bytes; look for a quote that is not closed, or a missing line end")]
-    LongRecord,
-    /// More columns than a model has features.
-    #[error("more than {MAX_COLUMNS} columns; leave some out with --drop")]
-    TooManyColumns,
-    /// The table does not fit into the bounds of memory.
-    #[error("the table needs more than {MAX_CELLS} cells or {MAX_TEXT_TOTAL} bytes of text; read fewer rows with --max-rows")]
-    TooBig,
-    /// Some answers are scalars and others probabilities.
-    #[error("the prediction is {found} here and {before} in earlier rows; all rows must have one form")]
-    MixedPrediction {
-        /// Form here.
-        found: &'static str,
-        /// Form before.
-        before: &'static str,
-    },
-    /// A class probability that is not a number between 0 and 1.
-    #[error("the probability of class '{class}' is {value}, not a number from 0 to 1")]
-    BadProbability {
-        /// Class name.
-        class: String,
-        /// What was found.
-        value: String,
-    },
-    /// A log of events without one of the wanted model.
-    #[error("the log has no event of model '{wanted}'; it has events of: {known}")]
-    NoSuchModel {
-        /// Model asked for.
-        wanted: String,
-        /// Models that there are.
-        known: String,
-    },
-    /// Parquet that cannot be read.
-    #[error("not readable as Parquet: {0}")]
-    Parquet(String),
-}
-
-// === impl TableError ===
-
-impl std::error::Error for TableError {}
-
-impl std::fmt::Display for TableError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ", line {line}")?;
-        }
-        if let Some(column) = &self.column {
-            write!(f, ", column '{column}'")?;
-        }
-        write!(f, ": {}", self.fault)
-    }
-}
-
-// === impl Fault ===
-
-impl Fault {
-    /// The fault with its line.
-    fn at(self, line: u64) -> TableError {
-        TableError { file: String::new(), line: Some(line), column: None, fault: self }
-    }
-
-    /// The fault with its line and column.
-    fn at_column(self, line: u64, column: &str) -> TableError {
-        TableError { file: String::new(), line: Some(line), column: Some(column.to_owned()), fault: self }
-    }
-}
-
-impl From<Fault> for TableError {
-    fn from(fault: Fault) -> Self {
-        Self { file: String::new(), line: None, column: None, fault }
-    }
-}
-
-/// Reads a table. `path` may be `-` for standard input; `progress` is told of every chunk of bytes of the file.
+/// Reads a dataset. `path` may be `-` for standard input; `progress` is told of every chunk of bytes of the file.
 ///
 /// # Errors
 /// Everything of [`Fault`], with the place where it was found.
-pub fn read(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> Result<Loaded, TableError> {
-    let named = |mut error: TableError| {
+pub fn read(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> Result<Loaded, DatasetError> {
+    let named = |mut error: DatasetError| {
         error.file = open::display_name(path);
         error
     };
@@ -270,12 +113,12 @@ pub fn read(path: &Path, options: &ReadOptions, progress: &dyn Fn(u64)) -> Resul
     read_opened(opened, options).map_err(named)
 }
 
-/// Reads a table from bytes in memory, plain or compressed text (Parquet needs a file).
+/// Reads a dataset from bytes in memory, plain or compressed text (Parquet needs a file).
 ///
 /// # Errors
 /// As [`read`], with `name` for the file.
-pub fn read_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<Loaded, TableError> {
-    let named = |mut error: TableError| {
+pub fn read_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<Loaded, DatasetError> {
+    let named = |mut error: DatasetError| {
         name.clone_into(&mut error.file);
         error
     };
@@ -283,7 +126,7 @@ pub fn read_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<Loa
     read_opened(opened, options).map_err(named)
 }
 
-fn read_opened(opened: Opened<'_>, options: &ReadOptions) -> Result<Loaded, TableError> {
+fn read_opened(opened: Opened<'_>, options: &ReadOptions) -> Result<Loaded, DatasetError> {
     let mut builder = Builder::new(options);
     let (format, packing) = (opened.format(), opened.packing());
     match opened {

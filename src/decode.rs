@@ -1,44 +1,49 @@
 //! From the bytes of a record to queries bound to a schema, or to a reason why not.
 //!
-//! The canonical layout is read in one pass over the borrowed bytes, straight into reused [`Query`] buffers: once those have
-//! grown, decoding allocates nothing ([`canonical`], [`features`]). Any other JSON is described by a [`Mapping`] of JSON
-//! pointers and takes the longer way through a tree ([`mapping`]). Both refuse the same things with the same words.
+//! The canonical layout is read in one pass over the borrowed bytes into the buffers of a [`Batch`]. Decoding allocates nothing once
+//! these have grown ([`canonical`], [`features`], [`row`], [`answers`]). Any other JSON is described by a [`Mapping`] of JSON pointers
+//! and goes through a tree, which costs more ([`mapping`]). Both ways refuse the same messages with the same words.
 //!
-//! A message may hold many rows (a batch call); each becomes a query of its own, numbered in `provenance.row`. A message is
-//! taken whole or refused whole, so that "accepted + rejected + late" counts every message's rows exactly once.
+//! A message may hold many rows (a batch call). Each becomes a query of its own, numbered in `provenance.row`. A message is taken
+//! whole or refused whole, so that accepted + rejected + late counts every row of every message exactly once.
 //!
-//! What is refused and what is merely odd: a message is refused when trusting it would mean guessing (twice the same key, an
-//! address that is none, a time in the year 1). A *value* the model never saw is evidence, not a fault: an unknown category,
-//! text in a numeric feature or a missing feature is decoded as such and judged.
+//! A message is refused when its meaning would be a guess: the same key twice, an address that is none, a time in the year 1. A
+//! *value* that the model never saw is no fault but evidence: an unknown category, text in a numeric feature and a missing feature
+//! are decoded as such and judged.
 
-pub mod canonical;
-pub mod features;
-pub mod fields;
+mod answers;
+pub mod batch;
+mod canonical;
+mod features;
+mod fields;
 pub mod mapping;
 pub mod model;
-pub mod token;
-pub mod tree;
+mod row;
+mod token;
+mod tree;
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use batch::Batch;
 pub use mapping::Mapping;
-pub use model::Model;
+pub use model::ModelLayout;
 
-use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
 use crate::reference::Reference;
 use crate::source::Record;
 
-/// Rows that one message may hold. A batch call of this size is already a file upload; beyond it the message is a way to make
-/// the detector allocate.
+/// Most rows of one message. Chosen: batch calls of serving systems are far smaller, and a message with more rows would make the
+/// detector allocate without bound.
 pub const MAX_ROWS: usize = 16_384;
-/// Longest message in bytes unless configured otherwise: four times Kafka's default for `max.message.bytes`, for files.
+/// Longest message in bytes unless configured otherwise: four times Kafka's default for `max.message.bytes`, because log files know
+/// no such limit.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Longest text of an id, model name or label, in bytes. Ids are kept in memory and repeated in verdicts, so they are bounded.
+/// Longest text of an id, model name or label, in bytes. Chosen: ids are shorter (a UUID has 36), and they are kept in memory and
+/// repeated in verdicts, so that longer ones would let a caller fill both.
 pub const MAX_TEXT_BYTES: usize = 512;
-/// Unknown names that one object may hold; above it the object is not this model's input.
+/// Most unknown names of one object. Chosen: as many as a dataset may have columns; an object with more is not this model's input.
 pub const MAX_UNKNOWN_NAMES: usize = 4_096;
 
 /// Settings of the decoder.
@@ -103,13 +108,6 @@ pub struct Rejection {
     pub message: String,
 }
 
-/// Decoded queries, reused from batch to batch so that their buffers are allocated once.
-#[derive(Debug, Default)]
-pub struct Batch {
-    queries: Vec<Query>,
-    len: usize,
-}
-
 /// Reads records.
 #[derive(Debug)]
 pub struct Decoder {
@@ -119,22 +117,23 @@ pub struct Decoder {
     scratch: Scratch,
 }
 
-/// The models that are known, and the one that was asked for last.
+/// The models with a reference.
 #[derive(Debug)]
 struct Models {
-    all: Vec<Model>,
+    all: Vec<ModelLayout>,
+    /// Position of the model that was found last.
     last: usize,
 }
 
-/// Buffers that live from message to message.
+/// Buffers that are used again for every message.
 #[derive(Debug, Default)]
 struct Scratch {
-    /// Why the current message is refused, set where the fault is found.
+    /// Why the current message is refused; set where the fault is found, because the parser's own error has no room for it.
     fault: Option<Rejection>,
-    row: features::RowScratch,
-    answers: fields::Answers,
+    row: row::RowScratch,
+    answers: answers::Answers,
     /// Hashes of unknown top-level names.
-    unknown: model::Names,
+    unknown: model::UnknownNames,
 }
 
 // === impl Decoder ===
@@ -142,10 +141,11 @@ struct Scratch {
 impl Decoder {
     /// A decoder for the models of `references`.
     ///
-    /// Fails when the mapping contradicts itself; says which setting.
+    /// # Errors
+    /// The first setting of the mapping that cannot work.
     pub fn new(references: &[Arc<Reference>], config: DecodeConfig) -> Result<Self, mapping::MappingError> {
         let mapping = config.mapping.as_ref().map(Mapping::compile).transpose()?;
-        let all = references.iter().map(|reference| Model::new(reference)).collect();
+        let all = references.iter().map(|reference| ModelLayout::new(reference)).collect();
         Ok(Self { config, mapping, models: Models { all, last: 0 }, scratch: Scratch::default() })
     }
 
@@ -154,7 +154,10 @@ impl Decoder {
         self.config.max_message_bytes
     }
 
-    /// Appends the queries of `record` to `batch` and says how many they are. A refused record leaves `batch` as it was.
+    /// Appends the queries of `record` to `batch` and returns how many they are. A refused record leaves `batch` as it was.
+    ///
+    /// # Errors
+    /// Why the record is refused.
     pub fn decode(&mut self, record: &Record<'_>, batch: &mut Batch) -> Result<usize, Rejection> {
         let start = batch.len;
         self.scratch.fault = None;
@@ -174,6 +177,7 @@ impl Decoder {
         }
     }
 
+    /// Checks length and encoding, and reads the record in the configured layout.
     fn read(&mut self, record: &Record<'_>, batch: &mut Batch) -> Result<(), Rejection> {
         let bytes = record.payload;
         if bytes.len() > self.config.max_message_bytes {
@@ -200,84 +204,6 @@ impl Models {
         }
         Some(self.last)
     }
-}
-
-// === impl Batch ===
-
-impl Batch {
-    /// Forgets the queries and keeps their buffers.
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    /// The queries, in the order of the records and of the rows within them.
-    pub fn queries(&self) -> &[Query] {
-        &self.queries[..self.len]
-    }
-
-    /// How many queries there are.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// A blank query at the end, its buffers kept from before.
-    fn push(&mut self) -> &mut Query {
-        if self.len == self.queries.len() {
-            self.queries.push(Query::default());
-        }
-        let query = &mut self.queries[self.len];
-        self.len += 1;
-        // Emptied, not dropped: that is the whole point of the batch. Named one by one, so that a new field cannot be forgotten.
-        let Query {
-            time,
-            model,
-            model_version,
-            request_id,
-            address,
-            account,
-            row,
-            prediction,
-            latency_ms,
-            label,
-            extra_features,
-            provenance,
-        } = &mut *query;
-        for text in [model, model_version, request_id, account, label] {
-            text.clear();
-        }
-        row.clear();
-        (*time, *address, *prediction, *latency_ms) = (EventTime::default(), Address::Unknown, Prediction::Missing, None);
-        (*extra_features, *provenance) = (0, Provenance::default());
-        query
-    }
-
-    /// Copies what all rows of a message share from its first query to the others.
-    fn share(&mut self, start: usize) {
-        let Some((first, rest)) = self.queries[start..self.len].split_first_mut() else { return };
-        for query in rest {
-            query.time = first.time;
-            query.address = first.address;
-            query.latency_ms = first.latency_ms;
-            query.model.push_str(&first.model);
-            query.model_version.push_str(&first.model_version);
-            query.request_id.push_str(&first.request_id);
-            query.account.push_str(&first.account);
-            if query.label.is_empty() {
-                query.label.push_str(&first.label);
-            }
-        }
-    }
-}
-
-/// A row of `width` missing values, in a kept buffer.
-fn blank_row(row: &mut Vec<Cell>, width: usize) {
-    row.clear();
-    row.resize(width, Cell::MISSING);
 }
 
 // === impl Rejection ===
@@ -365,10 +291,12 @@ impl Reason {
     }
 }
 
-/// Text of a message, cut to what a person reads, for use inside another message.
+/// Bytes of a foreign text that a message repeats. Chosen: enough to recognise a value, too few to carry one.
+const EXCERPT_BYTES: usize = 60;
+
+/// The beginning of a foreign text, for use in a message.
 fn excerpt(text: &str) -> &str {
-    // Sixty bytes show what a value is without repeating a hostile one.
-    let mut end = text.len().min(60);
+    let mut end = text.len().min(EXCERPT_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -31,6 +31,8 @@ pub mod config;
 #[cfg(feature = "runtime")]
 pub mod dataset;
 #[cfg(feature = "runtime")]
+pub mod document;
+#[cfg(feature = "runtime")]
 pub mod drill;
 #[cfg(feature = "runtime")]
 pub mod exit;

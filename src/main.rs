@@ -2,14 +2,15 @@
 
 use clap::Parser as _;
 use tripline::cli::{Cli, dispatch};
+use tripline::exit::Exit;
 
 fn main() -> std::process::ExitCode {
-    // clap ends wrong usage with 2; the documented code is 64.
+    // clap would end wrong usage with 2; the documented code is 64.
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { 64 } else { 0 };
-            // A closed terminal is no reason to fail differently.
+            let code = if error.use_stderr() { Exit::Usage as u8 } else { 0 };
+            // A closed terminal does not change the exit code.
             let _ = error.print();
             return std::process::ExitCode::from(code);
         }

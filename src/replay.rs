@@ -266,7 +266,7 @@ mod tests {
     use super::*;
     use crate::decode::DecodeConfig;
     use crate::engine::EngineConfig;
-    use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
     use crate::source::Record;
 
     /// Lines that end, or break off with an error.
@@ -331,8 +331,8 @@ mod tests {
     fn reference() -> Arc<Reference> {
         let cells: Vec<_> = (0..300_u32).map(|i| Raw::Number(f64::from(i % 97))).collect();
         let features = vec![Column { name: "x".into(), cells: cells.clone() }];
-        let table = Table { features, predictions: cells, probabilities: Vec::new() };
-        Arc::new(fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap())
+        let dataset = Dataset { features, predictions: cells, probabilities: Vec::new() };
+        Arc::new(fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap())
     }
 
     fn run(lines: Vec<String>, broken: bool, notes: &mut Notes) -> Ended<&'static str, &'static str> {

@@ -149,7 +149,7 @@ fn perform(args: &Args, reference: &Reference, simulation: Simulation, board: &D
 
 fn profile(path: Option<&Path>) -> Result<Reference, Failure> {
     match path {
-        Some(path) => super::simulate::load(path),
+        Some(path) => load::profile(path),
         None => Reference::from_json(PROFILE)
             .map_err(|error| Failure::new(Exit::Internal, format!("the profile inside the program: {error}"))),
     }

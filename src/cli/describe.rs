@@ -1,6 +1,6 @@
-//! A reference profile in words: the table of `fit` and `reference show`, as text, Markdown or JSON.
+//! A reference profile in words: what `fit` and `reference show` print, as text, Markdown or JSON.
 //!
-//! Names and categories come from files of strangers, so control characters are shown, not obeyed.
+//! Names and categories come from foreign files, so control characters are shown as text and do not reach the terminal.
 
 use std::fmt::Write as _;
 
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::reference::{Feature, Kind, PredictionKind, Reference, code, sign};
 
-/// Most frequent values named per feature: three tell what a column is, more would not fit beside the other columns.
+/// Most frequent values named per feature. Chosen: three show what a column is, and more would not fit beside the other columns.
 const TOP_VALUES: usize = 3;
-/// Dependences named: the strongest few say whether the right columns were read.
+/// Dependences named. Chosen: the strongest few show whether the right columns were read.
 const TOP_PAIRS: usize = 5;
-/// Longest value shown whole, in characters.
-const LONGEST: usize = 40;
+/// Longest text shown whole, in characters. Chosen: half a line of a terminal.
+const MAX_SHOWN: usize = 40;
 
 /// The profile as plain text, ending in a line break.
 pub fn text(reference: &Reference) -> String {
@@ -77,7 +77,7 @@ pub fn json(reference: &Reference) -> Value {
                 top_values(feature, usize::MAX).into_iter().map(|(value, share)| json!({"value": value, "share": share})).collect();
             let mut entry = json!({
                 "name": feature.name,
-                "kind": kind_name(feature.kind),
+                "kind": feature.kind.name(),
                 "bins": feature.bins(),
                 "missing": missing_share(feature, reference.rows),
             });
@@ -103,7 +103,7 @@ pub fn json(reference: &Reference) -> Value {
         "signed_by": signer,
         "features": features,
         "prediction": {
-            "kind": prediction_kind_name(reference.prediction.kind),
+            "kind": reference.prediction.kind.name(),
             "classes": reference.prediction.classes,
             "edges": reference.prediction.edges,
             "counts": reference.prediction.counts,
@@ -119,7 +119,7 @@ fn feature_rows(reference: &Reference) -> Vec<[String; 5]> {
     let row = |feature: &Feature| {
         [
             clean(&feature.name),
-            kind_name(feature.kind).to_owned(),
+            feature.kind.name().to_owned(),
             feature.bins().to_string(),
             percent(missing_share(feature, reference.rows)),
             values(feature),
@@ -170,7 +170,7 @@ fn signature(reference: &Reference) -> String {
 
 fn prediction(reference: &Reference) -> String {
     let profile = &reference.prediction;
-    let mut text = prediction_kind_name(profile.kind).to_owned();
+    let mut text = profile.kind.name().to_owned();
     // Writing to a String cannot fail.
     match profile.kind {
         PredictionKind::Score => {
@@ -210,24 +210,6 @@ fn pair_lines(reference: &Reference) -> Vec<String> {
     reference.pairs.iter().take(TOP_PAIRS).map(|p| format!("{} and {}: {:.2}", name(p.a), name(p.b), p.information)).collect()
 }
 
-/// How a kind is written on the command line and in tables.
-pub fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Continuous => "continuous",
-        Kind::Discrete => "discrete",
-        Kind::Boolean => "boolean",
-        Kind::Categorical => "categorical",
-    }
-}
-
-fn prediction_kind_name(kind: PredictionKind) -> &'static str {
-    match kind {
-        PredictionKind::Score => "score",
-        PredictionKind::Label => "label",
-        PredictionKind::Probabilities => "probabilities",
-    }
-}
-
 fn percent(share: f64) -> String {
     match share * 100.0 {
         p if p <= 0.0 => "0%".into(),
@@ -249,15 +231,15 @@ fn number(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Text of a stranger, fit for a terminal: control characters escaped, long text cut.
+/// Foreign text made safe for a terminal: control characters escaped, long text cut.
 fn clean(text: &str) -> String {
     let mut out = String::new();
     for (i, c) in text.chars().enumerate() {
-        if i == LONGEST {
+        if i == MAX_SHOWN {
             out.push('…');
             break;
         }
-        // Marks of direction turn the rest of a line round without being control characters.
+        // Marks of direction reverse the rest of a line, and are no control characters.
         let steers = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
         if c.is_control() || steers { out.extend(c.escape_default()) } else { out.push(c) }
     }
@@ -279,6 +261,6 @@ mod tests {
     #[test]
     fn a_hostile_name_cannot_steer_the_terminal() {
         assert_eq!(clean("a\u{1b}[2Jb\nc\u{202e}d"), "a\\u{1b}[2Jb\\nc\\u{202e}d");
-        assert_eq!(clean(&"x".repeat(100)).chars().count(), LONGEST + 1);
+        assert_eq!(clean(&"x".repeat(100)).chars().count(), MAX_SHOWN + 1);
     }
 }

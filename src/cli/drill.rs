@@ -130,7 +130,7 @@ impl From<DrillError> for Failure {
 pub fn run(args: Args) -> Result<(), Failure> {
     let families = families(&args.family)?;
     let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
-    let reference = Arc::new(super::reference::load(&args.reference)?);
+    let reference = Arc::new(load::profile(&args.reference)?);
     let addresses: Vec<usize> = args.addresses.iter().map(|&n| n as usize).collect();
     let kinds = (!args.delivery.is_empty()).then_some(args.delivery.as_slice());
     let settings = Settings {

@@ -1,4 +1,4 @@
-//! `tripline fit`: training rows in, a reference profile out, and a table that says what was understood.
+//! `tripline fit`: training data in, a reference profile out, and a summary that shows what was understood.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::describe;
 use crate::dataset::open::Packing;
-use crate::dataset::{self, Fault, Loaded, ReadOptions, TableError};
+use crate::dataset::{self, DatasetError, Fault, Loaded, ReadOptions};
 use crate::exit::{Exit, Failure};
 use crate::reference::{Feature, FitError, FitOptions, Kind, PredictionKind, Reference, fit, sign};
 
@@ -17,7 +17,7 @@ Examples:
   tripline fit train.parquet --model adult --drop customer_id --kind zip=categorical -o adult.json
       leave a column out, and say that a column of numbers holds names
   zcat events.jsonl.gz | tripline fit - --model adult -o adult.json
-      learn from a log of events ({\"features\":{..},\"prediction\":..}) of a calm time
+      learn from a log of events ({\"features\":{..},\"prediction\":..}) of a time without attacks
 
 The file may be CSV, JSON lines or Parquet; CSV and JSON lines also packed as .gz or .zst.";
 
@@ -63,28 +63,24 @@ pub struct Args {
     max_rows: usize,
 }
 
-/// Fewest and most rows of the sample: below, nothing can be compared; above, no statistic gains and every start is slower.
-const SAMPLE_ROWS: std::ops::RangeInclusive<usize> = 100..=200_000;
+/// Fewest rows of the sample and of the data: `fit` needs ten rows for each of ten bins.
+const MIN_ROWS: usize = 100;
+/// Fewest and most rows of the sample. Chosen: above 200,000 no statistic gains, the file has some 25 MB at 15 features and every start is slower.
+const SAMPLE_ROWS: std::ops::RangeInclusive<usize> = MIN_ROWS..=200_000;
+/// Deviation from an even spread, as a share of the rows, up to which a column looks like a row number: a saved index differs from
+/// even deciles by rounding alone, real quantities by more.
+const ROW_NUMBER_UNEVENNESS: f64 = 0.02;
 
 fn parse_kind(text: &str) -> Result<(String, Kind), String> {
     let (column, kind) = text.rsplit_once('=').ok_or("write COLUMN=KIND, such as zip=categorical")?;
-    let kind = match kind {
-        "continuous" => Kind::Continuous,
-        "discrete" => Kind::Discrete,
-        "boolean" => Kind::Boolean,
-        "categorical" => Kind::Categorical,
-        _ => return Err(format!("'{kind}' is none of continuous, discrete, boolean, categorical")),
-    };
-    Ok((column.to_owned(), kind))
+    let found = Kind::ALL.into_iter().find(|known| known.name() == kind);
+    let found = found.ok_or_else(|| format!("'{kind}' is none of {}", Kind::ALL.map(Kind::name).join(", ")))?;
+    Ok((column.to_owned(), found))
 }
 
 fn parse_prediction_kind(text: &str) -> Result<PredictionKind, String> {
-    match text {
-        "score" => Ok(PredictionKind::Score),
-        "label" => Ok(PredictionKind::Label),
-        "probabilities" => Ok(PredictionKind::Probabilities),
-        _ => Err(format!("'{text}' is none of score, label, probabilities")),
-    }
+    let found = PredictionKind::ALL.into_iter().find(|known| known.name() == text);
+    found.ok_or_else(|| format!("'{text}' is none of {}", PredictionKind::ALL.map(PredictionKind::name).join(", ")))
 }
 
 fn parse_sample_rows(text: &str) -> Result<usize, String> {
@@ -93,17 +89,17 @@ fn parse_sample_rows(text: &str) -> Result<usize, String> {
 }
 
 fn parse_max_rows(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&n| n >= 100).ok_or_else(|| "write a number of rows, 100 or more".to_owned())
+    text.parse().ok().filter(|&n| n >= MIN_ROWS).ok_or_else(|| format!("write a number of rows, {MIN_ROWS} or more"))
 }
 
 /// Runs `tripline fit`.
 ///
 /// # Errors
-/// Usage (64) for columns that are not there, data (65) for a table that cannot be learned from, 66 for a missing file,
+/// Usage (64) for columns that are not there, data (65) for training data that cannot be learned from, 66 for a missing file,
 /// 74 if reading or writing fails.
 pub fn run(args: Args) -> Result<(), Failure> {
     let output = output_path(&args)?;
-    // Before the long work: a wrong key should not cost the reading.
+    // The key is read before the long work, so that a wrong one is found at once.
     let key = args.sign_key.as_deref().map(super::keys::signing_key).transpose()?;
     let loaded = load(&args)?;
     let options = FitOptions {
@@ -113,7 +109,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         threshold: args.threshold,
         sample_rows: args.sample_rows,
     };
-    let mut reference = fit(&loaded.table, &options).map_err(|e| explain(&e, &args.input, &loaded))?;
+    let mut reference = fit(&loaded.dataset, &options).map_err(|e| explain(&e, &args.input, &loaded))?;
     if let Some(key) = &key {
         sign::sign(&mut reference, key);
     }
@@ -163,18 +159,18 @@ fn progress_bar(input: &Path) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let size = std::fs::metadata(input).ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
-    let (bar, look) = match size {
+    let (bar, template) = match size {
         Some(size) => (ProgressBar::new(size), "reading {wide_bar} {bytes}/{total_bytes} {eta}"),
         None => (ProgressBar::new_spinner(), "reading {spinner} {bytes}"),
     };
-    // A template that does not parse leaves the default look.
-    if let Ok(style) = ProgressStyle::with_template(look) {
+    // A template that does not parse leaves the default style.
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar
 }
 
-fn exit_of(error: &TableError) -> Exit {
+fn exit_of(error: &DatasetError) -> Exit {
     match error.fault {
         Fault::NotFound => Exit::NoInput,
         Fault::Io(_) => Exit::Io,
@@ -183,7 +179,7 @@ fn exit_of(error: &TableError) -> Exit {
     }
 }
 
-/// A fault of the fit, with the line of the file in place of the row of the table.
+/// A fault of the fit, with the line of the file that the row came from.
 fn explain(error: &FitError, input: &Path, loaded: &Loaded) -> Failure {
     let exit = match error {
         FitError::UnknownColumn { .. } => Exit::Usage,
@@ -213,7 +209,7 @@ fn report(reference: &Reference, loaded: &Loaded, args: &Args, output: &Path, by
     text
 }
 
-/// What a person should know about the table, though it is no fault.
+/// What a person should know about the data, though it is no fault.
 fn notes(reference: &Reference, loaded: &Loaded) -> Vec<String> {
     let mut notes = Vec::new();
     if loaded.rows_read > loaded.rows_kept() as u64 {
@@ -227,14 +223,14 @@ fn notes(reference: &Reference, loaded: &Loaded) -> Vec<String> {
     if loaded.other_models > 0 {
         notes.push(format!("{} events of other models were left out", loaded.other_models));
     }
-    let silent = reference.prediction.counts.last().copied().unwrap_or(0);
-    if silent > 0 {
-        notes.push(format!("{silent} rows have no prediction"));
+    let unanswered = reference.prediction.counts.last().copied().unwrap_or(0);
+    if unanswered > 0 {
+        notes.push(format!("{unanswered} rows have no prediction"));
     }
     for feature in &reference.features {
         let present: u64 = feature.counts.iter().take(feature.bins()).sum();
         if feature.bins() == 1 {
-            notes.push(format!("'{}' has the same value in every row; it says nothing until it changes", feature.name));
+            notes.push(format!("'{}' has the same value in every row; it is no evidence until it changes", feature.name));
         } else if feature.kind == Kind::Categorical && feature.values.len() as u64 * 2 > present {
             notes.push(format!("'{0}' has a text of its own in most rows; if it is an id, --drop {0}", feature.name));
         } else if looks_like_row_number(feature, present) {
@@ -247,7 +243,11 @@ fn notes(reference: &Reference, loaded: &Loaded) -> Vec<String> {
 /// Whole numbers from 0 or 1 up to about the number of rows, evenly spread: what a saved row index looks like.
 fn looks_like_row_number(feature: &Feature, present: u64) -> bool {
     let rows = present as f64;
-    let even = feature.counts.iter().take(feature.bins()).all(|&n| (n as f64 * feature.bins() as f64 - rows).abs() <= 0.02 * rows);
+    let even = feature
+        .counts
+        .iter()
+        .take(feature.bins())
+        .all(|&n| (n as f64 * feature.bins() as f64 - rows).abs() <= ROW_NUMBER_UNEVENNESS * rows);
     feature.kind == Kind::Continuous
         && feature.decimals == 0
         && (0.0..=1.0).contains(&feature.min)

@@ -1,15 +1,13 @@
-//! Keys from files and from the environment. No message ever holds a part of one.
+//! Private keys from files and from the environment. No message ever holds a part of a key.
 
 use std::path::Path;
 
-use ed25519_dalek::{SigningKey, VerifyingKey};
-
 use crate::exit::{Exit, Failure};
-use crate::reference::sign::{self, KeyError};
+use crate::reference::sign::{self, KeyError, SigningKey};
 
 /// Environment variable that may hold the private key itself (PEM), for build machines that keep secrets there.
 pub const SIGNING_KEY_VARIABLE: &str = "TRIPLINE_SIGNING_KEY";
-/// Largest key file in bytes: a PEM key has about 120, a folder of trusted ones in one file some thousands.
+/// Largest key file in bytes. A PEM key has about 120; a larger file is a wrong path.
 const MAX_KEY_FILE: u64 = 1 << 20;
 
 /// Reads a private key from a PEM file.
@@ -32,14 +30,6 @@ pub fn signing_key_from_environment() -> Result<Option<SigningKey>, Failure> {
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(wrong(SIGNING_KEY_VARIABLE, KeyError::NotPem)),
     }
-}
-
-/// Reads the public keys of a PEM file, one or several.
-///
-/// # Errors
-/// As [`signing_key`], for public keys.
-pub fn verifying_keys(path: &Path) -> Result<Vec<VerifyingKey>, Failure> {
-    sign::verifying_keys(&read(path)?).map_err(|e| wrong(&path.display().to_string(), e))
 }
 
 fn wrong(place: &str, error: KeyError) -> Failure {

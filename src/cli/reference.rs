@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
-use super::{describe, keys, output};
+use super::{describe, keys, load, output};
 use crate::exit::{Exit, Failure};
-use crate::reference::{Reference, ReferenceError, sign};
+use crate::reference::load::verifying_keys;
+use crate::reference::{ReferenceError, sign};
 use crate::simulate::calibration::{self, Line, Plan};
 
 const EXAMPLES: &str = "\
@@ -17,9 +18,6 @@ Examples:
   tripline reference verify models/adult/reference.json --public-key tripline.pub
   tripline reference show models/adult/reference.json
   tripline reference calibrate models/adult/reference.json  how often the drift test alarms when nothing drifts";
-
-/// Largest profile in bytes; 200 features with the default sample take a tenth of it.
-const MAX_PROFILE: u64 = 256 << 20;
 
 /// Arguments of `tripline reference`.
 #[derive(Debug, clap::Args)]
@@ -105,24 +103,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// Reads a profile and checks version, digest and consistency; signatures are the caller's question.
-///
-/// # Errors
-/// 65 with the path and what is wrong, 66 if there is no such file, 74 if it cannot be read.
-pub fn load(file: &Path) -> Result<Reference, Failure> {
-    Reference::from_json(&output::read_file(file, MAX_PROFILE)?).map_err(|e| wrong(file, &e))
-}
-
 fn wrong(file: &Path, error: &ReferenceError) -> Failure {
     Failure::new(Exit::Data, format!("{}: {error}", file.display()))
 }
 
 fn verify(file: &Path, public_keys: &[PathBuf]) -> Result<(), Failure> {
-    let mut trusted = Vec::new();
-    for path in public_keys {
-        trusted.extend(keys::verifying_keys(path)?);
-    }
-    let reference = load(file)?;
+    let trusted = verifying_keys(public_keys).map_err(|error| load::failure(error, Exit::Usage))?;
+    let reference = load::profile(file)?;
     let words = if trusted.is_empty() {
         match sign::signer(&reference).map_err(|e| wrong(file, &e))? {
             None => "not signed".to_owned(),
@@ -145,7 +132,7 @@ fn verify(file: &Path, public_keys: &[PathBuf]) -> Result<(), Failure> {
 }
 
 fn show(file: &Path, json: bool, markdown: bool) -> Result<(), Failure> {
-    let reference = load(file)?;
+    let reference = load::profile(file)?;
     let text = match (json, markdown) {
         (true, _) => format!("{:#}\n", describe::json(&reference)),
         (_, true) => describe::markdown(&reference),
@@ -162,7 +149,7 @@ fn correlation(text: &str) -> Result<f64, String> {
 }
 
 fn calibrate(file: &Path, plan: &Plan, json: bool, markdown: bool) -> Result<(), Failure> {
-    let reference = load(file)?;
+    let reference = load::profile(file)?;
     let lines = calibration::ROWS.len() + calibration::CLUSTERED_ROWS.len();
     // Hidden unless standard error is a terminal.
     let bar = ProgressBar::new(lines as u64).with_message("lines");
@@ -223,7 +210,7 @@ fn sign_file(file: &Path, key: Option<&Path>, destination: &Path) -> Result<(), 
             Failure::new(Exit::Usage, message)
         })?,
     };
-    let mut reference = load(file)?;
+    let mut reference = load::profile(file)?;
     sign::sign(&mut reference, &key);
     let bytes = reference.to_json().map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
     output::write_atomically(destination, &bytes)?;

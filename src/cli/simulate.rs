@@ -121,7 +121,7 @@ impl From<SimulateError> for Failure {
 
 /// Runs `tripline simulate`.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let reference = Arc::new(load(&args.reference)?);
+    let reference = Arc::new(super::load::profile(&args.reference)?);
     if let Some(folder) = &args.matrix {
         return run_matrix(&args, reference, folder);
     }
@@ -150,18 +150,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         truth.expected_model_verdict
     );
     Ok(())
-}
-
-/// Reads a profile, with the exit codes of every command.
-///
-/// # Errors
-/// A missing file (66), an unreadable one (74), or a profile that is damaged or of another version (65).
-pub fn load(path: &Path) -> Result<Reference, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NoInput } else { Exit::Io };
-        Failure::new(exit, format!("reference profile {}: {error}", path.display()))
-    })?;
-    Reference::from_json(&bytes).map_err(|error| Failure::new(Exit::Data, format!("{}: {error}", path.display())))
 }
 
 fn settings(args: &Args) -> Result<Settings, Failure> {
@@ -315,7 +303,7 @@ mod tests {
     fn simulation() -> Simulation {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/magic/reference.json");
         let settings = Settings { hours: 2.0, clients: 40, mix: Mix::none(), volume: 200.0, ..Settings::default() };
-        Simulation::new(Arc::new(load(&path).unwrap()), &settings).unwrap()
+        Simulation::new(Arc::new(crate::cli::load::profile(&path).unwrap()), &settings).unwrap()
     }
 
     #[test]

@@ -1,24 +1,15 @@
-//! Collects rows by column within bounds of memory.
-//!
-//! Up to the row limit every row is kept. Beyond it Algorithm R (Vitter 1985) keeps a uniform sample, with a hash of the row's
-//! number in place of random numbers: the same file gives the same sample on every machine.
+//! Collects rows by column within bounds of memory. Up to the row limit every row is kept, beyond it a uniform sample
+//! ([`reservoir`](super::reservoir)).
 
-use std::sync::Arc;
+use rustc_hash::FxHashMap;
 
-use rustc_hash::{FxHashMap, FxHashSet};
-
+use super::cell::{Cells, text_bytes};
 use super::open::{Format, Packing};
-use super::{Fault, Loaded, MAX_CELLS, MAX_COLUMNS, MAX_TEXT, MAX_TEXT_TOTAL, ReadOptions, TableError};
-use crate::hash::mix2;
-use crate::reference::{Column, Raw, Table};
+use super::reservoir::Reservoir;
+use super::{DatasetError, Fault, Loaded, MAX_CELLS, MAX_COLUMNS, MAX_TEXT_TOTAL, ReadOptions};
+use crate::reference::{Column, Dataset, Raw};
 
-/// Keeps the reservoir's choices apart from those of the sample that `fit` takes, which hashes row numbers too.
-const SALT: u64 = 0x7461_626c_6521;
-/// Different texts that are shared between cells. Categories are far fewer; beyond it a column holds ids, and sharing is no gain.
-const SHARED_TEXTS: usize = 1 << 16;
-/// Decimal digits that a 64-bit float keeps for certain: with so many or fewer, the number prints as it was written.
-const EXACT_DIGITS: usize = 15;
-/// Names listed in a message before the rest is only counted.
+/// Names listed in a message; the others are counted. Chosen: as many as fit on a screen.
 const NAMES_SHOWN: usize = 30;
 
 /// The model's answer in one row.
@@ -30,7 +21,7 @@ pub enum Answer {
     Classes(Vec<(String, f64)>),
 }
 
-/// What becomes of a column.
+/// The role of a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// The feature of this index.
@@ -41,7 +32,7 @@ pub enum Role {
     Dropped,
 }
 
-/// Rows on their way into a [`Table`].
+/// Rows that become a [`Dataset`].
 #[derive(Debug)]
 pub struct Builder<'a> {
     options: &'a ReadOptions,
@@ -54,9 +45,8 @@ pub struct Builder<'a> {
     saw_classes: bool,
     saw_prediction_column: bool,
     lines: Vec<u64>,
-    rows_read: u64,
-    limit: usize,
-    shared: FxHashSet<Arc<str>>,
+    reservoir: Reservoir,
+    cells: Cells<'a>,
     text_bytes: usize,
     models_seen: Vec<String>,
     other_models: u64,
@@ -78,9 +68,8 @@ impl<'a> Builder<'a> {
             saw_classes: false,
             saw_prediction_column: false,
             lines: Vec::new(),
-            rows_read: 0,
-            limit: options.max_rows,
-            shared: FxHashSet::default(),
+            reservoir: Reservoir::new(options.max_rows),
+            cells: Cells::new(options),
             text_bytes: 0,
             models_seen: Vec::new(),
             other_models: 0,
@@ -104,7 +93,7 @@ impl<'a> Builder<'a> {
         self.feature(name)
     }
 
-    /// Whether a name is to be left out, and notes that it came.
+    /// Whether a name is to be left out; notes that it occurred.
     pub fn drops(&mut self, name: &str) -> bool {
         let drops = self.options.drop.iter().any(|d| d == name);
         if drops {
@@ -132,7 +121,7 @@ impl<'a> Builder<'a> {
         let role = if self.drops(name) {
             Role::Dropped
         } else {
-            // A column that appears late brings a cell for every earlier row.
+            // A column that appears late gets a missing cell for every earlier row.
             if self.lines.len().saturating_mul(self.columns.len() + 1) > MAX_CELLS {
                 return Err(Fault::TooBig);
             }
@@ -144,63 +133,32 @@ impl<'a> Builder<'a> {
         Ok(role)
     }
 
-    /// The cell that a text means: nothing, a number or boolean that prints exactly so, or the text itself.
-    ///
-    /// Only what prints back exactly becomes a number here, so that `007` stays the category it may be; `fit` reads the
-    /// remaining spellings of numbers where a column turns out to be numeric.
+    /// The cell of a text from a file without types. Columns that were declared categorical keep their text.
     ///
     /// # Errors
-    /// If the text is longer than [`MAX_TEXT`].
+    /// If the text is too long to be a category.
     pub fn cell(&mut self, role: Role, text: &str) -> Result<Raw, Fault> {
         let verbatim = matches!(role, Role::Feature(at) if self.verbatim.get(at) == Some(&true));
-        if !verbatim && !self.options.missing.iter().any(|m| m == text) {
-            match text {
-                "true" => return Ok(Raw::Boolean(true)),
-                "false" => return Ok(Raw::Boolean(false)),
-                _ => (),
-            }
-            if let Some(number) = exact_number(text) {
-                return Ok(Raw::Number(number));
-            }
-        }
-        self.text(text)
+        if verbatim { self.cells.text(text) } else { self.cells.untyped(text) }
     }
 
-    /// The cell of a text that was written as a text: nothing, or the text.
+    /// The cell of a text that the file declares to be a text.
     ///
     /// # Errors
-    /// If the text is longer than [`MAX_TEXT`].
+    /// If the text is too long to be a category.
     pub fn text(&mut self, text: &str) -> Result<Raw, Fault> {
-        if text.trim().is_empty() || self.options.missing.iter().any(|m| m == text) {
-            return Ok(Raw::Missing);
-        }
-        if text.len() > MAX_TEXT {
-            return Err(Fault::LongText { length: text.len() });
-        }
-        if let Some(shared) = self.shared.get(text) {
-            return Ok(Raw::Text(Arc::clone(shared)));
-        }
-        let text: Arc<str> = text.into();
-        if self.shared.len() < SHARED_TEXTS {
-            self.shared.insert(Arc::clone(&text));
-        }
-        Ok(Raw::Text(text))
+        self.cells.text(text)
     }
 
-    /// The cell of a number that may not be finite (Parquet holds NaN).
+    /// The cell of a number.
     ///
     /// # Errors
     /// If it is not finite and not declared to mean a missing value.
     pub fn number(&self, number: f64) -> Result<Raw, Fault> {
-        if number.is_finite() {
-            return Ok(Raw::Number(number));
-        }
-        let text = number.to_string();
-        let declared = self.options.missing.iter().any(|m| m.eq_ignore_ascii_case(&text));
-        if declared { Ok(Raw::Missing) } else { Err(Fault::NotFinite(text)) }
+        self.cells.number(number)
     }
 
-    /// Notes the model that an event is of; false if the event is of another model than wanted.
+    /// Whether an event of the model `name` is wanted; notes the others for the message.
     pub fn wants_model(&mut self, name: &str) -> bool {
         match &self.options.model {
             Some(wanted) if wanted != name => {
@@ -214,47 +172,25 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether the next row will be kept, so that a reader need not take apart what is only counted.
+    /// Whether the next row will be kept. A reader need not parse a row that is only counted.
     pub fn keeps_next(&self) -> bool {
-        self.slot().is_some()
+        self.reservoir.slot(self.lines.len()).is_some()
     }
 
     /// Counts a row that is not kept.
     pub fn skip(&mut self) {
-        self.rows_read += 1;
-    }
-
-    /// Where the next row goes: behind the others, or by Algorithm R in place of one of them, or nowhere.
-    fn slot(&self) -> Option<usize> {
-        if self.lines.len() < self.limit {
-            return Some(self.lines.len());
-        }
-        let chosen = mix2(SALT, self.rows_read) % (self.rows_read + 1);
-        usize::try_from(chosen).ok().filter(|&chosen| chosen < self.limit)
+        self.reservoir.count();
     }
 
     /// Takes a row: its line, its cells by feature index (absent ones are missing; drained), its answer.
     ///
     /// # Errors
     /// If the answer has another form than earlier ones, or the text no longer fits into memory.
-    pub fn push(&mut self, line: u64, cells: &mut Vec<(usize, Raw)>, answer: Answer) -> Result<(), TableError> {
-        let prediction = |fault: Fault| fault.at_column(line, &self.options.prediction);
-        match &answer {
-            Answer::Scalar(Raw::Missing) => (),
-            Answer::Scalar(_) if self.saw_classes => {
-                return Err(prediction(Fault::MixedPrediction { found: "a single value", before: "probabilities by class" }));
-            }
-            Answer::Scalar(_) => self.saw_scalar = true,
-            Answer::Classes(_) if self.saw_scalar => {
-                return Err(prediction(Fault::MixedPrediction { found: "probabilities by class", before: "a single value" }));
-            }
-            Answer::Classes(_) => self.saw_classes = true,
-        }
-        if self.rows_read == 0 {
-            self.limit = self.limit.min(MAX_CELLS / self.columns.len().max(1)).max(1);
-        }
-        let slot = self.slot();
-        self.rows_read += 1;
+    pub fn push(&mut self, line: u64, cells: &mut Vec<(usize, Raw)>, answer: Answer) -> Result<(), DatasetError> {
+        self.check_form(line, &answer)?;
+        self.reservoir.bound(MAX_CELLS / self.columns.len().max(1));
+        let slot = self.reservoir.slot(self.lines.len());
+        self.reservoir.count();
         let Some(at) = slot else {
             cells.clear();
             return Ok(());
@@ -283,6 +219,22 @@ impl<'a> Builder<'a> {
         if self.text_bytes > MAX_TEXT_TOTAL { Err(Fault::TooBig.at(line)) } else { Ok(()) }
     }
 
+    /// Refuses an answer of another form than the earlier ones.
+    fn check_form(&mut self, line: u64, answer: &Answer) -> Result<(), DatasetError> {
+        const SCALAR: &str = "a single value";
+        const CLASSES: &str = "probabilities by class";
+        let mixed = |found, before| Err(Fault::MixedPrediction { found, before }.at_column(line, &self.options.prediction));
+        match answer {
+            Answer::Scalar(Raw::Missing) => (),
+            Answer::Scalar(_) if self.saw_classes => return mixed(SCALAR, CLASSES),
+            Answer::Scalar(_) => self.saw_scalar = true,
+            Answer::Classes(_) if self.saw_scalar => return mixed(CLASSES, SCALAR),
+            Answer::Classes(_) => self.saw_classes = true,
+        }
+        Ok(())
+    }
+
+    /// Makes room for one more row.
     fn grow(&mut self) {
         self.lines.push(0);
         self.predictions.push(Raw::Missing);
@@ -312,12 +264,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The table.
+    /// The dataset.
     ///
     /// # Errors
     /// If there are no rows, or a column of the options never came.
-    pub fn finish(self, format: Format, packing: Packing) -> Result<Loaded, TableError> {
-        if self.rows_read == 0 {
+    pub fn finish(self, format: Format, packing: Packing) -> Result<Loaded, DatasetError> {
+        if self.reservoir.seen() == 0 {
             return Err(match &self.options.model {
                 Some(wanted) if self.other_models > 0 => {
                     Fault::NoSuchModel { wanted: wanted.clone(), known: self.models_seen.join(", ") }.into()
@@ -326,35 +278,18 @@ impl<'a> Builder<'a> {
             });
         }
         self.check_columns()?;
-        let mut table = Table { features: self.columns, predictions: self.predictions, probabilities: self.probabilities };
+        let mut dataset = Dataset { features: self.columns, predictions: self.predictions, probabilities: self.probabilities };
         if self.saw_classes {
-            table.probabilities.resize(self.lines.len(), Vec::new());
-            table.predictions.clear();
+            dataset.probabilities.resize(self.lines.len(), Vec::new());
+            dataset.predictions.clear();
         }
-        Ok(Loaded { table, rows_read: self.rows_read, other_models: self.other_models, format, packing, lines: self.lines })
+        Ok(Loaded {
+            dataset,
+            rows_read: self.reservoir.seen(),
+            other_models: self.other_models,
+            format,
+            packing,
+            lines: self.lines,
+        })
     }
-}
-
-/// Bytes that a cell's text takes for itself alone; those of shared texts are bounded by [`SHARED_TEXTS`].
-fn text_bytes(raw: &Raw) -> usize {
-    match raw {
-        Raw::Text(text) if Arc::strong_count(text) == 1 => text.len(),
-        _ => 0,
-    }
-}
-
-/// The number of a text that is written exactly as the number prints.
-fn exact_number(text: &str) -> Option<f64> {
-    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
-    let (whole, fraction) = match digits.iter().position(|&b| b == b'.') {
-        Some(point) => (&digits[..point], Some(&digits[point + 1..])),
-        None => (digits, None),
-    };
-    let all_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-    let canonical = all_digits(whole)
-        && (whole == b"0" || whole[0] != b'0')
-        && fraction.is_none_or(|f| all_digits(f) && f.last() != Some(&b'0'))
-        && text != "-0";
-    let number: f64 = if canonical { text.parse().ok()? } else { return None };
-    (digits.len() <= EXACT_DIGITS || number.to_string() == text).then_some(number)
 }

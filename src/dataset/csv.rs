@@ -1,21 +1,21 @@
 //! Delimited text with a header row: RFC 4180 as the `csv` crate reads it, by comma, semicolon or tab.
 //!
-//! The delimiter is the one of the three that the header holds most often. Blanks around a field are removed, because the
-//! best known training files have them after every comma and no log repeats them.
+//! The delimiter is the one of the three that the header holds most often. Blanks around a field are removed: the best known training
+//! files have them after every comma, and logs do not repeat them.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
 
 use super::build::{Answer, Builder, Role};
-use super::{Fault, MAX_RECORD, TableError, jsonl};
+use super::{DatasetError, Fault, MAX_RECORD, jsonl};
 use crate::reference::Raw;
 
 /// Reads every row into the builder. `delimiter` is what the file's suffix tells; else the header decides.
 ///
 /// # Errors
 /// [`Fault`]s with line and column.
-pub fn read<'a>(source: Box<dyn BufRead + 'a>, delimiter: Option<u8>, builder: &mut Builder<'_>) -> Result<(), TableError> {
+pub fn read<'a>(source: Box<dyn BufRead + 'a>, delimiter: Option<u8>, builder: &mut Builder<'_>) -> Result<(), DatasetError> {
     let (delimiter, source) = match delimiter {
         Some(delimiter) => (delimiter, source),
         None => guess_delimiter(source)?,
@@ -69,7 +69,8 @@ pub fn read<'a>(source: Box<dyn BufRead + 'a>, delimiter: Option<u8>, builder: &
     }
 }
 
-fn read_header(header: &::csv::ByteRecord, builder: &mut Builder<'_>) -> Result<(Vec<Role>, Vec<String>), TableError> {
+/// Role and name of each column.
+fn read_header(header: &::csv::ByteRecord, builder: &mut Builder<'_>) -> Result<(Vec<Role>, Vec<String>), DatasetError> {
     let mut roles = Vec::with_capacity(header.len());
     let mut names: Vec<String> = Vec::with_capacity(header.len());
     let mut seen = rustc_hash::FxHashSet::default();
@@ -88,7 +89,7 @@ fn read_header(header: &::csv::ByteRecord, builder: &mut Builder<'_>) -> Result<
 }
 
 /// The delimiter that the first line holds most often (comma if none), and a reader that still has that line.
-fn guess_delimiter<'a>(mut source: Box<dyn BufRead + 'a>) -> Result<(u8, Box<dyn BufRead + 'a>), TableError> {
+fn guess_delimiter<'a>(mut source: Box<dyn BufRead + 'a>) -> Result<(u8, Box<dyn BufRead + 'a>), DatasetError> {
     let mut line = Vec::new();
     source.by_ref().take(MAX_RECORD as u64).read_until(b'\n', &mut line).map_err(|e| Fault::Io(e).at(1))?;
     let count = |delimiter: u8| line.iter().filter(|&&b| b == delimiter).count();
@@ -96,7 +97,8 @@ fn guess_delimiter<'a>(mut source: Box<dyn BufRead + 'a>) -> Result<(u8, Box<dyn
     Ok((best, Box::new(io::Cursor::new(line).chain(source))))
 }
 
-fn translate(error: ::csv::Error, line: u64) -> TableError {
+/// A fault of the `csv` crate in the words of this program.
+fn translate(error: ::csv::Error, line: u64) -> DatasetError {
     let line = error.position().map_or(line, ::csv::Position::line);
     match error.into_kind() {
         ::csv::ErrorKind::Io(e) if e.get_ref().is_some_and(|inner| inner.is::<TooLong>()) => Fault::LongRecord.at(line),
@@ -106,12 +108,13 @@ fn translate(error: ::csv::Error, line: u64) -> TableError {
     }
 }
 
-/// Ends the reading when one record has swallowed its allowance, which the `csv` crate alone would let grow without bound.
+/// Ends the reading when one record exceeds its allowance; the `csv` crate alone has no such bound.
 struct Bounded<R> {
     inner: R,
     allowance: Rc<Cell<usize>>,
 }
 
+/// The record exceeds its allowance; found again in [`translate`].
 #[derive(Debug, thiserror::Error)]
 #[error("record too long")]
 struct TooLong;

@@ -1,27 +1,15 @@
 //! JSON lines: flat objects (every key a column), or canonical events whose `features` hold the columns.
 //!
-//! The first line decides which of the two it is, and the rest must follow. Objects within features are flattened with dots
-//! (`customer.age`), as decoding does it; features given as an array are named `f0`, `f1`, … by position. An answer may be a number, a text, or an object of class → probability.
+//! The first line decides which of the two layouts the file has; every other line must have the same. Objects within features are
+//! flattened with dots (`customer.age`), as decoding does it. Features given as an array are named `f0`, `f1`, … by position. An
+//! answer may be a number, a text, or an object of class → probability.
 
-use std::fmt;
 use std::io::{BufRead, Read};
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-
 use super::build::{Answer, Builder, Role};
-use super::{Fault, MAX_RECORD, TableError};
+use super::json::{Json, find, parse};
+use super::{DatasetError, Fault, MAX_RECORD};
 use crate::reference::Raw;
-
-/// A JSON value that keeps the order of its keys, and keys that occur twice.
-#[derive(Clone, PartialEq, Debug)]
-enum Json {
-    Null,
-    Boolean(bool),
-    Number(f64),
-    Text(String),
-    Array(Vec<Json>),
-    Object(Vec<(String, Json)>),
-}
 
 /// Which of the two layouts a file has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +22,7 @@ enum Layout {
 ///
 /// # Errors
 /// [`Fault`]s with line and column.
-pub fn read<'a>(mut source: Box<dyn BufRead + 'a>, builder: &mut Builder<'_>) -> Result<(), TableError> {
+pub fn read<'a>(mut source: Box<dyn BufRead + 'a>, builder: &mut Builder<'_>) -> Result<(), DatasetError> {
     let mut buffer = Vec::new();
     let mut layout = None;
     let mut row = Row::default();
@@ -87,19 +75,6 @@ pub fn probabilities(text: &str) -> Result<Answer, Fault> {
     answer(parse(text)?)
 }
 
-fn find<'j>(fields: &'j [(String, Json)], name: &str) -> Option<&'j Json> {
-    fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
-}
-
-fn parse(text: &str) -> Result<Json, Fault> {
-    serde_json::from_str(text).map_err(|e| {
-        // serde_json counts lines within the text, which is always one here; only its column helps.
-        let whole = e.to_string();
-        let reason = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(reason, _)| reason);
-        Fault::Json(format!("{reason}, at byte {}", e.column()))
-    })
-}
-
 fn answer(value: Json) -> Result<Answer, Fault> {
     let fields = match value {
         Json::Null => return Ok(Answer::Scalar(Raw::Missing)),
@@ -125,7 +100,7 @@ fn answer(value: Json) -> Result<Answer, Fault> {
     if classes.is_empty() { Ok(Answer::Scalar(Raw::Missing)) } else { Ok(Answer::Classes(classes)) }
 }
 
-/// One row on its way, with buffers that stay.
+/// The row that is being read, in buffers that are used again.
 #[derive(Default)]
 struct Row {
     cells: Vec<(usize, Raw)>,
@@ -137,7 +112,7 @@ struct Row {
 
 impl Row {
     /// A flat object; its answer.
-    fn flat(&mut self, line: u64, fields: Vec<(String, Json)>, builder: &mut Builder<'_>) -> Result<Option<Answer>, TableError> {
+    fn flat(&mut self, line: u64, fields: Vec<(String, Json)>, builder: &mut Builder<'_>) -> Result<Option<Answer>, DatasetError> {
         let mut found = None;
         for (name, value) in fields {
             if name == builder.options().prediction {
@@ -154,7 +129,7 @@ impl Row {
     }
 
     /// A canonical event; its answer, or nothing if it is of another model.
-    fn event(&mut self, line: u64, fields: Vec<(String, Json)>, builder: &mut Builder<'_>) -> Result<Option<Answer>, TableError> {
+    fn event(&mut self, line: u64, fields: Vec<(String, Json)>, builder: &mut Builder<'_>) -> Result<Option<Answer>, DatasetError> {
         if let Some(Json::Text(model)) = find(&fields, "model")
             && !builder.wants_model(model)
         {
@@ -187,7 +162,7 @@ impl Row {
         Ok(Some(found.unwrap_or(Answer::Scalar(Raw::Missing))))
     }
 
-    fn feature(&mut self, line: u64, name: &str, value: Json, builder: &mut Builder<'_>) -> Result<(), TableError> {
+    fn feature(&mut self, line: u64, name: &str, value: Json, builder: &mut Builder<'_>) -> Result<(), DatasetError> {
         if let Json::Object(parts) = value {
             // What is left out is left out with all of its parts.
             if builder.drops(name) {
@@ -204,7 +179,7 @@ impl Row {
         }
     }
 
-    fn fill(&mut self, line: u64, at: usize, name: &str, value: Json, builder: &mut Builder<'_>) -> Result<(), TableError> {
+    fn fill(&mut self, line: u64, at: usize, name: &str, value: Json, builder: &mut Builder<'_>) -> Result<(), DatasetError> {
         if self.filled.len() <= at {
             self.filled.resize(at + 1, 0);
         }
@@ -220,86 +195,5 @@ impl Row {
         };
         self.cells.push((at, raw));
         Ok(())
-    }
-}
-
-// === impl Json ===
-
-impl Json {
-    fn what(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Boolean(_) => "a boolean",
-            Self::Number(_) => "a number",
-            Self::Text(_) => "a text",
-            Self::Array(_) => "a list",
-            Self::Object(_) => "an object",
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Json;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
-
-            fn visit_unit<E>(self) -> Result<Json, E> {
-                Ok(Json::Null)
-            }
-
-            fn visit_bool<E>(self, flag: bool) -> Result<Json, E> {
-                Ok(Json::Boolean(flag))
-            }
-
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "integers beyond 2^53 are ids; as features they are numbers like others"
-            )]
-            fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
-                Ok(Json::Number(number as f64))
-            }
-
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "integers beyond 2^53 are ids; as features they are numbers like others"
-            )]
-            fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
-                Ok(Json::Number(number as f64))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
-                Ok(Json::Number(number))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Json, E> {
-                Ok(Json::Text(text.to_owned()))
-            }
-
-            fn visit_string<E>(self, text: String) -> Result<Json, E> {
-                Ok(Json::Text(text))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    list.push(item);
-                }
-                Ok(Json::Array(list))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(entry) = entries.next_entry()? {
-                    fields.push(entry);
-                }
-                Ok(Json::Object(fields))
-            }
-        }
-        deserializer.deserialize_any(Any)
     }
 }

@@ -1,7 +1,7 @@
-//! Opens a table file: which compression, which format.
+//! Opens a training file: which compression, which format.
 //!
 //! Content decides first (magic bytes), because files are renamed more often than rewritten; the suffix decides where content
-//! cannot, which is only between CSV dialects. Compression is looked through once, not twice.
+//! cannot, which is only between CSV dialects. One layer of compression is removed; a second one is refused.
 
 use std::fmt;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::Fault;
 
-/// Layout of a table file.
+/// Layout of a training file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     /// Comma (or tab, or semicolon) separated values with a header.
@@ -32,7 +32,7 @@ pub enum Packing {
     Zstd,
 }
 
-/// An open table, ready for the reader of its format.
+/// An open file, ready for the reader of its format.
 pub enum Opened<'a> {
     /// Delimited text.
     Csv {
@@ -59,7 +59,7 @@ pub enum Opened<'a> {
     },
 }
 
-/// Chunk in which files are read: large enough that system calls do not show, small enough to stay in cache.
+/// Bytes read at a time. Chosen: large enough that system calls cost nothing beside parsing, small enough for the second-level cache.
 const CHUNK: usize = 64 << 10;
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -173,7 +173,7 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Looks through compression and byte order mark, then tells the formats of text apart.
+/// Removes compression and byte order mark, then tells the formats of text apart.
 fn dispatch<'a>(name: &str, raw: Box<dyn BufRead + 'a>) -> Result<Opened<'a>, Fault> {
     let (head, mut raw) = peek(raw, ZSTD.len()).map_err(Fault::Io)?;
     if head.is_empty() {

@@ -1,7 +1,7 @@
 //! Apache Parquet through its record interface, which needs no Arrow and takes one row at a time.
 //!
-//! Columns that are left out are not even decoded. A 32-bit float becomes the number that its shortest decimal spelling
-//! means (0.1 stays 0.1), because that is what logs of the same value say.
+//! Columns that are left out are not decoded. A 32-bit float becomes the number of its shortest decimal spelling (0.1 stays 0.1),
+//! because logs of the same value have that spelling.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,15 +13,15 @@ use ::parquet::record::{Field, Row};
 use ::parquet::schema::types::Type;
 
 use super::build::{Answer, Builder, Role};
-use super::{Fault, TableError};
+use super::{DatasetError, Fault};
 use crate::reference::Raw;
 
 /// Reads every row into the builder.
 ///
 /// # Errors
 /// [`Fault`]s with row and column. Damage in the file that makes the Parquet library give up in a panic is an error too.
-pub fn read(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), TableError> {
-    // The builder is thrown away with the error, so that what a panic left half done is never seen.
+pub fn read(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), DatasetError> {
+    // The builder is dropped with the error, so that a state that a panic left half done is never used.
     quietly(|| catch_unwind(AssertUnwindSafe(|| read_rows(file, progress, builder))))
         .unwrap_or_else(|_| Err(Fault::Parquet("the file is damaged".into()).into()))
 }
@@ -31,8 +31,8 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs something whose panics are caught, without the report that would frighten the person at the terminal. Panics of every
-/// other thread are reported as ever.
+/// Runs something whose panics are caught, without the report of a panic at the terminal. Panics of other threads are reported as
+/// before.
 fn quietly<T>(run: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -49,7 +49,7 @@ fn quietly<T>(run: impl FnOnce() -> T) -> T {
     result
 }
 
-fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), TableError> {
+fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Result<(), DatasetError> {
     let bytes = file.metadata().map_err(Fault::Io)?.len();
     let broken = |e: ::parquet::errors::ParquetError| Fault::Parquet(e.to_string());
     let reader = SerializedFileReader::new(file).map_err(broken)?;
@@ -60,7 +60,7 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
     let mut names = rustc_hash::FxHashSet::default();
     for field in root.get_fields() {
         if !names.insert(field.name()) {
-            return Err(TableError { column: Some(field.name().to_owned()), ..Fault::DuplicateColumn.into() });
+            return Err(DatasetError { column: Some(field.name().to_owned()), ..Fault::DuplicateColumn.into() });
         }
         if builder.role(field.name())? != Role::Dropped {
             wanted.push(Arc::clone(field));
@@ -74,7 +74,7 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
         let row = row.map_err(|e| broken(e).at(line))?;
         let answer = read_row(line, row, &mut cells, builder)?;
         builder.push(line, &mut cells, answer)?;
-        // The library reads ahead by row group; by rows the bar moves evenly.
+        // The library reads ahead by row group. Progress is told by rows, so that the bar moves evenly.
         let passed = u64::try_from(u128::from(bytes) * u128::from(line.min(rows)) / u128::from(rows)).unwrap_or(bytes);
         progress(passed - told);
         told = passed;
@@ -82,7 +82,8 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
     Ok(())
 }
 
-fn read_row(line: u64, row: Row, cells: &mut Vec<(usize, Raw)>, builder: &mut Builder<'_>) -> Result<Answer, TableError> {
+/// Takes the cells of one row; returns its answer.
+fn read_row(line: u64, row: Row, cells: &mut Vec<(usize, Raw)>, builder: &mut Builder<'_>) -> Result<Answer, DatasetError> {
     let mut answer = Answer::Scalar(Raw::Missing);
     for (name, field) in row.into_columns() {
         let fault = |fault: Fault| fault.at_column(line, &name);
@@ -95,6 +96,7 @@ fn read_row(line: u64, row: Row, cells: &mut Vec<(usize, Raw)>, builder: &mut Bu
     Ok(answer)
 }
 
+/// The cell of a scalar.
 fn scalar(field: Field, builder: &mut Builder<'_>) -> Result<Raw, Fault> {
     #[expect(clippy::cast_precision_loss, reason = "integers beyond 2^53 are ids; as features they are numbers like others")]
     let number = match field {
@@ -150,7 +152,7 @@ fn prediction(field: Field, builder: &mut Builder<'_>) -> Result<Answer, Fault> 
         match scalar(field, builder)? {
             Raw::Number(p) if (0.0..=1.0).contains(&p) => answer.push((class, p)),
             Raw::Number(p) => return Err(Fault::BadProbability { class, value: p.to_string() }),
-            _ => return Err(Fault::BadProbability { class, value: "something else".into() }),
+            _ => return Err(Fault::BadProbability { class, value: "no number".into() }),
         }
     }
     Ok(if answer.is_empty() { Answer::Scalar(Raw::Missing) } else { Answer::Classes(answer) })

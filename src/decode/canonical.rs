@@ -1,8 +1,8 @@
 //! The canonical layout, read in one pass.
 //!
-//! Fields are written to the first query of the message as they come. Features and answers need the model's schema: if the
-//! model's name stands before them, as it does in nearly every log, they are bound while they are parsed; if it stands behind
-//! them, their text is kept by reference and parsed at the end.
+//! Fields are written to the first query of the message as they come. Features and answers need the model's schema. If the model's
+//! name stands before them, as in nearly every log, they are bound while they are parsed. If it stands behind them, their text is
+//! kept by reference and parsed at the end.
 //!
 //! A batch call is `features` (or `instances`) as an array of rows with `prediction` (or `predictions`) as an array of as many
 //! answers.
@@ -12,8 +12,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::answers::AnswersSeed;
 use super::features::FeaturesSeed;
-use super::fields::{self, AnswersSeed};
+use super::fields;
 use super::model::duplicate;
 use super::token::{Field, Token, refuse};
 use super::{Batch, Models, Reason, Rejection, Scratch, excerpt};
@@ -34,18 +35,23 @@ enum Name {
     Unknown,
 }
 
-/// What is left to do when the object has been read.
+/// What was found while the object was read, and what is left to be parsed.
 #[derive(Clone, Copy, Debug, Default)]
-struct Late<'de> {
+struct Progress<'de> {
+    /// One bit a [`Name`] that occurred.
     seen: u32,
+    /// Position of the model, once its name was read.
     model: Option<usize>,
+    /// Whether the features were an array of rows.
     batch: bool,
+    /// Features that stood before the model's name.
     features: Option<&'de RawValue>,
+    /// Answers that stood before the model's name.
     prediction: Option<&'de RawValue>,
 }
 
 /// Reads the object; the first query of the message is at `start`.
-struct Event<'a> {
+struct EventSeed<'a> {
     start: usize,
     models: &'a mut Models,
     scratch: &'a mut Scratch,
@@ -59,36 +65,37 @@ pub(super) fn read(text: &str, models: &mut Models, scratch: &mut Scratch, batch
     scratch.answers.clear();
     scratch.unknown.clear();
     let mut parser = serde_json::Deserializer::from_str(text);
-    let outcome = Event { start, models, scratch, batch }.deserialize(&mut parser).and_then(|late| parser.end().map(|()| late));
-    let mut late = outcome.map_err(|error| said(scratch, &error, text))?;
-    let has = |name: Name| late.seen & name.bit() != 0;
+    let outcome =
+        EventSeed { start, models, scratch, batch }.deserialize(&mut parser).and_then(|progress| parser.end().map(|()| progress));
+    let mut progress = outcome.map_err(|error| fault_of(scratch, &error, text))?;
+    let has = |name: Name| progress.seen & name.bit() != 0;
     for (name, field) in [(Name::Timestamp, "timestamp"), (Name::Model, "model"), (Name::Features, "features")] {
         if !has(name) {
             return Err(Rejection::new(Reason::MissingField, format_args!("there is no '{field}'")));
         }
     }
-    let Some(at) = late.model else {
+    let Some(at) = progress.model else {
         return Err(Rejection::new(Reason::MissingField, "there is no 'model'"));
     };
     let Scratch { fault, row, answers, .. } = scratch;
     let model = &mut models.all[at];
-    if let Some(raw) = late.features {
+    if let Some(raw) = progress.features {
         let seed = FeaturesSeed { model, scratch: row, fault, batch };
         let outcome = seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
-        late.batch = outcome.map_err(|error| fault.take().unwrap_or_else(|| Rejection::from_json(&error, raw.get())))?;
+        progress.batch = outcome.map_err(|error| fault.take().unwrap_or_else(|| Rejection::from_json(&error, raw.get())))?;
     }
-    if let Some(raw) = late.prediction {
+    if let Some(raw) = progress.prediction {
         let outcome = AnswersSeed { model, answers, fault }.deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
         outcome.map_err(|error| fault.take().unwrap_or_else(|| Rejection::from_json(&error, raw.get())))?;
     }
     let rows = batch.len() - start;
-    answers.give(model, rows, late.batch, |row, answer| batch.queries[start + row].prediction = answer)?;
+    answers.give(model, rows, progress.batch, |row, answer| batch.queries[start + row].prediction = answer)?;
     batch.share(start);
     Ok(())
 }
 
-/// The fault that stopped the parser: ours if there is one, else the parser's.
-fn said(scratch: &mut Scratch, error: &serde_json::Error, text: &str) -> Rejection {
+/// The fault that stopped the parser: the one that was noted where it was found, else the parser's own.
+fn fault_of(scratch: &mut Scratch, error: &serde_json::Error, text: &str) -> Rejection {
     scratch.fault.take().unwrap_or_else(|| Rejection::from_json(error, text))
 }
 
@@ -116,11 +123,11 @@ impl Name {
     }
 }
 
-// === impl Event ===
+// === impl EventSeed ===
 
-impl Event<'_> {
+impl EventSeed<'_> {
     /// Reads the value of a known field.
-    fn value<'de, A: MapAccess<'de>>(&mut self, name: Name, late: &mut Late<'de>, map: &mut A) -> Result<(), A::Error> {
+    fn value<'de, A: MapAccess<'de>>(&mut self, name: Name, progress: &mut Progress<'de>, map: &mut A) -> Result<(), A::Error> {
         let Scratch { fault, row, answers, .. } = &mut *self.scratch;
         let query = &mut self.batch.queries[self.start];
         match name {
@@ -141,7 +148,7 @@ impl Event<'_> {
                 let Some(at) = self.models.find(&query.model) else {
                     return Err(refuse(fault, unknown_model(&query.model)));
                 };
-                late.model = Some(at);
+                progress.model = Some(at);
             }
             Name::RequestId => {
                 let into = &mut query.request_id;
@@ -159,16 +166,16 @@ impl Event<'_> {
                 let into = &mut query.label;
                 map.next_value_seed(plain("label", fault, |token| fields::text(token, "label", into)))?;
             }
-            Name::Features => match late.model {
+            Name::Features => match progress.model {
                 Some(at) => {
                     let seed = FeaturesSeed { model: &mut self.models.all[at], scratch: row, fault, batch: self.batch };
-                    late.batch = map.next_value_seed(seed)?;
+                    progress.batch = map.next_value_seed(seed)?;
                 }
-                None => late.features = Some(map.next_value()?),
+                None => progress.features = Some(map.next_value()?),
             },
-            Name::Prediction => match late.model {
+            Name::Prediction => match progress.model {
                 Some(at) => map.next_value_seed(AnswersSeed { model: &self.models.all[at], answers, fault })?,
-                None => late.prediction = Some(map.next_value()?),
+                None => progress.prediction = Some(map.next_value()?),
             },
             Name::Unknown => {
                 map.next_value::<IgnoredAny>()?;
@@ -191,27 +198,27 @@ pub(super) fn unknown_model(name: &str) -> Rejection {
     Rejection::new(Reason::UnknownModel, format_args!("there is no reference for the model '{}'", excerpt(name).escape_debug()))
 }
 
-impl<'de> DeserializeSeed<'de> for Event<'_> {
-    type Value = Late<'de>;
+impl<'de> DeserializeSeed<'de> for EventSeed<'_> {
+    type Value = Progress<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Late<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Progress<'de>, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Event<'_> {
-    type Value = Late<'de>;
+impl<'de> Visitor<'de> for EventSeed<'_> {
+    type Value = Progress<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Late<'de>, A::Error> {
-        let mut late = Late::default();
-        while let Some(name) = map.next_key_seed(NameSeed { seen: &mut late.seen, scratch: self.scratch })? {
-            self.value(name, &mut late, &mut map)?;
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Progress<'de>, A::Error> {
+        let mut progress = Progress::default();
+        while let Some(name) = map.next_key_seed(NameSeed { seen: &mut progress.seen, scratch: self.scratch })? {
+            self.value(name, &mut progress, &mut map)?;
         }
-        Ok(late)
+        Ok(progress)
     }
 }
 

@@ -1,296 +1,29 @@
 //! The model's input: an object of named values or an array in schema order, one row or many, written straight into rows of
-//! cells.
+//! cells ([`row`](super::row)).
 //!
-//! Objects within features are flattened with dots (`{"customer":{"age":39}}` is the feature `customer.age`) when the reference
-//! has such names; otherwise they count as one unknown feature. A nested value *in the place of a known feature* is refused: it
-//! is a layout that the configuration does not describe, and guessing would fill the windows with nonsense.
+//! An array is ambiguous until its first element is read: scalars are the values of one row, objects and arrays are rows.
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::model::{Model, Names, duplicate};
+use super::model::ModelLayout;
+use super::row::{Row, RowScratch};
 use super::token::{Token, refuse, scalars_to_token};
-use super::{Batch, MAX_ROWS, Reason, Rejection, blank_row, excerpt};
-use crate::event::Cell;
-
-/// Buffers for reading a row.
-#[derive(Debug, Default)]
-pub(super) struct RowScratch {
-    /// One bit a feature: has it a value yet?
-    seen: Vec<u64>,
-    unknown: Names,
-    /// Path to the object being flattened, with a dot behind each name.
-    path: String,
-}
+use super::{Batch, MAX_ROWS, Reason, Rejection};
 
 /// Reads `features` or `instances` into the last query of a batch and, for more rows, into further ones.
 pub(super) struct FeaturesSeed<'a> {
-    pub model: &'a mut Model,
+    pub model: &'a mut ModelLayout,
     pub scratch: &'a mut RowScratch,
     pub fault: &'a mut Option<Rejection>,
     pub batch: &'a mut Batch,
 }
 
-/// Writes one row.
-pub(super) struct Row<'a> {
-    pub model: &'a mut Model,
-    pub scratch: &'a mut RowScratch,
-    pub fault: &'a mut Option<Rejection>,
-    pub row: &'a mut Vec<Cell>,
-    pub extra: &'a mut u32,
-}
-
-// === impl Row ===
-
-impl Row<'_> {
-    /// Makes the row blank.
-    pub(super) fn begin(&mut self) {
-        let width = self.model.width();
-        blank_row(self.row, width);
-        self.scratch.seen.clear();
-        self.scratch.seen.resize(width.div_ceil(64), 0);
-        self.scratch.unknown.clear();
-        self.scratch.path.clear();
-    }
-
-    /// Marks feature `position` as present.
-    pub(super) fn mark(&mut self, position: usize) -> Result<(), Rejection> {
-        let (word, bit) = (position / 64, 1 << (position % 64));
-        if self.scratch.seen[word] & bit != 0 {
-            return Err(duplicate(self.model.feature(position)));
-        }
-        self.scratch.seen[word] |= bit;
-        Ok(())
-    }
-
-    /// Where the name goes: the position of a feature, or `None` for an unknown one, whose full path is then in the scratch.
-    pub(super) fn place(&mut self, name: &str, nth: usize) -> Result<Option<usize>, Rejection> {
-        let position = if self.scratch.path.is_empty() {
-            self.model.position(name, nth)
-        } else {
-            let length = self.scratch.path.len();
-            self.scratch.path.push_str(name);
-            let found = self.model.schema().position(&self.scratch.path);
-            self.scratch.path.truncate(length);
-            found
-        };
-        match position {
-            Some(position) => self.mark(position)?,
-            None => {
-                self.scratch.path.push_str(name);
-                self.scratch.unknown.insert(&self.scratch.path)?;
-            }
-        }
-        Ok(position)
-    }
-
-    /// The value of feature `position`.
-    pub(super) fn set(&mut self, position: usize, token: Token<'_>) {
-        self.row[position] = self.model.schema().bind(position, token.scalar());
-    }
-
-    /// Whether objects under unknown names are opened.
-    pub(super) fn flattens(&self) -> bool {
-        self.model.is_dotted()
-    }
-
-    /// Counts an unknown feature.
-    pub(super) fn count_extra(&mut self) {
-        *self.extra = self.extra.saturating_add(1);
-    }
-
-    /// Length of the path, to return to with [`Row::leave`].
-    pub(super) fn depth(&self) -> usize {
-        self.scratch.path.len()
-    }
-
-    /// Goes into the object under the unknown name just placed.
-    pub(super) fn enter(&mut self) {
-        self.scratch.path.push('.');
-    }
-
-    /// Returns to an outer object.
-    pub(super) fn leave(&mut self, depth: usize) {
-        self.scratch.path.truncate(depth);
-    }
-
-    /// Whether `count` values make a row.
-    pub(super) fn check_width(&self, count: usize) -> Result<(), Rejection> {
-        let width = self.model.width();
-        if count == width {
-            return Ok(());
-        }
-        let message = format_args!("an array of {count} values, where the model '{}' has {width} features", self.model.name());
-        Err(Rejection::new(Reason::BadFeatures, message))
-    }
-
-    fn fault<E: de::Error>(&mut self, rejection: Rejection) -> E {
-        refuse(self.fault, rejection)
-    }
-
-    fn read_object<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
-        let depth = self.depth();
-        let mut nth = 0;
-        while let Some(placed) = map.next_key_seed(NameSeed { row: self, nth })? {
-            match placed {
-                Some(position) => map.next_value_seed(CellSeed { row: self, position })?,
-                None => {
-                    map.next_value_seed(UnknownSeed { row: self })?;
-                    self.leave(depth);
-                }
-            }
-            nth += 1;
-        }
-        Ok(())
-    }
-
-    fn read_array<'de, A: SeqAccess<'de>>(&mut self, mut seq: A) -> Result<(), A::Error> {
-        let width = self.model.width();
-        let mut count = 0;
-        while count < width && seq.next_element_seed(CellSeed { row: self, position: count })?.is_some() {
-            count += 1;
-        }
-        while seq.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
-        }
-        self.check_width(count).map_err(|rejection| self.fault(rejection))
-    }
-}
-
-// === impl NameSeed ===
-
-struct NameSeed<'a, 'b> {
-    row: &'a mut Row<'b>,
-    nth: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for NameSeed<'_, '_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for NameSeed<'_, '_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a feature name")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        self.row.place(name, self.nth).map_err(|rejection| self.row.fault(rejection))
-    }
-}
-
-// === impl CellSeed ===
-
-struct CellSeed<'a, 'b> {
-    row: &'a mut Row<'b>,
-    position: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for CellSeed<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl CellSeed<'_, '_> {
-    #[expect(clippy::unnecessary_wraps, reason = "the shape that the visitor's macro calls")]
-    fn token<E: de::Error>(self, token: Token<'_>) -> Result<(), E> {
-        self.row.set(self.position, token);
-        Ok(())
-    }
-
-    fn nested<E: de::Error>(self, what: &str) -> Result<(), E> {
-        let rejection = nested(self.row.model.feature(self.position), what);
-        Err(self.row.fault(rejection))
-    }
-}
-
-/// The rejection of a feature that is an object or an array.
-pub(super) fn nested(name: &str, what: &str) -> Rejection {
-    Rejection::new(
-        Reason::BadFeatures,
-        format_args!("the feature '{}' is {what}, where one value belongs", excerpt(name).escape_debug()),
-    )
-}
-
-impl<'de> Visitor<'de> for CellSeed<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a feature value")
-    }
-
-    scalars_to_token!();
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        self.nested("an array")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        self.nested("an object")
-    }
-}
-
-// === impl UnknownSeed ===
-
-/// Counts an unknown feature, or opens the object under it.
-struct UnknownSeed<'a, 'b> {
-    row: &'a mut Row<'b>,
-}
-
-impl<'de> DeserializeSeed<'de> for UnknownSeed<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.row.flattens() {
-            return deserializer.deserialize_any(self);
-        }
-        self.row.count_extra();
-        deserializer.deserialize_ignored_any(IgnoredAny).map(drop)
-    }
-}
-
-impl UnknownSeed<'_, '_> {
-    #[expect(clippy::unnecessary_wraps, reason = "the shape that the visitor's macro calls")]
-    fn token<E: de::Error>(self, _: Token<'_>) -> Result<(), E> {
-        self.row.count_extra();
-        Ok(())
-    }
-}
-
-impl<'de> Visitor<'de> for UnknownSeed<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    scalars_to_token!();
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        self.row.count_extra();
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        self.row.enter();
-        self.row.read_object(map)
-    }
-}
-
 // === impl FeaturesSeed ===
 
 impl FeaturesSeed<'_> {
-    /// The row of the last query of the batch, made blank.
+    /// A writer of the row of the last query of the batch, with every cell missing.
     fn row(&mut self) -> Result<Row<'_>, Rejection> {
         let Some(query) = self.batch.queries[..self.batch.len].last_mut() else {
             return Err(Rejection::new(Reason::BadFeatures, "no row to write to"));
@@ -390,7 +123,7 @@ impl ElementSeed<'_, '_> {
         }
         let features = self.features;
         let at = features.batch.len - 1;
-        // One value too many is found out by the count at the end.
+        // A surplus value has no cell; the count at the end refuses it.
         if let Some(cell) = features.batch.queries[at].row.get_mut(self.nth) {
             *cell = features.model.schema().bind(self.nth, token.scalar());
         }

@@ -1,7 +1,8 @@
-//! What decoding knows of one model: its names, where each belongs, and the classes of its answers. And the names it does not know.
+//! The input layout of one model: the names of its features, their positions, and the classes of its answers. Unknown names of an
+//! object are collected here, too.
 //!
-//! Names are looked up by expectation: a log writes the features of every event in the same order, so the name that stood at
-//! this place last time is compared first, and the hash table is asked only when that fails.
+//! A log writes the features of every event in the same order. A name is therefore compared first with the one that stood at its
+//! place in the previous object; the hash table is asked only when that fails.
 
 use rustc_hash::FxHashSet;
 
@@ -9,30 +10,34 @@ use super::{MAX_UNKNOWN_NAMES, Reason, Rejection, excerpt};
 use crate::hash;
 use crate::reference::{Reference, Schema};
 
-/// A place in the expected order whose name is not known.
+/// Stands in the expected order where the last object had an unknown name.
 const UNEXPECTED: usize = usize::MAX;
 
-/// What decoding knows of one model.
+/// Places of an object whose order is remembered, as a multiple of the number of features. Chosen: logs may add as many fields as
+/// the model has; beyond that the memory would grow with what a caller sends.
+const REMEMBERED_PLACES: usize = 2;
+
+/// The input layout of one model.
 #[derive(Debug)]
-pub struct Model {
+pub struct ModelLayout {
     name: Box<str>,
     schema: Schema,
     names: Vec<Box<str>>,
     classes: Vec<Box<str>>,
-    /// Feature that stood at each place of the last object.
+    /// Position of the feature that stood at each place of the last object.
     expected: Vec<usize>,
     /// Whether any feature's name has a dot, so that nested objects are flattened.
     dotted: bool,
 }
 
-/// Unknown names of one object, as hashes: enough to refuse the second of a kind, in bounded memory. Two different names of
-/// the same 64-bit hash would be refused too; nobody but the sender of such an event is harmed by that.
+/// The unknown names of one object, as hashes: enough to refuse a name that occurs twice, in bounded memory. Two different names with
+/// the same 64-bit hash are refused, too; that harms only the sender of such an event.
 #[derive(Debug, Default)]
-pub(super) struct Names(FxHashSet<u64>);
+pub(super) struct UnknownNames(FxHashSet<u64>);
 
-// === impl Model ===
+// === impl ModelLayout ===
 
-impl Model {
+impl ModelLayout {
     pub(super) fn new(reference: &Reference) -> Self {
         let boxed = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| text.as_str().into()).collect::<Vec<Box<str>>>();
         let names = boxed(&mut reference.features.iter().map(|feature| &feature.name));
@@ -80,8 +85,7 @@ impl Model {
             return Some(expected);
         }
         let found = self.schema.position(name);
-        // Objects longer than twice the schema are not worth remembering.
-        if nth < 2 * self.names.len() {
+        if nth < REMEMBERED_PLACES * self.names.len() {
             if self.expected.len() <= nth {
                 self.expected.resize(nth + 1, UNEXPECTED);
             }
@@ -91,16 +95,16 @@ impl Model {
     }
 }
 
-// === impl Names ===
+// === impl UnknownNames ===
 
-impl Names {
+impl UnknownNames {
     pub(super) fn clear(&mut self) {
         if !self.0.is_empty() {
             self.0.clear();
         }
     }
 
-    /// Takes a name; refuses the second of a kind and the one too many.
+    /// Takes a name. Refuses a name that occurs twice, and more names than [`MAX_UNKNOWN_NAMES`].
     pub(super) fn insert(&mut self, name: &str) -> Result<(), Rejection> {
         if self.0.len() == MAX_UNKNOWN_NAMES {
             let message = format_args!("more than {MAX_UNKNOWN_NAMES} unknown names in one object");

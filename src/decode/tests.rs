@@ -1,10 +1,11 @@
-//! What decoding promises, claim by claim: the clear outcome of every kind of bad input, and that no layout detail that logs
-//! differ in changes what is read.
+//! What decoding promises: every kind of bad input has a clear outcome, and the details of layout in which logs differ do not change
+//! what is read.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::reference::{Column, FitOptions, Raw, Table, fit};
+use crate::event::{Address, Cell, Prediction, Provenance, Query};
+use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
 /// A model of three features (number, category, flag) whose answers have the given form.
 fn model(name: &str, answers: &[Raw]) -> Arc<Reference> {
@@ -15,7 +16,7 @@ fn named_model(name: &str, names: [&str; 3], answers: &[Raw]) -> Arc<Reference> 
     let rows = 400;
     let column = |name: &str, cell: &dyn Fn(usize) -> Raw| Column { name: name.into(), cells: (0..rows).map(cell).collect() };
     #[expect(clippy::cast_precision_loss, reason = "small test numbers")]
-    let table = Table {
+    let dataset = Dataset {
         features: vec![
             column(names[0], &|i| Raw::Number(17.0 + (i % 70) as f64)),
             column(names[1], &|i| Raw::Text(["Private", "State", "None"][i % 3].into())),
@@ -25,7 +26,7 @@ fn named_model(name: &str, names: [&str; 3], answers: &[Raw]) -> Arc<Reference> 
         probabilities: Vec::new(),
     };
     let options = FitOptions { model: name.into(), ..FitOptions::default() };
-    Arc::new(fit(&table, &options).unwrap())
+    Arc::new(fit(&dataset, &options).unwrap())
 }
 
 fn score_model() -> Arc<Reference> {
@@ -215,7 +216,7 @@ fn json_cut_anywhere_is_truncated_and_nothing_else() {
 #[test]
 fn ten_thousand_levels_end_as_too_deep_or_are_skipped() {
     let deep = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
-    // Nobody looks into a field that means nothing.
+    // A field without a meaning is skipped unread.
     assert_eq!(one(&event(&format!(r#"{FEATURES},"trace":{deep}"#))).extra_features, 0);
     assert_eq!(one(&event(&format!(r#""features":{{"age":1,"x":{deep}}}"#))).extra_features, 1);
     refused(&event(&format!(r#""features":{{"age":{deep}}}"#)), Reason::BadFeatures, "'age' is an object");

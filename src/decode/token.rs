@@ -1,4 +1,4 @@
-//! One value of a JSON text, before it is known what it means: every scalar becomes a [`Token`], whoever reads it.
+//! One value of a JSON text, before its meaning is known: every reader gets scalars as [`Token`]s.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub(super) struct Field<'a, F> {
     pub read: F,
 }
 
-/// Records why a message is refused and stops the parser. What the parser itself would say is not used.
+/// Notes why a message is refused and stops the parser. The text of the parser's own error is not used.
 pub(super) fn refuse<E: de::Error>(fault: &mut Option<Rejection>, rejection: Rejection) -> E {
     *fault = Some(rejection);
     E::custom("refused")

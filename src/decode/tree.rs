@@ -1,5 +1,5 @@
-//! JSON as a tree that refuses what `serde_json::Value` takes in silence: the second of two equal names in one object. With
-//! the last one winning, an attacker could show the model one value and the log another.
+//! JSON as a tree that refuses a name that occurs twice in one object. `serde_json::Value` keeps the last value in silence, so that
+//! an attacker could show the model one value and the log another.
 
 use std::fmt;
 

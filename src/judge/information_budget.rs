@@ -186,7 +186,7 @@ mod tests {
     use crate::event::{Address, EventTime, Query};
     use crate::judge::Family;
     use crate::judge::client::Flag;
-    use crate::reference::{Column, FitOptions, Raw, Table as Training, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
     use crate::signal::codes::{Coder, Codes};
 
     struct World {
@@ -202,8 +202,8 @@ mod tests {
             let column = |salt: u64| (0..n).map(move |i| (crate::hash::mix(i ^ salt) % 997) as f64);
             let features =
                 (0..3_u64).map(|j| Column { name: format!("x{j}"), cells: column(j << 20).map(Raw::Number).collect() }).collect();
-            let table = Training { features, predictions: column(0).map(Raw::Number).collect(), probabilities: Vec::new() };
-            let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
+            let dataset = Dataset { features, predictions: column(0).map(Raw::Number).collect(), probabilities: Vec::new() };
+            let reference = fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
             let coder = Coder::new(&reference);
             let regions = Regions::new(&reference, &coder, 1);
             Self { coder, regions, clients: Table::new(100), shared_identities: SharedIdentities::default() }

@@ -1,8 +1,8 @@
 //! Binds the named, typed values of an event to [`Cell`]s in schema order.
 //!
-//! A schema is a reference made ready for look-ups: names and categories in hash maps. It is lenient where logs commonly
-//! differ from training files (numbers written as text, `1` for `true`, categories written as numbers) and exact otherwise:
-//! what it cannot read becomes [`Cell::UNREADABLE`], which is a code of its own in every statistic, never a guess.
+//! A schema is a reference prepared for look-ups: names and categories in hash maps. It is lenient where logs commonly differ from
+//! training files (numbers written as text, `1` for `true`, categories written as numbers) and exact otherwise. A value that it
+//! cannot read becomes [`Cell::UNREADABLE`], which has a code of its own in every statistic; nothing is guessed.
 
 use rustc_hash::FxHashMap;
 
@@ -70,7 +70,7 @@ impl Schema {
         }
     }
 
-    /// What form this model's answers have.
+    /// The form of this model's answers.
     pub fn prediction_kind(&self) -> PredictionKind {
         self.prediction
     }

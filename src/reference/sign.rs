@@ -1,23 +1,34 @@
 //! Signs and verifies reference profiles with Ed25519 (RFC 8032).
 //!
-//! A profile decides who is called an attacker, so whoever can change it can blind the detector. The signature covers the
-//! canonical content (everything but digest and signature), computed anew from what was read: neither the digest in the file
-//! nor the public key in the file is believed. The key in the file only says which trusted key to try.
+//! A profile decides who is called an attacker. Whoever can change it can blind the detector. The signature covers the canonical
+//! content (everything but digest and signature). The content is computed anew from what was read; the digest in the file is not
+//! believed. The public key in the file is not believed either: it only says which trusted key to try.
 //!
 //! Keys are PEM files as `openssl genpkey -algorithm ed25519` (PKCS#8) and `openssl pkey -pubout` make them. This file is
-//! pure: reading keys from disk or environment is the caller's part, and no private key is ever put into a message. Signing
-//! takes constant time in the key (`ed25519-dalek`); what verification compares is public.
+//! pure: the caller reads keys from disk or environment. No message ever holds a private key. Signing takes constant time in the
+//! key (`ed25519-dalek`); verification compares public values only.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use ed25519_dalek::Signer as _;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+pub use ed25519_dalek::{SigningKey, VerifyingKey};
 use sha2::Digest as _;
 
 use super::{Reference, ReferenceError, Signature};
 
-/// The only algorithm there is.
+/// The only algorithm that profiles are signed with.
 const ALGORITHM: &str = "ed25519";
+
+/// Whose profiles are believed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Trust {
+    /// Everybody's; signatures are not looked at.
+    #[default]
+    Anyone,
+    /// Those that one of these keys signed. Without keys every profile is refused.
+    SignedBy(Vec<VerifyingKey>),
+}
 
 /// Why a key could not be used. The messages never hold a part of the key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -38,6 +49,23 @@ pub enum KeyError {
     #[error("not an Ed25519 key; other kinds of keys are not supported (`openssl genpkey -algorithm ed25519` makes one)")]
     NotEd25519,
 }
+
+// === impl Trust ===
+
+impl Trust {
+    /// Refuses a profile that is not believed.
+    ///
+    /// # Errors
+    /// As [`verify`], if a signature is asked for.
+    pub fn check(&self, reference: &Reference) -> Result<(), ReferenceError> {
+        match self {
+            Self::Anyone => Ok(()),
+            Self::SignedBy(keys) => require_signature(reference, keys),
+        }
+    }
+}
+
+// === keys ===
 
 /// Reads a private key (PKCS#8 PEM).
 ///
@@ -67,7 +95,9 @@ pub fn verifying_keys(pem: &str) -> Result<Vec<VerifyingKey>, KeyError> {
     keys.and_then(|keys| if keys.is_empty() { Err(KeyError::NotPem) } else { Ok(keys) })
 }
 
-/// The PEM blocks of a text, whatever stands around them.
+// === PEM ===
+
+/// The PEM blocks of a text. Other text around them is skipped.
 fn blocks(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -81,13 +111,15 @@ fn blocks(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How people and messages name a key: SHA-256 of its 32 bytes, as `SHA256:` and unpadded base64, like OpenSSH does.
+/// The name of a key in messages: SHA-256 of its 32 bytes, as `SHA256:` and unpadded base64, like OpenSSH does.
 pub fn fingerprint(key: &VerifyingKey) -> String {
     let hash = sha2::Sha256::digest(key.as_bytes());
     format!("SHA256:{}", base64::engine::general_purpose::STANDARD_NO_PAD.encode(hash))
 }
 
-/// Signs a profile in place; a signature that it had is replaced. The digest is brought up to date.
+// === signatures ===
+
+/// Signs a profile in place. An earlier signature is replaced, and the digest is brought up to date.
 pub fn sign(reference: &mut Reference, key: &SigningKey) {
     let content = reference.canonical_content();
     reference.digest = reference.content_digest();
@@ -98,8 +130,8 @@ pub fn sign(reference: &mut Reference, key: &SigningKey) {
     });
 }
 
-/// Checks the signature of a profile against the key in the file: the content is what that key's owner signed, whoever that
-/// is. `None` if there is no signature.
+/// Checks the signature of a profile against the key in the file. It proves that the owner of that key signed the content, not
+/// who the owner is. `None` if there is no signature.
 ///
 /// # Errors
 /// If there is a signature and it is malformed or does not match the content.
@@ -131,7 +163,10 @@ pub fn verify(reference: &Reference, trusted: &[VerifyingKey]) -> Result<Verifyi
     if trusted.contains(&key) {
         Ok(key)
     } else {
-        Err(fault(format!("it is signed by the key {}, which is not a trusted one", fingerprint(&key))))
+        Err(fault(format!(
+            "it is signed by the key {}, which is not a trusted one; add the key to the trusted ones, or sign the profile with one of them",
+            fingerprint(&key)
+        )))
     }
 }
 
@@ -146,7 +181,7 @@ pub fn require_signature(reference: &Reference, trusted: &[VerifyingKey]) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
     /// As `openssl genpkey -algorithm ed25519` writes it; a key of this test, for nothing else.
     const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJg3HpxWRhycWspvy7fpdp5NvK6yFPihi31T7Q3Jkt+0\n-----END PRIVATE KEY-----\n";
@@ -156,12 +191,12 @@ mod tests {
 
     fn profile() -> Reference {
         let numbers = |f: &dyn Fn(u32) -> f64| (0..200).map(|i| Raw::Number(f(i))).collect::<Vec<_>>();
-        let table = Table {
+        let dataset = Dataset {
             features: vec![Column { name: "x".into(), cells: numbers(&|i| f64::from(i) / 7.0) }],
             predictions: numbers(&|i| f64::from(i) / 200.0),
             probabilities: Vec::new(),
         };
-        fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
+        fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
     }
 
     fn other_key() -> SigningKey {
@@ -197,6 +232,18 @@ mod tests {
         assert!(message(&signed(), &[]).contains("not a trusted one"), "no trusted key, no trust");
         let both = verifying_keys(&format!("my keys:\n{PUBLIC}\nand again\n{PUBLIC}")).unwrap();
         assert_eq!(both.len(), 2);
+    }
+
+    #[test]
+    fn trust_is_checked_when_a_profile_is_read() {
+        let keys = Trust::SignedBy(verifying_keys(PUBLIC).unwrap());
+        let [plain, signed] = [profile(), signed()].map(|reference| reference.to_json().unwrap());
+        assert!(Reference::from_trusted_json(&plain, &Trust::Anyone).is_ok());
+        assert!(Reference::from_trusted_json(&signed, &keys).is_ok());
+        let refused = |trust: &Trust, bytes: &[u8]| {
+            matches!(Reference::from_trusted_json(bytes, trust), Err(ReferenceError::Signature { .. }))
+        };
+        assert!(refused(&keys, &plain) && refused(&Trust::SignedBy(Vec::new()), &signed));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Profiles of awkward tables, and files that are nearly profiles.
+//! Profiles of awkward datasets, and files that are nearly profiles.
 
 use proptest::prelude::*;
 
-use super::{Column, FitError, FitOptions, Kind, PredictionKind, Raw, Reference, ReferenceError, Schema, Table, code, fit};
+use super::{Column, Dataset, FitError, FitOptions, Kind, PredictionKind, Raw, Reference, ReferenceError, Schema, code, fit};
 use crate::event::{Cell, Prediction};
 use crate::hash::mix;
 
@@ -23,23 +23,23 @@ fn scores(rows: usize) -> Vec<Raw> {
     (0..rows).map(|i| number((mix(i as u64) % 10_007) as f64 / 10_007.0)).collect()
 }
 
-fn table(features: Vec<Column>) -> Table {
+fn dataset(features: Vec<Column>) -> Dataset {
     let rows = features.first().map_or(0, |c| c.cells.len());
-    Table { features, predictions: scores(rows), probabilities: Vec::new() }
+    Dataset { features, predictions: scores(rows), probabilities: Vec::new() }
 }
 
-fn learn(table: &Table) -> Result<Reference, FitError> {
-    fit(table, &FitOptions { model: "m".into(), ..FitOptions::default() })
+fn learn(dataset: &Dataset) -> Result<Reference, FitError> {
+    fit(dataset, &FitOptions { model: "m".into(), ..FitOptions::default() })
 }
 
-fn learn_as(table: &Table, kind: PredictionKind) -> Result<Reference, FitError> {
-    fit(table, &FitOptions { model: "m".into(), prediction_kind: Some(kind), ..FitOptions::default() })
+fn learn_as(dataset: &Dataset, kind: PredictionKind) -> Result<Reference, FitError> {
+    fit(dataset, &FitOptions { model: "m".into(), prediction_kind: Some(kind), ..FitOptions::default() })
 }
 
 /// A profile with every kind of feature.
 fn mixed() -> Reference {
     let rows = 400;
-    let profile = learn(&table(vec![
+    let profile = learn(&dataset(vec![
         column("c", rows, |i| number((mix(i as u64) % 1000) as f64 / 8.0)),
         column("d", rows, |i| number((i % 7) as f64)),
         column("b", rows, |i| Raw::Boolean(i % 3 == 0)),
@@ -52,7 +52,7 @@ fn mixed() -> Reference {
 fn two_hundred_features_make_a_profile_that_reads_back() {
     let rows = 1000;
     let features = (0..200).map(|j| column(&format!("f{j}"), rows, |i| number((mix((i * 200 + j) as u64) % 997) as f64))).collect();
-    let profile = learn(&table(features)).unwrap();
+    let profile = learn(&dataset(features)).unwrap();
     assert_eq!(profile.features.len(), 200);
     assert!(profile.pairs.len() < 10, "independent features have no dependence: {}", profile.pairs.len());
     assert_eq!(Reference::from_json(&profile.to_json().unwrap()).unwrap(), profile);
@@ -61,7 +61,7 @@ fn two_hundred_features_make_a_profile_that_reads_back() {
 #[test]
 fn a_hundred_thousand_rows_fill_the_bins_evenly_and_the_sample_stays_bounded() {
     let rows = 100_000;
-    let profile = learn(&table(vec![column("x", rows, |i| number(mix(i as u64) as f64 / 1e10))])).unwrap();
+    let profile = learn(&dataset(vec![column("x", rows, |i| number(mix(i as u64) as f64 / 1e10))])).unwrap();
     let feature = &profile.features[0];
     assert_eq!((profile.rows, profile.sample.len(), feature.bins()), (100_000, 8192, 10));
     // What lies above an edge by less than another way to write it counts as the edge.
@@ -70,7 +70,7 @@ fn a_hundred_thousand_rows_fill_the_bins_evenly_and_the_sample_stays_bounded() {
 
 #[test]
 fn a_constant_has_one_bin_and_every_other_value_is_outside_it() {
-    let profile = learn(&table(vec![
+    let profile = learn(&dataset(vec![
         column("n", 200, |_| number(5)),
         column("t", 200, |_| text("only")),
         column("b", 200, |_| Raw::Boolean(false)),
@@ -88,9 +88,9 @@ fn a_constant_has_one_bin_and_every_other_value_is_outside_it() {
 
 #[test]
 fn a_value_written_with_more_or_fewer_digits_is_the_same_value() {
-    // Logarithms of household sizes as a table has them, amounts of which many are nought, and two values that differ by less.
+    // Logarithms of household sizes as a dataset has them, amounts of which many are nought, and two values that differ by less.
     let sizes = [1.0_f64, 2.0, 3.0, 4.0].map(|n| (n.ln() * 1e6).round() / 1e6);
-    let profile = learn(&table(vec![
+    let profile = learn(&dataset(vec![
         column("size", 400, |i| number(sizes[i % 4])),
         column("amount", 400, |i| number(if i % 2 == 0 { 0.0 } else { (mix(i as u64) % 9_000) as f64 / 100.0 })),
         column("close", 400, |i| number([0.0, 1e-6, 1.0][i % 3])),
@@ -111,42 +111,42 @@ fn a_value_written_with_more_or_fewer_digits_is_the_same_value() {
 
 #[test]
 fn a_column_without_a_value_is_refused_and_one_with_a_single_value_is_not() {
-    let empty = learn(&table(vec![column("gone", 200, |_| Raw::Missing)])).unwrap_err();
+    let empty = learn(&dataset(vec![column("gone", 200, |_| Raw::Missing)])).unwrap_err();
     assert_eq!(empty.to_string(), "column 'gone' is empty in every row; leave it out with --drop gone");
-    let rare = learn(&table(vec![column("rare", 200, |i| if i == 7 { number(1) } else { Raw::Missing })])).unwrap();
+    let rare = learn(&dataset(vec![column("rare", 200, |i| if i == 7 { number(1) } else { Raw::Missing })])).unwrap();
     let feature = &rare.features[0];
     assert_eq!(feature.counts[feature.bins() + code::MISSING], 199);
 }
 
 #[test]
 fn slips_among_numbers_are_refused_and_real_categories_are_not() {
-    let slip = learn(&table(vec![column("age", 200, |i| if i == 41 { text("forty") } else { number(i as f64) })]));
+    let slip = learn(&dataset(vec![column("age", 200, |i| if i == 41 { text("forty") } else { number(i as f64) })]));
     let message = slip.unwrap_err().to_string();
     assert!(message.starts_with("row 42, column 'age': 'forty' is not a finite number, and 199 other values"), "{message}");
     for word in ["NaN", "N/A", "inf", "?"] {
-        let holes = learn(&table(vec![column("x", 200, |i| if i % 3 == 0 { text(word) } else { number(i as f64) })]));
+        let holes = learn(&dataset(vec![column("x", 200, |i| if i % 3 == 0 { text(word) } else { number(i as f64) })]));
         assert!(matches!(holes, Err(FitError::Mixed { row: 1, .. })), "{word}: a third of holes is no category of numbers");
     }
-    let rooms = learn(&table(vec![column("room", 200, |i| if i % 9 == 0 { text("12b") } else { number((i % 40) as f64) })]));
+    let rooms = learn(&dataset(vec![column("room", 200, |i| if i % 9 == 0 { text("12b") } else { number((i % 40) as f64) })]));
     assert_eq!(rooms.unwrap().features[0].kind, Kind::Categorical);
     let declared = FitOptions { kinds: vec![("x".into(), Kind::Categorical)], ..FitOptions::default() };
-    let words = table(vec![column("x", 200, |i| if i == 0 { text("NaN") } else { number((i % 5) as f64) })]);
+    let words = dataset(vec![column("x", 200, |i| if i == 0 { text("NaN") } else { number((i % 5) as f64) })]);
     assert_eq!(fit(&words, &declared).unwrap().features[0].values.len(), 6, "what was declared is believed");
 }
 
 #[test]
 fn ids_are_refused_as_categories_and_as_classes() {
     let rows = 20_001;
-    let ids = learn(&table(vec![column("id", rows, |i| text(&format!("u{i}")))])).unwrap_err();
+    let ids = learn(&dataset(vec![column("id", rows, |i| text(&format!("u{i}")))])).unwrap_err();
     assert_eq!(ids, FitError::TooManyCategories { column: "id".into(), distinct: rows });
-    let mut labels = table(vec![column("x", rows, |i| number(i as f64))]);
+    let mut labels = dataset(vec![column("x", rows, |i| number(i as f64))]);
     labels.predictions = (0..rows).map(|i| text(&format!("u{i}"))).collect();
     assert_eq!(learn(&labels).unwrap_err(), FitError::TooManyClasses { distinct: rows });
 }
 
 #[test]
 fn labels_alone_are_a_profile_without_threshold() {
-    let mut labels = table(vec![column("x", 300, |i| number(i as f64))]);
+    let mut labels = dataset(vec![column("x", 300, |i| number(i as f64))]);
     labels.predictions =
         (0..300).map(|i| if i == 5 { Raw::Missing } else { text(["late", "on_time"][usize::from(i % 4 > 0)]) }).collect();
     let profile = learn(&labels).unwrap();
@@ -163,7 +163,7 @@ fn labels_alone_are_a_profile_without_threshold() {
 
 #[test]
 fn probabilities_are_counted_by_their_top_class() {
-    let mut answers = table(vec![column("x", 300, |i| number(i as f64))]);
+    let mut answers = dataset(vec![column("x", 300, |i| number(i as f64))]);
     answers.predictions.clear();
     answers.probabilities = (0..300)
         .map(|i| match i % 3 {
@@ -181,13 +181,13 @@ fn probabilities_are_counted_by_their_top_class() {
     let bound = Schema::new(&profile).bind_probabilities([("no", 0.3), ("yes", 0.7)].into_iter());
     assert!(matches!(bound, Prediction::Probabilities { top, .. } if top == Cell::category(1)));
     assert!(learn_as(&answers, PredictionKind::Label).unwrap_err().to_string().contains("probabilities by class"));
-    let scalars = table(vec![column("x", 300, |i| number(i as f64))]);
+    let scalars = dataset(vec![column("x", 300, |i| number(i as f64))]);
     assert!(learn_as(&scalars, PredictionKind::Probabilities).unwrap_err().to_string().contains("single values"));
 }
 
 #[test]
 fn whole_numbers_are_labels_until_they_are_declared_scores() {
-    let mut counts = table(vec![column("x", 300, |i| number(i as f64))]);
+    let mut counts = dataset(vec![column("x", 300, |i| number(i as f64))]);
     counts.predictions = (0..300).map(|i| number((i % 5) as f64)).collect();
     assert_eq!(learn(&counts).unwrap().prediction.classes, ["0", "1", "2", "3", "4"]);
     let profile = learn_as(&counts, PredictionKind::Score).unwrap();
@@ -196,8 +196,8 @@ fn whole_numbers_are_labels_until_they_are_declared_scores() {
 
 #[test]
 fn too_few_rows_and_no_features_are_refused() {
-    assert_eq!(learn(&table(vec![column("x", 99, |i| number(i as f64))])).unwrap_err(), FitError::TooFewRows { rows: 99 });
-    let none = Table { predictions: scores(200), ..Table::default() };
+    assert_eq!(learn(&dataset(vec![column("x", 99, |i| number(i as f64))])).unwrap_err(), FitError::TooFewRows { rows: 99 });
+    let none = Dataset { predictions: scores(200), ..Dataset::default() };
     assert_eq!(learn(&none).unwrap_err(), FitError::NoFeatures);
 }
 

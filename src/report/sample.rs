@@ -235,13 +235,16 @@ impl Volume {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
     fn sample(bytes: usize) -> Sample {
         let cells = (0..200).map(|i| Raw::Number((i % 50) as f64 * 1.5)).collect::<Vec<_>>();
-        let table =
-            Table { features: vec![Column { name: "x".into(), cells: cells.clone() }], predictions: cells, probabilities: vec![] };
-        let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
+        let dataset = Dataset {
+            features: vec![Column { name: "x".into(), cells: cells.clone() }],
+            predictions: cells,
+            probabilities: vec![],
+        };
+        let reference = fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
         Sample::with_bytes(Arc::new(reference), bytes)
     }
 

@@ -10,7 +10,7 @@ use crate::engine::{EngineConfig, ModelStatus};
 use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
 use crate::judge::information_budget::InformationBudget;
 use crate::judge::{At, Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
-use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
 use crate::replay::Rejected;
 
 /// A name that would do harm wherever it were not escaped.
@@ -20,7 +20,7 @@ const HOSTILE: &str = "</title><script>alert(1)</script>\"' onload=x \u{202e}\u{
 fn reference(model: &str) -> Arc<Reference> {
     let rows = 500;
     let column = |name: &str, cell: &dyn Fn(usize) -> Raw| Column { name: name.into(), cells: (0..rows).map(cell).collect() };
-    let table = Table {
+    let dataset = Dataset {
         features: vec![
             column("age", &|i| Raw::Number(17.0 + (i * 7 % 70) as f64)),
             column(HOSTILE, &|i| Raw::Text(["<b>Private</b>", "State", "None"][i % 3].into())),
@@ -28,7 +28,7 @@ fn reference(model: &str) -> Arc<Reference> {
         predictions: (0..rows).map(|i| Raw::Number((i % 100) as f64 / 100.0)).collect(),
         probabilities: Vec::new(),
     };
-    Arc::new(fit(&table, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap())
+    Arc::new(fit(&dataset, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap())
 }
 
 fn at(second: i64) -> EventTime {

@@ -8,7 +8,7 @@ use super::*;
 use crate::decode::DecodeConfig;
 use crate::engine::EngineConfig;
 use crate::event::EventTime;
-use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
 use crate::sink::DeadLetter;
 use crate::source::feed::FeedFault;
 use crate::source::memory::Memory;
@@ -38,9 +38,9 @@ fn model(name: &str) -> Arc<Reference> {
         name: name.into(),
         cells: (0..300).map(|i| Raw::Number((i % modulus) as f64)).collect(),
     };
-    let table =
-        Table { features: vec![column("x", 97), column("y", 31)], predictions: column("p", 2).cells, probabilities: Vec::new() };
-    Arc::new(fit(&table, &FitOptions { model: name.into(), ..FitOptions::default() }).unwrap())
+    let dataset =
+        Dataset { features: vec![column("x", 97), column("y", 31)], predictions: column("p", 2).cells, probabilities: Vec::new() };
+    Arc::new(fit(&dataset, &FitOptions { model: name.into(), ..FitOptions::default() }).unwrap())
 }
 
 struct Bench {

@@ -142,7 +142,7 @@ fn solve(rows: &[&(Vec<u32>, f64)], mean: f64, width: usize, ridge: f64) -> Arra
 mod tests {
     use super::*;
     use crate::hash::mix2;
-    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
     #[test]
     fn few_rows_with_many_codes_are_not_overfitted() {
@@ -150,8 +150,8 @@ mod tests {
         let uniform = |i: u64, j: u64| (mix2(i, j) >> 11) as f64 / (1_u64 << 53) as f64;
         let column = |j: u64| Column { name: format!("x{j}"), cells: (0..600).map(|i| Raw::Number(uniform(i, j))).collect() };
         let predictions = (0..600).map(|i| Raw::Number(uniform(i, 99))).collect();
-        let table = Table { features: (0..40).map(column).collect(), predictions, probabilities: Vec::new() };
-        let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
+        let dataset = Dataset { features: (0..40).map(column).collect(), predictions, probabilities: Vec::new() };
+        let reference = fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
         let coder = Coder::new(&reference);
         let model = Additive::new(&reference, &coder);
         let missed = |first: usize| -> f64 {

@@ -104,7 +104,7 @@ impl Boundary {
 mod tests {
     use super::*;
     use crate::event::Cell;
-    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
     /// One column that decides: an answer of `answer` to each value from 0 to 1.
     fn reference(answer: impl Fn(f64) -> Raw) -> Reference {
@@ -114,8 +114,11 @@ mod tests {
             Column { name: "other".into(), cells: (0..2_000_u64).map(|i| Raw::Number((i % 97) as f64 / 10.0)).collect() },
         ];
         let predictions = values.iter().map(|&value| answer(value)).collect();
-        fit(&Table { features, predictions, probabilities: Vec::new() }, &FitOptions { model: "m".into(), ..FitOptions::default() })
-            .unwrap()
+        fit(
+            &Dataset { features, predictions, probabilities: Vec::new() },
+            &FitOptions { model: "m".into(), ..FitOptions::default() },
+        )
+        .unwrap()
     }
 
     fn p(reference: &Reference, x: f64, answer: Prediction) -> f64 {

@@ -118,7 +118,7 @@ impl Triple {
 mod tests {
     use super::*;
     use crate::event::Cell;
-    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
     #[test]
     fn a_combination_that_no_pair_forbids_is_novel_and_the_usual_ones_are_not() {
@@ -134,8 +134,8 @@ mod tests {
         };
         let column = |j: usize| Column { name: format!("x{j}"), cells: (0..4_000).map(|i| Raw::Number(row(i)[j])).collect() };
         let predictions = (0..4_000_u64).map(|i| Raw::Number((crate::hash::mix(i ^ 7) % 997) as f64 / 997.0)).collect();
-        let table = Table { features: (0..3).map(column).collect(), predictions, probabilities: Vec::new() };
-        let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
+        let dataset = Dataset { features: (0..3).map(column).collect(), predictions, probabilities: Vec::new() };
+        let reference = fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
         let coder = Coder::new(&reference);
         let sample = coder.sample(&reference);
         let combinations = Combinations::new(&reference, &coder, &sample, &[]);

@@ -169,7 +169,7 @@ fn sweep(matrix: &mut [f64], width: usize, k: usize) {
 mod tests {
     use super::*;
     use crate::event::Cell;
-    use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
     use crate::signal::codes::Coder;
 
     fn uniform(i: u64, j: u64) -> f64 {
@@ -186,8 +186,8 @@ mod tests {
     fn reference() -> Reference {
         let column = |j: usize| Column { name: format!("x{j}"), cells: (0..4_000).map(|i| Raw::Number(row(i)[j])).collect() };
         let predictions = (0..4_000).map(|i| Raw::Number(uniform(i, 9))).collect();
-        let table = Table { features: (0..4).map(column).collect(), predictions, probabilities: Vec::new() };
-        fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
+        let dataset = Dataset { features: (0..4).map(column).collect(), predictions, probabilities: Vec::new() };
+        fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
     }
 
     fn misfit((scores, copula): &(NormalScores, Copula), row: [f64; 4]) -> f32 {

@@ -180,7 +180,7 @@ impl Regions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
     /// Two numbers and a category; the answer is a step of the first number within the category.
     fn reference() -> Reference {
@@ -188,7 +188,7 @@ mod tests {
         let x = |i: u64| (crate::hash::mix(i) % 1000) as f64;
         let y = |i: u64| (crate::hash::mix(i ^ 0xabc) % 1000) as f64;
         let kind = |i: u64| (i % 4) as usize;
-        let table = Table {
+        let dataset = Dataset {
             features: vec![
                 Column { name: "x".into(), cells: (0..n).map(|i| Raw::Number(x(i))).collect() },
                 Column { name: "y".into(), cells: (0..n).map(|i| Raw::Number(y(i))).collect() },
@@ -197,7 +197,7 @@ mod tests {
             predictions: (0..n).map(|i| Raw::Number(x(i) / 1000.0 * (kind(i) + 1) as f64 + y(i) / 3000.0)).collect(),
             probabilities: Vec::new(),
         };
-        fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
+        fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
     }
 
     struct World {

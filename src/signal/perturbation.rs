@@ -120,7 +120,7 @@ fn equal(a: f32, b: f32, doubt: f32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
     /// Three numbers of very different scale, with four decimals each.
     fn reference() -> Reference {
@@ -131,8 +131,8 @@ mod tests {
         };
         let features = vec![column(0, 1.0), column(1, 30.0), column(2, 7_000.0)];
         let predictions = (0..2_000).map(|i| Raw::Number(uniform(i, 9))).collect();
-        let table = Table { features, predictions, probabilities: Vec::new() };
-        fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
+        let dataset = Dataset { features, predictions, probabilities: Vec::new() };
+        fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap()
     }
 
     fn cells(values: [f64; 3]) -> Vec<Cell> {

@@ -1,8 +1,8 @@
 //! Log files and standard input, one record a line: plain, gzip or zstd.
 //!
-//! The format is told by the first bytes, not by the name, so that a renamed file and a pipe work alike; several compressed
-//! members one behind the other (as log rotation appends them) are one stream. A line may be as long as the decoder takes
-//! plus one byte: the rest is skipped without being held, and the decoder sees by the extra byte that it was too long.
+//! The first bytes tell the format, not the name, so that renamed files and pipes work alike. Several compressed members one behind
+//! the other (as log rotation appends them) are one stream. A line is held up to the decoder's limit and one byte more; the rest is
+//! skipped. The extra byte shows the decoder that the line was too long.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Record, Source};
 use crate::event::Provenance;
 
-/// Read buffer: large enough that system calls and decompressor calls do not show, small enough for the second-level cache.
+/// Bytes read at a time. Chosen: large enough that system calls and decompressor calls cost nothing beside decoding, small enough for
+/// the second-level cache.
 const BUFFER: usize = 256 * 1024;
 /// The name that stands for standard input.
 pub const STDIN: &str = "-";
@@ -30,7 +31,7 @@ pub enum FileError {
         path: String,
     },
     /// It exists and cannot be opened.
-    #[error("{path}: cannot be opened: {error}")]
+    #[error("{path}: cannot be opened: {error}; make the file readable by this user, or name another")]
     Open {
         /// The file as given.
         path: String,
@@ -70,7 +71,7 @@ pub struct FileSource {
     size: Option<u64>,
 }
 
-/// Counts what passes, for progress thresholds.
+/// Counts the bytes that pass, for progress bars.
 struct Counted<R> {
     inner: R,
     consumed: Arc<AtomicU64>,
@@ -92,7 +93,7 @@ impl FileSource {
         let file = File::open(path).map_err(refuse)?;
         let about = file.metadata().map_err(refuse)?;
         if about.is_dir() {
-            return Err(refuse(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name a file in it")));
+            return Err(refuse(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory")));
         }
         // A pipe or device has no size worth showing.
         let size = about.is_file().then_some(about.len());
@@ -126,7 +127,7 @@ impl FileSource {
         self.size
     }
 
-    /// Counter of (packed) bytes read so far; may be watched from another thread.
+    /// Counter of (packed) bytes read so far; another thread may read it.
     pub fn consumed(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.consumed)
     }
@@ -154,6 +155,7 @@ impl FileSource {
         Ok(true)
     }
 
+    /// Why reading broke off, in words for the person who has the file.
     fn broken(&self, error: &io::Error) -> FileError {
         let what = match (self.packing, error.kind()) {
             (Packing::Gzip | Packing::Zstd, io::ErrorKind::UnexpectedEof) => {

@@ -12,7 +12,7 @@ use tripline::clock;
 use tripline::engine::ModelStatus;
 use tripline::event::{EventTime, Prediction, Query};
 use tripline::judge::{Family, FeatureDrift, Finding, Scope, Verdict};
-use tripline::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+use tripline::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
 use tripline::sink::metrics::{Metrics, Outcome};
 
 use super::support::alertmanager::{Alertmanager, Webhooks};
@@ -58,9 +58,9 @@ impl Line {
 fn reference(model: &str) -> Reference {
     let ages = (0..200).map(|row| Raw::Number(f64::from(row))).collect();
     let scores = (0..200).map(|row| Raw::Number(f64::from(row) / 200.0)).collect();
-    let table =
-        Table { features: vec![Column { name: "age".into(), cells: ages }], predictions: scores, probabilities: Vec::new() };
-    fit(&table, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap()
+    let dataset =
+        Dataset { features: vec![Column { name: "age".into(), cells: ages }], predictions: scores, probabilities: Vec::new() };
+    fit(&dataset, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap()
 }
 
 /// A state with a verdict and the indices of its one feature: plain, and without suspects. The critical value is 0.04.

@@ -44,7 +44,7 @@ fn shipped_profiles_are_those_that_the_committed_baselines_give() {
     for (model, baseline) in SHIPPED {
         let path = repository("tests/data").join(baseline).join("baseline.csv.zst");
         let loaded = dataset::read(&path, &ReadOptions::default(), &|_| ()).unwrap();
-        let fresh = fit(&loaded.table, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap();
+        let fresh = fit(&loaded.dataset, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap();
         assert_eq!(fresh.digest, shipped(model).digest, "models/{model} is stale; run `make models`");
     }
 }
@@ -58,11 +58,11 @@ fn shipped_profiles_carry_the_signature_of_the_shipped_key() {
 }
 
 #[test]
-fn the_table_in_each_card_is_what_the_profile_says() {
+fn the_summary_in_each_card_is_that_of_the_profile() {
     for (model, _) in SHIPPED {
         let card = std::fs::read_to_string(repository(&format!("models/{model}/CARD.md"))).unwrap();
-        let table = describe::markdown(&shipped(model));
-        assert!(card.contains(&table), "models/{model}/CARD.md is stale; run `make models`. It should hold:\n{table}");
+        let summary = describe::markdown(&shipped(model));
+        assert!(card.contains(&summary), "models/{model}/CARD.md is stale; run `make models`. It should hold:\n{summary}");
     }
 }
 

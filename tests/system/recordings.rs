@@ -1,8 +1,8 @@
-//! Recorded days with a known truth, replayed: the right verdict on the model, the right callers, and nobody else.
+//! Recorded days with a known truth, replayed: the model's verdict is right, the attackers are named, and nobody else is.
 //!
-//! A model's verdict is scored strictly: the union of its verdicts from the onset on must equal
-//! the truth, so a single false verdict fails, and an alarm before the onset fails. No honest caller may be flagged, look-alikes
-//! included. What must be found is stated per recording.
+//! A model's verdict is judged strictly: the union of the verdicts from the onset on must equal the truth, so one false verdict
+//! fails, and an alarm before the onset fails. No honest caller may be flagged, look-alikes included. Each recording states what must
+//! be found.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,21 +12,21 @@ use serde_json::Value;
 use super::support::data::{Cut, text};
 use super::support::program;
 
-/// Share of the attackers' addresses that must be named: the goal over all recordings, here required of each one.
-const NAMED: f64 = 0.95;
+/// Share of the attackers' addresses that must be named. It is the goal over all recordings; here each one must reach it.
+const MIN_NAMED: f64 = 0.95;
 
-/// Verdicts of a replay, compared with the recording's truth.
+/// The verdicts of a replay, compared with the truth.
 #[derive(Debug, Default)]
-struct Said {
+struct Findings {
     /// Union of the verdicts on the model from the onset on.
     model: BTreeSet<String>,
     /// Verdicts on the model before the onset, other than stable.
     early: Vec<Value>,
-    /// Addresses and accounts flagged as probing that are no attackers.
+    /// Honest addresses and accounts that were flagged as probing.
     wronged: BTreeSet<String>,
     /// Attackers' addresses that were flagged.
     named: BTreeSet<String>,
-    /// Network prefixes that got a verdict as a whole.
+    /// Network prefixes that a verdict named as a whole.
     prefixes: BTreeSet<String>,
 }
 
@@ -35,8 +35,8 @@ fn strings(value: &Value) -> BTreeSet<String> {
     value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
-impl Said {
-    /// Replays `cut` and compares its verdicts with the truth.
+impl Findings {
+    /// Replays `cut` and compares the verdicts with its truth.
     fn about(cut: Cut, truth: &Value) -> Self {
         Self::about_log(cut, truth, &cut.path("events.jsonl.zst"))
     }
@@ -52,18 +52,18 @@ impl Said {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("verdicts.jsonl");
         program::run(&["replay", text(log), "--reference", text(profile), "--verdicts", text(&out)]).must_succeed();
-        let mut said = Self::default();
+        let mut findings = Self::default();
         for line in std::fs::read_to_string(out).unwrap().lines() {
-            said.take(&serde_json::from_str(line).unwrap(), truth);
+            findings.take(&serde_json::from_str(line).unwrap(), truth);
         }
-        said
+        findings
     }
 
     fn take(&mut self, verdict: &Value, truth: &Value) {
         let (at, word) = (verdict["at"].as_str().unwrap(), verdict["verdict"].as_str().unwrap());
         if verdict["scope"] == "model" {
             let onsets = truth["attacks"].as_array().unwrap().iter().map(|attack| attack["start"].as_str().unwrap());
-            // RFC 3339 in UTC with the same number of digits sorts as text. If nothing ever begins, everything counts.
+            // RFC 3339 in UTC with the same number of digits sorts as text. Without an onset every verdict counts.
             let onset = onsets.chain(truth["drift"]["start"].as_str()).min().unwrap_or_default();
             if at >= onset {
                 self.model.extend(word.split('+').filter(|part| *part != "stable").map(str::to_owned));
@@ -94,24 +94,24 @@ impl Said {
     }
 }
 
-/// All verdicts on the recording are right.
+/// Asserts that model, attackers and honest callers of a recording get the right verdicts.
 fn is_judged_rightly(name: &'static str) {
     let cut = Cut(name);
     let truth = cut.truth();
-    let said = Said::about(cut, &truth);
+    let findings = Findings::about(cut, &truth);
     let expected: BTreeSet<String> =
         truth["expected_model_verdict"].as_str().unwrap().split('+').filter(|part| *part != "stable").map(str::to_owned).collect();
-    assert_eq!(said.model, expected, "{name}: what was said of the model from the onset on");
-    assert!(said.early.is_empty(), "{name}: an alarm before anything happened: {:?}", said.early);
-    assert!(said.wronged.is_empty(), "{name}: honest callers are accused: {:?}", said.wronged);
+    assert_eq!(findings.model, expected, "{name}: what was findings of the model from the onset on");
+    assert!(findings.early.is_empty(), "{name}: an alarm before anything happened: {:?}", findings.early);
+    assert!(findings.wronged.is_empty(), "{name}: honest callers are accused: {:?}", findings.wronged);
     let attackers = strings(&truth["malicious_ips"]);
     #[expect(clippy::cast_precision_loss, reason = "counts of addresses")]
-    let enough = said.named.len() as f64 >= NAMED * attackers.len() as f64;
-    assert!(enough, "{name}: {} of {} attackers' addresses are named", said.named.len(), attackers.len());
+    let enough = findings.named.len() as f64 >= MIN_NAMED * attackers.len() as f64;
+    assert!(enough, "{name}: {} of {} attackers' addresses are named", findings.named.len(), attackers.len());
 }
 
 #[test]
-fn a_calm_day_with_batch_jobs_nats_and_health_checks_is_stable() {
+fn a_day_without_attacks_with_batch_jobs_nats_and_health_checks_is_stable() {
     is_judged_rightly("01_stable_adult");
 }
 
@@ -147,8 +147,8 @@ fn a_prefix_full_of_attackers_is_spoken_of_as_a_whole() {
     let attackers = strings(&truth["malicious_ips"]);
     let prefix = |address: &String| format!("{}.0/24", address.rsplit_once('.').unwrap().0);
     let theirs: BTreeSet<String> = attackers.iter().map(prefix).collect();
-    let said = Said::about(cut, &truth);
-    assert!(!said.prefixes.is_empty() && said.prefixes.is_subset(&theirs), "{:?} of {theirs:?}", said.prefixes);
+    let findings = Findings::about(cut, &truth);
+    assert!(!findings.prefixes.is_empty() && findings.prefixes.is_subset(&theirs), "{:?} of {theirs:?}", findings.prefixes);
 }
 
 #[test]
@@ -170,9 +170,9 @@ fn an_attack_that_is_logged_an_hour_late_is_found_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("events.jsonl");
     std::fs::write(&log, lines.into_iter().map(|(_, line)| line + "\n").collect::<String>()).unwrap();
-    let said = Said::about_log(cut, &truth, &log);
-    assert!(said.wronged.is_empty() && said.early.is_empty(), "{said:?}");
-    assert_eq!(said.named, attackers);
+    let findings = Findings::about_log(cut, &truth, &log);
+    assert!(findings.wronged.is_empty() && findings.early.is_empty(), "{findings:?}");
+    assert_eq!(findings.named, attackers);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_grid_over_a_hundred_addresses_is_found() {
 
 #[test]
 fn a_campaign_of_a_thousand_addresses_with_three_or_four_queries_each_is_named() {
-    // Structure evidence finds one campaign, distribution evidence the other; each address sends far fewer queries than the honest median.
+    // Structure finds the one, distribution the other. Each address sends far fewer queries than the median honest one.
     for (model, attack) in [("magic", "one_at_a_time:queries=4000"), ("adult", "uniform:queries=3000")] {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -192,11 +192,11 @@ fn a_campaign_of_a_thousand_addresses_with_three_or_four_queries_each_is_named()
         let world = ["simulate", "--reference", text(&profile), "--hours", "30", "--seed", "5", "--attack", &attack];
         program::run(&[&world[..], &["--out", text(&log), "--truth", text(&facts)]].concat()).must_succeed();
         let truth: Value = serde_json::from_str(&std::fs::read_to_string(facts).unwrap()).unwrap();
-        let said = Said::replayed(&profile, &truth, &log);
-        // Measured: 933 and 918, and 816 on a day of other honest callers.
-        assert!(said.named.len() >= 750, "{model}: {} of a thousand are named", said.named.len());
-        assert!(said.wronged.is_empty(), "{model}: {:?}", said.wronged);
-        assert_eq!(said.model, BTreeSet::from(["probing".to_owned()]), "{model}");
+        let findings = Findings::replayed(&profile, &truth, &log);
+        // Measured by this test: 933 and 918 addresses are named; with other seeds of honest callers 816.
+        assert!(findings.named.len() >= 750, "{model}: {} of a thousand are named", findings.named.len());
+        assert!(findings.wronged.is_empty(), "{model}: {:?}", findings.wronged);
+        assert_eq!(findings.model, BTreeSet::from(["probing".to_owned()]), "{model}");
     }
 }
 

@@ -107,7 +107,7 @@ fn nothing_to_read_is_said_plainly() {
 }
 
 #[test]
-fn broken_compression_is_named_and_never_a_short_table() {
+fn broken_compression_is_named_and_never_a_short_dataset() {
     let rows = "a,prediction\n".to_owned() + &(0..5000).map(|i| format!("{i},{}\n", i * 7 % 11)).collect::<String>();
     let zst = zstd::encode_all(rows.as_bytes(), 1).unwrap();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -1,4 +1,4 @@
-//! One table, many spellings of it.
+//! One dataset in many spellings.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -22,12 +22,12 @@ fn csv_cells_are_numbers_booleans_texts_or_missing() {
     assert_eq!(cells(&loaded, "age"), [Raw::Number(39.0), Raw::Missing, Raw::Number(41.5)]);
     assert_eq!(cells(&loaded, "job"), [text("clerk"), text("shop, own"), text("clerk")]);
     assert_eq!(cells(&loaded, "member"), [Raw::Boolean(true), Raw::Boolean(false), Raw::Boolean(true)]);
-    assert_eq!(loaded.table.predictions, [Raw::Number(0.25), Raw::Number(0.5), Raw::Number(1.0)]);
+    assert_eq!(loaded.dataset.predictions, [Raw::Number(0.25), Raw::Number(0.5), Raw::Number(1.0)]);
     assert_eq!((loaded.format, loaded.packing, loaded.rows_read), (Format::Csv, Packing::Plain, 3));
 }
 
 #[test]
-fn json_lines_flat_or_as_events_mean_the_same_table() {
+fn json_lines_flat_or_as_events_mean_the_same_dataset() {
     let flat = r#"{"age":39,"job":"clerk","member":true,"prediction":0.25}
 {"job":"shop, own","member":false,"prediction":0.5,"age":null}
 
@@ -40,7 +40,7 @@ fn json_lines_flat_or_as_events_mean_the_same_table() {
     for (name, content) in [("flat", flat), ("events", events)] {
         let loaded = load(name, content).unwrap();
         assert_eq!(loaded.format, Format::Jsonl, "{name}");
-        assert_eq!(loaded.table, csv.table, "{name}");
+        assert_eq!(loaded.dataset, csv.dataset, "{name}");
     }
     assert_eq!(load("flat", flat).unwrap().lines, [1, 2, 4], "a blank line counts as a line");
 }
@@ -58,7 +58,7 @@ fn compression_is_found_by_content_and_looked_through() {
     let frames = [zstd::encode_all(head.as_bytes(), 1).unwrap(), zstd::encode_all(tail.as_bytes(), 1).unwrap()].concat();
     for (bytes, packing) in [(gzip(CSV), Packing::Gzip), (members, Packing::Gzip), (frames, Packing::Zstd)] {
         let loaded = read_bytes("t", &bytes, &ReadOptions::default()).unwrap();
-        assert_eq!((&loaded.table, loaded.packing), (&plain.table, packing));
+        assert_eq!((&loaded.dataset, loaded.packing), (&plain.dataset, packing));
     }
 }
 
@@ -71,7 +71,7 @@ fn dialects_of_csv_are_understood() {
     let semicolons = "age;job;member;prediction\n39;clerk;true;0.25\n;\"shop, own\";false;0.5\n41.5;clerk;true;1";
     let tabs = semicolons.replace(';', "\t").replace('"', "");
     for dialect in [&marked, &windows, blanks, semicolons, &tabs] {
-        assert_eq!(load("t", dialect).unwrap().table, plain.table, "{dialect}");
+        assert_eq!(load("t", dialect).unwrap().dataset, plain.dataset, "{dialect}");
     }
 }
 
@@ -91,7 +91,7 @@ fn declared_words_mean_missing_in_features_and_predictions() {
     let loaded = read_bytes("t.csv", b"a,b,prediction\nNaN,?,0.5\n1,x,NaN\n", &options).unwrap();
     assert_eq!(cells(&loaded, "a"), [Raw::Missing, Raw::Number(1.0)]);
     assert_eq!(cells(&loaded, "b"), [Raw::Missing, text("x")]);
-    assert_eq!(loaded.table.predictions, [Raw::Number(0.5), Raw::Missing]);
+    assert_eq!(loaded.dataset.predictions, [Raw::Number(0.5), Raw::Missing]);
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn probabilities_come_from_json_objects_in_lines_and_in_cells() {
     let csv = "x,prediction\n1,\"{\"\"no\"\":0.25,\"\"yes\"\":0.75}\"\n2,\n";
     for content in [lines, csv] {
         let loaded = load("t", content).unwrap();
-        assert_eq!(loaded.table.probabilities, expected);
-        assert_eq!(loaded.table.predictions, []);
+        assert_eq!(loaded.dataset.probabilities, expected);
+        assert_eq!(loaded.dataset.predictions, []);
     }
 }
 
@@ -161,7 +161,7 @@ fn write_parquet(path: &Path, ages: [f64; 2]) {
 }
 
 #[test]
-fn parquet_means_the_same_table() {
+fn parquet_means_the_same_dataset() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.parquet");
     write_parquet(&path, [39.0, 41.5]);
@@ -174,7 +174,7 @@ fn parquet_means_the_same_table() {
         assert_eq!(cells(&loaded, column), cells(&csv, column), "{column}");
     }
     assert_eq!(cells(&loaded, "small"), [0.1, 0.2, 0.3].map(Raw::Number), "a 32-bit float is what its spelling says");
-    assert_eq!(loaded.table.probabilities[0], [("no".to_owned(), 0.75), ("yes".to_owned(), 0.25)]);
+    assert_eq!(loaded.dataset.probabilities[0], [("no".to_owned(), 0.75), ("yes".to_owned(), 0.25)]);
     assert_eq!(told.get(), std::fs::metadata(&path).unwrap().len(), "the bar ends full");
 }
 
@@ -201,14 +201,14 @@ fn damaged_parquet_is_an_error_wherever_the_damage_is() {
     write_parquet(&path, [39.0, 41.5]);
     let whole = std::fs::read(&path).unwrap();
     let options = ReadOptions { drop: vec!["tags".into()], ..ReadOptions::default() };
-    let expected = read(&path, &options, &|_| ()).unwrap().table;
+    let expected = read(&path, &options, &|_| ()).unwrap().dataset;
     let mut refused = 0;
     // Every byte in turn: pages, page headers, footer. The reader may not see each change, but it must come back.
     for at in 4..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0xff;
         std::fs::write(&path, &bytes).unwrap();
-        refused += usize::from(read(&path, &options, &|_| ()).map_or(true, |loaded| loaded.table != expected));
+        refused += usize::from(read(&path, &options, &|_| ()).map_or(true, |loaded| loaded.dataset != expected));
     }
     assert!(refused > whole.len() / 4, "{refused} of {}", whole.len());
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();

@@ -9,7 +9,7 @@ use crate::reference::{FitOptions, Raw, fit};
 /// Names whose suffixes lead to each reader.
 const NAMES: [&str; 4] = ["t", "t.csv", "t.tsv", "t.jsonl"];
 
-/// Bytes that are nearly a table: fragments of the formats, in any order.
+/// Bytes that are nearly a dataset: fragments of the formats, in any order.
 fn fragments() -> impl Strategy<Value = Vec<u8>> {
     let fragment = prop::sample::select(vec![
         &b"a,b,prediction\n"[..],
@@ -35,10 +35,10 @@ fn survives(bytes: &[u8]) {
     for name in NAMES {
         if let Ok(loaded) = read_bytes(name, bytes, &ReadOptions::default()) {
             let rows = loaded.rows_kept();
-            assert!(loaded.table.features.iter().all(|c| c.cells.len() == rows));
-            assert_eq!(loaded.table.predictions.len().max(loaded.table.probabilities.len()), rows);
+            assert!(loaded.dataset.features.iter().all(|c| c.cells.len() == rows));
+            assert_eq!(loaded.dataset.predictions.len().max(loaded.dataset.probabilities.len()), rows);
             // Whatever was read can be handed on; whether it can be learned from is another question.
-            let _ = fit(&loaded.table, &FitOptions::default());
+            let _ = fit(&loaded.dataset, &FitOptions::default());
         }
     }
 }
@@ -52,7 +52,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_is_nearly_a_table_panics_a_reader(bytes in fragments()) {
+    fn nothing_that_is_nearly_a_dataset_panics_a_reader(bytes in fragments()) {
         survives(&bytes);
         survives(&zstd::encode_all(&bytes[..], 1).unwrap());
     }

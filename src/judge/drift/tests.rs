@@ -244,7 +244,7 @@ fn repeated_rows_with_other_answers_are_concept_drift_unless_one_caller_alone_sa
 
 #[test]
 fn towns_that_no_reference_knows_are_expected() {
-    use crate::reference::{Column, FitOptions, Raw, Table, fit};
+    use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
     use crate::signal::psi::independent;
 
     // A few towns in most rows, and a thousand others.
@@ -255,8 +255,8 @@ fn towns_that_no_reference_knows_are_expected() {
     let rows = 0..4_000_u64;
     let features = vec![Column { name: "town".into(), cells: rows.clone().map(town).collect() }];
     let predictions = rows.map(|row| Raw::Number((mix2(row, 2) % 1_000) as f64 / 1_000.0)).collect();
-    let table = Table { features, predictions, probabilities: Vec::new() };
-    let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
+    let dataset = Dataset { features, predictions, probabilities: Vec::new() };
+    let reference = fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
     let (feature, coder) = (&reference.features[0], Coder::new(&reference));
     let (as_seen, expected) =
         (coarse_counts(feature).iter().map(|&n| n as f64).collect::<Vec<_>>(), columns::expected_counts(feature));

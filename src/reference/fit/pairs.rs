@@ -1,22 +1,24 @@
-//! Pairwise dependence: which features belong together, so that a row can be told from a row of independent draws.
+//! Pairwise dependence: which features depend on each other. A row of independent draws breaks these dependences, an honest row does
+//! not.
 //!
-//! Mutual information of coarse codes, less the bias of its plug-in estimate (Miller 1955). Coarse, because a joint table must
-//! fill up from a sample of a few thousand rows.
+//! The measure is the mutual information of coarse codes, less the bias of its plug-in estimate (Miller 1955, "Note on the bias of
+//! information estimates"). Codes are coarse because a joint table must fill up from a sample of a few thousand rows.
 
 use crate::event::Cell;
 use crate::reference::{Feature, Kind, Pair, code};
 
-/// Categories that keep a coarse code of their own before the rest share one: with 12 the joint table of a pair stays under
-/// 200 cells, so that a few thousand rows fill it.
+/// Most coarse codes of a feature, missing and unseen apart; rare categories share one. With 12 the joint table of a pair has at most
+/// 14 · 14 = 196 cells, so that a few thousand rows fill it.
 const COARSE_LIMIT: usize = 12;
-/// Pairs kept per feature: three neighbours per feature carry nearly all of the dependence of a tree-shaped dependence graph
-/// (Chow and Liu 1968 need one), at a cost linear in the number of features.
+/// Pairs kept per feature. Chosen: a tree of dependences has one pair per feature (Chow and Liu 1968); three leave room for cycles, at
+/// a cost linear in the number of features.
 const PAIRS_PER_FEATURE: usize = 3;
-/// Mutual information in nats below which a pair says nothing that a row could break.
+/// Least mutual information in nats of a pair that is kept. Chosen: 2M·I at 8192 rows is then 49, far beyond chance, yet a broken
+/// dependence of this strength changes the log-likelihood of a row by 0.003 only.
 const MIN_INFORMATION: f64 = 0.003;
-/// Standard deviations of the estimate under independence (2M·I is χ² with df degrees) that a pair must exceed. A hundred features
-/// have 5,000 pairs; without this the strongest of them would be noise wherever rows are few.
-const NOISE: f64 = 5.0;
+/// Standard deviations of the estimate under independence that a pair must exceed. 2M·I is χ² with df degrees of freedom, so the
+/// estimate less its bias deviates by √(2·df)/(2M). A hundred features have 5,000 pairs; five deviations keep chance pairs out.
+const NOISE_DEVIATIONS: f64 = 5.0;
 
 /// Coarse code of each code of a feature: few enough that joint tables fill up.
 ///
@@ -69,7 +71,7 @@ pub(super) fn fit_pairs(features: &[Feature], sample: &[Vec<Cell>]) -> Vec<Pair>
                 counts[x * sizes[b] + y] += 1;
             }
             let information = mutual_information(&counts, sizes[b], sample.len());
-            let noise = NOISE * (degrees(&counts, sizes[b]) / 2.0).sqrt() / sample.len().max(1) as f64;
+            let noise = NOISE_DEVIATIONS * (degrees(&counts, sizes[b]) / 2.0).sqrt() / sample.len().max(1) as f64;
             if information > MIN_INFORMATION.max(noise) {
                 pairs.push(Pair { a, b, information, counts });
             }
@@ -95,6 +97,7 @@ fn degrees(counts: &[u32], width: usize) -> f64 {
     occupied(&rows) * occupied(&columns)
 }
 
+/// Mutual information in nats, less its bias.
 fn mutual_information(counts: &[u32], width: usize, rows: usize) -> f64 {
     let total = rows as f64;
     let (row_sums, column_sums) = margins(counts, width);

@@ -2,44 +2,49 @@
 
 use std::borrow::Cow;
 
-use super::{DISCRETE_LIMIT, FitError, FitOptions, MAX_CLASSES, Raw, Table, continuous_edges, exact_decimals};
-use super::{distinct_texts, is_boolean_word, raw_number, raw_text, tally};
-use crate::reference::{PredictionKind, PredictionProfile};
+use super::bins::{continuous_edges, exact_decimals, tally};
+use super::{DISCRETE_LIMIT, FitError, FitOptions};
+use crate::reference::training::distinct_texts;
+use crate::reference::{Dataset, PredictionKind, PredictionProfile, Raw};
+
+/// Most classes of a label; the best known image models have 1,000.
+pub(super) const MAX_CLASSES: usize = 10_000;
+/// Score at which the decision changes when all scores lie in 0 to 1 and the user says nothing: the more probable class wins.
+const DEFAULT_THRESHOLD: f64 = 0.5;
 
 /// Learns the answers' profile: the declared form, or the one that all answers have.
-pub(super) fn fit_prediction(table: &Table, options: &FitOptions) -> Result<PredictionProfile, FitError> {
-    if !table.probabilities.is_empty() {
-        return fit_probabilities(table, options);
+pub(super) fn fit_prediction(dataset: &Dataset, options: &FitOptions) -> Result<PredictionProfile, FitError> {
+    if !dataset.probabilities.is_empty() {
+        return fit_probabilities(dataset, options);
     }
     if options.prediction_kind == Some(PredictionKind::Probabilities) {
         return Err(FitError::Options(
             "the answers are single values, not probabilities by class; write each as an object {\"class\":probability,..}",
         ));
     }
-    if table.predictions.iter().all(|p| *p == Raw::Missing) {
+    if dataset.predictions.iter().all(|p| *p == Raw::Missing) {
         return Err(FitError::NoAnswers);
     }
-    let numbers = tally(table.predictions.iter().filter_map(raw_number).map(|n| n + 0.0).collect());
-    let is_number = |p: &Raw| raw_number(p).is_some() && !is_boolean_word(p);
-    let present = table.predictions.iter().filter(|p| **p != Raw::Missing);
-    let numeric = present.clone().all(is_number);
+    let numbers = tally(dataset.predictions.iter().filter_map(Raw::number).map(|n| n + 0.0).collect());
+    let numeric = dataset.predictions.iter().filter(|p| **p != Raw::Missing).all(Raw::is_number);
     // Few whole numbers are classes; everything else that is a number is a score.
     let whole = numbers.len() <= DISCRETE_LIMIT && numbers.iter().all(|(v, _)| exact_decimals(*v) == 0);
     let kind = options.prediction_kind.unwrap_or(if numeric && !whole { PredictionKind::Score } else { PredictionKind::Label });
-    if kind == PredictionKind::Score { fit_scores(table, options, &numbers) } else { fit_labels(table, options) }
+    if kind == PredictionKind::Score { fit_scores(dataset, options, &numbers) } else { fit_labels(dataset, options) }
 }
 
-fn fit_probabilities(table: &Table, options: &FitOptions) -> Result<PredictionProfile, FitError> {
+/// Probabilities by class: rows are counted by their most probable class.
+fn fit_probabilities(dataset: &Dataset, options: &FitOptions) -> Result<PredictionProfile, FitError> {
     if options.prediction_kind.is_some_and(|kind| kind != PredictionKind::Probabilities) {
         return Err(FitError::Options("the answers are probabilities by class; leave --prediction-kind out, or say probabilities"));
     }
-    let mut classes: Vec<String> = table.probabilities.iter().flatten().map(|(name, _)| name.clone()).collect();
+    let mut classes: Vec<String> = dataset.probabilities.iter().flatten().map(|(name, _)| name.clone()).collect();
     classes.sort_unstable();
     classes.dedup();
     if classes.len() > MAX_CLASSES {
         return Err(FitError::TooManyClasses { distinct: classes.len() });
     }
-    let tops = table
+    let tops = dataset
         .probabilities
         .iter()
         .map(|row| row.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| Cow::Borrowed(name.as_str())));
@@ -47,39 +52,38 @@ fn fit_probabilities(table: &Table, options: &FitOptions) -> Result<PredictionPr
     Ok(PredictionProfile { kind: PredictionKind::Probabilities, classes, edges: Vec::new(), counts, threshold: options.threshold })
 }
 
-fn fit_scores(table: &Table, options: &FitOptions, numbers: &[(f64, u64)]) -> Result<PredictionProfile, FitError> {
-    let wrong = table.predictions.iter().enumerate().find(|(_, p)| **p != Raw::Missing && raw_number(p).is_none());
+/// Scores: rows are counted by quantile bin.
+fn fit_scores(dataset: &Dataset, options: &FitOptions, numbers: &[(f64, u64)]) -> Result<PredictionProfile, FitError> {
+    let wrong = dataset.predictions.iter().enumerate().find(|(_, p)| **p != Raw::Missing && p.number().is_none());
     if let Some((row, raw)) = wrong {
-        return Err(FitError::WrongAnswer { row: row + 1, value: raw_text(raw), wanted: "a finite number" });
+        return Err(FitError::WrongAnswer { row: row + 1, value: raw.text().into_owned(), wanted: "a finite number" });
     }
     let edges = continuous_edges(numbers);
     let mut counts = vec![0; edges.len() + 2];
-    for raw in &table.predictions {
-        let bin = raw_number(raw).map_or(edges.len() + 1, |v| edges.partition_point(|&edge| edge < v));
+    for raw in &dataset.predictions {
+        let bin = raw.number().map_or(edges.len() + 1, |v| edges.partition_point(|&edge| edge < v));
         counts[bin] += 1;
     }
     let within_unit = numbers.iter().all(|(v, _)| (0.0..=1.0).contains(v));
-    let threshold = options.threshold.or(within_unit.then_some(0.5));
+    let threshold = options.threshold.or(within_unit.then_some(DEFAULT_THRESHOLD));
     Ok(PredictionProfile { kind: PredictionKind::Score, classes: Vec::new(), edges, counts, threshold })
 }
 
-fn fit_labels(table: &Table, options: &FitOptions) -> Result<PredictionProfile, FitError> {
+/// Labels: rows are counted by class.
+fn fit_labels(dataset: &Dataset, options: &FitOptions) -> Result<PredictionProfile, FitError> {
     if options.threshold.is_some() {
         return Err(FitError::Options("labels have no threshold; leave --threshold out, or say --prediction-kind score"));
     }
-    let classes = distinct_texts(&table.predictions);
+    let classes = distinct_texts(&dataset.predictions);
     if classes.len() > MAX_CLASSES {
         return Err(FitError::TooManyClasses { distinct: classes.len() });
     }
-    let texts = table.predictions.iter().map(|raw| match raw {
-        Raw::Missing => None,
-        Raw::Text(text) => Some(Cow::Borrowed(&**text)),
-        other => Some(Cow::Owned(raw_text(other))),
-    });
+    let texts = dataset.predictions.iter().map(|raw| (*raw != Raw::Missing).then(|| raw.text()));
     let counts = class_counts(&classes, texts);
     Ok(PredictionProfile { kind: PredictionKind::Label, classes, edges: Vec::new(), counts, threshold: None })
 }
 
+/// Rows per class, and behind them the rows without an answer of a known class.
 fn class_counts<'a>(classes: &[String], answers: impl Iterator<Item = Option<Cow<'a, str>>>) -> Vec<u64> {
     let mut counts = vec![0; classes.len() + 1];
     for answer in answers {

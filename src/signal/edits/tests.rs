@@ -3,7 +3,7 @@
 use super::*;
 use crate::event::Cell;
 use crate::hash::mix2;
-use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
+use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
 use crate::signal::perturbation::Scales;
 
 /// What the judge asks of the evidence for a machine, about.
@@ -45,8 +45,8 @@ impl World {
             },
         ];
         let predictions = (0..n).map(|i| Raw::Number(uniform(i, 9))).collect();
-        let table = Table { features, predictions, probabilities: Vec::new() };
-        let reference = fit(&table, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
+        let dataset = Dataset { features, predictions, probabilities: Vec::new() };
+        let reference = fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap();
         Self { scales: Scales::new(&reference), reference }
     }
 

@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::judge::FeatureDrift;
-use crate::reference::{Column, FitOptions, Raw, Table, fit};
+use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
 fn reference(model: &str) -> Reference {
     let ages = (0..200).map(|row| Raw::Number(f64::from(row))).collect();
     let scores = (0..200).map(|row| Raw::Number(f64::from(row) / 200.0)).collect();
     let features = vec![Column { name: "age".into(), cells: ages }];
-    let table = Table { features, predictions: scores, probabilities: Vec::new() };
-    fit(&table, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap()
+    let dataset = Dataset { features, predictions: scores, probabilities: Vec::new() };
+    fit(&dataset, &FitOptions { model: model.into(), ..FitOptions::default() }).unwrap()
 }
 
 fn metrics() -> Metrics {

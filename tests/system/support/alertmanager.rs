@@ -13,7 +13,7 @@ use super::daemon::{Daemon, committed, free_port, replaced, wait_for};
 #[derive(Debug)]
 pub struct Alertmanager {
     _daemon: Daemon,
-    /// Where it listens on this machine.
+    /// Port on this machine.
     pub port: u16,
 }
 
@@ -34,7 +34,7 @@ pub struct Notified {
     pub json: String,
 }
 
-/// A web server that receives notifications.
+/// A web server that takes notifications.
 #[derive(Clone, Debug)]
 pub struct Webhooks {
     port: u16,
@@ -55,7 +55,7 @@ impl Alertmanager {
             std::fs::write(&token, format!("secret-of-{receiver}")).unwrap();
             config = replaced(&config, &format!("/etc/alertmanager/secrets/{receiver}-token"), &token.display().to_string());
         }
-        // Only waiting times are changed.
+        // Waiting times alone are changed.
         for slow in ["group_wait: 10s", "group_interval: 2m", "group_interval: 30s"] {
             let (name, _) = slow.split_once(':').unwrap();
             config = replaced(&config, slow, &format!("{name}: 1s"));
@@ -96,7 +96,7 @@ impl Webhooks {
         self.received.lock().unwrap().clone()
     }
 
-    /// Waits until a receiver got an alert on a model, and returns the alert.
+    /// Waits until a receiver was told of an alert on a model, and returns what it was told.
     pub fn wait_for(&self, receiver: &str, status: &str, alert: &str, model: &str) -> Notified {
         wait_for(&format!("{receiver} to hear of {status} {alert} on {model}"), || {
             self.received().into_iter().find(|notified| {
@@ -106,7 +106,7 @@ impl Webhooks {
         })
     }
 
-    /// The names of all alerts on a model that a receiver got, without repeats.
+    /// The names of all alerts that a receiver was told of for a model, without repeats.
     pub fn alerts(&self, receiver: &str, model: &str) -> Vec<String> {
         let told = self.received().into_iter().filter(|n| n.receiver == receiver && n.model == model);
         let mut names: Vec<String> = told.map(|n| n.alert).collect();
@@ -116,7 +116,7 @@ impl Webhooks {
     }
 }
 
-/// Handles the requests of one connection; a connection that is not HTTP is closed.
+/// Takes the requests of one connection; a caller that does not speak HTTP is disconnected.
 fn serve(stream: &TcpStream, received: &Mutex<Vec<Notified>>) {
     let mut reader = BufReader::new(stream);
     while let Some((path, authorization, body)) = request(&mut reader) {

@@ -1,4 +1,4 @@
-//! External programs as children of a test: started on free ports in a temporary folder, ended through their handle.
+//! Foreign programs as children of a test: started on free ports in a temporary folder, ended by their own handle.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tripline::clock;
 
-/// Longest wait for an external program. It is generous, because the machine may be building at the same time, and a wait ends
-/// as soon as its condition holds.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+/// Longest wait for another program. Chosen: the machine may be building at the same time, and a condition that holds ends the wait
+/// at once.
+pub const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A running program; dropping it ends it.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Daemon {
         }
     }
 
-    /// Waits for `condition`; fails with the program's output if the program ends before, or at the time limit.
+    /// Waits for `condition`; fails with the program's output if it ends before, or at the timeout.
     pub fn wait_for<T>(&mut self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         let begun = clock::instant();
         loop {
@@ -44,7 +44,7 @@ impl Daemon {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("{} ended ({status}) before {what}:\n{}", self.name, self.words());
             }
-            assert!(begun.elapsed() < PATIENCE, "{}: waited in vain for {what}:\n{}", self.name, self.words());
+            assert!(begun.elapsed() < TIMEOUT, "{}: waited in vain for {what}:\n{}", self.name, self.words());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -57,7 +57,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself; no process may be left.
+        // It may have ended by itself; either way no process is left.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -70,7 +70,7 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(begun.elapsed() < TIMEOUT, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -86,7 +86,7 @@ pub fn committed(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// `text` with `from` replaced. `from` must occur, so that a change of the committed file cannot make the replacement ineffective.
+/// `text` with `from` replaced. `from` must occur, so that a change of a committed file cannot change what a test tests.
 pub fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "'{from}' is not in:\n{text}");
     text.replace(from, to)

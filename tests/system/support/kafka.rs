@@ -1,7 +1,7 @@
-//! A real Apache Kafka (KRaft, one JVM) for the tests, and the operations that tests need.
+//! A real Apache Kafka (KRaft, one JVM) for the tests, and the few things that tests do with it.
 //!
-//! One broker serves the whole test binary: a start takes seconds. It reads from a pipe that this process holds, so it ends with
-//! the tests, however they end. `make setup` fetches the jars; without them the tests fail and say so.
+//! One broker serves the whole test binary: a start takes seconds. This process holds a pipe to the broker; the broker ends when
+//! the pipe closes, however the tests end. The jars are those that `make setup` fetches; without them the tests fail and say so.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,11 +17,11 @@ use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::daemon::{PATIENCE, free_port, wait_for};
+use super::daemon::{TIMEOUT, free_port, wait_for};
 
 /// User and password of the listener that asks for them.
 pub const USER: (&str, &str) = ("tripline", "open sesame");
-/// Time between two checks of a broker that starts.
+/// Time between two attempts to reach a broker that starts.
 const SHORT: Duration = Duration::from_secs(2);
 /// The version that `tests/kafka/pom.xml` pins; it names the folder in the cache.
 const VERSION: &str = "4.3.0";
@@ -48,7 +48,7 @@ impl Broker {
 
     /// Starts a broker on free ports and waits until it answers.
     pub fn start() -> Self {
-        // The broker ends shortly after this process, so the shell below removes the folder.
+        // It outlives this process by a moment, so the shell below removes the folder.
         let folder = tempfile::Builder::new().prefix("tripline-kafka-").tempdir().unwrap().keep();
         let [plain, guarded, controller] = [free_port(), free_port(), free_port()];
         std::fs::write(folder.join("server.properties"), settings(&folder, plain, guarded, controller)).unwrap();
@@ -58,7 +58,7 @@ impl Broker {
         broker
     }
 
-    /// Kills the broker in the middle of whatever it does; its data stay.
+    /// Kills the broker at any point of its work; its data stay.
     pub fn kill(&mut self) {
         std::fs::write(self.folder.join("keep"), "").unwrap();
         drop(self.child.stdin.take());
@@ -80,7 +80,7 @@ impl Broker {
                 return;
             }
             let log = || std::fs::read_to_string(self.folder.join("kafka.log")).unwrap_or_default();
-            assert!(begun.elapsed() < PATIENCE, "Kafka did not start (is Java 17 or newer there? `make setup`):\n{}", log());
+            assert!(begun.elapsed() < TIMEOUT, "Kafka did not start (is Java 17 or newer there? `make setup`):\n{}", log());
         }
     }
 
@@ -107,7 +107,7 @@ impl Broker {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let new = options.iter().fold(new, |new, (name, value)| new.set(name, value));
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let made = runtime.block_on(admin.create_topics([&new], &options)).unwrap();
         made.into_iter().for_each(|topic| drop(topic.unwrap()));
@@ -133,7 +133,7 @@ impl Broker {
             }
             count += 1;
         }
-        producer.flush(PATIENCE).unwrap();
+        producer.flush(TIMEOUT).unwrap();
         count
     }
 
@@ -143,7 +143,7 @@ impl Broker {
         let mut list = TopicPartitionList::new();
         let mut wanted = 0;
         for partition in 0..self.partitions(&consumer, topic) {
-            let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+            let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT).unwrap();
             wanted += high - low;
             list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
         }
@@ -164,14 +164,14 @@ impl Broker {
         for partition in 0..partitions {
             list.add_partition(topic, partition);
         }
-        let committed = consumer.committed_offsets(list, PATIENCE).unwrap();
+        let committed = consumer.committed_offsets(list, TIMEOUT).unwrap();
         let position = |partition| committed.find_partition(topic, partition).unwrap().offset().to_raw().unwrap_or(-1);
-        let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1;
+        let end = |partition| consumer.fetch_watermarks(topic, partition, TIMEOUT).unwrap().1;
         (0..partitions).map(|partition| (position(partition), end(partition))).collect()
     }
 
     fn partitions(&self, consumer: &BaseConsumer, topic: &str) -> i32 {
-        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
         i32::try_from(metadata.topics()[0].partitions().len()).unwrap()
     }
 }
@@ -181,7 +181,7 @@ impl Drop for Broker {
         // Closes the pipe; the shell does the rest.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
-        // After a failure between kill and restart, the shell still keeps the data.
+        // A test that failed between kill and restart told the shell to keep the data.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

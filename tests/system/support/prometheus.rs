@@ -1,4 +1,4 @@
-//! Debian's Prometheus with the committed configuration and rules, accelerated: it scrapes and evaluates every second.
+//! Debian's Prometheus with the committed configuration and rules, but scraping and evaluating every second.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub type Sample = (serde_json::Map<String, Value>, f64);
 // === impl Prometheus ===
 
 impl Prometheus {
-    /// Starts it with a target to scrape and an Alertmanager to notify.
+    /// Starts it with a target to scrape and an Alertmanager to tell.
     pub fn start(folder: &Path, target: &str, alertmanager_port: u16) -> Self {
         let port = free_port();
         let config = committed("grafana/prometheus/prometheus.yml");
@@ -81,7 +81,7 @@ fn ask(port: u16, expr: &str) -> Result<Vec<Sample>, String> {
         .collect())
 }
 
-/// The committed rules with every waiting time reduced to a second. Conditions and windows are unchanged.
+/// The committed rules with every waiting time cut to a second. Conditions and windows stay as they are.
 fn hurried(rules: &str) -> String {
     let hurried: Vec<String> = rules
         .lines()

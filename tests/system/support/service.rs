@@ -1,4 +1,4 @@
-//! `tripline run` as a child process: a configuration in, numbers from its endpoint and from its final summary.
+//! `tripline run` as a child process: a configuration in, metrics from its endpoint, and the counts that it prints at its end.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde::Deserialize;
 use tripline::clock;
 
-use super::daemon::{PATIENCE, free_port};
+use super::daemon::{TIMEOUT, free_port};
 
 /// A running service.
 #[derive(Debug)]
@@ -17,14 +17,14 @@ pub struct Service {
     port: u16,
 }
 
-/// Counts of records, from the service's final summary.
+/// The counts that a service prints at its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 pub struct Counts {
     /// Queries counted in windows.
     pub accepted: u64,
     /// Queries behind the watermark.
     pub late: u64,
-    /// Rejected records.
+    /// What could not be used.
     pub rejected: u64,
     /// Verdicts.
     pub verdicts: u64,
@@ -33,7 +33,7 @@ pub struct Counts {
 // === impl Counts ===
 
 impl Counts {
-    /// All records.
+    /// Everything that went through.
     pub fn sum(self) -> u64 {
         self.accepted + self.late + self.rejected
     }
@@ -63,12 +63,12 @@ impl Service {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Its output so far.
+    /// What it wrote so far.
     pub fn words(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// A page of its endpoint; `None` if it does not answer.
+    /// A page of its endpoint; none if it does not answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut response = agent.get(format!("http://{}{path}", self.target())).call().ok()?;
@@ -95,7 +95,7 @@ impl Service {
             .sum()
     }
 
-    /// Waits for a condition; fails with the service's output if the service ends before, or at the time limit.
+    /// Waits for a condition; fails with the service's log if it ends before, or at the timeout.
     pub fn wait_for<T>(&mut self, what: &str, mut condition: impl FnMut(&Self) -> Option<T>) -> T {
         let begun = clock::instant();
         loop {
@@ -105,7 +105,7 @@ impl Service {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the service ended ({status}) before {what}:\n{}", self.words());
             }
-            assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}:\n{}", self.words());
+            assert!(begun.elapsed() < TIMEOUT, "waited in vain for {what}:\n{}", self.words());
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
     }
@@ -116,7 +116,7 @@ impl Service {
         self
     }
 
-    /// Ends it with the signal that an orchestrator sends, and returns its counts.
+    /// Ends it as an orchestrator does, and returns what went through it.
     pub fn stop(mut self) -> Counts {
         self.signal("-TERM");
         let status = self.ended();
@@ -127,7 +127,7 @@ impl Service {
         serde_json::from_str(last).unwrap()
     }
 
-    /// Sends a signal to this process only.
+    /// Sends a signal to it, and to nobody else.
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
@@ -140,7 +140,7 @@ impl Service {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", self.words());
+            assert!(begun.elapsed() < TIMEOUT, "it does not end:\n{}", self.words());
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
     }
@@ -148,7 +148,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself; no process may be left.
+        // It may have ended by itself; either way no process is left.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Deserializer};
 
-/// librdkafka options that carry a secret. What ends in `password` counts as well, so that an option of a later version does.
+/// librdkafka options that carry a secret. Names that end in `password` or `secret` count as well, so that options of later
+/// versions are covered.
 const SECRET_OPTIONS: [&str; 6] = [
     "sasl.password",
     "ssl.key.password",
@@ -19,7 +20,7 @@ const SECRET_OPTIONS: [&str; 6] = [
     "sasl.oauthbearer.config",
 ];
 
-/// Longest secret file in bytes. A PEM chain is some kilobytes; a larger file is a wrong path.
+/// Longest secret file in bytes. A PEM chain has some kilobytes; a larger file is a wrong path.
 const MAX_SECRET_BYTES: u64 = 1024 * 1024;
 
 /// librdkafka options by name, as text.
@@ -84,7 +85,7 @@ pub fn expand(text: &str, directory: &Path) -> Result<String, String> {
     while let Some(start) = rest.find("${") {
         out.push_str(&rest[..start]);
         let inner = &rest[start + 2..];
-        let end = inner.find('}').ok_or("a '${' without its '}'")?;
+        let end = inner.find('}').ok_or("a '${' has no '}'; write ${env:NAME} or ${file:/path}")?;
         out.push_str(&lookup(&inner[..end], directory)?);
         rest = &inner[end + 1..];
     }

@@ -1,6 +1,6 @@
 //! Durations as people write them: `250ms`, `5s`, `2m`, `2h`, `1d`.
 //!
-//! A bare number is refused: whether `30` means seconds or milliseconds is exactly the mistake that a unit prevents.
+//! A bare number is refused, because `30` may mean seconds or milliseconds.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Period(pub Duration);
 
-/// Units, largest first, so that printing takes the largest that divides.
+/// Most milliseconds of a duration: ten years. A larger number was meant in another unit.
+const MAX_MILLIS: f64 = 3.2e11;
+
+/// Units with their milliseconds, largest first, so that printing takes the largest that divides.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 // === impl Period ===
@@ -37,8 +40,7 @@ impl Period {
         let number: f64 = number.trim().parse().map_err(|_| fault())?;
         #[expect(clippy::cast_precision_loss, reason = "a day has far fewer milliseconds than 2^53")]
         let total = number * *millis as f64;
-        // Ten years: above it a number was meant in another unit.
-        if !(0.0..=3.2e11).contains(&total) {
+        if !(0.0..=MAX_MILLIS).contains(&total) {
             return Err(fault());
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within range just above")]

@@ -1,9 +1,15 @@
 //! Reads a TOML document so that every fault is found at once, each with its line.
 //!
-//! A deserialiser stops at the first fault, which makes fixing a file a game of one fault a run. Here the faulty entry is
-//! noted, taken out of the tree, and the rest is read again, until what remains is sound. That needs no knowledge of the
-//! sections, so a new setting is covered the day it is written. Syntax faults come first and alone: a tree that was guessed
-//! from broken syntax would produce faults that are not there.
+//! A deserialiser stops at the first fault, so that fixing a file takes one run per fault. Here a faulty entry is noted and taken
+//! out of the tree, and the rest is read again until the remainder is sound. This needs no knowledge of the sections: a new setting
+//! is covered as soon as it exists. Syntax faults are reported alone, because a tree that is guessed from broken syntax has faults
+//! that the file has not.
+//!
+//! * [`period`] is a duration with its unit.
+//! * [`secret`] is a value that comes from the environment or a file and is never printed.
+
+pub mod period;
+pub mod secret;
 
 use std::fmt;
 use std::ops::Range;
@@ -11,6 +17,9 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
+
+pub use period::Period;
+pub use secret::Options;
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,7 +34,7 @@ pub struct Fault {
     pub remedy: String,
 }
 
-/// Faults found so far, and where settings stand.
+/// The faults found so far, and the document that gives each its line.
 #[derive(Debug)]
 pub struct Faults<'a> {
     text: &'a str,
@@ -33,8 +42,13 @@ pub struct Faults<'a> {
     all: Vec<Fault>,
 }
 
-/// Most faults that one file is searched for; beyond that it is not a Tripline configuration.
-const LIMIT: usize = 100;
+/// Most faults that one file is searched for. Chosen: a file with more is not a Tripline configuration, and each fault costs one
+/// reading of the document.
+const MAX_FAULTS: usize = 100;
+/// Wrong letters that still count as a slip: two swapped ones.
+const SLIP: usize = 2;
+/// Share of wrong letters that still counts as a slip in a longer name: one in three. Chosen, as [`SLIP`]: more is another word.
+const SLIP_ONE_IN: usize = 3;
 
 // === impl Fault ===
 
@@ -103,15 +117,15 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// Reads `text` as `T`. What could not be read is in the faults, and `T` holds its defaults in those places; `None` only when
-/// not even that was possible.
+/// Reads `text` as `T`. Entries that cannot be read are noted as faults and hold their defaults in `T`. `None` if the syntax is
+/// broken, or if a fault belongs to no entry.
 pub fn read<T: DeserializeOwned>(text: &str) -> (Option<T>, Faults<'_>) {
     let (tree, syntax) = DeTable::parse_recoverable(text);
     let mut faults = Faults { text, tree: None, all: Vec::new() };
     if !syntax.is_empty() {
-        for error in syntax.iter().take(LIMIT) {
+        for error in syntax.iter().take(MAX_FAULTS) {
             let line = error.span().map_or(0, |span| line_at(text, span.start));
-            let what = error.message().trim().replace('\n', "; ");
+            let what = on_one_line(error.message());
             faults.all.push(Fault { line, setting: String::new(), what, remedy: "correct the TOML syntax of this line".into() });
         }
         return (None, faults);
@@ -119,12 +133,12 @@ pub fn read<T: DeserializeOwned>(text: &str) -> (Option<T>, Faults<'_>) {
     let span = tree.span();
     let mut tree = tree.into_inner();
     faults.tree = Some(tree.clone());
-    for _ in 0..LIMIT {
+    for _ in 0..MAX_FAULTS {
         let error = match T::deserialize(Deserializer::from(Spanned::new(span.clone(), tree.clone()))) {
             Ok(value) => return (Some(value), faults),
             Err(error) => error,
         };
-        let what = error.message().trim().replace('\n', "; ");
+        let what = on_one_line(error.message());
         let at = error.span().unwrap_or(span.clone());
         let mut path = Vec::new();
         let removed = remove_at(&mut tree, &at, &mut path);
@@ -138,6 +152,10 @@ pub fn read<T: DeserializeOwned>(text: &str) -> (Option<T>, Faults<'_>) {
     (None, faults)
 }
 
+fn on_one_line(message: &str) -> String {
+    message.trim().replace('\n', "; ")
+}
+
 /// What to do about a fault that the deserialiser words.
 fn remedy(what: &str) -> String {
     if let Some(rest) = what.strip_prefix("unknown field `") {
@@ -145,8 +163,9 @@ fn remedy(what: &str) -> String {
         let known = expected.split('`').skip(1).step_by(2);
         let nearest = known.map(|name| (distance(unknown, name), name)).min();
         return match nearest {
-            // Two letters swapped, or a third of them wrong, is a slip; more is another word.
-            Some((edits, name)) if edits < name.len() && edits <= 2.max(name.len() / 3) => format!("did you mean '{name}'?"),
+            Some((edits, name)) if edits < name.len() && edits <= SLIP.max(name.len() / SLIP_ONE_IN) => {
+                format!("did you mean '{name}'?")
+            }
             _ => "remove it, or see tripline.example.toml for the settings there are".into(),
         };
     }
@@ -172,11 +191,12 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+/// Whether one range of the text holds the other.
 fn covers(outer: &Range<usize>, inner: &Range<usize>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// Takes the smallest entry that holds the place out of the tree; `path` becomes its name.
+/// Takes the smallest entry that holds the place `at` out of the tree. `path` becomes its dotted path. False if there is none.
 fn remove_at(table: &mut DeTable<'_>, at: &Range<usize>, path: &mut Vec<String>) -> bool {
     let mut inside = None;
     for (key, value) in table.iter_mut() {
@@ -218,6 +238,7 @@ fn remove_at(table: &mut DeTable<'_>, at: &Range<usize>, path: &mut Vec<String>)
     table.remove(&Spanned::new(0..0, key)).is_some()
 }
 
+/// Line of a position in the text, from 1.
 fn line_at(text: &str, position: usize) -> usize {
     let end = position.min(text.len());
     text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count() + 1

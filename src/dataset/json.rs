@@ -1,0 +1,119 @@
+//! JSON values that keep the order of their keys and keys that occur twice, which `serde_json::Value` loses. The order of columns
+//! and the refusal of duplicate names depend on both.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::Fault;
+
+/// A JSON value that keeps the order of its keys, and keys that occur twice.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Json {
+    Null,
+    Boolean(bool),
+    Number(f64),
+    Text(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+/// The first value of a name.
+pub(super) fn find<'j>(fields: &'j [(String, Json)], name: &str) -> Option<&'j Json> {
+    fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// Reads one line.
+///
+/// # Errors
+/// [`Fault::Json`] with the byte at which the text stops being JSON.
+pub(super) fn parse(text: &str) -> Result<Json, Fault> {
+    serde_json::from_str(text).map_err(|e| {
+        // serde_json counts lines within the text, which is always one here; only its column helps.
+        let whole = e.to_string();
+        let reason = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(reason, _)| reason);
+        Fault::Json(format!("{reason}, at byte {}", e.column()))
+    })
+}
+
+// === impl Json ===
+
+impl Json {
+    /// What kind of value it is, for messages.
+    pub(super) fn what(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Boolean(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::Array(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Json;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Json, E> {
+                Ok(Json::Null)
+            }
+
+            fn visit_bool<E>(self, flag: bool) -> Result<Json, E> {
+                Ok(Json::Boolean(flag))
+            }
+
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "integers beyond 2^53 are ids; as features they are numbers like others"
+            )]
+            fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
+                Ok(Json::Number(number as f64))
+            }
+
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "integers beyond 2^53 are ids; as features they are numbers like others"
+            )]
+            fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
+                Ok(Json::Number(number as f64))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
+                Ok(Json::Number(number))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+                Ok(Json::Text(text.to_owned()))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Json, E> {
+                Ok(Json::Text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(Json::Array(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(entry) = entries.next_entry()? {
+                    fields.push(entry);
+                }
+                Ok(Json::Object(fields))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
