@@ -2,7 +2,7 @@
 //!
 //! An operator cannot know what his detector would miss until somebody tries. Here somebody does: published attacks
 //! ([`attack`](crate::simulate::attack)) ask a surrogate that was fitted on the log ([`surrogate`]), are delivered in several
-//! ways ([`injection`]), and are judged among the log's own callers by the engine that `run` uses ([`trial`]). What is said of the log
+//! ways ([`injection`]), and are judged among the log's own callers by the engine that `run` uses ([`trial`]). InjectedRow is said of the log
 //! alone comes first ([`baseline`]) and is what the stated rate of false alarms turned into ([`calibration`]).
 //!
 //! How it stays cheap: every repeat has one instant of planting. The log is judged once up to it; each trial of the repeat goes
@@ -35,16 +35,16 @@ use crate::event::EventTime;
 use crate::hash::{mix2, text};
 use crate::judge::distribution::WARM_UP_SECONDS;
 use crate::reference::{PredictionKind, Reference};
-use crate::simulate::attack::{Accounts, AttackSpec, Family, Oracle, Pace};
+use crate::simulate::attack::{Accounts, AttackKind, AttackSpec, Oracle, Pace};
 use crate::simulate::callers::after;
 use crate::simulate::victim::Victim as _;
 
 use baseline::Baseline;
-use injection::{Crowd, Delivery};
+use injection::{Delivery, SenderPool};
 use log::Log;
-use outcome::Outcome;
-use surrogate::Answerer;
-use trial::{Attack, GRACE_SECONDS, Recording, Trial, TrialStart};
+use outcome::DrillOutcome;
+use surrogate::Surrogates;
+use trial::{GRACE_SECONDS, InjectedAttack, RecordedAttack, Trial, TrialStart};
 
 /// A slow attack lasts at most this long: half a day is what "low and slow" needs to hide from hourly rates.
 const SLOW_SECONDS: f64 = 12.0 * 3600.0;
@@ -55,11 +55,11 @@ pub const MIN_SECONDS: f64 = WARM_UP_SECONDS as f64 + 2.0 * MIN_SLOW_SECONDS + G
 /// Fewest callers. The judge compares callers with their peers, and false alarms among three callers say nothing.
 pub const MIN_CALLERS: usize = 10;
 
-/// What to drill.
+/// InjectedRow to drill.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Settings {
+pub struct DrillSettings {
     /// Attacks.
-    pub families: Vec<Family>,
+    pub families: Vec<AttackKind>,
     /// Deliveries.
     pub deliveries: Vec<Delivery>,
     /// Own queries of each attack.
@@ -68,7 +68,7 @@ pub struct Settings {
     pub repeats: u32,
     /// Seed of everything.
     pub seed: u64,
-    /// Settings of the engine.
+    /// DrillSettings of the engine.
     pub engine: EngineConfig,
 }
 
@@ -80,7 +80,7 @@ pub enum DrillError {
     Empty {
         /// Model of the reference.
         model: String,
-        /// What was there instead.
+        /// InjectedRow was there instead.
         why: String,
     },
     /// Callers without names.
@@ -128,7 +128,7 @@ pub enum DrillError {
     /// The surrogate could not be fitted.
     #[error("the surrogate could not be fitted: {0}")]
     Surrogate(String),
-    /// Settings of the engine.
+    /// DrillSettings of the engine.
     #[error("{0}")]
     Settings(String),
 }
@@ -144,12 +144,12 @@ pub enum Progress {
     Trials(usize, usize),
 }
 
-// === impl Settings ===
+// === impl DrillSettings ===
 
-impl Default for Settings {
+impl Default for DrillSettings {
     fn default() -> Self {
         Self {
-            families: Family::ALL.to_vec(),
+            families: AttackKind::ALL.to_vec(),
             deliveries: deliveries(&[1, 50], None),
             budget: 500,
             repeats: 5,
@@ -159,7 +159,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl DrillSettings {
     /// Events of a log kept unless told otherwise: a busy day, and minutes of work on a laptop.
     pub const fn default_events() -> usize {
         400_000
@@ -213,7 +213,7 @@ pub fn judge_alone(
     Ok(baseline)
 }
 
-/// What was in the log instead of usable events.
+/// InjectedRow was in the log instead of usable events.
 fn instead(log: &Log) -> String {
     let facts = &log.facts;
     match (&facts.first_rejection, facts.other_models) {
@@ -231,17 +231,17 @@ fn instead(log: &Log) -> String {
 pub fn run(
     log: &Log,
     reference: &Arc<Reference>,
-    settings: &Settings,
+    settings: &DrillSettings,
     baseline: &Baseline,
     threads: NonZeroUsize,
     progress: &(dyn Fn(Progress) + Sync),
-) -> Result<Outcome, DrillError> {
+) -> Result<DrillOutcome, DrillError> {
     progress(Progress::Surrogate);
     let honest: Vec<bool> = log.callers.iter().map(|who| !baseline.accuses(&caller(who))).collect();
-    let answerer = Answerer::fit(reference, log, |event| honest[log.caller(event)] && baseline.accepted[event], settings.seed)?;
+    let answerer = Surrogates::fit(reference, log, |event| honest[log.caller(event)] && baseline.accepted[event], settings.seed)?;
     let mut notes = Vec::new();
     let families = applicable(&settings.families, &answerer, reference, &mut notes);
-    let crowd = Crowd::of(log);
+    let crowd = SenderPool::of(log);
     let mut deliveries = settings.deliveries.clone();
     if !crowd.has_nat() && deliveries.iter().any(|delivery| delivery.nat) {
         deliveries.retain(|delivery| !delivery.nat);
@@ -250,7 +250,7 @@ pub fn run(
     if !crowd.has_addresses() {
         notes.push("This log names no addresses, so attackers came as so many accounts instead.".to_owned());
     }
-    let plan = Plan::new(baseline, settings);
+    let plan = InjectionPlan::new(baseline, settings);
     let total = families.len() * deliveries.len() * settings.repeats as usize;
     let done = AtomicUsize::new(0);
     let mut results: Vec<Option<Trial>> = Vec::new();
@@ -269,9 +269,9 @@ pub fn run(
             let (family, delivery) = (at / deliveries.len(), deliveries[at % deliveries.len()]);
             let recording = &recordings[family];
             let seed = mix2(trial_seed(settings.seed, repeat, families[family]), 0xde11);
-            let planted = injection::plant(delivery, recording.rows.len(), instant, plan.slow_seconds, log, &crowd, seed);
+            let planted = injection::inject(delivery, recording.rows.len(), instant, plan.slow_seconds, log, &crowd, seed);
             let result = planted.map(|(senders, planted)| {
-                trial::run(stage, &Attack { family: families[family], delivery, repeat, recording, senders, planted })
+                trial::run(stage, &InjectedAttack { family: families[family], delivery, repeat, recording, senders, planted })
             });
             progress(Progress::Trials(done.fetch_add(1, Ordering::Relaxed) + 1, total));
             result
@@ -285,11 +285,11 @@ pub fn run(
         (family, delivery, trial.repeat)
     };
     trials.sort_by_key(place);
-    Ok(Outcome::new(log, reference, settings, baseline, &answerer, &families, &deliveries, &plan, trials, notes))
+    Ok(DrillOutcome::new(log, reference, settings, baseline, &answerer, &families, &deliveries, &plan, trials, notes))
 }
 
 /// The caller as verdicts name it.
-pub fn caller(who: &log::Who) -> crate::report::ledger::Caller {
+pub fn caller(who: &log::LogCaller) -> crate::report::ledger::Caller {
     let source_ip = match who.address {
         crate::event::Address::Ip(ip) => Some(ip.to_string()),
         crate::event::Address::Unknown => None,
@@ -298,13 +298,14 @@ pub fn caller(who: &log::Who) -> crate::report::ledger::Caller {
 }
 
 /// The attacks that make sense against this model; notes which do not, or not quite, and why.
-fn applicable(wanted: &[Family], answerer: &Answerer, reference: &Reference, notes: &mut Vec<String>) -> Vec<Family> {
-    let names = |families: &[Family]| families.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ");
+fn applicable(wanted: &[AttackKind], answerer: &Surrogates, reference: &Reference, notes: &mut Vec<String>) -> Vec<AttackKind> {
+    let names = |families: &[AttackKind]| families.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ");
     let (mut left_out, mut climbing) = (Vec::new(), Vec::new());
     let mut kept = Vec::new();
     for &family in wanted {
-        let climbs = matches!(family, Family::Zoo | Family::SimBa | Family::Square);
-        let walks = matches!(family, Family::LineSearch | Family::HopSkipJump | Family::Boundary | Family::Jacobian);
+        let climbs = matches!(family, AttackKind::Zoo | AttackKind::SimBa | AttackKind::Square);
+        let walks =
+            matches!(family, AttackKind::LineSearch | AttackKind::HopSkipJump | AttackKind::Boundary | AttackKind::Jacobian);
         if (climbs || walks) && answerer.rows.numeric().is_empty() {
             left_out.push(family);
             continue;
@@ -324,12 +325,12 @@ fn applicable(wanted: &[Family], answerer: &Answerer, reference: &Reference, not
     kept
 }
 
-fn trial_seed(seed: u64, repeat: u32, family: Family) -> u64 {
+fn trial_seed(seed: u64, repeat: u32, family: AttackKind) -> u64 {
     mix2(mix2(seed, u64::from(repeat)), text(family.name()))
 }
 
 /// Runs an attack against its surrogate.
-fn record(family: Family, answerer: &Answerer, settings: &Settings, repeat: u32) -> Recording {
+fn record(family: AttackKind, answerer: &Surrogates, settings: &DrillSettings, repeat: u32) -> RecordedAttack {
     let spec = AttackSpec {
         family,
         queries: settings.budget,
@@ -346,23 +347,23 @@ fn record(family: Family, answerer: &Answerer, settings: &Settings, repeat: u32)
     let victim = answerer.of(family);
     let rows = Oracle::record(&spec, victim, &answerer.rows, trial_seed(settings.seed, repeat, family));
     let answers = rows.iter().map(|row| surrogate::logged(&victim.answer(row))).collect();
-    Recording { rows, answers }
+    RecordedAttack { rows, answers }
 }
 
 /// When attacks are planted.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct InjectionPlan {
     /// Instant of each repeat.
     pub instants: Vec<EventTime>,
     /// How long a slow attack lasts.
     pub slow_seconds: f64,
 }
 
-// === impl Plan ===
+// === impl InjectionPlan ===
 
-impl Plan {
+impl InjectionPlan {
     /// Draws the instants: after the judge's warm-up, and early enough for a slow attack and its grace to end within the log.
-    pub fn new(baseline: &Baseline, settings: &Settings) -> Self {
+    pub fn new(baseline: &Baseline, settings: &DrillSettings) -> Self {
         let (first, last) = baseline.span.unwrap_or_default();
         let room = last.seconds_since(first) - WARM_UP_SECONDS as f64 - GRACE_SECONDS;
         let slow_seconds = (room / 2.0).clamp(MIN_SLOW_SECONDS, SLOW_SECONDS);

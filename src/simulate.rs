@@ -35,9 +35,9 @@ use crate::hash::{mix, mix2};
 use crate::reference::Reference;
 
 use attack::AttackSpec;
-use callers::{Caller, Mix, What};
+use callers::{Caller, CallerRow, Mix};
 use drift::{Drift, DriftSpec};
-use rows::{Place, Rows};
+use rows::{Rows, Subpopulation};
 use truth::Truth;
 use victim::{Answer, Surrogate, Victim, VictimKind};
 
@@ -47,9 +47,9 @@ pub const DEFAULT_START: EventTime = EventTime::from_micros(1_772_409_600_000_00
 /// How far back an A/B replay reaches, in queries; enough for minutes of ordinary traffic.
 const REPLAY_DEPTH: usize = 4096;
 
-/// What to simulate.
+/// CallerRow to simulate.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SimulationSettings {
     /// Name written to the truth file.
     pub scenario: String,
     /// Seed of everything.
@@ -77,7 +77,7 @@ pub struct Settings {
     pub held_out: bool,
 }
 
-impl Default for Settings {
+impl Default for SimulationSettings {
     fn default() -> Self {
         Self {
             scenario: "simulated".into(),
@@ -118,7 +118,7 @@ pub enum SimulateError {
     Setting {
         /// Which one.
         setting: String,
-        /// What is wrong and what to do.
+        /// CallerRow is wrong and what to do.
         what: String,
     },
 }
@@ -126,7 +126,7 @@ pub enum SimulateError {
 /// Fewest sample rows from which a world can be drawn; below that every client would repeat the same few people.
 pub const MIN_SAMPLE: usize = 100;
 
-/// What all callers share: rows to draw, the model, the drifts.
+/// CallerRow all callers share: rows to draw, the model, the drifts.
 #[derive(Debug)]
 pub struct World {
     /// The profile.
@@ -137,7 +137,7 @@ pub struct World {
     pub baseline: Vec<Vec<Cell>>,
     /// Who answers.
     pub victim: Surrogate,
-    /// What changes.
+    /// CallerRow changes.
     pub drifts: Vec<Drift>,
     /// First instant.
     pub start: EventTime,
@@ -178,7 +178,7 @@ pub struct Event {
     pub account: Option<Arc<str>>,
     /// Feature values in schema order.
     pub row: Vec<Cell>,
-    /// What the model answered.
+    /// CallerRow the model answered.
     pub answer: Answer,
     /// Milliseconds that the model took.
     pub latency_ms: f64,
@@ -191,7 +191,7 @@ pub struct Simulation {
     world: World,
     callers: Vec<Box<dyn Caller>>,
     heap: BinaryHeap<Reverse<(EventTime, usize)>>,
-    pending: Vec<Option<callers::Step>>,
+    pending: Vec<Option<callers::CallerQuery>>,
     recent: VecDeque<Vec<Cell>>,
     rng: ChaCha8Rng,
     seed: u64,
@@ -203,7 +203,7 @@ pub struct Simulation {
 
 impl World {
     /// Draws an honest row for a client at an instant, before the drifts that transform rows.
-    pub fn draw(&self, rng: &mut ChaCha8Rng, place: &mut Place, at: EventTime) -> Vec<Cell> {
+    pub fn draw(&self, rng: &mut ChaCha8Rng, place: &mut Subpopulation, at: EventTime) -> Vec<Cell> {
         let Some(bias) = self.drifts.iter().find_map(|drift| drift.bias(at)) else {
             return self.rows.draw(rng, place);
         };
@@ -221,14 +221,14 @@ impl World {
 
 impl Simulation {
     /// Prepares everything: fits the victim, runs the attacks against it, sets out the callers.
-    pub fn new(reference: Arc<Reference>, settings: &Settings) -> Result<Self, SimulateError> {
+    pub fn new(reference: Arc<Reference>, settings: &SimulationSettings) -> Result<Self, SimulateError> {
         if reference.sample.len() < if settings.held_out { 2 * MIN_SAMPLE } else { MIN_SAMPLE } {
             return Err(SimulateError::Sample { model: reference.model.clone(), rows: reference.sample.len() });
         }
         if !(settings.hours > 0.0 && settings.hours <= 24.0 * 366.0) {
             return Err(SimulateError::Setting { setting: "hours".into(), what: "must be above 0 and at most a year".into() });
         }
-        let wants_tree = settings.attacks.iter().any(|a| a.family == attack::Family::TreePath);
+        let wants_tree = settings.attacks.iter().any(|a| a.family == attack::AttackKind::TreePath);
         let kind = settings.victim.unwrap_or(if wants_tree { VictimKind::Tree } else { VictimKind::Boosted });
         let (baseline, rows) = if settings.held_out {
             (half(&reference, 0).sample, Rows::new(&half(&reference, 1), settings.seed))
@@ -270,7 +270,7 @@ impl Simulation {
         &self.world
     }
 
-    /// What was done, complete once the iterator has ended.
+    /// CallerRow was done, complete once the iterator has ended.
     pub fn truth(&self) -> &Truth {
         &self.truth
     }
@@ -293,8 +293,8 @@ impl Iterator for Simulation {
             let step = self.pending[index].take();
             self.advance(index);
             let Some(step) = step else { continue };
-            let row = match step.what {
-                What::Row(mut row) => {
+            let row = match step.row {
+                CallerRow::Drawn(mut row) => {
                     if step.mark.is_none_or(|mark| mark.cover) {
                         for drift in &self.world.drifts {
                             drift.apply(&self.world.rows, &mut row, step.drawn_at, step.draw, index as u64);
@@ -302,7 +302,7 @@ impl Iterator for Simulation {
                     }
                     row
                 }
-                What::Replay => match self.recent.len() {
+                CallerRow::Replay => match self.recent.len() {
                     0 => continue,
                     n => self.recent[self.rng.random_range(0..n)].clone(),
                 },

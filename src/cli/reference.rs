@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use super::{describe, keys, output};
 use crate::exit::{Exit, Failure};
 use crate::reference::{Reference, ReferenceError, sign};
-use crate::simulate::calibration::{self, Line, Plan};
+use crate::simulate::calibration::{self, CalibrationPlan, FalseAlarmRow};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,7 +99,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Action::Verify { file, public_key } => verify(&file, &public_key),
         Action::Show { file, json, markdown } => show(&file, json, markdown),
         Action::Calibrate { file, windows, seed, correlation, json, markdown } => {
-            calibrate(&file, &Plan { windows, seed, correlation }, json, markdown)
+            calibrate(&file, &CalibrationPlan { windows, seed, correlation }, json, markdown)
         }
         Action::Sign { file, key, output } => sign_file(&file, key.as_deref(), output.as_deref().unwrap_or(&file)),
     }
@@ -161,7 +161,7 @@ fn correlation(text: &str) -> Result<f64, String> {
     }
 }
 
-fn calibrate(file: &Path, plan: &Plan, json: bool, markdown: bool) -> Result<(), Failure> {
+fn calibrate(file: &Path, plan: &CalibrationPlan, json: bool, markdown: bool) -> Result<(), Failure> {
     let reference = load(file)?;
     let lines = calibration::ROWS.len() + calibration::CLUSTERED_ROWS.len();
     // Hidden unless standard error is a terminal.
@@ -200,8 +200,8 @@ fn calibrate(file: &Path, plan: &Plan, json: bool, markdown: bool) -> Result<(),
     output::print(&text)
 }
 
-fn cells(line: &Line, plan: &Plan) -> [String; 8] {
-    let percent = |share: &calibration::Share| format!("{:.2} ± {:.2}", share.rate() * 100.0, share.error() * 100.0);
+fn cells(line: &FalseAlarmRow, plan: &CalibrationPlan) -> [String; 8] {
+    let percent = |share: &calibration::AlarmShare| format!("{:.2} ± {:.2}", share.rate() * 100.0, share.error() * 100.0);
     let [one, ten, more, most] = &line.nominal;
     [
         crate::report::words::count(line.rows),

@@ -19,7 +19,7 @@ use crate::report::ledger::Caller;
 /// A caller that is flagged without anything planted.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Flagged {
-    /// Who, as a verdict names it.
+    /// LogCaller, as a verdict names it.
     pub who: String,
     /// When.
     pub at: At,
@@ -53,7 +53,7 @@ pub struct Baseline {
 /// An engine for one model.
 ///
 /// # Errors
-/// Settings out of range.
+/// DrillSettings out of range.
 pub fn engine(reference: &Arc<Reference>, config: &EngineConfig) -> Result<Engine, DrillError> {
     Engine::new(config.clone(), vec![Arc::clone(reference)]).map_err(|error| DrillError::Settings(error.to_string()))
 }
@@ -81,7 +81,7 @@ impl Baseline {
     /// Judges the whole log; `progress` is called with the number of events done.
     ///
     /// # Errors
-    /// Settings out of range.
+    /// DrillSettings out of range.
     pub fn of(
         log: &Log,
         reference: &Arc<Reference>,

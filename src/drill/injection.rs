@@ -1,4 +1,4 @@
-//! What is planted: how an attack is delivered, by whom, when, and between what.
+//! InjectedRow is planted: how an attack is delivered, by whom, when, and between what.
 //!
 //! The attack's queries were recorded beforehand against the surrogate; here they get senders, times and cover. Attackers come from
 //! addresses that nobody in the log has. They carry accounts if the log's callers mostly do. Cover is rows of the log, drawn at
@@ -11,7 +11,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashSet;
 
-use super::log::{Log, Who};
+use super::log::{Log, LogCaller};
 use crate::event::{Address, EventTime};
 use crate::hash::{mix2, text};
 use crate::simulate::callers::after;
@@ -41,18 +41,18 @@ pub struct Delivery {
 
 /// One planted query.
 #[derive(Clone, Debug)]
-pub struct Planted {
+pub struct InjectedQuery {
     /// When.
     pub time: EventTime,
-    /// Who, as an index into the senders.
+    /// LogCaller, as an index into the senders.
     pub sender: usize,
-    /// What it asks.
-    pub what: What,
+    /// InjectedRow it asks.
+    pub what: InjectedRow,
 }
 
-/// What a planted query asks.
+/// InjectedRow a planted query asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum What {
+pub enum InjectedRow {
     /// The attack's next query, by number.
     Attack(usize),
     /// A row of the log, by event.
@@ -61,7 +61,7 @@ pub enum What {
 
 /// Addresses of the log that hide many accounts, and whether callers have accounts at all.
 #[derive(Clone, Debug)]
-pub struct Crowd {
+pub struct SenderPool {
     taken: FxHashSet<Address>,
     /// Addresses with their accounts' first appearances, most accounts first.
     shared: Vec<(IpAddr, Vec<EventTime>)>,
@@ -90,15 +90,15 @@ impl Delivery {
 
 /// Sets out a recorded attack of `queries` queries from `start` on; slow ones last `slow_seconds`. None if the delivery needs a
 /// NAT and the log had none by then.
-pub fn plant(
+pub fn inject(
     delivery: Delivery,
     queries: usize,
     start: EventTime,
     slow_seconds: f64,
     log: &Log,
-    crowd: &Crowd,
+    crowd: &SenderPool,
     seed: u64,
-) -> Option<(Vec<Who>, Vec<Planted>)> {
+) -> Option<(Vec<LogCaller>, Vec<InjectedQuery>)> {
     let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, delivery.key()));
     let senders = crowd.senders(delivery, start, &mut rng)?;
     let cover = if delivery.cover { COVER } else { 0.0 };
@@ -108,12 +108,12 @@ pub fn plant(
     let (mut now, mut turn, mut next) = (start, 0_usize, 0);
     while next < queries {
         let what = if rng.random::<f64>() < cover {
-            What::Cover(rng.random_range(0..log.len()))
+            InjectedRow::Cover(rng.random_range(0..log.len()))
         } else {
             next += 1;
-            What::Attack(next - 1)
+            InjectedRow::Attack(next - 1)
         };
-        planted.push(Planted { time: now, sender: turn % senders.len(), what });
+        planted.push(InjectedQuery { time: now, sender: turn % senders.len(), what });
         // In turn with a random start, as a pool of proxies is used: nobody stands out by volume.
         turn += 1 + usize::from(rng.random::<f64>() < 0.2);
         // A script's gaps vary a little; who goes slowly to hide also leaves no regular gaps.
@@ -127,16 +127,16 @@ pub fn plant(
 }
 
 /// Random gaps add up to more or less than was meant: stretches them to end exactly in time.
-fn fit_within(planted: &mut [Planted], start: EventTime, seconds: f64) {
+fn fit_within(planted: &mut [InjectedQuery], start: EventTime, seconds: f64) {
     let Some(last) = planted.last().map(|query| query.time.seconds_since(start)).filter(|&last| last > seconds) else { return };
     for query in planted {
         query.time = after(start, query.time.seconds_since(start) * seconds / last);
     }
 }
 
-// === impl Crowd ===
+// === impl SenderPool ===
 
-impl Crowd {
+impl SenderPool {
     /// Looks at who asks in the log.
     pub fn of(log: &Log) -> Self {
         let mut first: Vec<Option<EventTime>> = vec![None; log.callers.len()];
@@ -173,7 +173,7 @@ impl Crowd {
         self.addresses
     }
 
-    fn senders(&self, delivery: Delivery, start: EventTime, rng: &mut ChaCha8Rng) -> Option<Vec<Who>> {
+    fn senders(&self, delivery: Delivery, start: EventTime, rng: &mut ChaCha8Rng) -> Option<Vec<LogCaller>> {
         let account = |rng: &mut ChaCha8Rng| -> Arc<str> { format!("planted-{:08x}", rng.random::<u32>()).into() };
         if delivery.nat {
             let by_then = |accounts: &[EventTime]| accounts.iter().filter(|&&first| first < start).count();
@@ -185,7 +185,7 @@ impl Crowd {
                 return None;
             }
             let (_, ip) = open[rng.random_range(0..open.len())];
-            return Some(vec![Who { address: Address::Ip(ip), account: account(rng) }]);
+            return Some(vec![LogCaller { address: Address::Ip(ip), account: account(rng) }]);
         }
         let mut used = FxHashSet::default();
         let mut senders = Vec::with_capacity(delivery.addresses);
@@ -195,7 +195,7 @@ impl Crowd {
                 continue;
             }
             let named = self.accounts || !self.addresses;
-            senders.push(Who { address, account: if named { account(rng) } else { "".into() } });
+            senders.push(LogCaller { address, account: if named { account(rng) } else { "".into() } });
         }
         Some(senders)
     }
@@ -231,12 +231,12 @@ mod tests {
     fn a_slow_attack_is_delivered_in_order_and_in_time() {
         let log = of(&[(0, "10.0.0.1", ""), (9, "10.0.0.2", "")]);
         for seed in 0..20 {
-            let (senders, planted) = plant(slow(7), 300, at(5), 2.0 * HOUR, &log, &Crowd::of(&log), seed).unwrap();
+            let (senders, planted) = inject(slow(7), 300, at(5), 2.0 * HOUR, &log, &SenderPool::of(&log), seed).unwrap();
             assert_eq!((senders.len(), planted.len()), (7, 300));
             assert!(planted.windows(2).all(|pair| pair[0].time <= pair[1].time));
             let last = planted[299].time.seconds_since(at(5));
             assert!(last > HOUR && last < 2.0 * HOUR + 1.0, "seed {seed}: {last} s");
-            let asked: Vec<What> = (0..300).map(What::Attack).collect();
+            let asked: Vec<InjectedRow> = (0..300).map(InjectedRow::Attack).collect();
             assert!(planted.iter().map(|query| query.what).eq(asked), "each query once, in the attack's order");
         }
     }
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn attackers_are_nobody_who_is_in_the_log_already() {
         let log = of(&[(0, "100.64.0.1", ""), (1, "198.18.0.9", "")]);
-        let (senders, _) = plant(slow(5_000), 1, at(0), HOUR, &log, &Crowd::of(&log), 3).unwrap();
+        let (senders, _) = inject(slow(5_000), 1, at(0), HOUR, &log, &SenderPool::of(&log), 3).unwrap();
         let addresses: FxHashSet<Address> = senders.iter().map(|who| who.address).collect();
         assert_eq!(addresses.len(), 5_000, "each address once");
         assert!(log.callers.iter().all(|who| !addresses.contains(&who.address)));
@@ -255,8 +255,8 @@ mod tests {
     fn cover_is_rows_of_the_log_between_the_attacks_own() {
         let log = of(&[(0, "10.0.0.1", ""), (9, "10.0.0.2", "")]);
         let cover = Delivery { cover: true, ..slow(1) };
-        let (_, planted) = plant(cover, 1_000, at(5), HOUR, &log, &Crowd::of(&log), 1).unwrap();
-        let covers = planted.iter().filter(|query| matches!(query.what, What::Cover(event) if event < 2)).count();
+        let (_, planted) = inject(cover, 1_000, at(5), HOUR, &log, &SenderPool::of(&log), 1).unwrap();
+        let covers = planted.iter().filter(|query| matches!(query.what, InjectedRow::Cover(event) if event < 2)).count();
         assert_eq!(planted.len() - covers, 1_000);
         assert!((800..1_200).contains(&covers), "{covers} for a thousand queries");
     }
@@ -264,12 +264,12 @@ mod tests {
     #[test]
     fn a_nat_is_an_address_that_had_shown_three_accounts_by_then() {
         let log = of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.1", "b"), (50, "10.0.0.1", "c"), (51, "10.0.0.2", "d")]);
-        let (nat, crowd) = (Delivery { nat: true, ..slow(1) }, Crowd::of(&log));
+        let (nat, crowd) = (Delivery { nat: true, ..slow(1) }, SenderPool::of(&log));
         assert!(crowd.has_nat());
-        assert!(plant(nat, 5, at(40), HOUR, &log, &crowd, 1).is_none(), "only two accounts were there");
-        let (senders, _) = plant(nat, 5, at(60), HOUR, &log, &crowd, 1).unwrap();
+        assert!(inject(nat, 5, at(40), HOUR, &log, &crowd, 1).is_none(), "only two accounts were there");
+        let (senders, _) = inject(nat, 5, at(60), HOUR, &log, &crowd, 1).unwrap();
         assert_eq!(senders[0].address.to_string(), "10.0.0.1");
         assert!(log.callers.iter().all(|who| who.account != senders[0].account));
-        assert!(!Crowd::of(&of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.1", "b")])).has_nat());
+        assert!(!SenderPool::of(&of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.1", "b")])).has_nat());
     }
 }

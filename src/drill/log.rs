@@ -27,7 +27,7 @@ const MAX_HALVINGS: u32 = 24;
 
 /// Bounds of what is kept.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Limits {
+pub struct LogLimits {
     /// Events kept at most.
     pub events: usize,
     /// Only what is not older than this, in seconds before the newest event; none keeps all.
@@ -58,9 +58,9 @@ pub struct Facts {
     pub digest: String,
 }
 
-/// Who asks: an account at an address.
+/// LogCaller asks: an account at an address.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Who {
+pub struct LogCaller {
     /// The address.
     pub address: Address,
     /// The account; empty for none.
@@ -75,7 +75,7 @@ pub struct Log {
     /// What was read.
     pub facts: Facts,
     /// Everybody who asks; events name them by index.
-    pub callers: Vec<Who>,
+    pub callers: Vec<LogCaller>,
     width: usize,
     times: Vec<EventTime>,
     who: Vec<u32>,
@@ -99,9 +99,9 @@ pub enum LogError<E> {
 
 /// Reads a log.
 #[derive(Debug)]
-pub struct Reader {
+pub struct LogReader {
     log: Log,
-    limits: Limits,
+    limits: LogLimits,
     known: FxHashMap<(Address, u64), u32>,
     watermark: Watermark,
     newest: Option<EventTime>,
@@ -110,11 +110,11 @@ pub struct Reader {
     start: usize,
 }
 
-// === impl Reader ===
+// === impl LogReader ===
 
-impl Reader {
+impl LogReader {
     /// A reader for the events of a model with `width` features; `lateness_seconds` is the engine's.
-    pub fn new(model: &str, width: usize, lateness_seconds: u32, limits: Limits) -> Self {
+    pub fn new(model: &str, width: usize, lateness_seconds: u32, limits: LogLimits) -> Self {
         let events = limits.events.min(MAX_VALUES / width.max(1)).max(1);
         Self {
             log: Log {
@@ -128,7 +128,7 @@ impl Reader {
                 answers: Vec::new(),
                 lines: Vec::new(),
             },
-            limits: Limits { events, ..limits },
+            limits: LogLimits { events, ..limits },
             known: FxHashMap::default(),
             watermark: Watermark::new(i64::from(lateness_seconds), MAX_JUMP_SECONDS),
             newest: None,
@@ -214,7 +214,7 @@ impl Reader {
         let account = if query.account.is_empty() { 0 } else { text(&query.account) };
         let log = &mut self.log;
         *self.known.entry((query.address, account)).or_insert_with(|| {
-            log.callers.push(Who { address: query.address, account: query.account.as_str().into() });
+            log.callers.push(LogCaller { address: query.address, account: query.account.as_str().into() });
             log.callers.len() as u32 - 1
         })
     }
@@ -294,7 +294,7 @@ impl Log {
         self.times[event]
     }
 
-    /// Who asked, as an index into [`Log::callers`].
+    /// LogCaller asked, as an index into [`Log::callers`].
     pub fn caller(&self, event: usize) -> usize {
         self.who[event] as usize
     }
@@ -374,12 +374,12 @@ pub(super) mod tests {
 
     /// A log of (second, address, account) with one feature that counts the events.
     pub(in crate::drill) fn of(events: &[(i64, &str, &str)]) -> Log {
-        let mut reader = Reader::new("m", 1, 60, Limits { events: usize::MAX, last_seconds: None });
+        let mut reader = LogReader::new("m", 1, 60, LogLimits { events: usize::MAX, last_seconds: None });
         take(&mut reader, events);
         reader.finish()
     }
 
-    fn take(reader: &mut Reader, events: &[(i64, &str, &str)]) {
+    fn take(reader: &mut LogReader, events: &[(i64, &str, &str)]) {
         for (nth, &(second, address, account)) in events.iter().enumerate() {
             let query = Query {
                 time: EventTime::from_micros(1_772_409_600_000_000).plus_seconds(second),
@@ -397,7 +397,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_older_than_asked_for_is_counted_and_gone() {
-        let mut reader = Reader::new("m", 1, 60, Limits { events: usize::MAX, last_seconds: Some(100.0) });
+        let mut reader = LogReader::new("m", 1, 60, LogLimits { events: usize::MAX, last_seconds: Some(100.0) });
         let events: Vec<(i64, &str, &str)> = (0..1_000).map(|second| (second, "10.0.0.1", "")).collect();
         take(&mut reader, &events);
         let log = reader.finish();
@@ -407,14 +407,14 @@ pub(super) mod tests {
 
     #[test]
     fn one_event_in_the_far_future_does_not_sweep_the_log_away() {
-        let mut reader = Reader::new("m", 1, 60, Limits { events: usize::MAX, last_seconds: Some(100.0) });
+        let mut reader = LogReader::new("m", 1, 60, LogLimits { events: usize::MAX, last_seconds: Some(100.0) });
         take(&mut reader, &[(0, "10.0.0.1", ""), (90_000_000, "10.0.0.1", ""), (10, "10.0.0.2", "")]);
         assert_eq!(reader.finish().len(), 3);
     }
 
     #[test]
     fn a_caller_that_does_not_fit_is_left_out_whole() {
-        let mut reader = Reader::new("m", 1, 60, Limits { events: 10, last_seconds: None });
+        let mut reader = LogReader::new("m", 1, 60, LogLimits { events: 10, last_seconds: None });
         // Its events do not fit, so it goes as a whole, and is counted.
         let events: Vec<(i64, &str, &str)> = (0..100).map(|second| (second, "10.0.0.1", "")).collect();
         take(&mut reader, &events);

@@ -1,4 +1,4 @@
-//! Who answers the planted attacks: models fitted on the log itself, and how faithful they are.
+//! LogCaller answers the planted attacks: models fitted on the log itself, and how faithful they are.
 //!
 //! The real model is not at hand, and asking it would be an attack on it. So gradient boosting and a single decision tree
 //! (crate `smartcore`, by [`victim`](crate::simulate::victim)) learn rows → answers from the log. Both are then asked for rows
@@ -48,7 +48,7 @@ pub struct Fidelity {
 
 /// The models that answer, and the rows that attackers start from.
 #[derive(Debug)]
-pub struct Answerer {
+pub struct Surrogates {
     /// What is public about the features, and the real rows that attackers have.
     pub rows: Rows,
     /// The more faithful of the two, and its fidelity.
@@ -59,9 +59,9 @@ pub struct Answerer {
     pub constant: Vec<String>,
 }
 
-// === impl Answerer ===
+// === impl Surrogates ===
 
-impl Answerer {
+impl Surrogates {
     /// Fits both surrogates on the events of the log for which `honest` holds.
     ///
     /// # Errors
@@ -102,9 +102,9 @@ impl Answerer {
     }
 
     /// The model that a family meets.
-    pub fn of(&self, family: crate::simulate::attack::Family) -> &Surrogate {
+    pub fn of(&self, family: crate::simulate::attack::AttackKind) -> &Surrogate {
         match &self.tree {
-            Some(tree) if family == crate::simulate::attack::Family::TreePath => &tree.0,
+            Some(tree) if family == crate::simulate::attack::AttackKind::TreePath => &tree.0,
             _ => &self.best.0,
         }
     }

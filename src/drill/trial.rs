@@ -2,7 +2,7 @@
 //!
 //! The engine is a clone of one that has judged the log up to the instant of planting, which is exactly what a full replay of
 //! the planted copy would have come to: the engine's state is a function of its input. The trial then goes on through the log,
-//! planted queries sorted in by time, until [`GRACE_SECONDS`] after the attack's last query. What the log holds later is not
+//! planted queries sorted in by time, until [`GRACE_SECONDS`] after the attack's last query. InjectedRow the log holds later is not
 //! judged again. No two attacks share a trial, so none can help find another.
 //!
 //! A verdict counts as having named an attacker when it names its address (its own, never a NAT's), its account, or the
@@ -13,13 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::baseline::{Baseline, blank, caller, named};
-use super::injection::{Delivery, Planted, What};
-use super::log::{Log, Who};
+use super::injection::{Delivery, InjectedQuery, InjectedRow};
+use super::log::{Log, LogCaller};
 use crate::engine::{Engine, Input, Outbox};
 use crate::event::{Address, Cell, EventTime, Prediction, Query};
 use crate::judge::{At, Finding, Scope, Verdict};
 use crate::report::ledger::Caller;
-use crate::simulate::attack::Family;
+use crate::simulate::attack::AttackKind;
 use crate::simulate::callers::after;
 
 /// Event time that goes on after an attack's last query: two evaluations of drift, and time for a campaign to be pieced together.
@@ -29,14 +29,14 @@ const MAX_ACCUSED: usize = 20;
 
 /// A recorded attack: what it asked and what it was told.
 #[derive(Clone, Debug, Default)]
-pub struct Recording {
+pub struct RecordedAttack {
     /// Rows, in order.
     pub rows: Vec<Vec<Cell>>,
     /// The surrogate's answers.
     pub answers: Vec<Prediction>,
 }
 
-/// What became of one planted attack.
+/// InjectedRow became of one planted attack.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Trial {
     /// The attack.
@@ -77,7 +77,7 @@ pub struct Trial {
 pub struct TrialStart<'a> {
     /// The log.
     pub log: &'a Log,
-    /// What it says alone.
+    /// InjectedRow it says alone.
     pub baseline: &'a Baseline,
     /// An engine that has judged every event before `next`.
     pub engine: &'a Engine,
@@ -87,22 +87,22 @@ pub struct TrialStart<'a> {
 
 /// An attack, ready to be planted.
 #[derive(Debug)]
-pub struct Attack<'a> {
+pub struct InjectedAttack<'a> {
     /// Which.
-    pub family: Family,
+    pub family: AttackKind,
     /// How it arrives.
     pub delivery: Delivery,
     /// Number of the repeat.
     pub repeat: u32,
-    /// What it asks, and what it is told.
-    pub recording: &'a Recording,
+    /// InjectedRow it asks, and what it is told.
+    pub recording: &'a RecordedAttack,
     /// From whom.
-    pub senders: Vec<Who>,
+    pub senders: Vec<LogCaller>,
     /// When, in order.
-    pub planted: Vec<Planted>,
+    pub planted: Vec<InjectedQuery>,
 }
 
-struct Score<'a> {
+struct TrialScore<'a> {
     baseline: &'a Baseline,
     /// Callers of the attack by what a verdict may call them.
     attackers: BTreeMap<Caller, Vec<usize>>,
@@ -112,10 +112,10 @@ struct Score<'a> {
     accused: BTreeSet<Caller>,
 }
 
-// === impl Score ===
+// === impl TrialScore ===
 
-impl<'a> Score<'a> {
-    fn new(senders: &[Who], baseline: &'a Baseline, shared: bool) -> Self {
+impl<'a> TrialScore<'a> {
+    fn new(senders: &[LogCaller], baseline: &'a Baseline, shared: bool) -> Self {
         let mut attackers: BTreeMap<Caller, Vec<usize>> = BTreeMap::new();
         for (index, who) in senders.iter().enumerate() {
             let source_ip = match who.address {
@@ -161,10 +161,10 @@ impl<'a> Score<'a> {
 }
 
 /// Runs a trial.
-pub fn run(stage: TrialStart<'_>, attack: &Attack<'_>) -> Trial {
-    let Attack { recording, senders, planted, .. } = attack;
+pub fn run(stage: TrialStart<'_>, attack: &InjectedAttack<'_>) -> Trial {
+    let InjectedAttack { recording, senders, planted, .. } = attack;
     let mut engine = stage.engine.clone();
-    let mut score = Score::new(senders, stage.baseline, attack.delivery.nat);
+    let mut score = TrialScore::new(senders, stage.baseline, attack.delivery.nat);
     let mut outbox = Outbox::default();
     let mut query = blank(stage.log);
     let (mut at, mut next, mut leaked) = (stage.next, 0, 0);
@@ -175,7 +175,7 @@ pub fn run(stage: TrialStart<'_>, attack: &Attack<'_>) -> Trial {
         match (planted.get(next), log_time) {
             (Some(one), time) if time.is_none_or(|time| one.time <= time) => {
                 fill(stage.log, recording, senders, one, &mut query);
-                if let What::Attack(_) = one.what {
+                if let InjectedRow::Attack(_) = one.what {
                     leaked += u64::from(!score.named[one.sender]);
                     score.sent += 1;
                 }
@@ -213,10 +213,10 @@ pub fn run(stage: TrialStart<'_>, attack: &Attack<'_>) -> Trial {
 }
 
 /// Writes a planted query as the log would hold it.
-fn fill(log: &Log, recording: &Recording, senders: &[Who], one: &Planted, query: &mut Query) {
+fn fill(log: &Log, recording: &RecordedAttack, senders: &[LogCaller], one: &InjectedQuery, query: &mut Query) {
     let (row, answer): (&[Cell], Prediction) = match one.what {
-        What::Attack(nth) => (&recording.rows[nth], recording.answers[nth]),
-        What::Cover(event) => (log.row(event), log.answer(event)),
+        InjectedRow::Attack(nth) => (&recording.rows[nth], recording.answers[nth]),
+        InjectedRow::Cover(event) => (log.row(event), log.answer(event)),
     };
     let who = &senders[one.sender];
     query.time = one.time;
@@ -258,8 +258,8 @@ mod tests {
         }
     }
 
-    fn who(address: &str, account: &str) -> Who {
-        Who { address: Address::parse(address).unwrap(), account: account.into() }
+    fn who(address: &str, account: &str) -> LogCaller {
+        LogCaller { address: Address::parse(address).unwrap(), account: account.into() }
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
             verdict(None, None, &["198.51.100.9", "192.0.2.1"]),
         ];
         for (nth, verdict) in said.iter().enumerate() {
-            let mut score = Score::new(&[who("192.0.2.1", "a"), who("192.0.2.2", "b")], &baseline, false);
+            let mut score = TrialScore::new(&[who("192.0.2.1", "a"), who("192.0.2.2", "b")], &baseline, false);
             score.take(verdict);
             assert_eq!(score.named, [true, false], "{nth}");
             // The last one names a stranger as well.
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn behind_a_nat_only_the_account_counts_and_the_address_is_a_false_alarm() {
         let baseline = silent();
-        let mut score = Score::new(&[who("192.0.2.1", "a")], &baseline, true);
+        let mut score = TrialScore::new(&[who("192.0.2.1", "a")], &baseline, true);
         score.take(&verdict(Some("192.0.2.1"), None, &[]));
         assert_eq!((score.named[0], score.accused.len()), (false, 1));
         score.take(&verdict(Some("192.0.2.1"), Some("a"), &[]));
@@ -294,7 +294,7 @@ mod tests {
     fn whoever_is_accused_without_the_attack_is_no_alarm_of_the_attack() {
         let mut baseline = silent();
         baseline.members.insert("198.51.100.9".into());
-        let mut score = Score::new(&[who("192.0.2.1", "")], &baseline, false);
+        let mut score = TrialScore::new(&[who("192.0.2.1", "")], &baseline, false);
         score.take(&verdict(Some("198.51.100.9"), None, &[]));
         assert_eq!((score.first.is_some(), score.accused.len()), (false, 0));
         score.take(&verdict(Some("198.51.100.10"), None, &[]));
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_suspicion_or_a_prefix_names_nobody() {
         let baseline = silent();
-        let mut score = Score::new(&[who("192.0.2.1", "")], &baseline, false);
+        let mut score = TrialScore::new(&[who("192.0.2.1", "")], &baseline, false);
         score.take(&Verdict { verdict: Finding::Suspicious, ..verdict(Some("192.0.2.1"), None, &[]) });
         score.take(&Verdict { source_prefix: Some("192.0.2.0/24".into()), ..verdict(None, None, &[]) });
         assert_eq!((score.named[0], score.accused.len()), (false, 0));

@@ -26,14 +26,14 @@ use rand_chacha::ChaCha8Rng;
 use super::SimulateError;
 use super::chance::normal;
 use super::rows::Rows;
-use super::spec::{Spec, fault};
+use super::spec::{KeyedSpec, fault};
 use super::victim::{Answer, Victim};
 use crate::event::Cell;
 use crate::reference::Kind;
 
 /// The attacks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Family {
+pub enum AttackKind {
     /// Regular steps over features × all combinations of the switches.
     Grid,
     /// One feature after the other over its whole range.
@@ -74,7 +74,7 @@ pub enum Family {
     Natural,
 }
 
-impl Family {
+impl AttackKind {
     /// Every attack.
     pub const ALL: [Self; 19] = [
         Self::Grid,
@@ -207,7 +207,7 @@ pub enum Accounts {
 #[derive(Clone, PartialEq, Debug)]
 pub struct AttackSpec {
     /// Which.
-    pub family: Family,
+    pub family: AttackKind,
     /// Its own queries, cover not counted.
     pub queries: usize,
     /// Addresses it comes from.
@@ -236,9 +236,12 @@ impl AttackSpec {
     /// Reads `FAMILY[:queries=N,ips=N,subnet=scatter|same24,account=per_ip|shared|none,start=H,pace=fast|slow|jitter,rate=PER_MINUTE,
     /// cover=SHARE,nat=no|yes,precision=schema|full]`.
     pub fn parse(text: &str) -> Result<Self, SimulateError> {
-        let mut spec = Spec::new(text)?;
-        let Some(family) = Family::ALL.into_iter().find(|f| f.name() == spec.name()) else {
-            return Err(fault(text, format!("there is no such attack; attacks are {}", Family::ALL.map(Family::name).join(", "))));
+        let mut spec = KeyedSpec::new(text)?;
+        let Some(family) = AttackKind::ALL.into_iter().find(|f| f.name() == spec.name()) else {
+            return Err(fault(
+                text,
+                format!("there is no such attack; attacks are {}", AttackKind::ALL.map(AttackKind::name).join(", ")),
+            ));
         };
         let parsed = Self {
             family,
@@ -432,7 +435,7 @@ mod tests {
 
     #[test]
     fn every_attack_can_be_named_and_read_back() {
-        for family in Family::ALL {
+        for family in AttackKind::ALL {
             assert_eq!(AttackSpec::parse(family.name()).map(|spec| spec.family), Ok(family));
         }
         assert!(AttackSpec::parse("telepathy").unwrap_err().to_string().contains("attacks are grid"));

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::attack::{Accounts, AttackSpec, Family, Oracle, Pace};
-use super::callers::{self, Caller, Step, What, after, public_address};
+use super::attack::{Accounts, AttackKind, AttackSpec, Oracle, Pace};
+use super::callers::{self, Caller, CallerQuery, CallerRow, after, public_address};
 use super::chance::{exponential, normal};
-use super::rows::Place;
+use super::rows::Subpopulation;
 use super::spec::fault;
 use super::truth::{Campaign, Truth};
-use super::{Mark, Settings, SimulateError, World};
+use super::{Mark, SimulateError, SimulationSettings, World};
 use crate::event::{Cell, EventTime};
 use crate::hash::mix2;
 use crate::judge::At;
@@ -30,13 +30,13 @@ const SLACK: f64 = 0.05;
 type Sender = (IpAddr, Option<Arc<str>>);
 
 /// An attack on its way.
-pub struct Delivery {
+pub struct AttackStream {
     rng: ChaCha8Rng,
     campaign: usize,
     rows: VecDeque<Vec<Cell>>,
     senders: Vec<Sender>,
     turn: usize,
-    place: Place,
+    place: Subpopulation,
     pace: Pace,
     gap: f64,
     cover: f64,
@@ -48,10 +48,10 @@ pub struct Delivery {
 pub fn deliver(
     spec: &AttackSpec,
     campaign: usize,
-    settings: &Settings,
+    settings: &SimulationSettings,
     world: &mut World,
     truth: &mut Truth,
-) -> Result<Delivery, SimulateError> {
+) -> Result<AttackStream, SimulateError> {
     let seed = mix2(settings.seed, 0xa77a_c000 + campaign as u64);
     let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 1));
     let start = after(world.start, spec.start * 3600.0);
@@ -74,7 +74,7 @@ pub fn deliver(
         family: spec.family.purpose(),
         delivery: spec.delivery(),
         // Realistic rows are use as far as anybody can tell, and so is what hides among as much honest cover.
-        ambiguous: spec.family == Family::Natural,
+        ambiguous: spec.family == AttackKind::Natural,
         start: At(start),
         end: At(start),
         n_queries: 0,
@@ -82,8 +82,8 @@ pub fn deliver(
         ips: Default::default(),
         clients: Default::default(),
     });
-    Ok(Delivery {
-        place: Place::random(&mut rng, &world.rows, settings.heterogeneity, settings.volume),
+    Ok(AttackStream {
+        place: Subpopulation::random(&mut rng, &world.rows, settings.heterogeneity, settings.volume),
         rng,
         campaign,
         rows,
@@ -142,8 +142,8 @@ fn odd(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Caller for Delivery {
-    fn next(&mut self, world: &World) -> Option<Step> {
+impl Caller for AttackStream {
+    fn next(&mut self, world: &World) -> Option<CallerQuery> {
         let cover = !self.rows.is_empty() && self.rng.random::<f64>() < self.cover;
         let row = if cover { world.draw(&mut self.rng, &mut self.place, self.now) } else { self.rows.pop_front()? };
         let (address, account) = match self.senders.len() {
@@ -155,11 +155,11 @@ impl Caller for Delivery {
             }
         };
         self.sent += 1;
-        let step = Step {
+        let step = CallerQuery {
             at: self.now,
             address,
             account,
-            what: What::Row(row),
+            row: CallerRow::Drawn(row),
             drawn_at: self.now,
             draw: mix2(self.campaign as u64 ^ 0xc0fe, self.sent),
             mark: Some(Mark { campaign: self.campaign, cover }),

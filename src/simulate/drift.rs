@@ -5,7 +5,7 @@
 
 use super::SimulateError;
 use super::rows::Rows;
-use super::spec::{Spec, fault};
+use super::spec::{KeyedSpec, fault};
 use super::victim::Answer;
 use crate::event::{Cell, EventTime};
 use crate::hash::mix2;
@@ -79,7 +79,7 @@ pub struct DriftSpec {
 impl DriftSpec {
     /// Reads `KIND[:start=H,span=H,strength=S,features=a+b,factor=F]`.
     pub fn parse(text: &str) -> Result<Self, SimulateError> {
-        let mut spec = Spec::new(text)?;
+        let mut spec = KeyedSpec::new(text)?;
         let Some(kind) = DriftKind::ALL.into_iter().find(|k| k.name() == spec.name()) else {
             let known = DriftKind::ALL.map(DriftKind::name).join(", ");
             return Err(fault(text, format!("there is no such drift; kinds are {known}")));

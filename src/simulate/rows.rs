@@ -57,7 +57,7 @@ pub struct Rows {
 
 /// The part of the world that a client lives in: its own sub-population.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Subpopulation {
     /// Which ordering of the sample.
     pub ordering: usize,
     /// Where its window begins.
@@ -156,7 +156,7 @@ impl Rows {
     }
 
     /// An honest row for a client. Asked for the same case again, a client sends exactly the same row.
-    pub fn draw(&self, rng: &mut ChaCha8Rng, place: &mut Place) -> Vec<Cell> {
+    pub fn draw(&self, rng: &mut ChaCha8Rng, place: &mut Subpopulation) -> Vec<Cell> {
         let n = self.sample.len();
         let window = ((1.0 - place.narrow) * n as f64).max(MIN_WINDOW.min(n) as f64) as usize;
         let ordering = &self.orderings[place.ordering % self.orderings.len()];
@@ -269,9 +269,9 @@ impl Rows {
     }
 }
 
-// === impl Place ===
+// === impl Subpopulation ===
 
-impl Place {
+impl Subpopulation {
     /// The whole world.
     pub fn everywhere() -> Self {
         Self { ordering: 0, from: 0, narrow: 0.0, salt: 0, used: FxHashSet::default() }

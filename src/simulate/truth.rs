@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{Event, Settings, World};
+use super::{Event, SimulationSettings, World};
 use crate::event::EventTime;
 use crate::judge::At;
 
@@ -100,7 +100,7 @@ pub struct Truth {
 
 impl Truth {
     /// Starts from what is known before the first event.
-    pub fn new(settings: &Settings, world: &World) -> Self {
+    pub fn new(settings: &SimulationSettings, world: &World) -> Self {
         let drifts: Vec<TrueDrift> = world
             .drifts
             .iter()

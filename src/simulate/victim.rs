@@ -8,7 +8,7 @@
 //! The map restores the answers' distribution, but not how they scatter round what the features explain: a few small trees are
 //! smoother than any recorded model, and a drift test that looks at answers *given* features would rightly say that this is
 //! another model. So the boosted surrogate remembers by how much it missed each recorded answer, and adds the miss of the nearest
-//! recorded row ([`Misses`]). It then agrees with the record on recorded rows, scatters like it elsewhere, and still gives
+//! recorded row ([`Residuals`]). It then agrees with the record on recorded rows, scatters like it elsewhere, and still gives
 //! the same answer to the same row. A single tree keeps its leaves pure, because path finding needs them; it is another model
 //! than the recorded one, so score it against a profile fitted to its own answers (`baseline.csv`).
 
@@ -19,7 +19,7 @@ use smartcore::tree::decision_tree_regressor::{DecisionTreeRegressor, DecisionTr
 use smartcore::xgboost::xgb_regressor::{XGRegressor, XGRegressorParameters};
 
 use super::SimulateError;
-use super::rows::{Place, Rows};
+use super::rows::{Rows, Subpopulation};
 use crate::event::Cell;
 use crate::hash::mix2;
 use crate::reference::{Kind, PredictionKind, Reference};
@@ -116,12 +116,12 @@ pub struct Surrogate {
     steps: Vec<f64>,
     /// Factor by class that restores the recorded class shares (labels and probabilities).
     weights: Vec<f64>,
-    misses: Misses,
+    misses: Residuals,
 }
 
 /// By how much the fitted model missed the recorded answers, by recorded row.
 #[derive(Default)]
-struct Misses {
+struct Residuals {
     /// Recorded rows, one after the other, numbers in units of their spread.
     rows: Vec<f32>,
     /// Factor that brings a feature's numbers to those units; 0 for categories.
@@ -154,7 +154,7 @@ impl Surrogate {
             map: (Vec::new(), Vec::new()),
             steps: Vec::new(),
             weights: vec![1.0; classes],
-            misses: Misses::default(),
+            misses: Residuals::default(),
         };
         let x: Vec<Vec<f64>> = usable.iter().map(|&i| surrogate.encode(&reference.sample[i])).collect();
         let targets: Vec<Vec<f64>> = match classes {
@@ -205,7 +205,7 @@ impl Surrogate {
 
     fn calibrate(&mut self, reference: &Reference, rows: &Rows, answers: &[f64], seed: u64) {
         let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 0xca1b));
-        let mut everywhere = Place::everywhere();
+        let mut everywhere = Subpopulation::everywhere();
         let raw: Vec<Vec<f64>> = (0..CALIBRATION_ROWS).map(|_| self.raw(&rows.draw(&mut rng, &mut everywhere))).collect();
         if self.kind == PredictionKind::Score {
             let mut outputs: Vec<f64> = raw.iter().map(|r| r[0]).collect();
@@ -253,7 +253,7 @@ impl Surrogate {
                 _ => 0.0,
             })
             .collect();
-        let mut misses = Misses { scale, ..Misses::default() };
+        let mut misses = Residuals { scale, ..Residuals::default() };
         for (row, &answer) in reference.sample.iter().zip(answers).filter(|(_, a)| a.is_finite()).take(REMEMBERED_ROWS) {
             let own = self.outputs(row);
             let miss = match self.kind {
@@ -297,9 +297,9 @@ impl Surrogate {
     }
 }
 
-// === impl Misses ===
+// === impl Residuals ===
 
-impl Misses {
+impl Residuals {
     fn scaled(&self, row: &[Cell]) -> Vec<f32> {
         row.iter().zip(&self.scale).map(|(cell, &scale)| cell.value() as f32 * if scale > 0.0 { scale } else { 1.0 }).collect()
     }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Caller, Person, Step, What, after, inner_address, next_busy, public_address};
+use super::{Caller, CallerQuery, CallerRow, Person, after, inner_address, next_busy, public_address};
 use crate::event::{Cell, EventTime};
 use crate::hash::mix2;
 use crate::reference::Kind;
 use crate::simulate::chance::{exponential, normal};
-use crate::simulate::rows::{Place, Rows};
+use crate::simulate::rows::{Rows, Subpopulation};
 use crate::simulate::truth::Truth;
-use crate::simulate::{Settings, World};
+use crate::simulate::{SimulationSettings, World};
 
 /// Clients for which the numbers of [`super::Mix`] are meant.
 const PER_CLIENTS: usize = 400;
@@ -24,7 +24,7 @@ const COORDINATE_DECIMALS: u8 = 5;
 const PLAYS_PER_DAY: f64 = 2.5;
 
 /// Sets out the look-alikes.
-pub fn populate(settings: &Settings, world: &World, truth: &mut Truth, callers: &mut Vec<Box<dyn Caller>>) {
+pub fn populate(settings: &SimulationSettings, world: &World, truth: &mut Truth, callers: &mut Vec<Box<dyn Caller>>) {
     let mut rng = ChaCha8Rng::seed_from_u64(mix2(settings.seed, 0x100c));
     let mix = &settings.mix;
     // Few clients still have their health check: round up.
@@ -123,7 +123,7 @@ struct Burst {
     rng: ChaCha8Rng,
     address: IpAddr,
     account: Option<Arc<str>>,
-    place: Place,
+    place: Subpopulation,
     next_start: EventTime,
     daily: bool,
     size: usize,
@@ -143,13 +143,13 @@ impl Burst {
 
     fn once(id: u64, rng: ChaCha8Rng, address: IpAddr, world: &World, hour: f64, size: usize, gap: f64) -> Self {
         let next_start = after(world.start, hour * 3600.0);
-        let place = Place::everywhere();
+        let place = Subpopulation::everywhere();
         Self { id, rng, address, account: None, place, next_start, daily: false, size, left: 0, gap, now: world.start, draws: 0 }
     }
 }
 
 impl Caller for Burst {
-    fn next(&mut self, world: &World) -> Option<Step> {
+    fn next(&mut self, world: &World) -> Option<CallerQuery> {
         if self.left == 0 {
             if self.size == 0 || self.next_start >= world.end {
                 return None;
@@ -166,11 +166,11 @@ impl Caller for Burst {
         self.draws += 1;
         // A job sends as fast as the answers come: regular gaps with some network noise.
         self.now = after(self.now, self.gap * (0.25 * normal(&mut self.rng)).exp());
-        Some(Step {
+        Some(CallerQuery {
             at: self.now,
             address: self.address,
             account: self.account.clone(),
-            what: What::Row(world.draw(&mut self.rng, &mut self.place, self.now)),
+            row: CallerRow::Drawn(world.draw(&mut self.rng, &mut self.place, self.now)),
             drawn_at: self.now,
             draw: mix2(self.id, self.draws),
             mark: None,
@@ -189,12 +189,12 @@ struct Health {
 }
 
 impl Caller for Health {
-    fn next(&mut self, world: &World) -> Option<Step> {
+    fn next(&mut self, world: &World) -> Option<CallerQuery> {
         self.now = after(self.now, self.period * (0.01 * normal(&mut self.rng)).exp());
         // A probe's row is written in its configuration: no drift reaches it, which the first instant says.
         let drawn_at = world.start;
-        let what = What::Row(self.row.clone());
-        Some(Step { at: self.now, address: self.address, account: None, what, drawn_at, draw: self.id, mark: None })
+        let row = CallerRow::Drawn(self.row.clone());
+        Some(CallerQuery { at: self.now, address: self.address, account: None, row, drawn_at, draw: self.id, mark: None })
     }
 }
 
@@ -208,14 +208,14 @@ struct Replayer {
 }
 
 impl Caller for Replayer {
-    fn next(&mut self, world: &World) -> Option<Step> {
+    fn next(&mut self, world: &World) -> Option<CallerQuery> {
         self.now = next_busy(&mut self.rng, self.now, world.end, self.peak, 1)?;
         let account = Some("svc-abtest".into());
-        Some(Step {
+        Some(CallerQuery {
             at: self.now,
             address: self.address,
             account,
-            what: What::Replay,
+            row: CallerRow::Replay,
             drawn_at: self.now,
             draw: self.id,
             mark: None,
@@ -228,7 +228,7 @@ struct WhatIf {
     user: Person,
     rng: ChaCha8Rng,
     slider: Slider,
-    edits: Option<(Step, Vec<usize>, usize)>,
+    edits: Option<(CallerQuery, Vec<usize>, usize)>,
 }
 
 /// How a page's sliders move.
@@ -243,9 +243,9 @@ enum Slider {
 }
 
 impl WhatIf {
-    fn edit(&mut self, world: &World, mut step: Step, fields: &[usize]) -> Step {
+    fn edit(&mut self, world: &World, mut step: CallerQuery, fields: &[usize]) -> CallerQuery {
         step.at = after(step.at, 0.6 + 1.6 * exponential(&mut self.rng));
-        if let What::Row(row) = &mut step.what {
+        if let CallerRow::Drawn(row) = &mut step.row {
             // One field at a time, now and then two.
             for _ in 0..1 + usize::from(fields.len() > 1 && self.rng.random::<f64>() < 0.25) {
                 let j = fields[self.rng.random_range(0..fields.len())];
@@ -297,7 +297,7 @@ fn moved(rng: &mut ChaCha8Rng, rows: &Rows, j: usize, cell: Cell) -> Cell {
 }
 
 impl Caller for WhatIf {
-    fn next(&mut self, world: &World) -> Option<Step> {
+    fn next(&mut self, world: &World) -> Option<CallerQuery> {
         if let Some((step, fields, left)) = self.edits.take() {
             let step = self.edit(world, step, &fields);
             self.user.now = self.user.now.max(step.at);
@@ -330,15 +330,15 @@ struct Mobile {
     user: Person,
     rng: ChaCha8Rng,
     coordinates: Vec<usize>,
-    again: Option<(Step, usize)>,
+    again: Option<(CallerQuery, usize)>,
 }
 
 impl Caller for Mobile {
-    fn next(&mut self, world: &World) -> Option<Step> {
+    fn next(&mut self, world: &World) -> Option<CallerQuery> {
         if let Some((mut step, left)) = self.again.take() {
             step.at = after(step.at, 5.0 + 25.0 * exponential(&mut self.rng));
             self.user.now = self.user.now.max(step.at);
-            if let What::Row(row) = &mut step.what {
+            if let CallerRow::Drawn(row) = &mut step.row {
                 for &j in &self.coordinates {
                     let unit = 10_f64.powi(-i32::from(world.rows.features[j].decimals));
                     row[j] = world.rows.snap(j, row[j].value() + 3.0 * unit * normal(&mut self.rng));

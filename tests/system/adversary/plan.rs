@@ -1,6 +1,6 @@
 //! What the attacker does, and how he hides it. He knows the source, the defaults and the profile, and lacks the salt.
 //!
-//! Queries come from the attack library of [`tripline::simulate`], asked through a [`Tap`] that disguises each row before it is sent,
+//! Queries come from the attack library of [`tripline::simulate`], asked through a [`DisguisingVictim`] that disguises each row before it is sent,
 //! so that the attack works with the answers to what was really asked.
 
 use std::cell::RefCell;
@@ -14,31 +14,31 @@ use tripline::hash::{mix, mix2};
 use tripline::reference::Kind;
 use tripline::signal::boundary::Boundary;
 use tripline::signal::density::{Cells, Coder, Codes, Density};
-use tripline::simulate::attack::{AttackSpec, Family, Oracle};
+use tripline::simulate::attack::{AttackKind, AttackSpec, Oracle};
 use tripline::simulate::callers::after;
 use tripline::simulate::chance::{exponential, normal};
-use tripline::simulate::rows::Place;
+use tripline::simulate::rows::Subpopulation;
 use tripline::simulate::victim::{Answer, Victim};
 
-use super::loot::Copy;
-use super::stage::{HOURS, Operation, Part, Sender, Sent, Stage};
+use super::gain::Copy;
+use super::scenario::{HOURS, Operation, Purpose, Scenario, Sender, SentQuery};
 
 /// Where the attack's rows come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
+pub enum RowSource {
     /// A published attack.
-    Published(Family),
+    Published(AttackKind),
     /// Active learning among rows that the attacker's own copy of the judge finds ordinary.
     Careful,
 }
 
 /// A plan. The default hides nothing.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Plan {
+pub struct AttackPlan {
     /// Name in the table.
     pub name: &'static str,
     /// Rows.
-    pub source: Source,
+    pub source: RowSource,
     /// Queries of the attack itself.
     pub budget: usize,
     /// Addresses, each with an account of its own.
@@ -66,9 +66,9 @@ const FAST: f64 = 0.2;
 /// Queries of the attack between two waves of chaff.
 const CHAFF_EVERY: usize = 10;
 
-impl Plan {
+impl AttackPlan {
     /// The undisguised attack.
-    pub const fn plain(source: Source, budget: usize) -> Self {
+    pub const fn plain(source: RowSource, budget: usize) -> Self {
         Self {
             name: "none",
             source,
@@ -85,13 +85,13 @@ impl Plan {
     }
 
     /// The rows asked, without cover, in order, with the answers.
-    pub fn rows(&self, stage: &Stage, seed: u64) -> Vec<(Vec<Cell>, f64)> {
+    pub fn rows(&self, stage: &Scenario, seed: u64) -> Vec<(Vec<Cell>, f64)> {
         match self.source {
-            Source::Published(family) => {
-                let tap = Tap {
+            RowSource::Published(family) => {
+                let tap = DisguisingVictim {
                     stage,
                     jitter: self.jitter,
-                    care: self.care.then(|| Care::new(stage)),
+                    care: self.care.then(|| DependencyRepair::new(stage)),
                     rng: RefCell::new(ChaCha8Rng::seed_from_u64(mix2(seed, 3))),
                     sent: RefCell::default(),
                 };
@@ -99,12 +99,12 @@ impl Plan {
                 Oracle::record(&spec, &tap, &stage.world().rows, seed);
                 tap.sent.into_inner()
             }
-            Source::Careful => careful(stage, self.budget, seed),
+            RowSource::Careful => careful(stage, self.budget, seed),
         }
     }
 
     /// Sets out who sends what when.
-    pub fn operation(&self, stage: &Stage, rows: &[(Vec<Cell>, f64)], seed: u64) -> Operation {
+    pub fn operation(&self, stage: &Scenario, rows: &[(Vec<Cell>, f64)], seed: u64) -> Operation {
         let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 4));
         let mut operation = Operation::default();
         for _ in 0..self.addresses {
@@ -112,55 +112,56 @@ impl Plan {
         }
         self.past(stage, &mut operation, &mut rng);
         self.seed_peers(stage, &mut operation, &mut rng);
-        let mut places: Vec<Place> = (0..self.addresses).map(|_| Place::random(&mut rng, &stage.world().rows, 0.4, 24.0)).collect();
+        let mut places: Vec<Subpopulation> =
+            (0..self.addresses).map(|_| Subpopulation::random(&mut rng, &stage.world().rows, 0.4, 24.0)).collect();
         let total = rows.len() as f64 / (1.0 - self.cover);
         let gap = if self.hours > 0.0 { self.hours * 3600.0 / total } else { FAST };
-        let mut now = Stage::hour(START);
+        let mut now = Scenario::hour(START);
         let mut turn = 0;
         let mut rows = rows.iter().enumerate().peekable();
         while let Some((nth, _)) = rows.peek().copied() {
             turn += 1 + usize::from(rng.random::<f64>() < 0.2);
             let sender = turn % self.addresses;
             let (row, part) = if rng.random::<f64>() < self.cover {
-                (stage.world().draw(&mut rng, &mut places[sender], now), Part::Cover)
+                (stage.world().draw(&mut rng, &mut places[sender], now), Purpose::Cover)
             } else {
                 if nth % CHAFF_EVERY == CHAFF_EVERY - 1 {
                     self.chaff(stage, &mut operation, &mut now, &mut rng);
                 }
                 let Some((_, (row, _))) = rows.next() else { break };
-                (row.clone(), Part::Attack)
+                (row.clone(), Purpose::Attack)
             };
-            operation.sent.push(Sent { at: now, sender, row, part });
+            operation.sent.push(SentQuery { at: now, sender, row, part });
             let noise = if self.hours > 0.0 { exponential(&mut rng) } else { 1.0 };
             now = after(now, gap * noise);
         }
         operation.sent.sort_by_key(|sent| sent.at);
-        operation.sent.retain(|sent| sent.at < Stage::hour(HOURS));
+        operation.sent.retain(|sent| sent.at < Scenario::hour(HOURS));
         operation
     }
 
     /// Honest use by the same callers before the attack: mimicry of a client's past.
-    fn past(&self, stage: &Stage, operation: &mut Operation, rng: &mut ChaCha8Rng) {
+    fn past(&self, stage: &Scenario, operation: &mut Operation, rng: &mut ChaCha8Rng) {
         for sender in 0..if self.past > 0.0 { self.addresses } else { 0 } {
-            let mut place = Place::random(rng, &stage.world().rows, 0.4, 24.0);
-            let mut now = after(Stage::hour(START - self.past), 1800.0 * rng.random::<f64>());
-            while now < Stage::hour(START) {
+            let mut place = Subpopulation::random(rng, &stage.world().rows, 0.4, 24.0);
+            let mut now = after(Scenario::hour(START - self.past), 1800.0 * rng.random::<f64>());
+            while now < Scenario::hour(START) {
                 let row = stage.world().draw(rng, &mut place, now);
-                operation.sent.push(Sent { at: now, sender, row, part: Part::Cover });
+                operation.sent.push(SentQuery { at: now, sender, row, part: Purpose::Cover });
                 now = after(now, 1200.0 * exponential(rng));
             }
         }
     }
 
     /// Sham clients who are odd now and then, from the warm-up on, so that the bar for everybody rises.
-    fn seed_peers(&self, stage: &Stage, operation: &mut Operation, rng: &mut ChaCha8Rng) {
-        let watch = Watch::new(stage);
+    fn seed_peers(&self, stage: &Scenario, operation: &mut Operation, rng: &mut ChaCha8Rng) {
+        let watch = RowStatistics::new(stage);
         for _ in 0..self.shams {
             operation.senders.push(sender(rng));
             let sham = operation.senders.len() - 1;
-            let mut place = Place::random(rng, &stage.world().rows, 0.4, 24.0);
-            let mut now = after(Stage::hour(0.5), 1800.0 * rng.random::<f64>());
-            while now < Stage::hour(HOURS) {
+            let mut place = Subpopulation::random(rng, &stage.world().rows, 0.4, 24.0);
+            let mut now = after(Scenario::hour(0.5), 1800.0 * rng.random::<f64>());
+            while now < Scenario::hour(HOURS) {
                 let mut row = stage.world().draw(rng, &mut place, now);
                 // One row in four breaks what belongs together; more, and the shams would be named themselves.
                 if rng.random::<f64>() < 0.25 {
@@ -173,19 +174,19 @@ impl Plan {
                         }
                     }
                 }
-                operation.sent.push(Sent { at: now, sender: sham, row, part: Part::Noise });
+                operation.sent.push(SentQuery { at: now, sender: sham, row, part: Purpose::Noise });
                 now = after(now, 600.0 * exponential(rng));
             }
         }
     }
 
-    fn chaff(&self, stage: &Stage, operation: &mut Operation, now: &mut EventTime, rng: &mut ChaCha8Rng) {
-        let mut place = Place::everywhere();
+    fn chaff(&self, stage: &Scenario, operation: &mut Operation, now: &mut EventTime, rng: &mut ChaCha8Rng) {
+        let mut place = Subpopulation::everywhere();
         for _ in 0..self.chaff {
             *now = after(*now, 0.05);
             operation.senders.push(sender(rng));
             let row = stage.world().draw(rng, &mut place, *now);
-            operation.sent.push(Sent { at: *now, sender: operation.senders.len() - 1, row, part: Part::Noise });
+            operation.sent.push(SentQuery { at: *now, sender: operation.senders.len() - 1, row, part: Purpose::Noise });
         }
     }
 }
@@ -197,14 +198,14 @@ pub fn sender(rng: &mut ChaCha8Rng) -> Sender {
 }
 
 /// The attacker's own copy of the judge's statistics on single rows. They have no salt.
-pub struct Watch {
+pub struct RowStatistics {
     coder: Coder,
     density: Density,
 }
 
-impl Watch {
+impl RowStatistics {
     /// From the profile.
-    pub fn new(stage: &Stage) -> Self {
+    pub fn new(stage: &Scenario) -> Self {
         let coder = Coder::new(&stage.reference);
         let boundary = Boundary::new(&stage.reference, &coder);
         let density = Density::new(&stage.reference, &coder, &boundary, &[]);
@@ -221,7 +222,7 @@ impl Watch {
 }
 
 /// Makes dependent features agree again, from what the profile says of pairs.
-struct Care {
+struct DependencyRepair {
     coder: Coder,
     /// By feature and coarse code: sample rows with it, a few.
     with: Vec<Vec<Vec<u32>>>,
@@ -230,8 +231,8 @@ struct Care {
 /// Mutual information in nats from which a pair is made to agree.
 const DEPENDENT: f64 = 0.3;
 
-impl Care {
-    fn new(stage: &Stage) -> Self {
+impl DependencyRepair {
+    fn new(stage: &Scenario) -> Self {
         let coder = Coder::new(&stage.reference);
         let mut with: Vec<Vec<Vec<u32>>> = coder.sizes().iter().map(|&size| vec![Vec::new(); size]).collect();
         let mut codes = Codes::default();
@@ -247,7 +248,7 @@ impl Care {
         Self { coder, with }
     }
 
-    fn mend(&self, stage: &Stage, row: &mut [Cell]) {
+    fn mend(&self, stage: &Scenario, row: &mut [Cell]) {
         let mut codes = Codes::default();
         for pair in stage.reference.pairs.iter().filter(|pair| pair.information >= DEPENDENT) {
             self.coder.encode(row, &mut codes);
@@ -265,15 +266,15 @@ impl Care {
 }
 
 /// Between attack and victim: disguises what is sent, and notes it with its answer.
-struct Tap<'a> {
-    stage: &'a Stage,
+struct DisguisingVictim<'a> {
+    stage: &'a Scenario,
     jitter: f64,
-    care: Option<Care>,
+    care: Option<DependencyRepair>,
     rng: RefCell<ChaCha8Rng>,
     sent: RefCell<Vec<(Vec<Cell>, f64)>>,
 }
 
-impl Victim for Tap<'_> {
+impl Victim for DisguisingVictim<'_> {
     fn answer(&self, row: &[Cell]) -> Answer {
         let mut row = row.to_vec();
         let rows = &self.stage.world().rows;
@@ -306,20 +307,20 @@ const ROUND: usize = 80;
 const POOL: usize = 500;
 
 /// Active learning (Cohn, Atlas and Ladner 1994) among mixtures of real rows that no statistic of single rows finds odd.
-fn careful(stage: &Stage, budget: usize, seed: u64) -> Vec<(Vec<Cell>, f64)> {
+fn careful(stage: &Scenario, budget: usize, seed: u64) -> Vec<(Vec<Cell>, f64)> {
     let world = stage.world();
     let threshold = world.victim.threshold();
-    let watch = Watch::new(stage);
+    let watch = RowStatistics::new(stage);
     let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 5));
-    let mut place = Place::everywhere();
+    let mut place = Subpopulation::everywhere();
     let mut asked: Vec<(Vec<Cell>, f64)> = Vec::new();
     while asked.len() < budget {
         let data: Vec<(&[Cell], f64)> = asked.iter().map(|(row, score)| (row.as_slice(), *score)).collect();
         let copy = Copy::train(&world.rows.features, &data, threshold);
         let mut pool: Vec<Vec<Cell>> = Vec::new();
         for _ in 0..POOL {
-            let mut row = world.draw(&mut rng, &mut place, Stage::hour(START));
-            let other = world.draw(&mut rng, &mut place, Stage::hour(START));
+            let mut row = world.draw(&mut rng, &mut place, Scenario::hour(START));
+            let other = world.draw(&mut rng, &mut place, Scenario::hour(START));
             for j in 0..row.len() {
                 if rng.random::<f64>() < 0.3 {
                     row[j] = other[j];

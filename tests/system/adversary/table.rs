@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use tripline::engine::EngineConfig;
 use tripline::event::Cell;
-use tripline::simulate::attack::Family;
+use tripline::simulate::attack::AttackKind;
 
-use super::loot::{Copy, HeldOut, distance};
-use super::plan::{Plan, Source};
-use super::stage::{Operation, Outcome, Part, Stage};
+use super::gain::{Copy, HeldOut, distance};
+use super::plan::{AttackPlan, RowSource};
+use super::scenario::{Judgement, Operation, Purpose, Scenario};
 use tripline::simulate::victim::Victim as _;
 
 /// What an attack is for.
@@ -22,9 +22,9 @@ pub enum Goal {
 
 /// A plan and what came of it.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct PlanResult {
     /// The plan.
-    pub plan: Plan,
+    pub plan: AttackPlan,
     /// What it is for.
     pub goal: Goal,
     /// Everything that he sends, with cover, shams and chaff.
@@ -45,16 +45,16 @@ pub struct Line {
 }
 
 /// A stage with what the measuring needs.
-pub struct Ground {
+pub struct TestBed {
     /// The stage.
-    pub stage: Stage,
+    pub stage: Scenario,
     held_out: HeldOut,
 }
 
-// === impl Line ===
+// === impl PlanResult ===
 
-impl Line {
-    /// Part of what an undefended attack gains that he gained, 0 to 1.
+impl PlanResult {
+    /// Purpose of what an undefended attack gains that he gained, 0 to 1.
     pub fn share(&self) -> f64 {
         let [nothing, all, got] = self.worth;
         if !nothing.is_finite() || (all - nothing).abs() < 1e-9 {
@@ -64,30 +64,37 @@ impl Line {
     }
 }
 
-// === impl Ground ===
+// === impl TestBed ===
 
-impl Ground {
+impl TestBed {
     /// A model's day, by seed.
     pub fn new(model: &str, seed: u64) -> Self {
-        let stage = Stage::new(model, seed);
+        let stage = Scenario::new(model, seed);
         let held_out = HeldOut::new(&stage);
         Self { stage, held_out }
     }
 
     /// Plays a plan against a judge with this salt.
-    pub fn play(&self, plan: Plan, goal: Goal, seed: u64, config: EngineConfig) -> Line {
+    pub fn play(&self, plan: AttackPlan, goal: Goal, seed: u64, config: EngineConfig) -> PlanResult {
         let rows = plan.rows(&self.stage, seed);
         let operation = plan.operation(&self.stage, &rows, seed);
         let outcome = self.stage.judge(&operation, config);
         self.line(plan, goal, &rows, &operation, &outcome)
     }
 
-    fn line(&self, plan: Plan, goal: Goal, rows: &[(Vec<Cell>, f64)], operation: &Operation, outcome: &Outcome) -> Line {
+    fn line(
+        &self,
+        plan: AttackPlan,
+        goal: Goal,
+        rows: &[(Vec<Cell>, f64)],
+        operation: &Operation,
+        outcome: &Judgement,
+    ) -> PlanResult {
         let own: Vec<(usize, &[Cell], f64)> = operation
             .sent
             .iter()
             .enumerate()
-            .filter(|(_, sent)| sent.part == Part::Attack)
+            .filter(|(_, sent)| sent.part == Purpose::Attack)
             .map(|(nth, sent)| (nth, sent.row.as_slice(), self.stage.world().victim.answer(&sent.row).number()))
             .collect();
         let all: Vec<(&[Cell], f64)> = own.iter().map(|&(_, row, score)| (row, score)).collect();
@@ -105,7 +112,7 @@ impl Ground {
         let first = own.first().map(|(nth, ..)| operation.sent[*nth].at);
         let named = outcome.named.iter().filter(|(sender, _)| **sender < plan.addresses);
         let hours = named.clone().map(|(_, at)| *at).min().zip(first).map(|(at, first)| at.seconds_since(first) / 3600.0);
-        Line {
+        PlanResult {
             plan,
             goal,
             sent: operation.sent.len(),
@@ -135,28 +142,28 @@ impl Ground {
 }
 
 /// An attack, undisguised and in every disguise.
-pub fn disguises(source: Source, budget: usize) -> Vec<Plan> {
-    let plain = Plan::plain(source, budget);
+pub fn disguises(source: RowSource, budget: usize) -> Vec<AttackPlan> {
+    let plain = AttackPlan::plain(source, budget);
     let hours = 5.0;
-    if source == Source::Careful {
+    if source == RowSource::Careful {
         // Its rows are ordinary, so there is nothing to hide but their number.
         return vec![
             plain,
-            Plan { name: "30 addresses", addresses: 30, hours, ..plain },
-            Plan { name: "an honest past", past: 8.5, hours, ..plain },
+            AttackPlan { name: "30 addresses", addresses: 30, hours, ..plain },
+            AttackPlan { name: "an honest past", past: 8.5, hours, ..plain },
         ];
     }
     vec![
         plain,
-        Plan { name: "30 addresses", addresses: 30, hours, ..plain },
-        Plan { name: "cover, 3 of 4", cover: 0.75, hours, ..plain },
-        Plan { name: "jittered steps", jitter: 0.1, hours, ..plain },
-        Plan { name: "slow", hours: 6.5, ..plain },
-        Plan { name: "careful format", care: true, hours, ..plain },
-        Plan { name: "an honest past", past: 8.5, hours, ..plain },
-        Plan { name: "24 shams", shams: 24, hours, ..plain },
-        Plan { name: "chaff", chaff: 400, hours: 6.5, ..plain },
-        Plan {
+        AttackPlan { name: "30 addresses", addresses: 30, hours, ..plain },
+        AttackPlan { name: "cover, 3 of 4", cover: 0.75, hours, ..plain },
+        AttackPlan { name: "jittered steps", jitter: 0.1, hours, ..plain },
+        AttackPlan { name: "slow", hours: 6.5, ..plain },
+        AttackPlan { name: "careful format", care: true, hours, ..plain },
+        AttackPlan { name: "an honest past", past: 8.5, hours, ..plain },
+        AttackPlan { name: "24 shams", shams: 24, hours, ..plain },
+        AttackPlan { name: "chaff", chaff: 400, hours: 6.5, ..plain },
+        AttackPlan {
             name: "all but chaff",
             addresses: 30,
             cover: 0.75,
@@ -170,20 +177,20 @@ pub fn disguises(source: Source, budget: usize) -> Vec<Plan> {
     ]
 }
 
-/// Settings of the judge: the defaults, and a salt that the attacker does not know. Against chaff, a memory for 300 callers and
+/// SimulationSettings of the judge: the defaults, and a salt that the attacker does not know. Against chaff, a memory for 300 callers and
 /// 2048 rows, which 400 strangers and their rows overflow as a hundred thousand would the default.
-pub fn settings(plan: &Plan, salt: u64) -> EngineConfig {
+pub fn settings(plan: &AttackPlan, salt: u64) -> EngineConfig {
     let config = EngineConfig { salt, ..EngineConfig::default() };
     if plan.chaff > 0 { EngineConfig { max_clients: 300, max_history: 2048, ..config } } else { config }
 }
 
 /// An attack of the table: its name, what for, with which rows, how many.
-pub type Attack = (&'static str, Goal, Source, usize);
+pub type Attack = (&'static str, Goal, RowSource, usize);
 
 /// The attacks of the table.
 pub const ATTACKS: [Attack; 4] = [
-    ("copy, active learning from noise", Goal::Copy, Source::Published(Family::Active), 600),
-    ("copy, uniform noise", Goal::Copy, Source::Published(Family::Uniform), 600),
-    ("copy, real rows remixed with care", Goal::Copy, Source::Careful, 600),
-    ("evasion, HopSkipJump", Goal::Evasion, Source::Published(Family::HopSkipJump), 400),
+    ("copy, active learning from noise", Goal::Copy, RowSource::Published(AttackKind::Active), 600),
+    ("copy, uniform noise", Goal::Copy, RowSource::Published(AttackKind::Uniform), 600),
+    ("copy, real rows remixed with care", Goal::Copy, RowSource::Careful, 600),
+    ("evasion, HopSkipJump", Goal::Evasion, RowSource::Published(AttackKind::HopSkipJump), 400),
 ];
