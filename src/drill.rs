@@ -37,6 +37,7 @@ use crate::judge::distribution::WARM_UP_SECONDS;
 use crate::reference::{PredictionKind, Reference};
 use crate::simulate::attack::{Accounts, AttackKind, AttackSpec, Oracle, Pace};
 use crate::simulate::callers::after;
+use crate::simulate::chance::stream;
 use crate::simulate::victim::Victim as _;
 
 use baseline::Baseline;
@@ -268,7 +269,7 @@ pub fn run(
         let trials = in_parallel(threads, families.len() * deliveries.len(), |at| {
             let (family, delivery) = (at / deliveries.len(), deliveries[at % deliveries.len()]);
             let recording = &recordings[family];
-            let seed = mix2(trial_seed(settings.seed, repeat, families[family]), 0xde11);
+            let seed = mix2(trial_seed(settings.seed, repeat, families[family]), stream::INJECTION);
             let planted = injection::inject(delivery, recording.rows.len(), instant, plan.slow_seconds, log, &crowd, seed);
             let result = planted.map(|(senders, planted)| {
                 trial::run(stage, &InjectedAttack { family: families[family], delivery, repeat, recording, senders, planted })
@@ -370,7 +371,7 @@ impl InjectionPlan {
         let open = (room - slow_seconds).max(0.0);
         let instants = (0..settings.repeats)
             .map(|repeat| {
-                let mut rng = ChaCha8Rng::seed_from_u64(mix2(mix2(settings.seed, u64::from(repeat)), 0x9142));
+                let mut rng = ChaCha8Rng::seed_from_u64(mix2(mix2(settings.seed, u64::from(repeat)), stream::INJECTION_INSTANT));
                 after(first, WARM_UP_SECONDS as f64 + open * rng.random::<f64>())
             })
             .collect();

@@ -253,7 +253,7 @@ impl Simulation {
             callers,
             world,
             recent: VecDeque::with_capacity(REPLAY_DEPTH),
-            rng: ChaCha8Rng::seed_from_u64(mix2(settings.seed, 0x5151)),
+            rng: ChaCha8Rng::seed_from_u64(mix2(settings.seed, chance::stream::EVENTS)),
             seed: settings.seed,
             emitted: 0,
             truth,

@@ -8,6 +8,8 @@
 //! ones that a detector must never flag.
 
 mod lookalike;
+mod machines;
+mod people;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -149,6 +151,9 @@ pub fn busy(at: EventTime, zone: i64) -> f64 {
     DAY[usize::from(local.hour_of_day()) % 24] * if weekend { 0.4 } else { 1.0 }
 }
 
+/// Chance that an ordinary client repeats a query, such as after a timeout: one in 500. Chosen.
+const RARE_RETRY: f64 = 0.002;
+
 /// Mean of [`busy`] over a week, which turns a daily volume into a peak rate.
 const MEAN_BUSY: f64 = 0.45;
 
@@ -157,7 +162,7 @@ const MEAN_BUSY: f64 = 0.45;
 struct Person {
     rng: ChaCha8Rng,
     id: u64,
-    who: Identity,
+    identity: Identity,
     place: Subpopulation,
     zone: i64,
     /// Sessions per second at the busiest hour.
@@ -182,7 +187,7 @@ impl Person {
         let per_day = (median * (1.3 * normal(&mut rng)).exp()).clamp(0.7, 4000.0);
         let session = (1.5 + 0.6 * per_day.sqrt()) * rng.random_range(0.6..1.4);
         Self {
-            who: Identity::ordinary(&mut rng),
+            identity: Identity::ordinary(&mut rng),
             place: Subpopulation::random(&mut rng, &world.rows, heterogeneity, per_day),
             zone: ZONES[rng.random_range(0..ZONES.len())],
             peak: per_day / session / 86_400.0 / MEAN_BUSY,
@@ -222,7 +227,7 @@ impl Caller for Person {
         if self.left == 0 {
             self.now = next_busy(&mut self.rng, self.now, world.end, self.peak, self.zone)?;
             self.left = 1 + (self.session * exponential(&mut self.rng)) as usize;
-            self.here = self.rng.random_range(0..self.who.addresses.len());
+            self.here = self.rng.random_range(0..self.identity.addresses.len());
         } else {
             self.now = after(self.now, self.pace * (1.1 * normal(&mut self.rng)).exp().max(0.02));
         }
@@ -230,8 +235,8 @@ impl Caller for Person {
         self.draws += 1;
         let step = CallerQuery {
             at: self.now,
-            address: self.who.addresses[self.here],
-            account: self.who.account.clone(),
+            address: self.identity.addresses[self.here],
+            account: self.identity.account.clone(),
             row: CallerRow::Drawn(world.draw(&mut self.rng, &mut self.place, self.now)),
             drawn_at: self.now,
             draw: mix2(self.id, self.draws),
@@ -267,7 +272,7 @@ pub fn next_busy(rng: &mut ChaCha8Rng, mut now: EventTime, end: EventTime, peak:
 pub fn populate(settings: &SimulationSettings, world: &World, truth: &mut Truth) -> Vec<Box<dyn Caller>> {
     let mut callers: Vec<Box<dyn Caller>> = Vec::with_capacity(settings.clients + 16);
     for id in 0..settings.clients {
-        callers.push(Box::new(Person::new(settings.seed, id as u64, world, settings.heterogeneity, settings.volume, 0.002)));
+        callers.push(Box::new(Person::new(settings.seed, id as u64, world, settings.heterogeneity, settings.volume, RARE_RETRY)));
     }
     lookalike::populate(settings, world, truth, &mut callers);
     callers

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::attack::{Accounts, AttackKind, AttackSpec, Oracle, Pace};
 use super::callers::{self, Caller, CallerQuery, CallerRow, after, public_address};
-use super::chance::{exponential, normal};
+use super::chance::{exponential, normal, stream};
 use super::rows::Subpopulation;
 use super::spec::fault;
 use super::truth::{Campaign, Truth};
@@ -52,8 +52,8 @@ pub fn deliver(
     world: &mut World,
     truth: &mut Truth,
 ) -> Result<AttackStream, SimulateError> {
-    let seed = mix2(settings.seed, 0xa77a_c000 + campaign as u64);
-    let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 1));
+    let seed = mix2(settings.seed, stream::ATTACK + campaign as u64);
+    let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, stream::ATTACK_DELIVERY));
     let start = after(world.start, spec.start * 3600.0);
     let remaining = world.end.seconds_since(start);
     if remaining <= 0.0 {
@@ -161,7 +161,7 @@ impl Caller for AttackStream {
             account,
             row: CallerRow::Drawn(row),
             drawn_at: self.now,
-            draw: mix2(self.campaign as u64 ^ 0xc0fe, self.sent),
+            draw: mix2(self.campaign as u64 ^ stream::COVER_DRAW, self.sent),
             mark: Some(Mark { campaign: self.campaign, cover }),
         };
         let noise = match self.pace {

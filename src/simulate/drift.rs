@@ -4,6 +4,7 @@
 //! the moment it is sent, so that a retry or an edit of one row drifts exactly as the row did.
 
 use super::SimulateError;
+use super::chance::stream;
 use super::rows::Rows;
 use super::spec::{KeyedSpec, fault};
 use super::victim::Answer;
@@ -134,7 +135,7 @@ impl Bias {
 impl Drift {
     /// Binds a drift: finds its features, or chooses some that make sense for its kind.
     pub fn new(spec: &DriftSpec, rows: &Rows, start: EventTime, seed: u64) -> Result<Self, SimulateError> {
-        let salt = mix2(seed, spec.kind as u64 ^ 0xd71f);
+        let salt = mix2(seed, spec.kind as u64 ^ stream::DRIFT);
         let mut features = Vec::new();
         for name in &spec.features {
             match rows.features.iter().position(|f| f.name == *name) {

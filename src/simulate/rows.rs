@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashSet;
 
-use super::chance::normal;
+use super::chance::{normal, stream};
 use crate::event::Cell;
 use crate::hash::mix2;
 use crate::reference::{Feature, Kind, Reference};
@@ -110,9 +110,9 @@ impl Rows {
             orderings: Vec::new(),
             groups: groups(reference),
             measurement,
-            salt: mix2(seed, 0xb1e4),
+            salt: mix2(seed, stream::ROW_VERSIONS),
         };
-        let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 0x0e0e));
+        let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, stream::ORDERINGS));
         rows.orderings = (0..ORDERINGS).map(|_| rows.ordering(&mut rng)).collect();
         rows
     }

@@ -19,6 +19,7 @@ use smartcore::tree::decision_tree_regressor::{DecisionTreeRegressor, DecisionTr
 use smartcore::xgboost::xgb_regressor::{XGRegressor, XGRegressorParameters};
 
 use super::SimulateError;
+use super::chance::stream;
 use super::rows::{Rows, Subpopulation};
 use crate::event::Cell;
 use crate::hash::mix2;
@@ -204,7 +205,7 @@ impl Surrogate {
     }
 
     fn calibrate(&mut self, reference: &Reference, rows: &Rows, answers: &[f64], seed: u64) {
-        let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 0xca1b));
+        let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, stream::CALIBRATION));
         let mut everywhere = Subpopulation::everywhere();
         let raw: Vec<Vec<f64>> = (0..CALIBRATION_ROWS).map(|_| self.raw(&rows.draw(&mut rng, &mut everywhere))).collect();
         if self.kind == PredictionKind::Score {
