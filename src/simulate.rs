@@ -1,6 +1,6 @@
-//! A simulated world around a model: its callers, the drifts of their world, and somebody who probes it.
+//! A simulated world around a model: its callers, the drifts of their world, and attackers that probe it.
 //!
-//! Why a simulator: recorded traffic is always too little, and an attack on one's own model is rarely on record. Everything is
+//! Why a simulator: recorded traffic is always too little, and an attack on the operator's own model is rarely on record. Everything is
 //! drawn over a reference profile, whose bounded sample of real rows carries the marginals *and* the dependence of the real
 //! world, and every query, honest or not, is really answered by a [`victim`] fitted to that sample.
 //!
@@ -47,7 +47,11 @@ pub const DEFAULT_START: EventTime = EventTime::from_micros(1_772_409_600_000_00
 /// How far back an A/B replay reaches, in queries; enough for minutes of ordinary traffic.
 const REPLAY_DEPTH: usize = 4096;
 
-/// CallerRow to simulate.
+/// Median latency in milliseconds and spread of its logarithm. Chosen: what small tabular models behind HTTP show.
+const LATENCY_MEDIAN_MS: f64 = 8.0;
+const LATENCY_SIGMA: f64 = 0.35;
+
+/// What to simulate.
 #[derive(Clone, Debug)]
 pub struct SimulationSettings {
     /// Name written to the truth file.
@@ -73,7 +77,7 @@ pub struct SimulationSettings {
     /// Drifts.
     pub drifts: Vec<DriftSpec>,
     /// Whether the callers' rows come from one half of the profile's sample, and what a reference is fitted to from the other, as in
-    /// production, where nobody sends the rows that the model was trained on.
+    /// production, where no caller sends the rows that the model was trained on.
     pub held_out: bool,
 }
 
@@ -118,7 +122,7 @@ pub enum SimulateError {
     Setting {
         /// Which one.
         setting: String,
-        /// CallerRow is wrong and what to do.
+        /// What is wrong and what to do.
         what: String,
     },
 }
@@ -126,7 +130,7 @@ pub enum SimulateError {
 /// Fewest sample rows from which a world can be drawn; below that every client would repeat the same few people.
 pub const MIN_SAMPLE: usize = 100;
 
-/// CallerRow all callers share: rows to draw, the model, the drifts.
+/// What all callers share: rows to draw, the model, the drifts.
 #[derive(Debug)]
 pub struct World {
     /// The profile.
@@ -137,7 +141,7 @@ pub struct World {
     pub baseline: Vec<Vec<Cell>>,
     /// Who answers.
     pub victim: Surrogate,
-    /// CallerRow changes.
+    /// What changes.
     pub drifts: Vec<Drift>,
     /// First instant.
     pub start: EventTime,
@@ -178,7 +182,7 @@ pub struct Event {
     pub account: Option<Arc<str>>,
     /// Feature values in schema order.
     pub row: Vec<Cell>,
-    /// CallerRow the model answered.
+    /// What the model answered.
     pub answer: Answer,
     /// Milliseconds that the model took.
     pub latency_ms: f64,
@@ -270,7 +274,7 @@ impl Simulation {
         &self.world
     }
 
-    /// CallerRow was done, complete once the iterator has ended.
+    /// What was done, complete once the iterator has ended.
     pub fn truth(&self) -> &Truth {
         &self.truth
     }
@@ -326,8 +330,7 @@ impl Iterator for Simulation {
                 account: step.account,
                 row,
                 answer,
-                // Log-normal round 8 ms, as small tabular models behind HTTP show.
-                latency_ms: 8.0 * (0.35 * chance::normal(&mut self.rng)).exp(),
+                latency_ms: LATENCY_MEDIAN_MS * (LATENCY_SIGMA * chance::normal(&mut self.rng)).exp(),
                 mark: step.mark,
             };
             self.emitted += 1;

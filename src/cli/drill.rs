@@ -1,4 +1,4 @@
-//! `tripline drill`: attacks planted in a copy of the user's own log, and what became of them.
+//! `tripline drill`: attacks injected into a copy of the user's own log, and what became of them.
 //!
 //! Arguments, files and the bar are here; the drill itself is [`crate::drill`]. Nothing that is written depends on the machine or
 //! the moment but the bar: two drills with the same settings give the same bytes.
@@ -55,7 +55,7 @@ pub struct Args {
     /// Configuration, as for `run`; its sections engine and decode apply.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Attacks to plant, separated by commas [default: all].
+    /// Attacks to inject, separated by commas [default: all].
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     family: Vec<String>,
     /// Numbers of addresses that attacks come from, separated by commas.
@@ -67,7 +67,7 @@ pub struct Args {
     /// Queries of each attack, cover not counted.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     budget: u32,
-    /// How often each attack is planted in each delivery, at another moment and with other rows.
+    /// How often each attack is injected in each delivery, at another moment and with other rows.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repeats: u32,
     /// Seed: the same one gives the same drill.
@@ -82,7 +82,7 @@ pub struct Args {
     /// Events kept in memory; beyond that whole callers are left out, and the report says how many.
     #[arg(long, value_name = "N", default_value_t = DrillSettings::default_events() as u64, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     max_events: u64,
-    /// Plant nothing: say only what the stated rate of false alarms turned into on this log.
+    /// Inject nothing: say only what the stated rate of false alarms turned into on this log.
     #[arg(long, conflicts_with_all = ["family", "delivery", "min_power", "report", "card"])]
     calibration_only: bool,
     /// Write everything as JSON.
@@ -159,7 +159,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if let Some(path) = &args.json {
         write_json(path, &outcome)?;
     }
-    // The name alone: a report is passed on, and where the log lay is nobody's business.
+    // The name alone: a report is passed on, and should not tell where the log lay.
     let file = args.events.file_name().filter(|name| *name != STDIN);
     let named = args.log_name.clone().or_else(|| file.map(|name| name.to_string_lossy().into_owned()));
     let named = named.unwrap_or_else(|| "standard input".to_owned());
@@ -181,7 +181,7 @@ fn hold(outcome: &DrillOutcome, floor: f64) -> Result<(), Failure> {
     match outcome.all.power.value() {
         None => Err(Failure::new(
             Exit::Usage,
-            "--min-power: nothing that can be detected was planted, so there is no power to hold it against",
+            "--min-power: nothing that can be detected was injected, so there is no power to hold it against",
         )),
         Some(power) if power < floor => Err(Failure::new(
             Exit::Floor,
@@ -291,7 +291,7 @@ impl Bar {
         match progress {
             Progress::Baseline(done, of) => self.set("judging the log alone", done as u64, of as u64),
             Progress::Surrogate => self.set("fitting the surrogates", 0, 1),
-            Progress::Trials(done, of) => self.set("planting attacks", done as u64, of as u64),
+            Progress::Trials(done, of) => self.set("injecting attacks", done as u64, of as u64),
         }
     }
 

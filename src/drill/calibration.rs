@@ -170,9 +170,9 @@ fn groups(log: &Log, baseline: &Baseline, callers: &[CallerActivity], seen: &[us
         [(yes, members), (no, others)].map(|(name, members)| part(by, name.to_owned(), &members))
     };
     groups.extend(split("account", "with an account", "address alone", &|at| !log.callers[at].account.is_empty()));
-    let mut company: BTreeMap<Address, u64> = BTreeMap::new();
-    seen.iter().for_each(|&at| *company.entry(log.callers[at].address).or_default() += 1);
-    let alone = |at: usize| log.callers[at].address == Address::Unknown || company.get(&log.callers[at].address) == Some(&1);
+    let mut callers_at: BTreeMap<Address, u64> = BTreeMap::new();
+    seen.iter().for_each(|&at| *callers_at.entry(log.callers[at].address).or_default() += 1);
+    let alone = |at: usize| log.callers[at].address == Address::Unknown || callers_at.get(&log.callers[at].address) == Some(&1);
     groups.extend(split("address", "address of its own", "shared address", &alone));
     let warm = baseline.span.map(|(first, _)| first.plus_seconds(crate::judge::distribution::WARM_UP_SECONDS));
     let known = |at: usize| callers[at].first <= warm;

@@ -1,5 +1,5 @@
-//! What a drill found, added up: by attack, by delivery, by both, and over all. This is the JSON of `--json`, and what the table,
-//! the page and the card are made from.
+//! What a drill found, added up by attack, by delivery, by both, and over all. It is the JSON of `--json`, and the source of the
+//! table, the page and the card.
 //!
 //! Waiting times count attacks that were never found as infinite, so that a median or a ninth decile is only given where that many
 //! were found. Shares over several deliveries treat their trials as independent; those of one repeat share an instant of the log,
@@ -94,7 +94,7 @@ pub struct DrillParameters {
     pub slow_seconds: f64,
     /// How long a trial goes on after the attack's last query, in seconds.
     pub grace_seconds: f64,
-    /// Instants of planting, by repeat.
+    /// Instants of injection, by repeat.
     pub instants: Vec<At>,
     /// Confidence of every interval.
     pub confidence: f64,
@@ -122,7 +122,7 @@ pub struct DrillRow {
     pub family: String,
     /// The delivery, or `all`.
     pub delivery: String,
-    /// Trials in which the attack was found, among those planted: the power.
+    /// Trials in which the attack was found, among those injected: the power.
     pub power: Share,
     /// Callers named, among those used.
     pub callers: Share,
@@ -138,7 +138,7 @@ pub struct DrillRow {
     pub leaked_median: Quantile,
     /// The ninth decile.
     pub leaked_p90: Quantile,
-    /// Trials in which somebody honest was accused.
+    /// Trials in which an honest caller was accused.
     pub false_alarms: Share,
     /// Honest callers accused in all of them.
     pub accused: u64,
@@ -187,7 +187,7 @@ impl DrillRow {
     }
 }
 
-/// Whether anybody could tell this attack from use.
+/// Whether this attack can be told from use at all.
 pub fn detectable(family: &str) -> bool {
     family != AttackKind::Natural.name()
 }
@@ -308,14 +308,16 @@ fn doubts(fidelity: &[Fidelity], log: &Log) -> Vec<String> {
         // Where it decides no better than a constant, attacks that follow the decision boundary follow one that is not there.
         if best.agreement.interval.low <= best.always_the_commonest && best.explained.is_none_or(|share| share < 0.5) {
             doubts.push(format!(
-                "The surrogate decides like the log on {} of rows it did not learn from, hardly more than the commonest decision ({}). Attacks that follow the answers are drilled against a poor likeness of the model.",
+                "The surrogate decides like the log on {} of rows it did not learn from, hardly more than the commonest decision ({}). Attacks that follow the answers are drilled against a poor copy of the model.",
                 crate::report::words::percent(agreement),
                 crate::report::words::percent(best.always_the_commonest)
             ));
         }
     }
     if log.facts.one_caller_in > 1 {
-        doubts.push("Attackers hide among the callers that were kept; in the whole log they would have more company.".to_owned());
+        doubts.push(
+            "Attackers hide among the callers that were kept; in the whole log there are more callers to hide among.".to_owned(),
+        );
     }
     doubts
 }

@@ -1,4 +1,4 @@
-//! LogCaller answers the planted attacks: models fitted on the log itself, and how faithful they are.
+//! The models that answer the injected attacks: surrogates fitted on the log itself, and how faithful they are.
 //!
 //! The real model is not at hand, and asking it would be an attack on it. So gradient boosting and a single decision tree
 //! (crate `smartcore`, by [`victim`](crate::simulate::victim)) learn rows → answers from the log. Both are then asked for rows
@@ -39,7 +39,7 @@ pub struct Fidelity {
     pub learned_from: u64,
     /// Held-out rows on which surrogate and log decide alike: same label, or same side of the threshold.
     pub agreement: Share,
-    /// The same for somebody who always says the commonest decision.
+    /// The same for a model that always gives the commonest decision.
     pub always_the_commonest: f64,
     /// Share of the variance of the answers that it explains (R²); none for labels.
     #[serde(skip_serializing_if = "Option::is_none")]

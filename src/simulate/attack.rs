@@ -145,7 +145,7 @@ impl AttackKind {
             Self::Active => "trains a copy and asks where the copy is least sure",
             Self::Membership => "tests round real people's rows whether they were in the training data",
             Self::Incomplete => "leaves out one value after the other to see which ones matter",
-            Self::Inversion => "asks for every value of what somebody keeps to himself",
+            Self::Inversion => "asks for every value of what a person keeps private",
             Self::Genetic => "breeds small changes of one case by how well they fool the model",
             Self::Natural => "asks with realistic rows, as anybody would",
         }

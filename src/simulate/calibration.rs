@@ -2,8 +2,8 @@
 //!
 //! Reference and window are both draws from the profile's own shares, so a test at 1 % has to alarm in 1 % of the windows: for
 //! every size of window, for one column, and for the smallest p-value of many (Šidák's correction). Rows come one from
-//! each caller, or up to eight from callers who differ: then each caller's rows follow a Pólya urn, which repeats his own values
-//! with the stated correlation. Columns are the profile's features and answers, over again until there are enough, and
+//! each caller, or up to eight from callers that differ: then each caller's rows follow a Pólya urn, which repeats the caller's own
+//! values with the stated correlation. Columns are the profile's features and answers, over again until there are enough, and
 //! independent of each other, which is the worst case for the correction.
 
 use std::sync::atomic::{AtomicUsize, Ordering};

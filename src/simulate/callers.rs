@@ -24,7 +24,7 @@ use super::{Mark, SimulationSettings, World};
 use crate::event::{Cell, EventTime};
 use crate::hash::mix2;
 
-/// CallerRow a caller sends.
+/// The row that a caller sends.
 #[derive(Clone, PartialEq, Debug)]
 pub enum CallerRow {
     /// A row of its own.
@@ -42,7 +42,7 @@ pub struct CallerQuery {
     pub address: IpAddr,
     /// As whom.
     pub account: Option<Arc<str>>,
-    /// CallerRow.
+    /// The row.
     pub row: CallerRow,
     /// When the row was drawn; drifts follow this, so that a retry repeats its row exactly.
     pub drawn_at: EventTime,

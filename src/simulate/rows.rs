@@ -173,7 +173,7 @@ impl Rows {
         if version < VERBATIM { None } else { self.blend(index, version) }.unwrap_or_else(|| self.sample[index].clone())
     }
 
-    /// A row that no client sends, if there is one: somebody's own case, or one of a public data set.
+    /// A row that no client sends, if there is one: the attacker's own case, or one of a public data set.
     pub fn elsewhere(&self, rng: &mut ChaCha8Rng) -> Vec<Cell> {
         let mut index = 0;
         for _ in 0..TRIES {

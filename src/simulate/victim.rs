@@ -67,7 +67,7 @@ impl Answer {
     }
 }
 
-/// Somebody who answers queries: the surrogate here, a real endpoint elsewhere.
+/// A model that answers queries: the surrogate here, a real endpoint elsewhere.
 pub trait Victim {
     /// The answer to a row in schema order. Any row has one, however strange.
     fn answer(&self, row: &[Cell]) -> Answer;
@@ -87,16 +87,16 @@ pub enum VictimKind {
 
 /// Rows that the surrogate learns from: a boundary as complex as 3000 rows support, fitted in about a second.
 const TRAINING_ROWS: usize = 3000;
-/// Trees of the boosted surrogate.
+/// Trees of the boosted surrogate. Chosen: more change no answer that the drift test would notice, and cost each query.
 const TREES: usize = 24;
 /// Rows drawn to map raw outputs onto recorded answers; the map's steps are then a thousandth of the distribution.
 const CALIBRATION_ROWS: usize = 2000;
 /// Recorded rows whose misses are remembered; looking through them all is what an answer costs, some 50 µs.
 const REMEMBERED_ROWS: usize = 10_000;
 /// A model whose recorded scores repeat this often on average is made of steps, as trees are; its answers are those scores only.
-const STEPS: usize = 4;
+const MIN_REPEATS_OF_STEPS: usize = 4;
 /// Distance in one feature, in units of its spread, beyond which further is no further: one outlier must not choose the neighbour.
-const FAR: f32 = 2.0;
+const MAX_FEATURE_DISTANCE: f32 = 2.0;
 
 enum Model {
     Boosted(XGRegressor<f64, f64, DenseMatrix<f64>, Vec<f64>>),
@@ -226,7 +226,7 @@ impl Surrogate {
             self.map = map;
             let rows = recorded.len();
             recorded.dedup();
-            if recorded.len() * STEPS <= rows {
+            if recorded.len() * MIN_REPEATS_OF_STEPS <= rows {
                 self.steps = recorded;
             }
             return;
@@ -322,7 +322,7 @@ impl Residuals {
                 let apart = (a - b).abs();
                 distance += match () {
                     // Categories and missing values are equal or not.
-                    () if scale > 0.0 && apart.is_finite() => apart.min(FAR),
+                    () if scale > 0.0 && apart.is_finite() => apart.min(MAX_FEATURE_DISTANCE),
                     () if a.to_bits() == b.to_bits() => 0.0,
                     () => 1.0,
                 };

@@ -97,7 +97,7 @@ fn what_is_found_is_counted_once_and_within_its_interval() {
     let found = trials.iter().filter(|trial| !trial["queries_to_detection"].is_null()).count();
     assert_eq!(outcome["all"]["power"]["of"], found);
     assert_eq!(outcome["all"]["power"]["among"], 14);
-    assert!(found >= 7, "uniform queries are the easiest prey, and {found} of 14 trials were found");
+    assert!(found >= 7, "uniform queries are the easiest to find, and {found} of 14 trials were found");
     for line in outcome["cells"].as_array().unwrap().iter().chain(outcome["families"].as_array().unwrap()) {
         let share = line["power"]["of"].as_f64().unwrap() / line["power"]["among"].as_f64().unwrap();
         let interval = &line["power"]["interval"];
@@ -122,7 +122,7 @@ fn power_below_the_floor_ends_with_1_and_the_numbers_are_written_all_the_same() 
     assert!(json.exists());
     drill("adult", &calm(), &[&args[..], &["--min-power", "0"]].concat()).must_succeed();
     let natural = ["--family", "natural", "--delivery", "fast", "--repeats", "1", "--min-power", "0.9"];
-    drill("adult", &calm(), &natural).must_fail(64, &["nothing that can be detected was planted"]);
+    drill("adult", &calm(), &natural).must_fail(64, &["nothing that can be detected was injected"]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl<'a> Oracle<'a> {
         self.rows.features.len()
     }
 
-    /// A real row that the attacker has: a public data set, or his own case.
+    /// A real row that the attacker has: from a public data set, or its own case.
     pub fn real(&mut self) -> Vec<Cell> {
         self.rows.elsewhere(&mut self.rng)
     }
@@ -162,4 +162,3 @@ pub fn unit(raw: &[f64]) -> Vec<f64> {
     let length = raw.iter().map(|v| v * v).sum::<f64>().sqrt();
     if length > 0.0 { raw.iter().map(|v| v / length).collect() } else { raw.to_vec() }
 }
-

@@ -112,8 +112,14 @@ impl Population<'_> {
             self.truth.nat(address);
             for _ in 0..self.rng.random_range(150..350) {
                 let (id, _) = self.next_id();
-                let mut user =
-                    Person::new(self.settings.seed, id, self.world, self.settings.heterogeneity, self.settings.volume / 3.0, RARE_RETRY);
+                let mut user = Person::new(
+                    self.settings.seed,
+                    id,
+                    self.world,
+                    self.settings.heterogeneity,
+                    self.settings.volume / 3.0,
+                    RARE_RETRY,
+                );
                 user.identity.addresses = vec![address];
                 self.callers.push(Box::new(user));
             }

@@ -40,11 +40,11 @@ fn play_model(
 ) -> Vec<TableRow> {
     let mut rows: Vec<TableRow> = Vec::new();
     for &seed in seeds {
-        let ground = TestBed::new(model, seed);
+        let bed = TestBed::new(model, seed);
         let mut nth = 0;
         for &(attack, goal, source, budget) in attacks {
             for plan in plans(source, budget) {
-                let line = ground.play(plan, goal, seed, settings(&plan, salt(seed)));
+                let line = bed.play(plan, goal, seed, settings(&plan, salt(seed)));
                 if nth == rows.len() {
                     rows.push(TableRow { attack, model, lines: Vec::new() });
                 }
@@ -131,7 +131,7 @@ pub fn render(rows: &[TableRow]) -> String {
         let what = match goal {
             Goal::Copy => "Worth: share of new rows on which the copy says what the model says.",
             Goal::Evasion => {
-                "Worth: distance of the nearest case that fools the model, in spreads of the features; less is better for him."
+                "Worth: distance of the nearest case that fools the model, in spreads of the features; less is better for the attacker."
             }
         };
         let _ = write!(page, "\n### {}{}\n\n{what}\n\n", attack[..1].to_uppercase(), &attack[1..]);

@@ -1,4 +1,4 @@
-//! What the attacker does, and how he hides it. He knows the source, the defaults and the profile, and lacks the salt.
+//! What the attacker does, and how it hides. It knows the source, the defaults and the profile, and lacks the salt.
 //!
 //! Queries come from the attack library of [`tripline::simulate`], asked through a [`DisguisingVictim`] that disguises each row before it is sent,
 //! so that the attack works with the answers to what was really asked.
@@ -53,9 +53,9 @@ pub struct AttackPlan {
     pub care: bool,
     /// Hours of honest use by the same callers before the attack.
     pub past: f64,
-    /// Sham clients who send odd rows, so that odd becomes usual.
+    /// Sham clients that send odd rows, so that odd becomes usual.
     pub shams: usize,
-    /// One-off callers sent after each ten queries of the attack, to be remembered instead of him.
+    /// One-off callers sent after each ten queries of the attack, to be remembered instead of it.
     pub chaff: usize,
 }
 
@@ -63,7 +63,7 @@ pub struct AttackPlan {
 pub const START: f64 = 9.0;
 /// Seconds between the queries of a script.
 const FAST: f64 = 0.2;
-/// Queries of the attack between two waves of chaff.
+/// Queries of the attack between two bursts of chaff.
 const CHAFF_EVERY: usize = 10;
 
 impl AttackPlan {
@@ -85,35 +85,35 @@ impl AttackPlan {
     }
 
     /// The rows asked, without cover, in order, with the answers.
-    pub fn rows(&self, stage: &Scenario, seed: u64) -> Vec<(Vec<Cell>, f64)> {
+    pub fn rows(&self, scenario: &Scenario, seed: u64) -> Vec<(Vec<Cell>, f64)> {
         match self.source {
             RowSource::Published(family) => {
                 let tap = DisguisingVictim {
-                    stage,
+                    scenario,
                     jitter: self.jitter,
-                    care: self.care.then(|| DependencyRepair::new(stage)),
+                    care: self.care.then(|| DependencyRepair::new(scenario)),
                     rng: RefCell::new(ChaCha8Rng::seed_from_u64(mix2(seed, 3))),
                     sent: RefCell::default(),
                 };
                 let spec = AttackSpec::parse(&format!("{}:queries={}", family.name(), self.budget)).unwrap();
-                Oracle::record(&spec, &tap, &stage.world().rows, seed);
+                Oracle::record(&spec, &tap, &scenario.world().rows, seed);
                 tap.sent.into_inner()
             }
-            RowSource::Careful => careful(stage, self.budget, seed),
+            RowSource::Careful => careful(scenario, self.budget, seed),
         }
     }
 
     /// Sets out who sends what when.
-    pub fn operation(&self, stage: &Scenario, rows: &[(Vec<Cell>, f64)], seed: u64) -> Operation {
+    pub fn operation(&self, scenario: &Scenario, rows: &[(Vec<Cell>, f64)], seed: u64) -> Operation {
         let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 4));
         let mut operation = Operation::default();
         for _ in 0..self.addresses {
             operation.senders.push(sender(&mut rng));
         }
-        self.past(stage, &mut operation, &mut rng);
-        self.seed_peers(stage, &mut operation, &mut rng);
+        self.past(scenario, &mut operation, &mut rng);
+        self.seed_peers(scenario, &mut operation, &mut rng);
         let mut places: Vec<Subpopulation> =
-            (0..self.addresses).map(|_| Subpopulation::random(&mut rng, &stage.world().rows, 0.4, 24.0)).collect();
+            (0..self.addresses).map(|_| Subpopulation::random(&mut rng, &scenario.world().rows, 0.4, 24.0)).collect();
         let total = rows.len() as f64 / (1.0 - self.cover);
         let gap = if self.hours > 0.0 { self.hours * 3600.0 / total } else { FAST };
         let mut now = Scenario::hour(START);
@@ -123,10 +123,10 @@ impl AttackPlan {
             turn += 1 + usize::from(rng.random::<f64>() < 0.2);
             let sender = turn % self.addresses;
             let (row, part) = if rng.random::<f64>() < self.cover {
-                (stage.world().draw(&mut rng, &mut places[sender], now), Purpose::Cover)
+                (scenario.world().draw(&mut rng, &mut places[sender], now), Purpose::Cover)
             } else {
                 if nth % CHAFF_EVERY == CHAFF_EVERY - 1 {
-                    self.chaff(stage, &mut operation, &mut now, &mut rng);
+                    self.chaff(scenario, &mut operation, &mut now, &mut rng);
                 }
                 let Some((_, (row, _))) = rows.next() else { break };
                 (row.clone(), Purpose::Attack)
@@ -141,35 +141,35 @@ impl AttackPlan {
     }
 
     /// Honest use by the same callers before the attack: mimicry of a client's past.
-    fn past(&self, stage: &Scenario, operation: &mut Operation, rng: &mut ChaCha8Rng) {
+    fn past(&self, scenario: &Scenario, operation: &mut Operation, rng: &mut ChaCha8Rng) {
         for sender in 0..if self.past > 0.0 { self.addresses } else { 0 } {
-            let mut place = Subpopulation::random(rng, &stage.world().rows, 0.4, 24.0);
+            let mut place = Subpopulation::random(rng, &scenario.world().rows, 0.4, 24.0);
             let mut now = after(Scenario::hour(START - self.past), 1800.0 * rng.random::<f64>());
             while now < Scenario::hour(START) {
-                let row = stage.world().draw(rng, &mut place, now);
+                let row = scenario.world().draw(rng, &mut place, now);
                 operation.sent.push(SentQuery { at: now, sender, row, part: Purpose::Cover });
                 now = after(now, 1200.0 * exponential(rng));
             }
         }
     }
 
-    /// Sham clients who are odd now and then, from the warm-up on, so that the bar for everybody rises.
-    fn seed_peers(&self, stage: &Scenario, operation: &mut Operation, rng: &mut ChaCha8Rng) {
-        let watch = RowStatistics::new(stage);
+    /// Sham clients that are odd now and then, from the warm-up on, so that the threshold for all callers rises.
+    fn seed_peers(&self, scenario: &Scenario, operation: &mut Operation, rng: &mut ChaCha8Rng) {
+        let statistics = RowStatistics::new(scenario);
         for _ in 0..self.shams {
             operation.senders.push(sender(rng));
             let sham = operation.senders.len() - 1;
-            let mut place = Subpopulation::random(rng, &stage.world().rows, 0.4, 24.0);
+            let mut place = Subpopulation::random(rng, &scenario.world().rows, 0.4, 24.0);
             let mut now = after(Scenario::hour(0.5), 1800.0 * rng.random::<f64>());
             while now < Scenario::hour(HOURS) {
-                let mut row = stage.world().draw(rng, &mut place, now);
+                let mut row = scenario.world().draw(rng, &mut place, now);
                 // One row in four breaks what belongs together; more, and the shams would be named themselves.
                 if rng.random::<f64>() < 0.25 {
                     for _ in 0..30 {
-                        let other = stage.world().draw(rng, &mut place, now);
+                        let other = scenario.world().draw(rng, &mut place, now);
                         let j = rng.random_range(0..row.len());
                         row[j] = other[j];
-                        if watch.cells(&row)[0] == 0 {
+                        if statistics.cells(&row)[0] == 0 {
                             break;
                         }
                     }
@@ -180,18 +180,18 @@ impl AttackPlan {
         }
     }
 
-    fn chaff(&self, stage: &Scenario, operation: &mut Operation, now: &mut EventTime, rng: &mut ChaCha8Rng) {
+    fn chaff(&self, scenario: &Scenario, operation: &mut Operation, now: &mut EventTime, rng: &mut ChaCha8Rng) {
         let mut place = Subpopulation::everywhere();
         for _ in 0..self.chaff {
             *now = after(*now, 0.05);
             operation.senders.push(sender(rng));
-            let row = stage.world().draw(rng, &mut place, *now);
+            let row = scenario.world().draw(rng, &mut place, *now);
             operation.sent.push(SentQuery { at: *now, sender: operation.senders.len() - 1, row, part: Purpose::Noise });
         }
     }
 }
 
-/// A caller of his own; attackers' IPv4 addresses are odd in the simulator, honest ones even.
+/// A caller of the attacker; attackers' IPv4 addresses are odd in the simulator, honest ones even.
 pub fn sender(rng: &mut ChaCha8Rng) -> Sender {
     let address = IpAddr::V4(Ipv4Addr::from_bits(0x6440_0000 | (rng.random::<u32>() & 0x3F_FFFF) | 1));
     Sender { address, account: Some(Arc::from(format!("guest-{:08x}", rng.random::<u32>()))) }
@@ -205,10 +205,10 @@ pub struct RowStatistics {
 
 impl RowStatistics {
     /// From the profile.
-    pub fn new(stage: &Scenario) -> Self {
-        let coder = Coder::new(&stage.reference);
-        let boundary = Boundary::new(&stage.reference, &coder);
-        let density = Density::new(&stage.reference, &coder, &boundary, &[]);
+    pub fn new(scenario: &Scenario) -> Self {
+        let coder = Coder::new(&scenario.reference);
+        let boundary = Boundary::new(&scenario.reference, &coder);
+        let density = Density::new(&scenario.reference, &coder, &boundary, &[]);
         Self { coder, density }
     }
 
@@ -232,11 +232,11 @@ struct DependencyRepair {
 const DEPENDENT: f64 = 0.3;
 
 impl DependencyRepair {
-    fn new(stage: &Scenario) -> Self {
-        let coder = Coder::new(&stage.reference);
+    fn new(scenario: &Scenario) -> Self {
+        let coder = Coder::new(&scenario.reference);
         let mut with: Vec<Vec<Vec<u32>>> = coder.sizes().iter().map(|&size| vec![Vec::new(); size]).collect();
         let mut codes = Codes::default();
-        for (i, row) in stage.reference.sample.iter().enumerate() {
+        for (i, row) in scenario.reference.sample.iter().enumerate() {
             coder.encode(row, &mut codes);
             for (j, &code) in codes.coarse.iter().enumerate() {
                 let rows = &mut with[j][usize::from(code)];
@@ -248,9 +248,9 @@ impl DependencyRepair {
         Self { coder, with }
     }
 
-    fn mend(&self, stage: &Scenario, row: &mut [Cell]) {
+    fn mend(&self, scenario: &Scenario, row: &mut [Cell]) {
         let mut codes = Codes::default();
-        for pair in stage.reference.pairs.iter().filter(|pair| pair.information >= DEPENDENT) {
+        for pair in scenario.reference.pairs.iter().filter(|pair| pair.information >= DEPENDENT) {
             self.coder.encode(row, &mut codes);
             let (a, b) = (usize::from(codes.coarse[pair.a]), usize::from(codes.coarse[pair.b]));
             if pair.counts[a * self.coder.sizes()[pair.b] + b] > 0 {
@@ -259,7 +259,7 @@ impl DependencyRepair {
             // The same value always gets the same partner, so that an attack that holds a feature goes on holding it.
             let rows = &self.with[pair.a][a];
             if let Some(&donor) = rows.get((mix(row[pair.a].bits()) % rows.len().max(1) as u64) as usize) {
-                row[pair.b] = stage.reference.sample[donor as usize][pair.b];
+                row[pair.b] = scenario.reference.sample[donor as usize][pair.b];
             }
         }
     }
@@ -267,7 +267,7 @@ impl DependencyRepair {
 
 /// Between attack and victim: disguises what is sent, and notes it with its answer.
 struct DisguisingVictim<'a> {
-    stage: &'a Scenario,
+    scenario: &'a Scenario,
     jitter: f64,
     care: Option<DependencyRepair>,
     rng: RefCell<ChaCha8Rng>,
@@ -277,9 +277,9 @@ struct DisguisingVictim<'a> {
 impl Victim for DisguisingVictim<'_> {
     fn answer(&self, row: &[Cell]) -> Answer {
         let mut row = row.to_vec();
-        let rows = &self.stage.world().rows;
+        let rows = &self.scenario.world().rows;
         if let Some(care) = &self.care {
-            care.mend(self.stage, &mut row);
+            care.mend(self.scenario, &mut row);
         }
         if self.jitter > 0.0 {
             let rng = &mut *self.rng.borrow_mut();
@@ -291,13 +291,13 @@ impl Victim for DisguisingVictim<'_> {
                 }
             }
         }
-        let answer = self.stage.world().victim.answer(&row);
+        let answer = self.scenario.world().victim.answer(&row);
         self.sent.borrow_mut().push((row, answer.number()));
         answer
     }
 
     fn threshold(&self) -> f64 {
-        self.stage.world().victim.threshold()
+        self.scenario.world().victim.threshold()
     }
 }
 
@@ -307,10 +307,10 @@ const ROUND: usize = 80;
 const POOL: usize = 500;
 
 /// Active learning (Cohn, Atlas and Ladner 1994) among mixtures of real rows that no statistic of single rows finds odd.
-fn careful(stage: &Scenario, budget: usize, seed: u64) -> Vec<(Vec<Cell>, f64)> {
-    let world = stage.world();
+fn careful(scenario: &Scenario, budget: usize, seed: u64) -> Vec<(Vec<Cell>, f64)> {
+    let world = scenario.world();
     let threshold = world.victim.threshold();
-    let watch = RowStatistics::new(stage);
+    let statistics = RowStatistics::new(scenario);
     let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 5));
     let mut place = Subpopulation::everywhere();
     let mut asked: Vec<(Vec<Cell>, f64)> = Vec::new();
@@ -326,7 +326,7 @@ fn careful(stage: &Scenario, budget: usize, seed: u64) -> Vec<(Vec<Cell>, f64)> 
                     row[j] = other[j];
                 }
             }
-            if watch.cells(&row).iter().all(|&cell| cell == 4) {
+            if statistics.cells(&row).iter().all(|&cell| cell == 4) {
                 pool.push(row);
             }
         }

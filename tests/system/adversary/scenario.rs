@@ -1,4 +1,4 @@
-//! A day of honest traffic round a shipped model, and the judge who watches it while an attacker does as he planned.
+//! A day of honest traffic round a shipped model, and the judge that watches it while an attacker follows its plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,7 +47,7 @@ pub struct SentQuery {
     pub at: EventTime,
     /// Who, by index.
     pub sender: usize,
-    /// What.
+    /// The row.
     pub row: Vec<Cell>,
     /// What for.
     pub part: Purpose,
@@ -56,7 +56,7 @@ pub struct SentQuery {
 /// Everything that the attacker does.
 #[derive(Clone, Debug, Default)]
 pub struct Operation {
-    /// His callers.
+    /// The attacker's callers.
     pub senders: Vec<Sender>,
     /// What they send, in order of time.
     pub sent: Vec<SentQuery>,
@@ -71,7 +71,7 @@ pub struct Judgement {
     pub answered: Vec<bool>,
     /// When each sender was named.
     pub named: BTreeMap<usize, EventTime>,
-    /// Honest callers who were named.
+    /// Honest callers that were named.
     pub wronged: BTreeSet<String>,
     /// Callers in the judge's memory, bytes of them, rows of history, bytes of them, at the end.
     pub memory: (usize, usize, usize, usize),

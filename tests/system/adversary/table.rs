@@ -1,4 +1,4 @@
-//! One line per plan: how far he got, and at which cost.
+//! One line per plan: how far the attacker got, and at which cost.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub struct PlanResult {
     pub plan: AttackPlan,
     /// What it is for.
     pub goal: Goal,
-    /// Everything that he sends, with cover, shams and chaff.
+    /// Everything that the attacker sends, with cover, shams and chaff.
     pub sent: usize,
     /// Queries of the attack itself.
     pub queries: usize,
@@ -37,24 +37,24 @@ pub struct PlanResult {
     pub callers: (usize, usize),
     /// Hours from the first query of the attack to the first verdict; `None` if there was none.
     pub hours: Option<f64>,
-    /// Copy: agreement with nothing, with all answers, and with the answers that he got. Evasion: distance of the first opposite
-    /// case, the nearest of all, and the nearest that he got.
+    /// Copy: agreement with nothing, with all answers, and with the answers before the verdict. Evasion: distance of the first opposite
+    /// case, the nearest of all, and the nearest before the verdict.
     pub worth: [f64; 3],
     /// Honest callers named.
     pub wronged: BTreeSet<String>,
 }
 
-/// A stage with what the measuring needs.
+/// A scenario with what the measuring needs.
 pub struct TestBed {
-    /// The stage.
-    pub stage: Scenario,
+    /// The scenario.
+    pub scenario: Scenario,
     held_out: HeldOut,
 }
 
 // === impl PlanResult ===
 
 impl PlanResult {
-    /// Purpose of what an undefended attack gains that he gained, 0 to 1.
+    /// Part of what an undefended attack gains that this one gained, 0 to 1.
     pub fn share(&self) -> f64 {
         let [nothing, all, got] = self.worth;
         if !nothing.is_finite() || (all - nothing).abs() < 1e-9 {
@@ -69,16 +69,16 @@ impl PlanResult {
 impl TestBed {
     /// A model's day, by seed.
     pub fn new(model: &str, seed: u64) -> Self {
-        let stage = Scenario::new(model, seed);
-        let held_out = HeldOut::new(&stage);
-        Self { stage, held_out }
+        let scenario = Scenario::new(model, seed);
+        let held_out = HeldOut::new(&scenario);
+        Self { scenario, held_out }
     }
 
     /// Plays a plan against a judge with this salt.
     pub fn play(&self, plan: AttackPlan, goal: Goal, seed: u64, config: EngineConfig) -> PlanResult {
-        let rows = plan.rows(&self.stage, seed);
-        let operation = plan.operation(&self.stage, &rows, seed);
-        let outcome = self.stage.judge(&operation, config);
+        let rows = plan.rows(&self.scenario, seed);
+        let operation = plan.operation(&self.scenario, &rows, seed);
+        let outcome = self.scenario.judge(&operation, config);
         self.line(plan, goal, &rows, &operation, &outcome)
     }
 
@@ -95,7 +95,7 @@ impl TestBed {
             .iter()
             .enumerate()
             .filter(|(_, sent)| sent.part == Purpose::Attack)
-            .map(|(nth, sent)| (nth, sent.row.as_slice(), self.stage.world().victim.answer(&sent.row).number()))
+            .map(|(nth, sent)| (nth, sent.row.as_slice(), self.scenario.world().victim.answer(&sent.row).number()))
             .collect();
         let all: Vec<(&[Cell], f64)> = own.iter().map(|&(_, row, score)| (row, score)).collect();
         let got: Vec<(&[Cell], f64)> =
@@ -103,7 +103,7 @@ impl TestBed {
         let worth = match goal {
             Goal::Copy => {
                 let agreement = |data: &[(&[Cell], f64)]| {
-                    self.held_out.agreement(&Copy::train(&self.stage.world().rows.features, data, self.held_out.common()))
+                    self.held_out.agreement(&Copy::train(&self.scenario.world().rows.features, data, self.held_out.common()))
                 };
                 [agreement(&[]), agreement(&all), agreement(&got)]
             }
@@ -128,13 +128,14 @@ impl TestBed {
     fn fooled(&self, rows: &[(Vec<Cell>, f64)], all: &[(&[Cell], f64)], got: &[(&[Cell], f64)]) -> [f64; 3] {
         // The first case is the goal; an attack that finds no opposite of it goes on to the next one.
         for (nth, (goal, _)) in rows.iter().enumerate().take(40) {
-            let first =
-                (nth + 1..rows.len()).map(|to| distance(&self.stage, goal, &[(&rows[to].0, rows[to].1)])).find(|d| d.is_finite());
-            let nearest = distance(&self.stage, goal, all);
+            let first = (nth + 1..rows.len())
+                .map(|to| distance(&self.scenario, goal, &[(&rows[to].0, rows[to].1)]))
+                .find(|d| d.is_finite());
+            let nearest = distance(&self.scenario, goal, all);
             if let Some(first) = first
                 && nearest < 0.7 * first
             {
-                return [first, nearest, distance(&self.stage, goal, got)];
+                return [first, nearest, distance(&self.scenario, goal, got)];
             }
         }
         [f64::INFINITY; 3]
@@ -177,7 +178,7 @@ pub fn disguises(source: RowSource, budget: usize) -> Vec<AttackPlan> {
     ]
 }
 
-/// SimulationSettings of the judge: the defaults, and a salt that the attacker does not know. Against chaff, a memory for 300 callers and
+/// Settings of the judge: the defaults, and a salt that the attacker does not know. Against chaff, a memory for 300 callers and
 /// 2048 rows, which 400 strangers and their rows overflow as a hundred thousand would the default.
 pub fn settings(plan: &AttackPlan, salt: u64) -> EngineConfig {
     let config = EngineConfig { salt, ..EngineConfig::default() };
