@@ -1,6 +1,6 @@
-//! A simulated world around a model: its callers, the drifts of their world, and somebody who probes it.
+//! A simulated world around a model: its callers, the drifts of their world, and attackers that probe it.
 //!
-//! Why a simulator: recorded traffic is always too little, and an attack on one's own model is rarely on record. Everything is
+//! Why a simulator: recorded traffic is always too little, and an attack on the operator's own model is rarely on record. Everything is
 //! drawn over a reference profile, whose bounded sample of real rows carries the marginals *and* the dependence of the real
 //! world, and every query, honest or not, is really answered by a [`victim`] fitted to that sample.
 //!
@@ -35,9 +35,9 @@ use crate::hash::{mix, mix2};
 use crate::reference::Reference;
 
 use attack::AttackSpec;
-use callers::{Caller, Mix, What};
+use callers::{Caller, CallerRow, Mix};
 use drift::{Drift, DriftSpec};
-use rows::{Place, Rows};
+use rows::{Rows, Subpopulation};
 use truth::Truth;
 use victim::{Answer, Surrogate, Victim, VictimKind};
 
@@ -47,9 +47,13 @@ pub const DEFAULT_START: EventTime = EventTime::from_micros(1_772_409_600_000_00
 /// How far back an A/B replay reaches, in queries; enough for minutes of ordinary traffic.
 const REPLAY_DEPTH: usize = 4096;
 
+/// Median latency in milliseconds and spread of its logarithm. Chosen: what small tabular models behind HTTP show.
+const LATENCY_MEDIAN_MS: f64 = 8.0;
+const LATENCY_SIGMA: f64 = 0.35;
+
 /// What to simulate.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SimulationSettings {
     /// Name written to the truth file.
     pub scenario: String,
     /// Seed of everything.
@@ -73,11 +77,11 @@ pub struct Settings {
     /// Drifts.
     pub drifts: Vec<DriftSpec>,
     /// Whether the callers' rows come from one half of the profile's sample, and what a reference is fitted to from the other, as in
-    /// production, where nobody sends the rows that the model was trained on.
+    /// production, where no caller sends the rows that the model was trained on.
     pub held_out: bool,
 }
 
-impl Default for Settings {
+impl Default for SimulationSettings {
     fn default() -> Self {
         Self {
             scenario: "simulated".into(),
@@ -191,7 +195,7 @@ pub struct Simulation {
     world: World,
     callers: Vec<Box<dyn Caller>>,
     heap: BinaryHeap<Reverse<(EventTime, usize)>>,
-    pending: Vec<Option<callers::Step>>,
+    pending: Vec<Option<callers::CallerQuery>>,
     recent: VecDeque<Vec<Cell>>,
     rng: ChaCha8Rng,
     seed: u64,
@@ -203,7 +207,7 @@ pub struct Simulation {
 
 impl World {
     /// Draws an honest row for a client at an instant, before the drifts that transform rows.
-    pub fn draw(&self, rng: &mut ChaCha8Rng, place: &mut Place, at: EventTime) -> Vec<Cell> {
+    pub fn draw(&self, rng: &mut ChaCha8Rng, place: &mut Subpopulation, at: EventTime) -> Vec<Cell> {
         let Some(bias) = self.drifts.iter().find_map(|drift| drift.bias(at)) else {
             return self.rows.draw(rng, place);
         };
@@ -221,14 +225,14 @@ impl World {
 
 impl Simulation {
     /// Prepares everything: fits the victim, runs the attacks against it, sets out the callers.
-    pub fn new(reference: Arc<Reference>, settings: &Settings) -> Result<Self, SimulateError> {
+    pub fn new(reference: Arc<Reference>, settings: &SimulationSettings) -> Result<Self, SimulateError> {
         if reference.sample.len() < if settings.held_out { 2 * MIN_SAMPLE } else { MIN_SAMPLE } {
             return Err(SimulateError::Sample { model: reference.model.clone(), rows: reference.sample.len() });
         }
         if !(settings.hours > 0.0 && settings.hours <= 24.0 * 366.0) {
             return Err(SimulateError::Setting { setting: "hours".into(), what: "must be above 0 and at most a year".into() });
         }
-        let wants_tree = settings.attacks.iter().any(|a| a.family == attack::Family::TreePath);
+        let wants_tree = settings.attacks.iter().any(|a| a.family == attack::AttackKind::TreePath);
         let kind = settings.victim.unwrap_or(if wants_tree { VictimKind::Tree } else { VictimKind::Boosted });
         let (baseline, rows) = if settings.held_out {
             (half(&reference, 0).sample, Rows::new(&half(&reference, 1), settings.seed))
@@ -253,7 +257,7 @@ impl Simulation {
             callers,
             world,
             recent: VecDeque::with_capacity(REPLAY_DEPTH),
-            rng: ChaCha8Rng::seed_from_u64(mix2(settings.seed, 0x5151)),
+            rng: ChaCha8Rng::seed_from_u64(mix2(settings.seed, chance::stream::EVENTS)),
             seed: settings.seed,
             emitted: 0,
             truth,
@@ -293,8 +297,8 @@ impl Iterator for Simulation {
             let step = self.pending[index].take();
             self.advance(index);
             let Some(step) = step else { continue };
-            let row = match step.what {
-                What::Row(mut row) => {
+            let row = match step.row {
+                CallerRow::Drawn(mut row) => {
                     if step.mark.is_none_or(|mark| mark.cover) {
                         for drift in &self.world.drifts {
                             drift.apply(&self.world.rows, &mut row, step.drawn_at, step.draw, index as u64);
@@ -302,7 +306,7 @@ impl Iterator for Simulation {
                     }
                     row
                 }
-                What::Replay => match self.recent.len() {
+                CallerRow::Replay => match self.recent.len() {
                     0 => continue,
                     n => self.recent[self.rng.random_range(0..n)].clone(),
                 },
@@ -326,8 +330,7 @@ impl Iterator for Simulation {
                 account: step.account,
                 row,
                 answer,
-                // Log-normal round 8 ms, as small tabular models behind HTTP show.
-                latency_ms: 8.0 * (0.35 * chance::normal(&mut self.rng)).exp(),
+                latency_ms: LATENCY_MEDIAN_MS * (LATENCY_SIGMA * chance::normal(&mut self.rng)).exp(),
                 mark: step.mark,
             };
             self.emitted += 1;

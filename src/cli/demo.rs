@@ -27,7 +27,7 @@ use crate::runtime::partition_merger::Now;
 use crate::runtime::{Counts, Watcher};
 use crate::simulate::attack::AttackSpec;
 use crate::simulate::drift::DriftSpec;
-use crate::simulate::{DEFAULT_START, MIN_SAMPLE, Settings, Simulation};
+use crate::simulate::{DEFAULT_START, MIN_SAMPLE, Simulation, SimulationSettings};
 use stage::{Broker, Callers};
 
 /// The profile that is shown unless another is asked for: people's data, which everybody can picture.
@@ -86,7 +86,7 @@ pub struct Args {
 /// Runs `tripline demo`.
 pub fn run(args: Args) -> Result<(), Failure> {
     let reference = Arc::new(profile(args.reference.as_deref())?);
-    let settings = Settings { held_out: reference.sample.len() >= 2 * MIN_SAMPLE, ..settings(&args)? };
+    let settings = SimulationSettings { held_out: reference.sample.len() >= 2 * MIN_SAMPLE, ..settings(&args)? };
     eprintln!("Preparing a world of {} callers of the model '{}' …", settings.clients, reference.model);
     let simulation = Simulation::new(Arc::clone(&reference), &settings)?;
     let board = DemoState::new(setting(&args, &reference, &settings, &simulation));
@@ -164,7 +164,7 @@ fn other_half(reference: &Reference) -> Reference {
     half
 }
 
-fn settings(args: &Args) -> Result<Settings, Failure> {
+fn settings(args: &Args) -> Result<SimulationSettings, Failure> {
     if !(args.speed > 0.0 && args.speed <= 2.0) {
         return Err(Failure::new(Exit::Usage, "--speed must be above 0 and at most 2 simulated hours a second"));
     }
@@ -178,7 +178,7 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
         Some(text) => Some(text.to_owned()),
         None => Some(shipped.to_owned()),
     };
-    Ok(Settings {
+    Ok(SimulationSettings {
         scenario: "demo".into(),
         seed: args.seed,
         start: DEFAULT_START.plus_seconds(FIRST_HOUR * 3600),
@@ -187,12 +187,12 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
         volume: 30.0,
         drifts: chosen(&args.drift, drift).iter().map(|t| DriftSpec::parse(t)).collect::<Result<_, _>>()?,
         attacks: chosen(&args.attack, attack).iter().map(|t| AttackSpec::parse(t)).collect::<Result<_, _>>()?,
-        ..Settings::default()
+        ..SimulationSettings::default()
     })
 }
 
 /// What the page tells of the script.
-fn setting(args: &Args, reference: &Reference, settings: &Settings, simulation: &Simulation) -> Setting {
+fn setting(args: &Args, reference: &Reference, settings: &SimulationSettings, simulation: &Simulation) -> Setting {
     let at = |hours: f64| settings.start.micros() + (hours * 3.6e9) as i64;
     let mut acts: Vec<Act> = simulation
         .world()

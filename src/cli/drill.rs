@@ -1,4 +1,4 @@
-//! `tripline drill`: attacks planted in a copy of the user's own log, and what became of them.
+//! `tripline drill`: attacks injected into a copy of the user's own log, and what became of them.
 //!
 //! Arguments, files and the bar are here; the drill itself is [`crate::drill`]. Nothing that is written depends on the machine or
 //! the moment but the bar: two drills with the same settings give the same bytes.
@@ -16,12 +16,12 @@ use super::{load, output};
 use crate::config::Config;
 use crate::decode::Decoder;
 use crate::drill::calibration::Calibration;
-use crate::drill::log::{Limits, Log, LogError, Reader};
-use crate::drill::outcome::{About, Outcome};
-use crate::drill::{DrillError, Progress, Settings, card, deliveries, judge_alone, page, table};
+use crate::drill::log::{Log, LogError, LogLimits, LogReader};
+use crate::drill::outcome::{DrillOutcome, LogSummary};
+use crate::drill::{DrillError, DrillSettings, Progress, card, deliveries, judge_alone, page, table};
 use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
-use crate::simulate::attack::Family;
+use crate::simulate::attack::AttackKind;
 use crate::source::file::{FileSource, STDIN};
 
 const EXAMPLES: &str = "\
@@ -55,7 +55,7 @@ pub struct Args {
     /// Configuration, as for `run`; its sections engine and decode apply.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Attacks to plant, separated by commas [default: all].
+    /// Attacks to inject, separated by commas [default: all].
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     family: Vec<String>,
     /// Numbers of addresses that attacks come from, separated by commas.
@@ -67,7 +67,7 @@ pub struct Args {
     /// Queries of each attack, cover not counted.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     budget: u32,
-    /// How often each attack is planted in each delivery, at another moment and with other rows.
+    /// How often each attack is injected in each delivery, at another moment and with other rows.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repeats: u32,
     /// Seed: the same one gives the same drill.
@@ -80,9 +80,9 @@ pub struct Args {
     #[arg(long, value_name = "HOURS", value_parser = hours)]
     last: Option<f64>,
     /// Events kept in memory; beyond that whole callers are left out, and the report says how many.
-    #[arg(long, value_name = "N", default_value_t = Settings::default_events() as u64, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    #[arg(long, value_name = "N", default_value_t = DrillSettings::default_events() as u64, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     max_events: u64,
-    /// Plant nothing: say only what the stated rate of false alarms turned into on this log.
+    /// Inject nothing: say only what the stated rate of false alarms turned into on this log.
     #[arg(long, conflicts_with_all = ["family", "delivery", "min_power", "report", "card"])]
     calibration_only: bool,
     /// Write everything as JSON.
@@ -133,7 +133,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let reference = Arc::new(load::profile(&args.reference)?);
     let addresses: Vec<usize> = args.addresses.iter().map(|&n| n as usize).collect();
     let kinds = (!args.delivery.is_empty()).then_some(args.delivery.as_slice());
-    let settings = Settings {
+    let settings = DrillSettings {
         families,
         deliveries: deliveries(&addresses, kinds),
         budget: args.budget as usize,
@@ -147,7 +147,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if args.calibration_only {
         bar.clear();
         let calibration = Calibration::of(&log, &baseline, settings.engine.alarms_per_client_day);
-        let about = About::of(&log, &baseline);
+        let about = LogSummary::of(&log, &baseline);
         if let Some(path) = &args.json {
             write_json(path, &serde_json::json!({ "model": log.model, "log": about, "calibration": calibration }))?;
         }
@@ -159,7 +159,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if let Some(path) = &args.json {
         write_json(path, &outcome)?;
     }
-    // The name alone: a report is passed on, and where the log lay is nobody's business.
+    // The name alone: a report is passed on, and should not tell where the log lay.
     let file = args.events.file_name().filter(|name| *name != STDIN);
     let named = args.log_name.clone().or_else(|| file.map(|name| name.to_string_lossy().into_owned()));
     let named = named.unwrap_or_else(|| "standard input".to_owned());
@@ -177,11 +177,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Whether enough was found.
-fn hold(outcome: &Outcome, floor: f64) -> Result<(), Failure> {
+fn hold(outcome: &DrillOutcome, floor: f64) -> Result<(), Failure> {
     match outcome.all.power.value() {
         None => Err(Failure::new(
             Exit::Usage,
-            "--min-power: nothing that can be detected was planted, so there is no power to hold it against",
+            "--min-power: nothing that can be detected was injected, so there is no power to hold it against",
         )),
         Some(power) if power < floor => Err(Failure::new(
             Exit::Floor,
@@ -194,19 +194,19 @@ fn hold(outcome: &Outcome, floor: f64) -> Result<(), Failure> {
     }
 }
 
-fn families(named: &[String]) -> Result<Vec<Family>, Failure> {
+fn families(named: &[String]) -> Result<Vec<AttackKind>, Failure> {
     let find = |name: &String| {
-        Family::ALL.into_iter().find(|family| family.name() == name.trim()).ok_or_else(|| {
-            let all = Family::ALL.map(Family::name).join(", ");
+        AttackKind::ALL.into_iter().find(|family| family.name() == name.trim()).ok_or_else(|| {
+            let all = AttackKind::ALL.map(AttackKind::name).join(", ");
             Failure::new(Exit::Usage, format!("--family: there is no attack '{name}'; attacks are {all}"))
         })
     };
     if named.is_empty() {
-        return Ok(Family::ALL.to_vec());
+        return Ok(AttackKind::ALL.to_vec());
     }
-    let wanted: Vec<Family> = named.iter().map(find).collect::<Result<_, _>>()?;
+    let wanted: Vec<AttackKind> = named.iter().map(find).collect::<Result<_, _>>()?;
     // In the order of the list, whatever the order of asking, and each once.
-    Ok(Family::ALL.into_iter().filter(|family| wanted.contains(family)).collect())
+    Ok(AttackKind::ALL.into_iter().filter(|family| wanted.contains(family)).collect())
 }
 
 /// Reads the log within its bounds.
@@ -214,11 +214,11 @@ fn read(args: &Args, config: &Config, reference: &Arc<Reference>, bar: &Bar) -> 
     let mut source = FileSource::open(&args.events, config.decode.max_message_bytes).map_err(|error| source_failure(&error))?;
     let mut decoder = Decoder::new(&[Arc::clone(reference)], config.decode.clone())
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-    let limits = Limits {
+    let limits = LogLimits {
         events: usize::try_from(args.max_events).unwrap_or(usize::MAX),
         last_seconds: args.last.map(|hours| hours * 3600.0),
     };
-    let reader = Reader::new(&reference.model, reference.features.len(), config.engine.allowed_lateness_seconds, limits);
+    let reader = LogReader::new(&reference.model, reference.features.len(), config.engine.allowed_lateness_seconds, limits);
     let (size, consumed) = (source.size(), source.consumed());
     let max_rejects = args.max_rejects;
     let log = reader
@@ -291,7 +291,7 @@ impl Bar {
         match progress {
             Progress::Baseline(done, of) => self.set("judging the log alone", done as u64, of as u64),
             Progress::Surrogate => self.set("fitting the surrogates", 0, 1),
-            Progress::Trials(done, of) => self.set("planting attacks", done as u64, of as u64),
+            Progress::Trials(done, of) => self.set("injecting attacks", done as u64, of as u64),
         }
     }
 

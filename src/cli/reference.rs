@@ -8,7 +8,7 @@ use super::{describe, keys, load, output};
 use crate::exit::{Exit, Failure};
 use crate::reference::load::verifying_keys;
 use crate::reference::{ReferenceError, sign};
-use crate::simulate::calibration::{self, Line, Plan};
+use crate::simulate::calibration::{self, CalibrationPlan, FalseAlarmRow};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,7 +97,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Action::Verify { file, public_key } => verify(&file, &public_key),
         Action::Show { file, json, markdown } => show(&file, json, markdown),
         Action::Calibrate { file, windows, seed, correlation, json, markdown } => {
-            calibrate(&file, &Plan { windows, seed, correlation }, json, markdown)
+            calibrate(&file, &CalibrationPlan { windows, seed, correlation }, json, markdown)
         }
         Action::Sign { file, key, output } => sign_file(&file, key.as_deref(), output.as_deref().unwrap_or(&file)),
     }
@@ -148,7 +148,7 @@ fn correlation(text: &str) -> Result<f64, String> {
     }
 }
 
-fn calibrate(file: &Path, plan: &Plan, json: bool, markdown: bool) -> Result<(), Failure> {
+fn calibrate(file: &Path, plan: &CalibrationPlan, json: bool, markdown: bool) -> Result<(), Failure> {
     let reference = load::profile(file)?;
     let lines = calibration::ROWS.len() + calibration::CLUSTERED_ROWS.len();
     // Hidden unless standard error is a terminal.
@@ -187,8 +187,8 @@ fn calibrate(file: &Path, plan: &Plan, json: bool, markdown: bool) -> Result<(),
     output::print(&text)
 }
 
-fn cells(line: &Line, plan: &Plan) -> [String; 8] {
-    let percent = |share: &calibration::Share| format!("{:.2} ± {:.2}", share.rate() * 100.0, share.error() * 100.0);
+fn cells(line: &FalseAlarmRow, plan: &CalibrationPlan) -> [String; 8] {
+    let percent = |share: &calibration::AlarmShare| format!("{:.2} ± {:.2}", share.rate() * 100.0, share.error() * 100.0);
     let [one, ten, more, most] = &line.nominal;
     [
         crate::report::words::count(line.rows),

@@ -17,7 +17,7 @@ use crate::simulate::attack::AttackSpec;
 use crate::simulate::callers::Mix;
 use crate::simulate::drift::DriftSpec;
 use crate::simulate::victim::VictimKind;
-use crate::simulate::{Settings, SimulateError, Simulation, line, matrix};
+use crate::simulate::{SimulateError, Simulation, SimulationSettings, line, matrix};
 
 /// zstd level of written logs: the default is fast and close to the best for JSON lines.
 const ZSTD_LEVEL: i32 = 3;
@@ -152,7 +152,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn settings(args: &Args) -> Result<Settings, Failure> {
+fn settings(args: &Args) -> Result<SimulationSettings, Failure> {
     let start = EventTime::parse(&args.start).map_err(|e| Failure::new(Exit::Usage, format!("--start {}: {e}", args.start)))?;
     if !(0.0..=1.0).contains(&args.heterogeneity) {
         return Err(Failure::new(Exit::Usage, "--heterogeneity must lie between 0 and 1"));
@@ -161,7 +161,7 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
         return Err(Failure::new(Exit::Usage, "--volume must be above 0 and at most 10000 queries a day"));
     }
     let name = args.out.as_ref().and_then(|p| p.file_name()).map_or("simulated".into(), |n| n.to_string_lossy().into_owned());
-    Ok(Settings {
+    Ok(SimulationSettings {
         scenario: name.split('.').next().unwrap_or("simulated").to_string(),
         seed: args.seed,
         start,
@@ -200,7 +200,7 @@ fn io(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// A bar over event time; hidden unless standard error is a terminal.
-fn progress(settings: &Settings) -> ProgressBar {
+fn progress(settings: &SimulationSettings) -> ProgressBar {
     let bar = ProgressBar::new((settings.hours * 60.0) as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent:>3}% of {msg}  {elapsed} elapsed, {eta} to go") {
         bar.set_style(style);
@@ -302,7 +302,8 @@ mod tests {
 
     fn simulation() -> Simulation {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/magic/reference.json");
-        let settings = Settings { hours: 2.0, clients: 40, mix: Mix::none(), volume: 200.0, ..Settings::default() };
+        let settings =
+            SimulationSettings { hours: 2.0, clients: 40, mix: Mix::none(), volume: 200.0, ..SimulationSettings::default() };
         Simulation::new(Arc::new(crate::cli::load::profile(&path).unwrap()), &settings).unwrap()
     }
 

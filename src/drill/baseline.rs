@@ -1,7 +1,7 @@
-//! The log as it is, judged before anything is planted.
+//! The log as it is, judged before anything is injected.
 //!
-//! Whoever is flagged here is a real attacker or a false alarm; the drill cannot know which, so it lists them, teaches the
-//! surrogate nothing of theirs, and never counts them as found or as an alarm that a planted attack caused.
+//! A caller that is flagged here is a real attacker or a false alarm. The drill cannot know which. It lists these callers, keeps
+//! their rows from the surrogate, and never counts them as found or as an alarm that an injected attack caused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,10 @@ use crate::judge::{At, Finding, Scope, Verdict};
 use crate::reference::Reference;
 use crate::report::ledger::Caller;
 
-/// A caller that is flagged without anything planted.
+/// Events between two reports of progress. Chosen: some reports a second, at no cost that shows.
+const PROGRESS_EVERY: usize = 1024;
+
+/// A caller that is flagged without anything injected.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Flagged {
     /// Who, as a verdict names it.
@@ -32,7 +35,7 @@ pub struct Flagged {
 }
 
 /// What the engine says of the log alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Baseline {
     /// Everybody flagged, by who they are.
     pub flagged: BTreeMap<Caller, Flagged>,
@@ -58,13 +61,20 @@ pub fn engine(reference: &Arc<Reference>, config: &EngineConfig) -> Result<Engin
     Engine::new(config.clone(), vec![Arc::clone(reference)]).map_err(|error| DrillError::Settings(error.to_string()))
 }
 
+/// Has the engine judge one input; `outbox` then holds what became of this input alone. Baseline, injection and trials all go
+/// through here.
+pub fn step_engine(engine: &mut Engine, input: Input<'_>, outbox: &mut Outbox) {
+    outbox.verdicts.clear();
+    engine.step(input, outbox);
+}
+
 /// A blank query of the log's model.
 pub fn blank(log: &Log) -> Query {
     Query { model: log.model.clone(), ..Query::default() }
 }
 
 /// Whom a verdict of probing speaks of, if it is one on a caller. A verdict on a whole prefix repeats what was said of its
-/// addresses, and accuses nobody else.
+/// addresses, and accuses no other caller.
 pub fn named(verdict: &Verdict) -> Option<Caller> {
     let probing = verdict.scope == Scope::Client && verdict.verdict == Finding::Probing && verdict.source_prefix.is_none();
     probing.then(|| caller(verdict.source_ip.clone(), verdict.client_id.clone()))
@@ -91,36 +101,31 @@ impl Baseline {
         let mut engine = engine(reference, config)?;
         let mut outbox = Outbox::default();
         let mut query = blank(log);
-        let mut baseline = Self {
-            flagged: BTreeMap::new(),
-            members: BTreeSet::new(),
-            model: Vec::new(),
-            accepted: Vec::with_capacity(log.len()),
-            clock: Vec::with_capacity(log.len()),
-            span: None,
-            evicted: 0,
-        };
+        let mut baseline =
+            Self { accepted: Vec::with_capacity(log.len()), clock: Vec::with_capacity(log.len()), ..Self::default() };
         for event in 0..log.len() {
             log.fill(event, &mut query);
-            outbox.verdicts.clear();
-            engine.step(Input::Query(&query), &mut outbox);
-            let accepted = outbox.disposition == Disposition::Accepted;
-            if accepted {
-                let (first, last) = baseline.span.unwrap_or((query.time, query.time));
-                baseline.span = Some((first.min(query.time), last.max(query.time)));
-            }
-            baseline.accepted.push(accepted);
-            baseline.clock.push(baseline.span.map_or(query.time, |(_, last)| last));
+            step_engine(&mut engine, Input::Query(&query), &mut outbox);
+            baseline.count(&query, outbox.disposition == Disposition::Accepted);
             outbox.verdicts.iter().for_each(|verdict| baseline.take(verdict));
-            if event % 1024 == 0 {
+            if event % PROGRESS_EVERY == 0 {
                 progress(event);
             }
         }
-        outbox.verdicts.clear();
-        engine.step(Input::End, &mut outbox);
+        step_engine(&mut engine, Input::End, &mut outbox);
         outbox.verdicts.iter().for_each(|verdict| baseline.take(verdict));
         baseline.evicted = engine.status().first().map_or(0, |status| status.evicted_clients);
         Ok(baseline)
+    }
+
+    /// Notes what became of the next event of the log.
+    fn count(&mut self, query: &Query, accepted: bool) {
+        if accepted {
+            let (first, last) = self.span.unwrap_or((query.time, query.time));
+            self.span = Some((first.min(query.time), last.max(query.time)));
+        }
+        self.accepted.push(accepted);
+        self.clock.push(self.span.map_or(query.time, |(_, last)| last));
     }
 
     fn take(&mut self, verdict: &Verdict) {
@@ -152,8 +157,30 @@ impl Baseline {
             || caller.source_ip.as_ref().is_some_and(|ip| self.members.contains(ip))
     }
 
-    /// Events of the log that the engine took into account, before or after `from` until `until`.
+    /// Number of events that the engine took into account.
     pub fn accepted_events(&self) -> u64 {
         self.accepted.iter().filter(|accepted| **accepted).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_accused_by_its_address_by_its_account_or_as_a_member_of_a_campaign() {
+        let flagged = |source_ip: Option<&str>, client_id: Option<&str>| {
+            let caller = caller(source_ip.map(str::to_owned), client_id.map(str::to_owned));
+            let one =
+                Flagged { who: caller.to_string(), at: At(EventTime::default()), family: "grid", signal: "", queries_seen: 1 };
+            Baseline { flagged: BTreeMap::from([(caller, one)]), ..Baseline::default() }
+        };
+        let who = caller(Some("192.0.2.1".into()), Some("a".into()));
+        assert!(flagged(Some("192.0.2.1"), None).accuses(&who));
+        assert!(flagged(None, Some("a")).accuses(&who));
+        assert!(flagged(Some("192.0.2.1"), Some("a")).accuses(&who));
+        assert!(Baseline { members: BTreeSet::from(["192.0.2.1".to_owned()]), ..Baseline::default() }.accuses(&who));
+        assert!(!flagged(Some("192.0.2.1"), Some("b")).accuses(&who), "another account at the same address");
+        assert!(!flagged(Some("192.0.2.2"), None).accuses(&who) && !Baseline::default().accuses(&who));
     }
 }

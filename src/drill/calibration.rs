@@ -81,7 +81,7 @@ pub struct Group {
 
 /// What is known of a caller.
 #[derive(Clone, Debug, Default)]
-struct Caller {
+struct CallerActivity {
     queries: u64,
     days: BTreeSet<i64>,
     first: Option<EventTime>,
@@ -107,7 +107,7 @@ impl Rate {
 impl Calibration {
     /// Holds the stated rate against what was said of the log alone.
     pub fn of(log: &Log, baseline: &Baseline, stated: f64) -> Self {
-        let mut callers = vec![Caller::default(); log.callers.len()];
+        let mut callers = vec![CallerActivity::default(); log.callers.len()];
         let mut by_hour: Vec<Hour> = (0..24).map(|hour| Hour { hour, queries: 0, alarms: 0 }).collect();
         for event in (0..log.len()).filter(|&event| baseline.accepted[event]) {
             let (time, caller) = (log.time(event), &mut callers[log.caller(event)]);
@@ -150,7 +150,7 @@ impl Calibration {
 }
 
 /// Alarms by how much callers ask, by whether they have accounts, by whether they share their address, and by whether they are new.
-fn groups(log: &Log, baseline: &Baseline, callers: &[Caller], seen: &[usize]) -> Vec<Group> {
+fn groups(log: &Log, baseline: &Baseline, callers: &[CallerActivity], seen: &[usize]) -> Vec<Group> {
     let part = |by: &'static str, name: String, members: &[usize]| {
         let days = members.iter().map(|&at| callers[at].days.len() as u64).sum();
         let alarms = members.iter().filter(|&&at| callers[at].flagged).count() as u64;
@@ -170,9 +170,9 @@ fn groups(log: &Log, baseline: &Baseline, callers: &[Caller], seen: &[usize]) ->
         [(yes, members), (no, others)].map(|(name, members)| part(by, name.to_owned(), &members))
     };
     groups.extend(split("account", "with an account", "address alone", &|at| !log.callers[at].account.is_empty()));
-    let mut company: BTreeMap<Address, u64> = BTreeMap::new();
-    seen.iter().for_each(|&at| *company.entry(log.callers[at].address).or_default() += 1);
-    let alone = |at: usize| log.callers[at].address == Address::Unknown || company.get(&log.callers[at].address) == Some(&1);
+    let mut callers_at: BTreeMap<Address, u64> = BTreeMap::new();
+    seen.iter().for_each(|&at| *callers_at.entry(log.callers[at].address).or_default() += 1);
+    let alone = |at: usize| log.callers[at].address == Address::Unknown || callers_at.get(&log.callers[at].address) == Some(&1);
     groups.extend(split("address", "address of its own", "shared address", &alone));
     let warm = baseline.span.map(|(first, _)| first.plus_seconds(crate::judge::distribution::WARM_UP_SECONDS));
     let known = |at: usize| callers[at].first <= warm;

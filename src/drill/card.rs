@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::Settings;
-use super::outcome::{Line, Outcome, detectable};
+use super::DrillSettings as Settings;
+use super::outcome::{DrillOutcome as Outcome, DrillRow as Line, detectable};
 use super::table::cells;
 use crate::hash;
 use crate::reference::Reference;

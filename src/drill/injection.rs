@@ -1,8 +1,8 @@
-//! What is planted: how an attack is delivered, by whom, when, and between what.
+//! What is injected: how an attack is delivered, from which senders, when, and between which cover rows.
 //!
-//! The attack's queries were recorded beforehand against the surrogate; here they get senders, times and cover. Attackers come from
-//! addresses that nobody in the log has. They carry accounts if the log's callers mostly do. Cover is rows of the log, drawn at
-//! random, with the answers that the log gives: an attacker who has real rows uses real rows.
+//! The attack's queries were recorded beforehand against the surrogate. Here they get senders, times and cover. Attackers come from
+//! addresses that no caller of the log has. They carry accounts if most callers of the log do. Cover rows are rows of the log, drawn
+//! at random, with the answers that the log gives: an attacker with real rows would use them.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashSet;
 
-use super::log::{Log, Who};
+use super::log::{Log, LogCaller};
 use crate::event::{Address, EventTime};
 use crate::hash::{mix2, text};
 use crate::simulate::callers::after;
 use crate::simulate::chance::{exponential, normal};
+pub use crate::simulate::delivery::FAST_PER_MINUTE;
+use crate::simulate::delivery::{SCRIPT_GAP_SIGMA, SKIPPED_TURN};
 
-/// Queries per minute of a fast attack: what a plain script with one connection reaches against a 100 ms service.
-pub const FAST_PER_MINUTE: f64 = 300.0;
-/// Share of cover among all queries of an attack with cover.
+/// Share of cover among all queries of an attack with cover. Chosen: every other query, which doubles what the attacker pays.
 pub const COVER: f64 = 0.5;
-/// Accounts that an address must have shown before the attack to be a NAT.
+/// Accounts that an address must have shown before the attack to be a NAT. Chosen: two may be one person with two accounts.
 const NAT_ACCOUNTS: usize = 3;
-/// NATs among which one is drawn: the busiest.
+/// NATs among which one is drawn: the busiest, since an attacker hides best among many. Chosen.
 const NATS: usize = 3;
 
 /// How an attack arrives.
@@ -39,20 +39,20 @@ pub struct Delivery {
     pub nat: bool,
 }
 
-/// One planted query.
+/// One injected query.
 #[derive(Clone, Debug)]
-pub struct Planted {
+pub struct InjectedQuery {
     /// When.
     pub time: EventTime,
     /// Who, as an index into the senders.
     pub sender: usize,
     /// What it asks.
-    pub what: What,
+    pub row: InjectedRow,
 }
 
-/// What a planted query asks.
+/// The row of an injected query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum What {
+pub enum InjectedRow {
     /// The attack's next query, by number.
     Attack(usize),
     /// A row of the log, by event.
@@ -61,7 +61,7 @@ pub enum What {
 
 /// Addresses of the log that hide many accounts, and whether callers have accounts at all.
 #[derive(Clone, Debug)]
-pub struct Crowd {
+pub struct SenderPool {
     taken: FxHashSet<Address>,
     /// Addresses with their accounts' first appearances, most accounts first.
     shared: Vec<(IpAddr, Vec<EventTime>)>,
@@ -88,55 +88,55 @@ impl Delivery {
     }
 }
 
-/// Sets out a recorded attack of `queries` queries from `start` on; slow ones last `slow_seconds`. None if the delivery needs a
+/// Gives senders and times to a recorded attack of `queries` queries from `start` on; slow ones last `slow_seconds`. None if the delivery needs a
 /// NAT and the log had none by then.
-pub fn plant(
+pub fn inject(
     delivery: Delivery,
     queries: usize,
     start: EventTime,
     slow_seconds: f64,
     log: &Log,
-    crowd: &Crowd,
+    crowd: &SenderPool,
     seed: u64,
-) -> Option<(Vec<Who>, Vec<Planted>)> {
+) -> Option<(Vec<LogCaller>, Vec<InjectedQuery>)> {
     let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, delivery.key()));
     let senders = crowd.senders(delivery, start, &mut rng)?;
     let cover = if delivery.cover { COVER } else { 0.0 };
     let total = queries as f64 / (1.0 - cover);
     let gap = if delivery.slow { slow_seconds / total.max(1.0) } else { 60.0 / FAST_PER_MINUTE };
-    let mut planted = Vec::with_capacity(total as usize + 16);
+    let mut injected = Vec::with_capacity(total as usize + 16);
     let (mut now, mut turn, mut next) = (start, 0_usize, 0);
     while next < queries {
-        let what = if rng.random::<f64>() < cover {
-            What::Cover(rng.random_range(0..log.len()))
+        let row = if rng.random::<f64>() < cover {
+            InjectedRow::Cover(rng.random_range(0..log.len()))
         } else {
             next += 1;
-            What::Attack(next - 1)
+            InjectedRow::Attack(next - 1)
         };
-        planted.push(Planted { time: now, sender: turn % senders.len(), what });
-        // In turn with a random start, as a pool of proxies is used: nobody stands out by volume.
-        turn += 1 + usize::from(rng.random::<f64>() < 0.2);
-        // A script's gaps vary a little; who goes slowly to hide also leaves no regular gaps.
-        let noise = if delivery.slow { exponential(&mut rng) } else { (0.4 * normal(&mut rng)).exp() };
+        injected.push(InjectedQuery { time: now, sender: turn % senders.len(), row });
+        // In turn with a random start, as a pool of proxies is used: no sender stands out by volume.
+        turn += 1 + usize::from(rng.random::<f64>() < SKIPPED_TURN);
+        // A script's gaps vary a little. A slow attack hides its regularity: its gaps are exponential.
+        let noise = if delivery.slow { exponential(&mut rng) } else { (SCRIPT_GAP_SIGMA * normal(&mut rng)).exp() };
         now = after(now, gap * noise);
     }
     if delivery.slow {
-        fit_within(&mut planted, start, slow_seconds);
+        fit_within(&mut injected, start, slow_seconds);
     }
-    Some((senders, planted))
+    Some((senders, injected))
 }
 
 /// Random gaps add up to more or less than was meant: stretches them to end exactly in time.
-fn fit_within(planted: &mut [Planted], start: EventTime, seconds: f64) {
-    let Some(last) = planted.last().map(|query| query.time.seconds_since(start)).filter(|&last| last > seconds) else { return };
-    for query in planted {
+fn fit_within(injected: &mut [InjectedQuery], start: EventTime, seconds: f64) {
+    let Some(last) = injected.last().map(|query| query.time.seconds_since(start)).filter(|&last| last > seconds) else { return };
+    for query in injected {
         query.time = after(start, query.time.seconds_since(start) * seconds / last);
     }
 }
 
-// === impl Crowd ===
+// === impl SenderPool ===
 
-impl Crowd {
+impl SenderPool {
     /// Looks at who asks in the log.
     pub fn of(log: &Log) -> Self {
         let mut first: Vec<Option<EventTime>> = vec![None; log.callers.len()];
@@ -157,7 +157,7 @@ impl Crowd {
         Self {
             taken: log.callers.iter().map(|who| who.address).collect(),
             shared,
-            // Half of the callers: then somebody without an account would stand out.
+            // At half of the callers, a sender without an account would begin to stand out.
             accounts: with_account * 2 >= log.callers.len(),
             addresses: log.callers.iter().any(|who| who.address != Address::Unknown),
         }
@@ -173,7 +173,8 @@ impl Crowd {
         self.addresses
     }
 
-    fn senders(&self, delivery: Delivery, start: EventTime, rng: &mut ChaCha8Rng) -> Option<Vec<Who>> {
+    fn senders(&self, delivery: Delivery, start: EventTime, rng: &mut ChaCha8Rng) -> Option<Vec<LogCaller>> {
+        // The engine hashes account names, so another prefix would give every published drill other figures.
         let account = |rng: &mut ChaCha8Rng| -> Arc<str> { format!("planted-{:08x}", rng.random::<u32>()).into() };
         if delivery.nat {
             let by_then = |accounts: &[EventTime]| accounts.iter().filter(|&&first| first < start).count();
@@ -185,7 +186,7 @@ impl Crowd {
                 return None;
             }
             let (_, ip) = open[rng.random_range(0..open.len())];
-            return Some(vec![Who { address: Address::Ip(ip), account: account(rng) }]);
+            return Some(vec![LogCaller { address: Address::Ip(ip), account: account(rng) }]);
         }
         let mut used = FxHashSet::default();
         let mut senders = Vec::with_capacity(delivery.addresses);
@@ -195,13 +196,13 @@ impl Crowd {
                 continue;
             }
             let named = self.accounts || !self.addresses;
-            senders.push(Who { address, account: if named { account(rng) } else { "".into() } });
+            senders.push(LogCaller { address, account: if named { account(rng) } else { "".into() } });
         }
         Some(senders)
     }
 }
 
-/// An address of the ranges that belong to nobody on the internet (RFC 6598 and RFC 2544), so that no report ever accuses a real
+/// An address of the ranges that no host on the internet has (RFC 6598 and RFC 2544), so that no report ever accuses a real
 /// host that was not in the log. Together they hold four million.
 fn free_address(rng: &mut ChaCha8Rng) -> IpAddr {
     let bits: u32 = rng.random();
@@ -231,45 +232,45 @@ mod tests {
     fn a_slow_attack_is_delivered_in_order_and_in_time() {
         let log = of(&[(0, "10.0.0.1", ""), (9, "10.0.0.2", "")]);
         for seed in 0..20 {
-            let (senders, planted) = plant(slow(7), 300, at(5), 2.0 * HOUR, &log, &Crowd::of(&log), seed).unwrap();
-            assert_eq!((senders.len(), planted.len()), (7, 300));
-            assert!(planted.windows(2).all(|pair| pair[0].time <= pair[1].time));
-            let last = planted[299].time.seconds_since(at(5));
+            let (senders, injected) = inject(slow(7), 300, at(5), 2.0 * HOUR, &log, &SenderPool::of(&log), seed).unwrap();
+            assert_eq!((senders.len(), injected.len()), (7, 300));
+            assert!(injected.windows(2).all(|pair| pair[0].time <= pair[1].time));
+            let last = injected[299].time.seconds_since(at(5));
             assert!(last > HOUR && last < 2.0 * HOUR + 1.0, "seed {seed}: {last} s");
-            let asked: Vec<What> = (0..300).map(What::Attack).collect();
-            assert!(planted.iter().map(|query| query.what).eq(asked), "each query once, in the attack's order");
+            let asked: Vec<InjectedRow> = (0..300).map(InjectedRow::Attack).collect();
+            assert!(injected.iter().map(|query| query.row).eq(asked), "each query once, in the attack's order");
         }
     }
 
     #[test]
-    fn attackers_are_nobody_who_is_in_the_log_already() {
+    fn no_attacker_has_an_address_of_the_log() {
         let log = of(&[(0, "100.64.0.1", ""), (1, "198.18.0.9", "")]);
-        let (senders, _) = plant(slow(5_000), 1, at(0), HOUR, &log, &Crowd::of(&log), 3).unwrap();
+        let (senders, _) = inject(slow(5_000), 1, at(0), HOUR, &log, &SenderPool::of(&log), 3).unwrap();
         let addresses: FxHashSet<Address> = senders.iter().map(|who| who.address).collect();
         assert_eq!(addresses.len(), 5_000, "each address once");
         assert!(log.callers.iter().all(|who| !addresses.contains(&who.address)));
-        assert!(senders.iter().all(|who| who.account.is_empty()), "nobody here has an account");
+        assert!(senders.iter().all(|who| who.account.is_empty()), "no caller here has an account");
     }
 
     #[test]
     fn cover_is_rows_of_the_log_between_the_attacks_own() {
         let log = of(&[(0, "10.0.0.1", ""), (9, "10.0.0.2", "")]);
         let cover = Delivery { cover: true, ..slow(1) };
-        let (_, planted) = plant(cover, 1_000, at(5), HOUR, &log, &Crowd::of(&log), 1).unwrap();
-        let covers = planted.iter().filter(|query| matches!(query.what, What::Cover(event) if event < 2)).count();
-        assert_eq!(planted.len() - covers, 1_000);
+        let (_, injected) = inject(cover, 1_000, at(5), HOUR, &log, &SenderPool::of(&log), 1).unwrap();
+        let covers = injected.iter().filter(|query| matches!(query.row, InjectedRow::Cover(event) if event < 2)).count();
+        assert_eq!(injected.len() - covers, 1_000);
         assert!((800..1_200).contains(&covers), "{covers} for a thousand queries");
     }
 
     #[test]
     fn a_nat_is_an_address_that_had_shown_three_accounts_by_then() {
         let log = of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.1", "b"), (50, "10.0.0.1", "c"), (51, "10.0.0.2", "d")]);
-        let (nat, crowd) = (Delivery { nat: true, ..slow(1) }, Crowd::of(&log));
+        let (nat, crowd) = (Delivery { nat: true, ..slow(1) }, SenderPool::of(&log));
         assert!(crowd.has_nat());
-        assert!(plant(nat, 5, at(40), HOUR, &log, &crowd, 1).is_none(), "only two accounts were there");
-        let (senders, _) = plant(nat, 5, at(60), HOUR, &log, &crowd, 1).unwrap();
+        assert!(inject(nat, 5, at(40), HOUR, &log, &crowd, 1).is_none(), "only two accounts were there");
+        let (senders, _) = inject(nat, 5, at(60), HOUR, &log, &crowd, 1).unwrap();
         assert_eq!(senders[0].address.to_string(), "10.0.0.1");
         assert!(log.callers.iter().all(|who| who.account != senders[0].account));
-        assert!(!Crowd::of(&of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.1", "b")])).has_nat());
+        assert!(!SenderPool::of(&of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.1", "b")])).has_nat());
     }
 }

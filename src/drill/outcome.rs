@@ -1,5 +1,5 @@
-//! What a drill found, added up: by attack, by delivery, by both, and over all. This is the JSON of `--json`, and what the table,
-//! the page and the card are made from.
+//! What a drill found, added up by attack, by delivery, by both, and over all. It is the JSON of `--json`, and the source of the
+//! table, the page and the card.
 //!
 //! Waiting times count attacks that were never found as infinite, so that a median or a ninth decile is only given where that many
 //! were found. Shares over several deliveries treat their trials as independent; those of one repeat share an instant of the log,
@@ -14,17 +14,17 @@ use super::calibration::Calibration;
 use super::injection::Delivery;
 use super::log::{Facts, Log};
 use super::statistics::{CONFIDENCE, Quantile, Share, quantile};
-use super::surrogate::{Answerer, Fidelity};
+use super::surrogate::{Fidelity, Surrogates};
 use super::trial::{GRACE_SECONDS, Trial};
-use super::{Plan, Settings};
+use super::{DrillSettings, InjectionPlan};
 use crate::engine::EngineConfig;
 use crate::judge::At;
 use crate::reference::Reference;
-use crate::simulate::attack::Family;
+use crate::simulate::attack::AttackKind;
 
 /// A drill's result.
 #[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
+pub struct DrillOutcome {
     /// Version of this program.
     pub version: &'static str,
     /// Model name.
@@ -32,9 +32,9 @@ pub struct Outcome {
     /// Digest of the reference profile.
     pub reference: String,
     /// The log.
-    pub log: About,
+    pub log: LogSummary,
     /// What was drilled.
-    pub drill: Drilled,
+    pub drill: DrillParameters,
     /// How well the surrogates repeat the log, the one that answered most attacks first.
     pub surrogates: Vec<Fidelity>,
     /// Features with a single value in the whole log.
@@ -43,16 +43,16 @@ pub struct Outcome {
     /// What a reader should know before believing the numbers.
     pub notes: Vec<String>,
     /// Everything that can be detected, together.
-    pub all: Line,
+    pub all: DrillRow,
     /// What cannot be detected, apart; none if it was not drilled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub undetectable: Option<Line>,
+    pub undetectable: Option<DrillRow>,
     /// By attack, over deliveries.
-    pub families: Vec<Line>,
+    pub families: Vec<DrillRow>,
     /// By delivery, over the attacks that can be detected.
-    pub deliveries: Vec<Line>,
+    pub deliveries: Vec<DrillRow>,
     /// By attack and delivery.
-    pub cells: Vec<Line>,
+    pub cells: Vec<DrillRow>,
     /// What the stated rate of false alarms turned into.
     pub calibration: Calibration,
     /// Every trial.
@@ -61,7 +61,7 @@ pub struct Outcome {
 
 /// The log that was drilled.
 #[derive(Clone, Debug, Serialize)]
-pub struct About {
+pub struct LogSummary {
     /// First accepted event.
     pub from: At,
     /// Last accepted event.
@@ -79,7 +79,7 @@ pub struct About {
 
 /// What was drilled.
 #[derive(Clone, Debug, Serialize)]
-pub struct Drilled {
+pub struct DrillParameters {
     /// Attacks.
     pub families: Vec<&'static str>,
     /// Deliveries.
@@ -94,17 +94,17 @@ pub struct Drilled {
     pub slow_seconds: f64,
     /// How long a trial goes on after the attack's last query, in seconds.
     pub grace_seconds: f64,
-    /// Instants of planting, by repeat.
+    /// Instants of injection, by repeat.
     pub instants: Vec<At>,
     /// Confidence of every interval.
     pub confidence: f64,
     /// The engine's settings, its salt left out.
-    pub engine: Engine,
+    pub engine: EngineSettings,
 }
 
 /// The settings of the engine that decide what is found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Engine {
+pub struct EngineSettings {
     /// As in the configuration.
     pub alarms_per_client_day: f64,
     /// As in the configuration.
@@ -117,12 +117,12 @@ pub struct Engine {
 
 /// Trials added up.
 #[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Line {
+pub struct DrillRow {
     /// The attack, or `all`.
     pub family: String,
     /// The delivery, or `all`.
     pub delivery: String,
-    /// Trials in which the attack was found, among those planted: the power.
+    /// Trials in which the attack was found, among those injected: the power.
     pub power: Share,
     /// Callers named, among those used.
     pub callers: Share,
@@ -138,15 +138,15 @@ pub struct Line {
     pub leaked_median: Quantile,
     /// The ninth decile.
     pub leaked_p90: Quantile,
-    /// Trials in which somebody honest was accused.
+    /// Trials in which an honest caller was accused.
     pub false_alarms: Share,
     /// Honest callers accused in all of them.
     pub accused: u64,
 }
 
-// === impl Engine ===
+// === impl EngineSettings ===
 
-impl Engine {
+impl EngineSettings {
     /// Takes the settings over.
     pub fn of(config: &EngineConfig) -> Self {
         let EngineConfig { alarms_per_client_day, allowed_lateness_seconds, max_clients, max_history, .. } = *config;
@@ -154,9 +154,9 @@ impl Engine {
     }
 }
 
-// === impl Line ===
+// === impl DrillRow ===
 
-impl Line {
+impl DrillRow {
     fn of<'a>(family: &str, delivery: &str, trials: impl Iterator<Item = &'a Trial>) -> Self {
         let trials: Vec<&Trial> = trials.collect();
         let count = |test: &dyn Fn(&Trial) -> bool| trials.iter().filter(|trial| test(trial)).count() as u64;
@@ -187,28 +187,28 @@ impl Line {
     }
 }
 
-/// Whether anybody could tell this attack from use.
+/// Whether this attack can be told from use at all.
 pub fn detectable(family: &str) -> bool {
-    family != Family::Natural.name()
+    family != AttackKind::Natural.name()
 }
 
-/// Stands for every attack or delivery in a [`Line`].
+/// Stands for every attack or delivery in a [`DrillRow`].
 pub const ALL: &str = "all";
 
-// === impl Outcome ===
+// === impl DrillOutcome ===
 
-impl Outcome {
+impl DrillOutcome {
     /// Adds up the trials.
     #[expect(clippy::too_many_arguments, reason = "one call site; a struct would repeat the fields of the outcome")]
     pub fn new(
         log: &Log,
         reference: &Arc<Reference>,
-        settings: &Settings,
+        settings: &DrillSettings,
         baseline: &Baseline,
-        answerer: &Answerer,
-        families: &[Family],
+        answerer: &Surrogates,
+        families: &[AttackKind],
         deliveries: &[Delivery],
-        plan: &Plan,
+        plan: &InjectionPlan,
         trials: Vec<Trial>,
         mut notes: Vec<String>,
     ) -> Self {
@@ -217,13 +217,14 @@ impl Outcome {
         for family in families {
             for delivery in &names {
                 let here = |trial: &&Trial| trial.family == family.name() && trial.delivery == *delivery;
-                cells.push(Line::of(family.name(), delivery, trials.iter().filter(here)));
+                cells.push(DrillRow::of(family.name(), delivery, trials.iter().filter(here)));
             }
         }
         cells.retain(|cell| cell.power.among > 0);
-        let by_family = |family: &Family| Line::of(family.name(), ALL, trials.iter().filter(|trial| trial.family == family.name()));
+        let by_family =
+            |family: &AttackKind| DrillRow::of(family.name(), ALL, trials.iter().filter(|trial| trial.family == family.name()));
         let by_delivery = |delivery: &String| {
-            Line::of(ALL, delivery, trials.iter().filter(|trial| trial.delivery == *delivery && detectable(trial.family)))
+            DrillRow::of(ALL, delivery, trials.iter().filter(|trial| trial.delivery == *delivery && detectable(trial.family)))
         };
         let fidelity = answerer.fidelity();
         notes.extend(doubts(&fidelity, log));
@@ -231,8 +232,8 @@ impl Outcome {
             version: env!("CARGO_PKG_VERSION"),
             model: log.model.clone(),
             reference: reference.digest.clone(),
-            log: About::of(log, baseline),
-            drill: Drilled {
+            log: LogSummary::of(log, baseline),
+            drill: DrillParameters {
                 families: families.iter().map(|family| family.name()).collect(),
                 deliveries: names.clone(),
                 budget: settings.budget as u64,
@@ -242,15 +243,15 @@ impl Outcome {
                 grace_seconds: GRACE_SECONDS,
                 instants: plan.instants.iter().map(|at| At(*at)).collect(),
                 confidence: CONFIDENCE,
-                engine: Engine::of(&settings.engine),
+                engine: EngineSettings::of(&settings.engine),
             },
             surrogates: fidelity,
             constant_features: answerer.constant.clone(),
             notes,
-            all: Line::of(ALL, ALL, trials.iter().filter(|trial| detectable(trial.family))),
+            all: DrillRow::of(ALL, ALL, trials.iter().filter(|trial| detectable(trial.family))),
             undetectable: families
-                .contains(&Family::Natural)
-                .then(|| Line::of(Family::Natural.name(), ALL, trials.iter().filter(|trial| !detectable(trial.family)))),
+                .contains(&AttackKind::Natural)
+                .then(|| DrillRow::of(AttackKind::Natural.name(), ALL, trials.iter().filter(|trial| !detectable(trial.family)))),
             families: families.iter().map(by_family).filter(|line| line.power.among > 0).collect(),
             deliveries: names.iter().map(by_delivery).filter(|line| line.power.among > 0).collect(),
             cells,
@@ -260,9 +261,9 @@ impl Outcome {
     }
 }
 
-// === impl About ===
+// === impl LogSummary ===
 
-impl About {
+impl LogSummary {
     /// What there is to say of a log that was judged alone.
     pub fn of(log: &Log, baseline: &Baseline) -> Self {
         let (first, last) = baseline.span.unwrap_or_default();
@@ -307,14 +308,16 @@ fn doubts(fidelity: &[Fidelity], log: &Log) -> Vec<String> {
         // Where it decides no better than a constant, attacks that follow the decision boundary follow one that is not there.
         if best.agreement.interval.low <= best.always_the_commonest && best.explained.is_none_or(|share| share < 0.5) {
             doubts.push(format!(
-                "The surrogate decides like the log on {} of rows it did not learn from, hardly more than the commonest decision ({}). Attacks that follow the answers are drilled against a poor likeness of the model.",
+                "The surrogate decides like the log on {} of rows it did not learn from, hardly more than the commonest decision ({}). Attacks that follow the answers are drilled against a poor copy of the model.",
                 crate::report::words::percent(agreement),
                 crate::report::words::percent(best.always_the_commonest)
             ));
         }
     }
     if log.facts.one_caller_in > 1 {
-        doubts.push("Attackers hide among the callers that were kept; in the whole log they would have more company.".to_owned());
+        doubts.push(
+            "Attackers hide among the callers that were kept; in the whole log there are more callers to hide among.".to_owned(),
+        );
     }
     doubts
 }

@@ -6,13 +6,13 @@
 use maud::{Markup, html};
 
 use super::calibration::{Calibration, Rate, small};
-use super::outcome::{Line, Outcome, detectable};
+use super::outcome::{DrillOutcome as Outcome, DrillRow as Line, detectable};
 use super::picture;
 use super::statistics::{Quantile, proportion};
 use super::table::{fraction, interval, number, whole};
 use super::trial::Trial;
 use crate::report::{frame, words};
-use crate::simulate::attack::Family;
+use crate::simulate::attack::AttackKind as Family;
 
 /// Trials with an honest caller accused that are listed.
 const MAX_LISTED: usize = 40;

@@ -6,7 +6,7 @@
 use maud::{Markup, html};
 
 use super::calibration::Calibration;
-use super::outcome::{Line, Outcome};
+use super::outcome::{DrillOutcome as Outcome, DrillRow as Line};
 use super::table::fraction;
 use super::trial::Trial;
 use crate::report::picture::{bar, line, path, px, svg, text};

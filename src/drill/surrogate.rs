@@ -1,4 +1,4 @@
-//! Who answers the planted attacks: models fitted on the log itself, and how faithful they are.
+//! The models that answer the injected attacks: surrogates fitted on the log itself, and how faithful they are.
 //!
 //! The real model is not at hand, and asking it would be an attack on it. So gradient boosting and a single decision tree
 //! (crate `smartcore`, by [`victim`](crate::simulate::victim)) learn rows → answers from the log. Both are then asked for rows
@@ -39,7 +39,7 @@ pub struct Fidelity {
     pub learned_from: u64,
     /// Held-out rows on which surrogate and log decide alike: same label, or same side of the threshold.
     pub agreement: Share,
-    /// The same for somebody who always says the commonest decision.
+    /// The same for a model that always gives the commonest decision.
     pub always_the_commonest: f64,
     /// Share of the variance of the answers that it explains (R²); none for labels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub struct Fidelity {
 
 /// The models that answer, and the rows that attackers start from.
 #[derive(Debug)]
-pub struct Answerer {
+pub struct Surrogates {
     /// What is public about the features, and the real rows that attackers have.
     pub rows: Rows,
     /// The more faithful of the two, and its fidelity.
@@ -59,9 +59,9 @@ pub struct Answerer {
     pub constant: Vec<String>,
 }
 
-// === impl Answerer ===
+// === impl Surrogates ===
 
-impl Answerer {
+impl Surrogates {
     /// Fits both surrogates on the events of the log for which `honest` holds.
     ///
     /// # Errors
@@ -102,9 +102,9 @@ impl Answerer {
     }
 
     /// The model that a family meets.
-    pub fn of(&self, family: crate::simulate::attack::Family) -> &Surrogate {
+    pub fn of(&self, family: crate::simulate::attack::AttackKind) -> &Surrogate {
         match &self.tree {
-            Some(tree) if family == crate::simulate::attack::Family::TreePath => &tree.0,
+            Some(tree) if family == crate::simulate::attack::AttackKind::TreePath => &tree.0,
             _ => &self.best.0,
         }
     }

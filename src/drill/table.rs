@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::calibration::{Calibration, small};
-use super::outcome::{About, Line, Outcome, detectable};
+use super::outcome::{DrillOutcome as Outcome, DrillRow as Line, LogSummary as About, detectable};
 use super::statistics::{Quantile, Share};
 use crate::report::words;
 

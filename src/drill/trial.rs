@@ -1,25 +1,25 @@
-//! One trial: one attack, one delivery, planted once, judged by the engine, and scored.
+//! One trial: one attack, one delivery, injected once, judged by the engine, and scored.
 //!
-//! The engine is a clone of one that has judged the log up to the instant of planting, which is exactly what a full replay of
-//! the planted copy would have come to: the engine's state is a function of its input. The trial then goes on through the log,
-//! planted queries sorted in by time, until [`GRACE_SECONDS`] after the attack's last query. What the log holds later is not
+//! The engine is a clone of one that has judged the log up to the instant of injection. A full replay
+//! of the copy with the attack would reach the same state: the engine's state is a function of its input. The trial then goes on through the log,
+//! injected queries sorted in by time, until [`GRACE_SECONDS`] after the attack's last query. What the log holds later is not
 //! judged again. No two attacks share a trial, so none can help find another.
 //!
 //! A verdict counts as having named an attacker when it names its address (its own, never a NAT's), its account, or the
-//! account at the address. Any other probing verdict, unless the log alone gives it too, accuses somebody honest.
+//! account at the address. Any other probing verdict, unless the log alone gives it too, accuses an honest caller.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::baseline::{Baseline, blank, caller, named};
-use super::injection::{Delivery, Planted, What};
-use super::log::{Log, Who};
+use super::baseline::{Baseline, blank, caller, named, step_engine};
+use super::injection::{Delivery, InjectedQuery, InjectedRow};
+use super::log::{Log, LogCaller};
 use crate::engine::{Engine, Input, Outbox};
 use crate::event::{Address, Cell, EventTime, Prediction, Query};
 use crate::judge::{At, Finding, Scope, Verdict};
 use crate::report::ledger::Caller;
-use crate::simulate::attack::Family;
+use crate::simulate::attack::AttackKind;
 use crate::simulate::callers::after;
 
 /// Event time that goes on after an attack's last query: two evaluations of drift, and time for a campaign to be pieced together.
@@ -29,14 +29,14 @@ const MAX_ACCUSED: usize = 20;
 
 /// A recorded attack: what it asked and what it was told.
 #[derive(Clone, Debug, Default)]
-pub struct Recording {
+pub struct RecordedAttack {
     /// Rows, in order.
     pub rows: Vec<Vec<Cell>>,
     /// The surrogate's answers.
     pub answers: Vec<Prediction>,
 }
 
-/// What became of one planted attack.
+/// What became of one injected attack.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Trial {
     /// The attack.
@@ -45,7 +45,7 @@ pub struct Trial {
     pub delivery: String,
     /// Number of the repeat; repeats differ in instant, rows and senders.
     pub repeat: u32,
-    /// When its first query was planted.
+    /// When its first query was injected.
     pub planted: At,
     /// Queries of the attack's own, cover not counted.
     pub queries: u64,
@@ -57,8 +57,8 @@ pub struct Trial {
     pub queries_to_detection: Option<u64>,
     /// Seconds from its first query to that verdict.
     pub seconds_to_detection: Option<f64>,
-    /// Share of its own queries that were answered before their caller had been named, 0 to 1: what an operator who shuts out
-    /// whoever is named would have leaked.
+    /// Share of its own queries that were answered before their caller had been named, 0 to 1: what would have
+    /// leaked from a service that shuts out every named caller.
     pub leaked: f64,
     /// The shape that the first verdict gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,24 +85,24 @@ pub struct TrialStart<'a> {
     pub next: usize,
 }
 
-/// An attack, ready to be planted.
+/// An attack, ready to be injected.
 #[derive(Debug)]
-pub struct Attack<'a> {
+pub struct InjectedAttack<'a> {
     /// Which.
-    pub family: Family,
+    pub kind: AttackKind,
     /// How it arrives.
     pub delivery: Delivery,
     /// Number of the repeat.
     pub repeat: u32,
     /// What it asks, and what it is told.
-    pub recording: &'a Recording,
+    pub recording: &'a RecordedAttack,
     /// From whom.
-    pub senders: Vec<Who>,
+    pub senders: Vec<LogCaller>,
     /// When, in order.
-    pub planted: Vec<Planted>,
+    pub queries: Vec<InjectedQuery>,
 }
 
-struct Score<'a> {
+struct TrialScore<'a> {
     baseline: &'a Baseline,
     /// Callers of the attack by what a verdict may call them.
     attackers: BTreeMap<Caller, Vec<usize>>,
@@ -112,10 +112,10 @@ struct Score<'a> {
     accused: BTreeSet<Caller>,
 }
 
-// === impl Score ===
+// === impl TrialScore ===
 
-impl<'a> Score<'a> {
-    fn new(senders: &[Who], baseline: &'a Baseline, shared: bool) -> Self {
+impl<'a> TrialScore<'a> {
+    fn new(senders: &[LogCaller], baseline: &'a Baseline, shared: bool) -> Self {
         let mut attackers: BTreeMap<Caller, Vec<usize>> = BTreeMap::new();
         for (index, who) in senders.iter().enumerate() {
             let source_ip = match who.address {
@@ -161,41 +161,39 @@ impl<'a> Score<'a> {
 }
 
 /// Runs a trial.
-pub fn run(stage: TrialStart<'_>, attack: &Attack<'_>) -> Trial {
-    let Attack { recording, senders, planted, .. } = attack;
-    let mut engine = stage.engine.clone();
-    let mut score = Score::new(senders, stage.baseline, attack.delivery.nat);
+pub fn run(from: TrialStart<'_>, attack: &InjectedAttack<'_>) -> Trial {
+    let InjectedAttack { recording, senders, queries, .. } = attack;
+    let mut engine = from.engine.clone();
+    let mut score = TrialScore::new(senders, from.baseline, attack.delivery.nat);
     let mut outbox = Outbox::default();
-    let mut query = blank(stage.log);
-    let (mut at, mut next, mut leaked) = (stage.next, 0, 0);
-    let start = planted.first().map_or(EventTime::default(), |query| query.time);
-    let end = after(planted.last().map_or(start, |query| query.time), GRACE_SECONDS);
+    let mut query = blank(from.log);
+    let (mut at, mut next, mut leaked) = (from.next, 0, 0);
+    let start = queries.first().map_or(EventTime::default(), |query| query.time);
+    let end = after(queries.last().map_or(start, |query| query.time), GRACE_SECONDS);
     loop {
-        let log_time = (at < stage.log.len()).then(|| stage.baseline.clock[at]);
-        match (planted.get(next), log_time) {
+        let log_time = (at < from.log.len()).then(|| from.baseline.clock[at]);
+        match (queries.get(next), log_time) {
             (Some(one), time) if time.is_none_or(|time| one.time <= time) => {
-                fill(stage.log, recording, senders, one, &mut query);
-                if let What::Attack(_) = one.what {
+                fill(from.log, recording, senders, one, &mut query);
+                if let InjectedRow::Attack(_) = one.row {
                     leaked += u64::from(!score.named[one.sender]);
                     score.sent += 1;
                 }
                 next += 1;
             }
             (_, Some(time)) if time <= end => {
-                stage.log.fill(at, &mut query);
+                from.log.fill(at, &mut query);
                 at += 1;
             }
             _ => break,
         }
-        outbox.verdicts.clear();
-        engine.step(Input::Query(&query), &mut outbox);
+        step_engine(&mut engine, Input::Query(&query), &mut outbox);
         outbox.verdicts.iter().for_each(|verdict| score.take(verdict));
     }
-    outbox.verdicts.clear();
-    engine.step(Input::Tick(end), &mut outbox);
+    step_engine(&mut engine, Input::Tick(end), &mut outbox);
     outbox.verdicts.iter().for_each(|verdict| score.take(verdict));
     Trial {
-        family: attack.family.name(),
+        family: attack.kind.name(),
         delivery: attack.delivery.name(),
         repeat: attack.repeat,
         planted: At(start),
@@ -208,15 +206,15 @@ pub fn run(stage: TrialStart<'_>, attack: &Attack<'_>) -> Trial {
         called: score.first.and_then(|(.., family)| family).map(crate::judge::Family::name),
         accused: score.accused.len() as u64,
         accused_names: score.accused.iter().take(MAX_ACCUSED).map(ToString::to_string).collect(),
-        log_events: (at - stage.next) as u64,
+        log_events: (at - from.next) as u64,
     }
 }
 
-/// Writes a planted query as the log would hold it.
-fn fill(log: &Log, recording: &Recording, senders: &[Who], one: &Planted, query: &mut Query) {
-    let (row, answer): (&[Cell], Prediction) = match one.what {
-        What::Attack(nth) => (&recording.rows[nth], recording.answers[nth]),
-        What::Cover(event) => (log.row(event), log.answer(event)),
+/// Writes an injected query as the log would hold it.
+fn fill(log: &Log, recording: &RecordedAttack, senders: &[LogCaller], one: &InjectedQuery, query: &mut Query) {
+    let (row, answer): (&[Cell], Prediction) = match one.row {
+        InjectedRow::Attack(nth) => (&recording.rows[nth], recording.answers[nth]),
+        InjectedRow::Cover(event) => (log.row(event), log.answer(event)),
     };
     let who = &senders[one.sender];
     query.time = one.time;
@@ -247,19 +245,11 @@ mod tests {
     }
 
     fn silent() -> Baseline {
-        Baseline {
-            flagged: BTreeMap::new(),
-            members: BTreeSet::new(),
-            model: Vec::new(),
-            accepted: Vec::new(),
-            clock: Vec::new(),
-            span: None,
-            evicted: 0,
-        }
+        Baseline::default()
     }
 
-    fn who(address: &str, account: &str) -> Who {
-        Who { address: Address::parse(address).unwrap(), account: account.into() }
+    fn who(address: &str, account: &str) -> LogCaller {
+        LogCaller { address: Address::parse(address).unwrap(), account: account.into() }
     }
 
     #[test]
@@ -272,7 +262,7 @@ mod tests {
             verdict(None, None, &["198.51.100.9", "192.0.2.1"]),
         ];
         for (nth, verdict) in said.iter().enumerate() {
-            let mut score = Score::new(&[who("192.0.2.1", "a"), who("192.0.2.2", "b")], &baseline, false);
+            let mut score = TrialScore::new(&[who("192.0.2.1", "a"), who("192.0.2.2", "b")], &baseline, false);
             score.take(verdict);
             assert_eq!(score.named, [true, false], "{nth}");
             // The last one names a stranger as well.
@@ -283,7 +273,7 @@ mod tests {
     #[test]
     fn behind_a_nat_only_the_account_counts_and_the_address_is_a_false_alarm() {
         let baseline = silent();
-        let mut score = Score::new(&[who("192.0.2.1", "a")], &baseline, true);
+        let mut score = TrialScore::new(&[who("192.0.2.1", "a")], &baseline, true);
         score.take(&verdict(Some("192.0.2.1"), None, &[]));
         assert_eq!((score.named[0], score.accused.len()), (false, 1));
         score.take(&verdict(Some("192.0.2.1"), Some("a"), &[]));
@@ -291,10 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_accused_without_the_attack_is_no_alarm_of_the_attack() {
+    fn a_caller_accused_without_the_attack_is_no_alarm_of_the_attack() {
         let mut baseline = silent();
         baseline.members.insert("198.51.100.9".into());
-        let mut score = Score::new(&[who("192.0.2.1", "")], &baseline, false);
+        let mut score = TrialScore::new(&[who("192.0.2.1", "")], &baseline, false);
         score.take(&verdict(Some("198.51.100.9"), None, &[]));
         assert_eq!((score.first.is_some(), score.accused.len()), (false, 0));
         score.take(&verdict(Some("198.51.100.10"), None, &[]));
@@ -302,11 +292,53 @@ mod tests {
     }
 
     #[test]
-    fn a_suspicion_or_a_prefix_names_nobody() {
+    fn a_suspicion_or_a_prefix_names_no_caller() {
         let baseline = silent();
-        let mut score = Score::new(&[who("192.0.2.1", "")], &baseline, false);
+        let mut score = TrialScore::new(&[who("192.0.2.1", "")], &baseline, false);
         score.take(&Verdict { verdict: Finding::Suspicious, ..verdict(Some("192.0.2.1"), None, &[]) });
         score.take(&Verdict { source_prefix: Some("192.0.2.0/24".into()), ..verdict(None, None, &[]) });
         assert_eq!((score.named[0], score.accused.len()), (false, 0));
+    }
+
+    #[test]
+    fn a_trial_from_a_clone_ends_as_one_from_the_beginning_of_the_log() {
+        use crate::drill::log::tests::of;
+        use crate::engine::EngineConfig;
+        use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
+        use std::sync::Arc;
+
+        let cells: Vec<Raw> = (0..300_u32).map(|nth| Raw::Number(f64::from(nth % 97))).collect();
+        let features = vec![Column { name: "x".into(), cells: cells.clone() }];
+        let dataset = Dataset { features, predictions: cells, probabilities: Vec::new() };
+        let reference: Arc<Reference> =
+            Arc::new(fit(&dataset, &FitOptions { model: "m".into(), ..FitOptions::default() }).unwrap());
+        let events: Vec<(i64, &str, &str)> = (0..600).map(|nth| (10 * nth, "10.0.0.1", "")).collect();
+        let log = of(&events);
+        let baseline = Baseline::of(&log, &reference, &EngineConfig::default(), |_| ()).unwrap();
+        let rows: Vec<Vec<Cell>> = (0..50).map(|nth| vec![Cell::number(f64::from(nth) / 7.0)]).collect();
+        let recording = RecordedAttack { answers: vec![Prediction::Score(0.5); rows.len()], rows };
+        let first = log.time(300);
+        let queries = (0..50)
+            .map(|nth| InjectedQuery { time: after(first, 0.2 * nth as f64), sender: 0, row: InjectedRow::Attack(nth) })
+            .collect();
+        let delivery = Delivery { addresses: 1, slow: false, cover: false, nat: false };
+        let attack = InjectedAttack {
+            kind: AttackKind::Uniform,
+            delivery,
+            repeat: 0,
+            recording: &recording,
+            senders: vec![who("192.0.2.1", "")],
+            queries,
+        };
+        let (mut engine, mut outbox, mut query) =
+            (crate::drill::baseline::engine(&reference, &EngineConfig::default()).unwrap(), Outbox::default(), blank(&log));
+        let whole = run(TrialStart { log: &log, baseline: &baseline, engine: &engine, next: 0 }, &attack);
+        for event in 0..300 {
+            log.fill(event, &mut query);
+            step_engine(&mut engine, Input::Query(&query), &mut outbox);
+        }
+        let resumed = run(TrialStart { log: &log, baseline: &baseline, engine: &engine, next: 300 }, &attack);
+        assert_eq!((whole.queries, whole.log_events - resumed.log_events), (50, 300));
+        assert_eq!(Trial { log_events: whole.log_events, ..resumed }, whole);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Reference and window are both draws from the profile's own shares, so a test at 1 % has to alarm in 1 % of the windows: for
 //! every size of window, for one column, and for the smallest p-value of many (Šidák's correction). Rows come one from
-//! each caller, or up to eight from callers who differ: then each caller's rows follow a Pólya urn, which repeats his own values
-//! with the stated correlation. Columns are the profile's features and answers, over again until there are enough, and
+//! each caller, or up to eight from callers that differ: then each caller's rows follow a Pólya urn, which repeats the caller's own
+//! values with the stated correlation. Columns are the profile's features and answers, over again until there are enough, and
 //! independent of each other, which is the worst case for the correction.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ pub const ROWS: [u64; 6] = [50, 200, 1_000, 10_000, 100_000, 1_000_000];
 /// Rows of the windows with several rows a caller; the engine keeps no more than the last.
 pub const CLUSTERED_ROWS: [u64; 5] = [50, 200, 1_000, 10_000, 65_536];
 /// Columns that are tested together.
-pub const FAMILIES: [usize; 4] = [1, 10, 32, 100];
+pub const COLUMN_COUNTS: [usize; 4] = [1, 10, 32, 100];
 /// Nominal share of false alarms.
 pub const NOMINAL: f64 = 0.01;
 /// Columns drawn per window, the largest family.
@@ -34,7 +34,7 @@ const MAX_DRAWS: u64 = 400_000_000;
 
 /// What to draw.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct CalibrationPlan {
     /// Windows per line.
     pub windows: u64,
     /// Seed.
@@ -45,7 +45,7 @@ pub struct Plan {
 
 /// Alarms among trials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
-pub struct Share {
+pub struct AlarmShare {
     /// Alarms.
     pub alarms: u64,
     /// Trials.
@@ -54,22 +54,22 @@ pub struct Share {
 
 /// One line of the table.
 #[derive(Clone, Debug, serde::Serialize)]
-pub struct Line {
+pub struct FalseAlarmRow {
     /// Rows of the window.
     pub rows: u64,
     /// Whether callers have several rows each.
     pub clustered: bool,
     /// Mean of rows over effective rows.
     pub design_effect: f64,
-    /// False alarms at the nominal level, by [`FAMILIES`].
-    pub nominal: [Share; FAMILIES.len()],
+    /// False alarms at the nominal level, by [`COLUMN_COUNTS`].
+    pub nominal: [AlarmShare; COLUMN_COUNTS.len()],
     /// Windows in which any of a hundred columns passes the level and the effect that the engine asks for in one look.
-    pub as_used: Share,
+    pub as_used: AlarmShare,
 }
 
-// === impl Share ===
+// === impl AlarmShare ===
 
-impl Share {
+impl AlarmShare {
     /// Alarms over trials, 0 to 1; 0 without trials.
     pub fn rate(&self) -> f64 {
         self.alarms as f64 / self.trials.max(1) as f64
@@ -93,7 +93,7 @@ struct Column {
 }
 
 /// Draws every line of the table; `done` is told how many lines are finished.
-pub fn run(reference: &Reference, plan: &Plan, done: &(dyn Fn(usize) + Sync)) -> Vec<Line> {
+pub fn run(reference: &Reference, plan: &CalibrationPlan, done: &(dyn Fn(usize) + Sync)) -> Vec<FalseAlarmRow> {
     let mut counts: Vec<Vec<u64>> = reference.features.iter().map(fit::coarse_counts).collect();
     counts.push(reference.prediction.counts.clone());
     let columns: Vec<Column> = counts
@@ -111,7 +111,7 @@ pub fn run(reference: &Reference, plan: &Plan, done: &(dyn Fn(usize) + Sync)) ->
     }
     let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(lines.len());
-    let mut drawn: Vec<(usize, Line)> = std::thread::scope(|scope| {
+    let mut drawn: Vec<(usize, FalseAlarmRow)> = std::thread::scope(|scope| {
         let work = || {
             let mut own = Vec::new();
             loop {
@@ -129,11 +129,16 @@ pub fn run(reference: &Reference, plan: &Plan, done: &(dyn Fn(usize) + Sync)) ->
     drawn.into_iter().map(|(_, line)| line).collect()
 }
 
-fn line(columns: &[Column], (rows, clustered): (u64, bool), plan: &Plan) -> Line {
+fn line(columns: &[Column], (rows, clustered): (u64, bool), plan: &CalibrationPlan) -> FalseAlarmRow {
     let windows = if clustered { plan.windows.min(MAX_DRAWS / (rows * COLUMNS as u64)).max(1) } else { plan.windows };
     let level = drift::level(COLUMNS);
-    let mut line =
-        Line { rows, clustered, design_effect: 0.0, nominal: [Share::default(); FAMILIES.len()], as_used: Share::default() };
+    let mut line = FalseAlarmRow {
+        rows,
+        clustered,
+        design_effect: 0.0,
+        nominal: [AlarmShare::default(); COLUMN_COUNTS.len()],
+        as_used: AlarmShare::default(),
+    };
     for window in 0..windows {
         let mut rng = ChaCha8Rng::seed_from_u64(mix2(mix2(plan.seed, rows * 2 + u64::from(clustered)), window));
         let votes = if clustered { votes(&mut rng, rows) } else { Vec::new() };
@@ -154,8 +159,8 @@ fn line(columns: &[Column], (rows, clustered): (u64, bool), plan: &Plan) -> Line
     line
 }
 
-fn note(line: &mut Line, tests: &[Test], level: f64) {
-    for (share, &family) in line.nominal.iter_mut().zip(&FAMILIES) {
+fn note(line: &mut FalseAlarmRow, tests: &[Test], level: f64) {
+    for (share, &family) in line.nominal.iter_mut().zip(&COLUMN_COUNTS) {
         let each = 1.0 - (1.0 - NOMINAL).powf(1.0 / family as f64);
         tests.chunks_exact(family).for_each(|tests| share.note(tests.iter().any(|t| t.p <= each)));
     }
@@ -225,7 +230,7 @@ mod tests {
     fn the_test_alarms_in_one_percent_of_windows_without_drift() {
         let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
         let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
-        let plan = Plan { windows: 100, seed: 3, correlation: 0.1 };
+        let plan = CalibrationPlan { windows: 100, seed: 3, correlation: 0.1 };
         let counts = fit::coarse_counts(&reference.features[0]);
         let rows: u64 = counts.iter().sum();
         let columns = [Column { shares: counts.iter().map(|&n| n as f64 / rows as f64).collect(), rows }];
@@ -243,7 +248,7 @@ mod tests {
     fn a_seed_gives_the_same_table() {
         let path = format!("{}/models/magic/reference.json", env!("CARGO_MANIFEST_DIR"));
         let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
-        let plan = Plan { windows: 1, seed: 9, correlation: 0.2 };
+        let plan = CalibrationPlan { windows: 1, seed: 9, correlation: 0.2 };
         let table = || format!("{:?}", run(&reference, &plan, &|_| {}));
         assert_eq!(table(), table());
     }

@@ -8,6 +8,8 @@
 //! ones that a detector must never flag.
 
 mod lookalike;
+mod machines;
+mod people;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -16,32 +18,32 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::chance::{exponential, normal};
-use super::rows::Place;
+use super::rows::Subpopulation;
 use super::truth::Truth;
-use super::{Mark, Settings, World};
+use super::{Mark, SimulationSettings, World};
 use crate::event::{Cell, EventTime};
 use crate::hash::mix2;
 
-/// What a caller sends.
+/// The row that a caller sends.
 #[derive(Clone, PartialEq, Debug)]
-pub enum What {
-    /// This row.
-    Row(Vec<Cell>),
+pub enum CallerRow {
+    /// A row of its own.
+    Drawn(Vec<Cell>),
     /// A row that somebody else sent a little earlier.
     Replay,
 }
 
 /// One query of a caller, before drifts and answer.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Step {
+pub struct CallerQuery {
     /// When.
     pub at: EventTime,
     /// From where.
     pub address: IpAddr,
     /// As whom.
     pub account: Option<Arc<str>>,
-    /// What.
-    pub what: What,
+    /// The row.
+    pub row: CallerRow,
     /// When the row was drawn; drifts follow this, so that a retry repeats its row exactly.
     pub drawn_at: EventTime,
     /// Which draw the row comes from; edits of one row share it, and the chances of a drift follow it.
@@ -53,7 +55,7 @@ pub struct Step {
 /// A stream of queries whose times never go back.
 pub trait Caller: Send {
     /// The next query, or `None` when the caller has gone for good.
-    fn next(&mut self, world: &World) -> Option<Step>;
+    fn next(&mut self, world: &World) -> Option<CallerQuery>;
 }
 
 /// Which look-alikes are about, how many of each for every 400 clients.
@@ -149,6 +151,9 @@ pub fn busy(at: EventTime, zone: i64) -> f64 {
     DAY[usize::from(local.hour_of_day()) % 24] * if weekend { 0.4 } else { 1.0 }
 }
 
+/// Chance that an ordinary client repeats a query, such as after a timeout: one in 500. Chosen.
+const RARE_RETRY: f64 = 0.002;
+
 /// Mean of [`busy`] over a week, which turns a daily volume into a peak rate.
 const MEAN_BUSY: f64 = 0.45;
 
@@ -157,8 +162,8 @@ const MEAN_BUSY: f64 = 0.45;
 struct Person {
     rng: ChaCha8Rng,
     id: u64,
-    who: Identity,
-    place: Place,
+    identity: Identity,
+    place: Subpopulation,
     zone: i64,
     /// Sessions per second at the busiest hour.
     peak: f64,
@@ -169,7 +174,7 @@ struct Person {
     left: usize,
     here: usize,
     draws: u64,
-    retries: Option<(Step, usize)>,
+    retries: Option<(CallerQuery, usize)>,
     retry: f64,
 }
 
@@ -182,8 +187,8 @@ impl Person {
         let per_day = (median * (1.3 * normal(&mut rng)).exp()).clamp(0.7, 4000.0);
         let session = (1.5 + 0.6 * per_day.sqrt()) * rng.random_range(0.6..1.4);
         Self {
-            who: Identity::ordinary(&mut rng),
-            place: Place::random(&mut rng, &world.rows, heterogeneity, per_day),
+            identity: Identity::ordinary(&mut rng),
+            place: Subpopulation::random(&mut rng, &world.rows, heterogeneity, per_day),
             zone: ZONES[rng.random_range(0..ZONES.len())],
             peak: per_day / session / 86_400.0 / MEAN_BUSY,
             session,
@@ -209,7 +214,7 @@ impl Person {
 }
 
 impl Caller for Person {
-    fn next(&mut self, world: &World) -> Option<Step> {
+    fn next(&mut self, world: &World) -> Option<CallerQuery> {
         if let Some((mut step, left)) = self.retries.take() {
             let at = after(step.at.max(self.now), 1.0 + 2.0 * exponential(&mut self.rng));
             step.at = at;
@@ -222,17 +227,17 @@ impl Caller for Person {
         if self.left == 0 {
             self.now = next_busy(&mut self.rng, self.now, world.end, self.peak, self.zone)?;
             self.left = 1 + (self.session * exponential(&mut self.rng)) as usize;
-            self.here = self.rng.random_range(0..self.who.addresses.len());
+            self.here = self.rng.random_range(0..self.identity.addresses.len());
         } else {
             self.now = after(self.now, self.pace * (1.1 * normal(&mut self.rng)).exp().max(0.02));
         }
         self.left -= 1;
         self.draws += 1;
-        let step = Step {
+        let step = CallerQuery {
             at: self.now,
-            address: self.who.addresses[self.here],
-            account: self.who.account.clone(),
-            what: What::Row(world.draw(&mut self.rng, &mut self.place, self.now)),
+            address: self.identity.addresses[self.here],
+            account: self.identity.account.clone(),
+            row: CallerRow::Drawn(world.draw(&mut self.rng, &mut self.place, self.now)),
             drawn_at: self.now,
             draw: mix2(self.id, self.draws),
             mark: None,
@@ -264,10 +269,10 @@ pub fn next_busy(rng: &mut ChaCha8Rng, mut now: EventTime, end: EventTime, peak:
 }
 
 /// Sets out all honest callers and notes the look-alikes in the truth.
-pub fn populate(settings: &Settings, world: &World, truth: &mut Truth) -> Vec<Box<dyn Caller>> {
+pub fn populate(settings: &SimulationSettings, world: &World, truth: &mut Truth) -> Vec<Box<dyn Caller>> {
     let mut callers: Vec<Box<dyn Caller>> = Vec::with_capacity(settings.clients + 16);
     for id in 0..settings.clients {
-        callers.push(Box::new(Person::new(settings.seed, id as u64, world, settings.heterogeneity, settings.volume, 0.002)));
+        callers.push(Box::new(Person::new(settings.seed, id as u64, world, settings.heterogeneity, settings.volume, RARE_RETRY)));
     }
     lookalike::populate(settings, world, truth, &mut callers);
     callers

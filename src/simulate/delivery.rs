@@ -1,7 +1,7 @@
 //! How an attack reaches the service: from which addresses, as whom, when, and between how much cover.
 //!
 //! The queries were recorded beforehand ([`super::attack`]); delivery only gives them times and senders. Slow deliveries spread
-//! over what is left of the scenario, so that an attacker's rate drowns among the honest ones.
+//! over what is left of the scenario, so that the attack's rate does not stand out among honest ones.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,33 +10,40 @@ use std::sync::Arc;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::attack::{Accounts, AttackSpec, Family, Oracle, Pace};
-use super::callers::{self, Caller, Step, What, after, public_address};
-use super::chance::{exponential, normal};
-use super::rows::Place;
+use super::attack::{Accounts, AttackKind, AttackSpec, Oracle, Pace};
+use super::callers::{self, Caller, CallerQuery, CallerRow, after, public_address};
+use super::chance::{exponential, normal, stream};
+use super::rows::Subpopulation;
 use super::spec::fault;
 use super::truth::{Campaign, Truth};
-use super::{Mark, Settings, SimulateError, World};
+use super::{Mark, SimulateError, SimulationSettings, World};
 use crate::event::{Cell, EventTime};
 use crate::hash::mix2;
 use crate::judge::At;
 
 /// Queries per minute of a fast attack: what a plain script with one connection reaches against a 100 ms service.
-const FAST_PER_MINUTE: f64 = 300.0;
+pub const FAST_PER_MINUTE: f64 = 300.0;
 /// A slow attack ends this share of the remaining time before the scenario does, so that all of it is delivered.
 const SLACK: f64 = 0.05;
+
+/// Chance that a sender is skipped in the round of senders. Chosen: enough that the round is not regular.
+pub const SKIPPED_TURN: f64 = 0.2;
+/// Spread of the logarithm of a script's gaps. Chosen: the noise of a network and of a service under load.
+pub const SCRIPT_GAP_SIGMA: f64 = 0.4;
+/// Spread of the logarithm of a timer's gaps: regular to three percent. Chosen.
+const TIMER_GAP_SIGMA: f64 = 0.03;
 
 /// An address and the account that it uses.
 type Sender = (IpAddr, Option<Arc<str>>);
 
 /// An attack on its way.
-pub struct Delivery {
+pub struct AttackStream {
     rng: ChaCha8Rng,
     campaign: usize,
     rows: VecDeque<Vec<Cell>>,
     senders: Vec<Sender>,
     turn: usize,
-    place: Place,
+    place: Subpopulation,
     pace: Pace,
     gap: f64,
     cover: f64,
@@ -48,12 +55,12 @@ pub struct Delivery {
 pub fn deliver(
     spec: &AttackSpec,
     campaign: usize,
-    settings: &Settings,
+    settings: &SimulationSettings,
     world: &mut World,
     truth: &mut Truth,
-) -> Result<Delivery, SimulateError> {
-    let seed = mix2(settings.seed, 0xa77a_c000 + campaign as u64);
-    let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 1));
+) -> Result<AttackStream, SimulateError> {
+    let seed = mix2(settings.seed, stream::ATTACK + campaign as u64);
+    let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, stream::ATTACK_DELIVERY));
     let start = after(world.start, spec.start * 3600.0);
     let remaining = world.end.seconds_since(start);
     if remaining <= 0.0 {
@@ -74,7 +81,7 @@ pub fn deliver(
         family: spec.family.purpose(),
         delivery: spec.delivery(),
         // Realistic rows are use as far as anybody can tell, and so is what hides among as much honest cover.
-        ambiguous: spec.family == Family::Natural,
+        ambiguous: spec.family == AttackKind::Natural,
         start: At(start),
         end: At(start),
         n_queries: 0,
@@ -82,8 +89,8 @@ pub fn deliver(
         ips: Default::default(),
         clients: Default::default(),
     });
-    Ok(Delivery {
-        place: Place::random(&mut rng, &world.rows, settings.heterogeneity, settings.volume),
+    Ok(AttackStream {
+        place: Subpopulation::random(&mut rng, &world.rows, settings.heterogeneity, settings.volume),
         rng,
         campaign,
         rows,
@@ -142,35 +149,88 @@ fn odd(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Caller for Delivery {
-    fn next(&mut self, world: &World) -> Option<Step> {
+impl Caller for AttackStream {
+    fn next(&mut self, world: &World) -> Option<CallerQuery> {
         let cover = !self.rows.is_empty() && self.rng.random::<f64>() < self.cover;
         let row = if cover { world.draw(&mut self.rng, &mut self.place, self.now) } else { self.rows.pop_front()? };
         let (address, account) = match self.senders.len() {
             1 => self.senders[0].clone(),
-            // In turn with a random start, as a pool of proxies is used: nobody stands out by volume.
+            // In turn with a random start, as a pool of proxies is used: no sender stands out by volume.
             n => {
-                self.turn += 1 + usize::from(self.rng.random::<f64>() < 0.2);
+                self.turn += 1 + usize::from(self.rng.random::<f64>() < SKIPPED_TURN);
                 self.senders[self.turn % n].clone()
             }
         };
         self.sent += 1;
-        let step = Step {
+        let step = CallerQuery {
             at: self.now,
             address,
             account,
-            what: What::Row(row),
+            row: CallerRow::Drawn(row),
             drawn_at: self.now,
-            draw: mix2(self.campaign as u64 ^ 0xc0fe, self.sent),
+            draw: mix2(self.campaign as u64 ^ stream::COVER_DRAW, self.sent),
             mark: Some(Mark { campaign: self.campaign, cover }),
         };
         let noise = match self.pace {
-            Pace::Fast => (0.4 * normal(&mut self.rng)).exp(),
+            Pace::Fast => (SCRIPT_GAP_SIGMA * normal(&mut self.rng)).exp(),
             // A timer: regular to a few percent.
-            Pace::Slow => (0.03 * normal(&mut self.rng)).exp(),
+            Pace::Slow => (TIMER_GAP_SIGMA * normal(&mut self.rng)).exp(),
             Pace::Jitter => exponential(&mut self.rng),
         };
         self.now = after(self.now, self.gap * noise);
         Some(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(spec: &str) -> Vec<Sender> {
+        let spec = AttackSpec::parse(spec).unwrap();
+        senders(&spec, &mut ChaCha8Rng::seed_from_u64(7), &Truth::default()).unwrap()
+    }
+
+    #[test]
+    fn addresses_in_one_subnet_differ_and_go_on_in_the_next_one() {
+        let senders = drawn("grid:ips=200,subnet=same24");
+        let addresses: std::collections::BTreeSet<IpAddr> = senders.iter().map(|(address, _)| *address).collect();
+        assert_eq!(addresses.len(), 200, "each address once");
+        let subnets: std::collections::BTreeSet<Vec<u8>> = addresses
+            .iter()
+            .map(|address| match address {
+                IpAddr::V4(v4) => v4.octets()[..3].to_vec(),
+                IpAddr::V6(_) => Vec::new(),
+            })
+            .collect();
+        assert_eq!(subnets.len(), 2, "127 odd hosts fit into one /24: {subnets:?}");
+    }
+
+    #[test]
+    fn ipv4_addresses_of_attackers_are_odd() {
+        for (address, _) in drawn("grid:ips=300") {
+            if let IpAddr::V4(v4) = address {
+                assert_eq!(v4.to_bits() % 2, 1, "{v4}");
+            }
+        }
+    }
+
+    #[test]
+    fn accounts_are_one_per_address_one_for_all_or_none() {
+        let accounts = |spec: &str| drawn(spec).into_iter().map(|(_, account)| account).collect::<std::collections::BTreeSet<_>>();
+        assert!(accounts("grid:ips=50").len() > 45, "accounts are drawn from a million, so few coincide");
+        assert_eq!(accounts("grid:ips=50,account=shared").len(), 1);
+        assert_eq!(accounts("grid:ips=50,account=none"), std::collections::BTreeSet::from([None]));
+    }
+
+    #[test]
+    fn an_attack_behind_a_nat_needs_a_nat() {
+        let spec = AttackSpec::parse("grid:nat=yes").unwrap();
+        let mut truth = Truth::default();
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        assert!(senders(&spec, &mut rng, &truth).unwrap_err().to_string().contains("needs a NAT"));
+        let address = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 4));
+        truth.nat(address);
+        assert_eq!(senders(&spec, &mut rng, &truth).unwrap()[0].0, address);
     }
 }

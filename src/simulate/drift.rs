@@ -4,8 +4,9 @@
 //! the moment it is sent, so that a retry or an edit of one row drifts exactly as the row did.
 
 use super::SimulateError;
+use super::chance::stream;
 use super::rows::Rows;
-use super::spec::{Spec, fault};
+use super::spec::{KeyedSpec, fault};
 use super::victim::Answer;
 use crate::event::{Cell, EventTime};
 use crate::hash::mix2;
@@ -79,7 +80,7 @@ pub struct DriftSpec {
 impl DriftSpec {
     /// Reads `KIND[:start=H,span=H,strength=S,features=a+b,factor=F]`.
     pub fn parse(text: &str) -> Result<Self, SimulateError> {
-        let mut spec = Spec::new(text)?;
+        let mut spec = KeyedSpec::new(text)?;
         let Some(kind) = DriftKind::ALL.into_iter().find(|k| k.name() == spec.name()) else {
             let known = DriftKind::ALL.map(DriftKind::name).join(", ");
             return Err(fault(text, format!("there is no such drift; kinds are {known}")));
@@ -134,7 +135,7 @@ impl Bias {
 impl Drift {
     /// Binds a drift: finds its features, or chooses some that make sense for its kind.
     pub fn new(spec: &DriftSpec, rows: &Rows, start: EventTime, seed: u64) -> Result<Self, SimulateError> {
-        let salt = mix2(seed, spec.kind as u64 ^ 0xd71f);
+        let salt = mix2(seed, spec.kind as u64 ^ stream::DRIFT);
         let mut features = Vec::new();
         for name in &spec.features {
             match rows.features.iter().position(|f| f.name == *name) {

@@ -1,11 +1,11 @@
 //! A matrix of scenarios: calm with every look-alike, every drift, every attack in every delivery, and both at once.
 //!
 //! It is what a change of the detector is judged by, next to the recorded traces: other seeds, other clients, attacks that the
-//! traces do not contain. Each scenario is one [`Settings`]; names sort by what happens.
+//! traces do not contain. Each scenario is one [`SimulationSettings`]; names sort by what happens.
 
-use super::attack::{AttackSpec, Family};
+use super::attack::{AttackKind, AttackSpec};
 use super::drift::{DriftKind, DriftSpec};
-use super::{Settings, SimulateError};
+use super::{SimulateError, SimulationSettings};
 
 /// Deliveries that every attack is tried with: name, keys.
 const DELIVERIES: [(&str, &str); 7] = [
@@ -19,9 +19,9 @@ const DELIVERIES: [(&str, &str); 7] = [
 ];
 
 /// The scenarios, smallest useful set or all of them. Client counts scale the honest traffic of each.
-pub fn scenarios(all: bool, seed: u64, clients: usize) -> Result<Vec<Settings>, SimulateError> {
-    let base = Settings { seed, clients, hours: 30.0, held_out: true, ..Settings::default() };
-    let named = |name: String, n: u64| Settings { scenario: name, seed: seed.wrapping_add(n), ..base.clone() };
+pub fn scenarios(all: bool, seed: u64, clients: usize) -> Result<Vec<SimulationSettings>, SimulateError> {
+    let base = SimulationSettings { seed, clients, hours: 30.0, held_out: true, ..SimulationSettings::default() };
+    let named = |name: String, n: u64| SimulationSettings { scenario: name, seed: seed.wrapping_add(n), ..base.clone() };
     let mut list = Vec::new();
     // Calm: 30,000 client-days when all is asked for (600 clients, ten worlds of five days), two otherwise.
     for n in 0..if all { 10 } else { 2 } {
@@ -38,7 +38,7 @@ pub fn scenarios(all: bool, seed: u64, clients: usize) -> Result<Vec<Settings>, 
         settings.drifts.push(DriftSpec::parse(kind.name())?);
         list.push(settings);
     }
-    for (n, family) in Family::ALL.into_iter().enumerate() {
+    for (n, family) in AttackKind::ALL.into_iter().enumerate() {
         for (m, (name, keys)) in DELIVERIES.iter().enumerate() {
             // The small set pairs each attack with two deliveries, so that every delivery still occurs.
             if !all && m != n % DELIVERIES.len() && m != (n + 3) % DELIVERIES.len() {
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn the_small_matrix_still_has_every_attack_every_drift_and_every_delivery() {
         let list = scenarios(false, 1, 100).unwrap();
-        for family in Family::ALL {
+        for family in AttackKind::ALL {
             assert!(list.iter().any(|s| s.attacks.iter().any(|a| a.family == family)), "{}", family.name());
         }
         for kind in DriftKind::ALL {

@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashSet;
 
-use super::chance::normal;
+use super::chance::{normal, stream};
 use crate::event::Cell;
 use crate::hash::mix2;
 use crate::reference::{Feature, Kind, Reference};
@@ -57,7 +57,7 @@ pub struct Rows {
 
 /// The part of the world that a client lives in: its own sub-population.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Subpopulation {
     /// Which ordering of the sample.
     pub ordering: usize,
     /// Where its window begins.
@@ -110,9 +110,9 @@ impl Rows {
             orderings: Vec::new(),
             groups: groups(reference),
             measurement,
-            salt: mix2(seed, 0xb1e4),
+            salt: mix2(seed, stream::ROW_VERSIONS),
         };
-        let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 0x0e0e));
+        let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, stream::ORDERINGS));
         rows.orderings = (0..ORDERINGS).map(|_| rows.ordering(&mut rng)).collect();
         rows
     }
@@ -156,7 +156,7 @@ impl Rows {
     }
 
     /// An honest row for a client. Asked for the same case again, a client sends exactly the same row.
-    pub fn draw(&self, rng: &mut ChaCha8Rng, place: &mut Place) -> Vec<Cell> {
+    pub fn draw(&self, rng: &mut ChaCha8Rng, place: &mut Subpopulation) -> Vec<Cell> {
         let n = self.sample.len();
         let window = ((1.0 - place.narrow) * n as f64).max(MIN_WINDOW.min(n) as f64) as usize;
         let ordering = &self.orderings[place.ordering % self.orderings.len()];
@@ -173,7 +173,7 @@ impl Rows {
         if version < VERBATIM { None } else { self.blend(index, version) }.unwrap_or_else(|| self.sample[index].clone())
     }
 
-    /// A row that no client sends, if there is one: somebody's own case, or one of a public data set.
+    /// A row that no client sends, if there is one: the attacker's own case, or one of a public data set.
     pub fn elsewhere(&self, rng: &mut ChaCha8Rng) -> Vec<Cell> {
         let mut index = 0;
         for _ in 0..TRIES {
@@ -269,9 +269,9 @@ impl Rows {
     }
 }
 
-// === impl Place ===
+// === impl Subpopulation ===
 
-impl Place {
+impl Subpopulation {
     /// The whole world.
     pub fn everywhere() -> Self {
         Self { ordering: 0, from: 0, narrow: 0.0, salt: 0, used: FxHashSet::default() }

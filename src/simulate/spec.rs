@@ -6,16 +6,16 @@ use super::SimulateError;
 
 /// A name with its keys; every key must be taken, so a misspelt one cannot be ignored.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct KeyedSpec {
     text: String,
     name: String,
     keys: Vec<(String, String)>,
     known: Vec<&'static str>,
 }
 
-// === impl Spec ===
+// === impl KeyedSpec ===
 
-impl Spec {
+impl KeyedSpec {
     /// Splits the text.
     pub fn new(text: &str) -> Result<Self, SimulateError> {
         let (name, rest) = text.split_once(':').unwrap_or((text, ""));
@@ -79,14 +79,14 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_named_with_the_keys_there_are() {
-        let mut spec = Spec::new("grid:querys=10").unwrap();
+        let mut spec = KeyedSpec::new("grid:querys=10").unwrap();
         assert_eq!(spec.number("queries", 5.0, 1.0, 9.0), Ok(5.0));
         assert_eq!(spec.finish().unwrap_err().to_string(), "'grid:querys=10': there is no key 'querys'; keys are queries");
     }
 
     #[test]
     fn a_number_out_of_range_says_the_range() {
-        let mut spec = Spec::new("grid:queries=0").unwrap();
+        let mut spec = KeyedSpec::new("grid:queries=0").unwrap();
         let error = spec.number("queries", 5.0, 1.0, 9.0).unwrap_err().to_string();
         assert_eq!(error, "'grid:queries=0': queries=0 is not a number from 1 to 9");
     }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::attack::{AttackSpec, Family, Oracle};
+use super::attack::{AttackKind, AttackSpec, Oracle};
 use super::drift::{DriftKind, DriftSpec};
 use super::line::write_event;
-use super::rows::{Place, Rows};
+use super::rows::{Rows, Subpopulation};
 use super::victim::{Surrogate, Victim as _, VictimKind};
-use super::{Event, Settings, Simulation};
+use super::{Event, Simulation, SimulationSettings};
 use crate::event::Cell;
 use crate::reference::{Kind, Reference};
 
@@ -21,11 +21,11 @@ fn shipped(model: &str) -> Arc<Reference> {
     Arc::new(Reference::from_json(&std::fs::read(path).unwrap()).unwrap())
 }
 
-fn settings(hours: f64, clients: usize) -> Settings {
-    Settings { hours, clients, seed: 11, ..Settings::default() }
+fn settings(hours: f64, clients: usize) -> SimulationSettings {
+    SimulationSettings { hours, clients, seed: 11, ..SimulationSettings::default() }
 }
 
-fn run(reference: &Arc<Reference>, settings: &Settings) -> (Vec<Event>, Simulation) {
+fn run(reference: &Arc<Reference>, settings: &SimulationSettings) -> (Vec<Event>, Simulation) {
     let mut simulation = Simulation::new(Arc::clone(reference), settings).unwrap();
     let events = simulation.by_ref().collect();
     (events, simulation)
@@ -59,7 +59,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
     one.drifts.push(DriftSpec::parse("gradual:start=1").unwrap());
     let first = lines(&reference, &run(&reference, &one).0);
     assert_eq!(first, lines(&reference, &run(&reference, &one).0));
-    let other = Settings { seed: 12, ..one };
+    let other = SimulationSettings { seed: 12, ..one };
     assert_ne!(first, lines(&reference, &run(&reference, &other).0));
 }
 
@@ -190,7 +190,7 @@ fn every_attack_spends_its_budget_on_any_model() {
         let reference = shipped(model);
         let rows = Rows::new(&reference, 3);
         let victim = Surrogate::fit(&reference, &rows, VictimKind::Tree, 3).unwrap();
-        for family in Family::ALL {
+        for family in AttackKind::ALL {
             let spec = AttackSpec::parse(&format!("{}:queries=300", family.name())).unwrap();
             let asked = Oracle::record(&spec, &victim, &rows, 3);
             assert_eq!(asked.len(), 300, "{model} {}", family.name());
@@ -308,7 +308,7 @@ fn answers_scatter_round_the_features_as_the_recorded_ones_do() {
         let additive = Additive::new(&reference, &coder);
         let (edges, recorded) = additive.residual_bins();
         let (mut answers, mut residuals) = (vec![0.0; reference.prediction.counts.len()], vec![0.0; recorded.len()]);
-        let (mut rng, mut place, mut codes) = (ChaCha8Rng::seed_from_u64(5), Place::everywhere(), Codes::default());
+        let (mut rng, mut place, mut codes) = (ChaCha8Rng::seed_from_u64(5), Subpopulation::everywhere(), Codes::default());
         for _ in 0..4000 {
             let row = rows.draw(&mut rng, &mut place);
             let answer = victim.answer(&row).number();
@@ -330,13 +330,14 @@ fn an_attackers_own_case_is_a_row_that_no_client_sends() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut sent = std::collections::HashSet::new();
     for salt in 0..40 {
-        let mut place = Place::everywhere();
+        let mut place = Subpopulation::everywhere();
         place.salt = salt;
         sent.extend((0..2_000).map(|_| bits(&rows.draw(&mut rng, &mut place))));
     }
     let draws = |row: &mut dyn FnMut() -> Vec<Cell>| (0..500).filter(|_| sent.contains(&bits(&row()))).count();
     let mut others = ChaCha8Rng::seed_from_u64(6);
-    let (own, clients) = (draws(&mut || rows.elsewhere(&mut rng)), draws(&mut || rows.draw(&mut others, &mut Place::everywhere())));
+    let (own, clients) =
+        (draws(&mut || rows.elsewhere(&mut rng)), draws(&mut || rows.draw(&mut others, &mut Subpopulation::everywhere())));
     // Rows that too little is like, to be mixed with, are themselves.
     assert!(own <= 15 && clients > 400, "of an attacker's {own}, of a client's {clients}");
 }
@@ -357,7 +358,7 @@ fn a_profile_without_rows_is_refused_with_what_to_do() {
     let mut bare = Reference::clone(&shipped("magic"));
     bare.sample.truncate(5);
     bare.sample_predictions.truncate(5);
-    let error = Simulation::new(Arc::new(bare), &Settings::default()).unwrap_err().to_string();
+    let error = Simulation::new(Arc::new(bare), &SimulationSettings::default()).unwrap_err().to_string();
     assert!(error.contains("carries 5 sample rows") && error.contains("--sample-rows"), "{error}");
 }
 
@@ -365,7 +366,7 @@ fn a_profile_without_rows_is_refused_with_what_to_do() {
 fn a_held_out_world_sends_no_row_that_the_reference_is_fitted_to() {
     let reference = shipped("adult");
     let shared = |held_out: bool| {
-        let (events, simulation) = run(&reference, &Settings { held_out, ..settings(4.0, 60) });
+        let (events, simulation) = run(&reference, &SimulationSettings { held_out, ..settings(4.0, 60) });
         let known: BTreeSet<Vec<u64>> = simulation.world().baseline.iter().map(|row| bits(row)).collect();
         (events.iter().filter(|event| known.contains(&bits(&event.row))).count(), events.len(), known.len())
     };

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{Event, Settings, World};
+use super::{Event, SimulationSettings, World};
 use crate::event::EventTime;
 use crate::judge::At;
 
@@ -100,7 +100,7 @@ pub struct Truth {
 
 impl Truth {
     /// Starts from what is known before the first event.
-    pub fn new(settings: &Settings, world: &World) -> Self {
+    pub fn new(settings: &SimulationSettings, world: &World) -> Self {
         let drifts: Vec<TrueDrift> = world
             .drifts
             .iter()
@@ -213,5 +213,103 @@ impl Truth {
     /// The instant from which a model verdict is expected to differ from stable.
     pub fn onset(&self) -> Option<EventTime> {
         self.attacks.iter().map(|a| a.start.0).chain(self.drifts.iter().map(|d| d.start.0)).min()
+    }
+}
+
+#[cfg(test)]
+impl Default for Truth {
+    /// The truth of an empty scenario.
+    fn default() -> Self {
+        let start = super::DEFAULT_START;
+        Self {
+            scenario: String::new(),
+            model: String::new(),
+            seed: 0,
+            malicious_ips: BTreeSet::new(),
+            malicious_clients: BTreeSet::new(),
+            shared_ips: BTreeSet::new(),
+            benign_hard_negatives: BTreeMap::new(),
+            attacks: Vec::new(),
+            drift: None,
+            drifts: Vec::new(),
+            n_events: 0,
+            n_attack_queries: 0,
+            n_benign_ips: 0,
+            first_timestamp: At(start),
+            last_timestamp: At(start),
+            hours: 0.0,
+            expected_model_verdict: "stable",
+            benign: BTreeSet::new(),
+            nats: Vec::new(),
+            attack_lines: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::Mark;
+    use crate::simulate::victim::Answer;
+
+    fn event(line: u64, address: &str, account: Option<&str>, mark: Option<Mark>) -> Event {
+        Event {
+            line,
+            at: super::super::DEFAULT_START.plus_seconds(line as i64),
+            request: line,
+            address: address.parse().unwrap(),
+            account: account.map(Into::into),
+            row: Vec::new(),
+            answer: Answer::Score(0.5),
+            latency_ms: 8.0,
+            mark,
+        }
+    }
+
+    fn campaign() -> Campaign {
+        let start = At(super::super::DEFAULT_START);
+        Campaign {
+            id: 0,
+            name: "grid",
+            family: "extraction",
+            delivery: "fast".into(),
+            ambiguous: false,
+            start,
+            end: start,
+            n_queries: 0,
+            n_cover: 0,
+            ips: BTreeSet::new(),
+            clients: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn cover_counts_as_cover_and_the_first_and_last_query_bound_the_campaign() {
+        let mut truth = Truth::default();
+        truth.campaign(campaign());
+        let mark = |cover| Some(Mark { campaign: 0, cover });
+        truth.note(&event(0, "198.18.0.2", None, None));
+        truth.note(&event(1, "198.18.0.3", Some("acct-1"), mark(true)));
+        truth.note(&event(2, "198.18.0.3", Some("acct-1"), mark(false)));
+        truth.note(&event(3, "198.18.0.2", None, None));
+        let attack = &truth.attacks[0];
+        assert_eq!((attack.n_queries, attack.n_cover), (1, 1));
+        assert_eq!((attack.start.0, attack.end.0), (event(1, "::1", None, None).at, event(2, "::1", None, None).at));
+        assert_eq!((truth.n_events, truth.n_attack_queries, truth.n_benign_ips), (4, 2, 1));
+        assert_eq!(truth.malicious_ips, BTreeSet::from(["198.18.0.3".to_owned()]));
+        assert_eq!(truth.malicious_clients, BTreeSet::from(["acct-1".to_owned()]));
+        let lines = truth.attack_events();
+        assert_eq!(lines.lines().nth(1), Some("1,0,1,2026-03-02T00:00:01.000Z,198.18.0.3,acct-1"), "{lines}");
+    }
+
+    #[test]
+    fn an_attacker_behind_a_nat_shares_the_address_and_does_not_make_it_malicious() {
+        let mut truth = Truth::default();
+        truth.campaign(campaign());
+        truth.nat("198.18.0.8".parse().unwrap());
+        truth.note(&event(0, "198.18.0.8", Some("acct-2"), Some(Mark { campaign: 0, cover: false })));
+        assert!(truth.malicious_ips.is_empty());
+        assert_eq!(truth.shared_ips, BTreeSet::from(["198.18.0.8".to_owned()]));
+        assert_eq!(truth.onset(), Some(super::super::DEFAULT_START));
     }
 }

@@ -8,7 +8,7 @@
 //! The map restores the answers' distribution, but not how they scatter round what the features explain: a few small trees are
 //! smoother than any recorded model, and a drift test that looks at answers *given* features would rightly say that this is
 //! another model. So the boosted surrogate remembers by how much it missed each recorded answer, and adds the miss of the nearest
-//! recorded row ([`Misses`]). It then agrees with the record on recorded rows, scatters like it elsewhere, and still gives
+//! recorded row ([`Residuals`]). It then agrees with the record on recorded rows, scatters like it elsewhere, and still gives
 //! the same answer to the same row. A single tree keeps its leaves pure, because path finding needs them; it is another model
 //! than the recorded one, so score it against a profile fitted to its own answers (`baseline.csv`).
 
@@ -19,7 +19,8 @@ use smartcore::tree::decision_tree_regressor::{DecisionTreeRegressor, DecisionTr
 use smartcore::xgboost::xgb_regressor::{XGRegressor, XGRegressorParameters};
 
 use super::SimulateError;
-use super::rows::{Place, Rows};
+use super::chance::stream;
+use super::rows::{Rows, Subpopulation};
 use crate::event::Cell;
 use crate::hash::mix2;
 use crate::reference::{Kind, PredictionKind, Reference};
@@ -66,7 +67,7 @@ impl Answer {
     }
 }
 
-/// Somebody who answers queries: the surrogate here, a real endpoint elsewhere.
+/// A model that answers queries: the surrogate here, a real endpoint elsewhere.
 pub trait Victim {
     /// The answer to a row in schema order. Any row has one, however strange.
     fn answer(&self, row: &[Cell]) -> Answer;
@@ -86,16 +87,16 @@ pub enum VictimKind {
 
 /// Rows that the surrogate learns from: a boundary as complex as 3000 rows support, fitted in about a second.
 const TRAINING_ROWS: usize = 3000;
-/// Trees of the boosted surrogate.
+/// Trees of the boosted surrogate. Chosen: more change no answer that the drift test would notice, and cost each query.
 const TREES: usize = 24;
 /// Rows drawn to map raw outputs onto recorded answers; the map's steps are then a thousandth of the distribution.
 const CALIBRATION_ROWS: usize = 2000;
 /// Recorded rows whose misses are remembered; looking through them all is what an answer costs, some 50 µs.
 const REMEMBERED_ROWS: usize = 10_000;
 /// A model whose recorded scores repeat this often on average is made of steps, as trees are; its answers are those scores only.
-const STEPS: usize = 4;
+const MIN_REPEATS_OF_STEPS: usize = 4;
 /// Distance in one feature, in units of its spread, beyond which further is no further: one outlier must not choose the neighbour.
-const FAR: f32 = 2.0;
+const MAX_FEATURE_DISTANCE: f32 = 2.0;
 
 enum Model {
     Boosted(XGRegressor<f64, f64, DenseMatrix<f64>, Vec<f64>>),
@@ -116,12 +117,12 @@ pub struct Surrogate {
     steps: Vec<f64>,
     /// Factor by class that restores the recorded class shares (labels and probabilities).
     weights: Vec<f64>,
-    misses: Misses,
+    misses: Residuals,
 }
 
 /// By how much the fitted model missed the recorded answers, by recorded row.
 #[derive(Default)]
-struct Misses {
+struct Residuals {
     /// Recorded rows, one after the other, numbers in units of their spread.
     rows: Vec<f32>,
     /// Factor that brings a feature's numbers to those units; 0 for categories.
@@ -154,7 +155,7 @@ impl Surrogate {
             map: (Vec::new(), Vec::new()),
             steps: Vec::new(),
             weights: vec![1.0; classes],
-            misses: Misses::default(),
+            misses: Residuals::default(),
         };
         let x: Vec<Vec<f64>> = usable.iter().map(|&i| surrogate.encode(&reference.sample[i])).collect();
         let targets: Vec<Vec<f64>> = match classes {
@@ -204,8 +205,8 @@ impl Surrogate {
     }
 
     fn calibrate(&mut self, reference: &Reference, rows: &Rows, answers: &[f64], seed: u64) {
-        let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 0xca1b));
-        let mut everywhere = Place::everywhere();
+        let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, stream::CALIBRATION));
+        let mut everywhere = Subpopulation::everywhere();
         let raw: Vec<Vec<f64>> = (0..CALIBRATION_ROWS).map(|_| self.raw(&rows.draw(&mut rng, &mut everywhere))).collect();
         if self.kind == PredictionKind::Score {
             let mut outputs: Vec<f64> = raw.iter().map(|r| r[0]).collect();
@@ -225,7 +226,7 @@ impl Surrogate {
             self.map = map;
             let rows = recorded.len();
             recorded.dedup();
-            if recorded.len() * STEPS <= rows {
+            if recorded.len() * MIN_REPEATS_OF_STEPS <= rows {
                 self.steps = recorded;
             }
             return;
@@ -253,7 +254,7 @@ impl Surrogate {
                 _ => 0.0,
             })
             .collect();
-        let mut misses = Misses { scale, ..Misses::default() };
+        let mut misses = Residuals { scale, ..Residuals::default() };
         for (row, &answer) in reference.sample.iter().zip(answers).filter(|(_, a)| a.is_finite()).take(REMEMBERED_ROWS) {
             let own = self.outputs(row);
             let miss = match self.kind {
@@ -297,9 +298,9 @@ impl Surrogate {
     }
 }
 
-// === impl Misses ===
+// === impl Residuals ===
 
-impl Misses {
+impl Residuals {
     fn scaled(&self, row: &[Cell]) -> Vec<f32> {
         row.iter().zip(&self.scale).map(|(cell, &scale)| cell.value() as f32 * if scale > 0.0 { scale } else { 1.0 }).collect()
     }
@@ -321,7 +322,7 @@ impl Misses {
                 let apart = (a - b).abs();
                 distance += match () {
                     // Categories and missing values are equal or not.
-                    () if scale > 0.0 && apart.is_finite() => apart.min(FAR),
+                    () if scale > 0.0 && apart.is_finite() => apart.min(MAX_FEATURE_DISTANCE),
                     () if a.to_bits() == b.to_bits() => 0.0,
                     () => 1.0,
                 };

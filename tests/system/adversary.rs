@@ -1,39 +1,39 @@
-//! An adversary who read the source: what does he get before he is named, and what does it cost him?
+//! An adversary that has read the source: what does it get before it is named, and at what cost?
 //!
-//! He knows every algorithm, every default and the profile, and lacks the salt. Verdicts are silent, so there is nothing to bisect; he
-//! simulates the judge on his own machine instead and plays what worked there. Each plan hides an attack in one way ([`plan`]) in
-//! a day of honest traffic round a shipped model ([`stage`]), and what the answers before the verdict are worth to him is measured
-//! as it would be measured by him ([`loot`]): a copy trained on them, or the nearest input that fools the model. [`framing`] asks
-//! whether he can have others accused.
+//! The attacker knows every algorithm, every default and the profile, and lacks the salt. Verdicts are silent, so there is nothing to
+//! bisect. It simulates the judge on a machine of its own instead, and plays what worked there. Each plan hides an attack in one way ([`plan`]) in
+//! a day of honest traffic round a shipped model ([`scenario`]), and what the answers before the verdict are worth is measured
+//! as the attacker would measure it ([`gain`]): a copy trained on them, or the nearest input that fools the model. [`framing`] asks
+//! whether the attacker can have others accused.
 //!
 //! The tests hold floors with room to what was measured, on two models and one seed. `make adversary` plays three seeds and writes
 //! the whole table to docs/adversary.md.
 
 mod framing;
-mod loot;
+mod gain;
 mod page;
 mod plan;
-mod stage;
+mod scenario;
 mod table;
 
 use std::sync::OnceLock;
 
 use framing::salted;
-use page::{MODELS, Row, SEEDS, salt};
-use plan::{Plan, Source};
-use stage::Outcome;
-use table::{ATTACKS, Goal, Ground, Line, disguises, settings};
+use page::{MODELS, SEEDS, TableRow, salt};
+use plan::{AttackPlan, RowSource};
+use scenario::Judgement;
+use table::{ATTACKS, Goal, PlanResult, TestBed, disguises, settings};
 use tripline::event::Cell;
-use tripline::simulate::attack::Family;
+use tripline::simulate::attack::AttackKind;
 
 /// The table of the first seed, played once for all tests.
-fn played() -> &'static [Row] {
-    static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
+fn played() -> &'static [TableRow] {
+    static ROWS: OnceLock<Vec<TableRow>> = OnceLock::new();
     ROWS.get_or_init(|| page::play(&MODELS, &SEEDS[..1]))
 }
 
 /// Lines of the attacks that need rows from no natural source, by disguise.
-fn artificial(disguise: &str) -> impl Iterator<Item = (&'static str, &'static Line)> {
+fn artificial(disguise: &str) -> impl Iterator<Item = (&'static str, &'static PlanResult)> {
     played()
         .iter()
         .filter(|row| !row.attack().contains("real rows"))
@@ -51,7 +51,7 @@ fn an_undisguised_attack_is_named_before_it_is_worth_anything() {
 }
 
 #[test]
-fn one_caller_in_one_disguise_is_named_before_his_copy_is_worth_anything() {
+fn one_caller_in_one_disguise_is_named_before_its_copy_is_worth_anything() {
     for disguise in ["jittered steps", "slow", "careful format", "an honest past", "24 shams", "chaff"] {
         for (model, line) in artificial(disguise) {
             // Measured: at most 33 queries, and nothing of a copy. Three bisections bring an evasion half of its way.
@@ -83,12 +83,12 @@ fn no_plan_has_an_honest_caller_named() {
 
 #[test]
 fn a_walk_in_the_midst_of_the_world_is_named() {
-    // Where rows are typical, near ones are no rarity; who read the source starts there. Before own rows raced against the
+    // Where rows are typical, near ones are common; an attacker that has read the source starts there. Before own rows raced against the
     // reference's, a sixth of these walks was never named.
-    let ground = Ground::new("adult", SEEDS[0]);
+    let bed = TestBed::new("adult", SEEDS[0]);
     for seed in [2, 5, 7, 8, 9] {
-        let plan = Plan::plain(Source::Published(Family::HopSkipJump), 300);
-        let line = ground.play(plan, Goal::Evasion, seed, salted(salt(seed)));
+        let plan = AttackPlan::plain(RowSource::Published(AttackKind::HopSkipJump), 300);
+        let line = bed.play(plan, Goal::Evasion, seed, salted(salt(seed)));
         assert!(line.callers.1 == 1 && line.answered <= 100, "seed {seed}: {line:?}");
     }
 }
@@ -96,13 +96,13 @@ fn a_walk_in_the_midst_of_the_world_is_named() {
 #[test]
 fn chaff_erases_no_accused_and_memory_stays_bounded() {
     for model in MODELS {
-        let ground = Ground::new(model, SEEDS[0]);
-        let plan = Plan { chaff: 400, hours: 6.5, ..Plan::plain(Source::Published(Family::Uniform), 200) };
-        let rows = plan.rows(&ground.stage, 1);
-        let operation = plan.operation(&ground.stage, &rows, 1);
+        let bed = TestBed::new(model, SEEDS[0]);
+        let plan = AttackPlan { chaff: 400, hours: 6.5, ..AttackPlan::plain(RowSource::Published(AttackKind::Uniform), 200) };
+        let rows = plan.rows(&bed.scenario, 1);
+        let operation = plan.operation(&bed.scenario, &rows, 1);
         let config = settings(&plan, salt(1));
         assert!(operation.senders.len() > 10 * config.max_clients, "the crowd is many times the memory");
-        let outcome = ground.stage.judge(&operation, config.clone());
+        let outcome = bed.scenario.judge(&operation, config.clone());
         assert_eq!((outcome.named.len(), outcome.flagged), (1, 1), "{model}: named once, and remembered to the end");
         let (clients, bytes, rows, row_bytes) = outcome.memory;
         assert!(clients <= config.max_clients && rows <= config.max_history, "{model}: {clients} callers, {rows} rows");
@@ -115,27 +115,27 @@ fn chaff_erases_no_accused_and_memory_stays_bounded() {
 }
 
 #[test]
-fn a_neighbour_at_the_same_address_is_not_condemned_for_him() {
+fn a_neighbour_at_the_attackers_address_is_not_condemned() {
     for model in MODELS {
-        let ground = Ground::new(model, SEEDS[0]);
-        for family in [Family::HopSkipJump, Family::Uniform, Family::Grid] {
-            let operation = framing::same_address(&ground.stage, family, 3);
-            let outcome = ground.stage.judge(&operation, salted(salt(3)));
-            let Outcome { named, wronged, .. } = outcome;
+        let bed = TestBed::new(model, SEEDS[0]);
+        for family in [AttackKind::HopSkipJump, AttackKind::Uniform, AttackKind::Grid] {
+            let operation = framing::same_address(&bed.scenario, family, 3);
+            let outcome = bed.scenario.judge(&operation, salted(salt(3)));
+            let Judgement { named, wronged, .. } = outcome;
             assert!(wronged.is_empty(), "{model} {family:?}: {wronged:?}");
-            assert!(named.len() == 1 || family == Family::Grid, "{model} {family:?} is not named");
+            assert!(named.len() == 1 || family == AttackKind::Grid, "{model} {family:?} is not named");
         }
     }
 }
 
 #[test]
-fn searching_round_what_an_innocent_sent_does_not_accuse_him() {
+fn searching_round_what_an_innocent_sent_does_not_accuse_the_innocent() {
     for model in MODELS {
-        let ground = Ground::new(model, SEEDS[0]);
-        let (who, before) = framing::innocent(&ground.stage);
+        let bed = TestBed::new(model, SEEDS[0]);
+        let (who, before) = framing::innocent(&bed.scenario);
         for with_base in [false, true] {
-            let operation = framing::searches_round(&ground.stage, &before, with_base, 21);
-            let outcome = ground.stage.judge(&operation, salted(salt(4)));
+            let operation = framing::searches_round(&bed.scenario, &before, with_base, 21);
+            let outcome = bed.scenario.judge(&operation, salted(salt(4)));
             assert!(!outcome.named.is_empty(), "{model}: the search itself is seen");
             assert!(outcome.wronged.is_empty(), "{model}, {who:?}: {:?}", outcome.wronged);
         }
@@ -145,24 +145,24 @@ fn searching_round_what_an_innocent_sent_does_not_accuse_him() {
 #[test]
 fn senders_of_a_well_known_row_are_not_accused_for_a_search_round_it() {
     for model in MODELS {
-        let ground = Ground::new(model, SEEDS[0]);
+        let bed = TestBed::new(model, SEEDS[0]);
         for known in [1, 3] {
-            let known: Vec<Vec<Cell>> = ground.stage.reference.sample.iter().take(known).cloned().collect();
-            let mut operation = framing::searches_round(&ground.stage, &known, true, 22);
-            operation.bystanders = framing::senders_of_known_rows(&ground.stage, &known, 31);
-            let outcome = ground.stage.judge(&operation, salted(salt(5)));
+            let known: Vec<Vec<Cell>> = bed.scenario.reference.sample.iter().take(known).cloned().collect();
+            let mut operation = framing::searches_round(&bed.scenario, &known, true, 22);
+            operation.bystanders = framing::senders_of_known_rows(&bed.scenario, &known, 31);
+            let outcome = bed.scenario.judge(&operation, salted(salt(5)));
             assert!(outcome.wronged.is_empty(), "{model}: {:?}", outcome.wronged);
         }
     }
 }
 
 #[test]
-fn who_copies_with_real_rows_is_not_named_but_has_the_largest_budget() {
-    let ground = Ground::new("adult", SEEDS[0]);
-    let plan = Plan { hours: 6.0, ..Plan::plain(Source::Published(Family::Natural), 1200) };
-    let rows = plan.rows(&ground.stage, 1);
-    let operation = plan.operation(&ground.stage, &rows, 1);
-    let outcome = ground.stage.judge(&operation, salted(salt(7)));
+fn a_caller_that_copies_with_real_rows_is_not_named_but_has_the_largest_budget() {
+    let bed = TestBed::new("adult", SEEDS[0]);
+    let plan = AttackPlan { hours: 6.0, ..AttackPlan::plain(RowSource::Published(AttackKind::Natural), 1200) };
+    let rows = plan.rows(&bed.scenario, 1);
+    let operation = plan.operation(&bed.scenario, &rows, 1);
+    let outcome = bed.scenario.judge(&operation, salted(salt(7)));
     assert!(outcome.named.is_empty(), "nobody can: {:?}", outcome.named);
     let (who, ratio) = outcome.budget.unwrap();
     assert_eq!(who, operation.senders[0].address.to_string());
@@ -170,23 +170,23 @@ fn who_copies_with_real_rows_is_not_named_but_has_the_largest_budget() {
 }
 
 #[test]
-fn what_works_on_his_own_copy_of_the_judge_is_what_he_plays() {
-    // Another day, another model, no salt: all that he can have. The best plan of a grid there, played here.
-    let (his, ours) = (Ground::new("flights", 77), Ground::new("flights", SEEDS[0]));
-    let plain = Plan { hours: 6.0, ..Plan::plain(Source::Published(Family::Active), 300) };
+fn what_works_on_the_attackers_own_copy_of_the_judge_is_what_is_played() {
+    // Another day, another model, no salt: all that the attacker can have. The best plan of a grid there, played here.
+    let (theirs, ours) = (TestBed::new("flights", 77), TestBed::new("flights", SEEDS[0]));
+    let plain = AttackPlan { hours: 6.0, ..AttackPlan::plain(RowSource::Published(AttackKind::Active), 300) };
     let mut grid = Vec::new();
     for addresses in [1, 30] {
         for (cover, past) in [(0.0, 0.0), (0.75, 0.0), (0.0, 8.5), (0.75, 8.5)] {
-            grid.push(Plan { addresses, cover, past, care: cover > 0.0, ..plain });
+            grid.push(AttackPlan { addresses, cover, past, care: cover > 0.0, ..plain });
         }
     }
-    let tried: Vec<Line> = grid.iter().map(|plan| his.play(*plan, Goal::Copy, 5, salted(0))).collect();
+    let tried: Vec<PlanResult> = grid.iter().map(|plan| theirs.play(*plan, Goal::Copy, 5, salted(0))).collect();
     let best = tried.iter().max_by(|a, b| a.share().total_cmp(&b.share())).unwrap();
     let line = ours.play(best.plan, Goal::Copy, 6, salted(salt(8)));
     println!("best of {}: {:?}\nplayed: {line:?}", tried.len(), best.plan);
-    // What one caller can do about it is held above. He wins with many callers, each paid for with a day's honest use.
+    // What one caller can do about it is held above. The attacker wins with many callers, each paid for with a day's honest use.
     assert!(best.plan.addresses == 30, "one caller suffices: {best:?}");
-    assert!(line.sent >= 3 * line.queries && line.wronged.is_empty(), "it costs him nothing: {line:?}");
+    assert!(line.sent >= 3 * line.queries && line.wronged.is_empty(), "it costs the attacker nothing: {line:?}");
 }
 
 #[test]

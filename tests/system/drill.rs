@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use tripline::decode::{DecodeConfig, Decoder};
-use tripline::drill::log::{Limits, Log, Reader};
-use tripline::drill::{Settings, card};
+use tripline::drill::log::{Log, LogLimits, LogReader};
+use tripline::drill::{DrillSettings, card};
 use tripline::engine::EngineConfig;
 use tripline::reference::Reference;
 use tripline::source::file::FileSource;
@@ -97,7 +97,7 @@ fn what_is_found_is_counted_once_and_within_its_interval() {
     let found = trials.iter().filter(|trial| !trial["queries_to_detection"].is_null()).count();
     assert_eq!(outcome["all"]["power"]["of"], found);
     assert_eq!(outcome["all"]["power"]["among"], 14);
-    assert!(found >= 7, "uniform queries are the easiest prey, and {found} of 14 trials were found");
+    assert!(found >= 7, "uniform queries are the easiest to find, and {found} of 14 trials were found");
     for line in outcome["cells"].as_array().unwrap().iter().chain(outcome["families"].as_array().unwrap()) {
         let share = line["power"]["of"].as_f64().unwrap() / line["power"]["among"].as_f64().unwrap();
         let interval = &line["power"]["interval"];
@@ -122,7 +122,7 @@ fn power_below_the_floor_ends_with_1_and_the_numbers_are_written_all_the_same() 
     assert!(json.exists());
     drill("adult", &calm(), &[&args[..], &["--min-power", "0"]].concat()).must_succeed();
     let natural = ["--family", "natural", "--delivery", "fast", "--repeats", "1", "--min-power", "0.9"];
-    drill("adult", &calm(), &natural).must_fail(64, &["nothing that can be detected was planted"]);
+    drill("adult", &calm(), &natural).must_fail(64, &["nothing that can be detected was injected"]);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn read(path: &Path, model: &str, events: usize) -> Log {
     let mut source = FileSource::open(path, 1 << 20).unwrap();
     let mut decoder = Decoder::new(&[Arc::clone(&reference)], DecodeConfig::default()).unwrap();
     let lateness = EngineConfig::default().allowed_lateness_seconds;
-    let reader = Reader::new(model, reference.features.len(), lateness, Limits { events, last_seconds: None });
+    let reader = LogReader::new(model, reference.features.len(), lateness, LogLimits { events, last_seconds: None });
     reader.read(&mut source, &mut decoder, || (), |_| false).unwrap()
 }
 
@@ -274,9 +274,9 @@ fn log_of(model: &str, cut: Option<Cut>, folder: &Path) -> PathBuf {
 fn the_drill_in_each_card_is_of_the_shipped_profile_its_log_and_these_settings() {
     let folder = tempfile::tempdir().unwrap();
     for (model, cut) in CARDS {
-        let log = read(&log_of(model, cut, folder.path()), model, Settings::default_events());
+        let log = read(&log_of(model, cut, folder.path()), model, DrillSettings::default_events());
         let reference = Reference::from_json(&std::fs::read(profile(model)).unwrap()).unwrap();
-        let stamp = card::stamp(&reference, &log.facts.digest, &Settings::default());
+        let stamp = card::stamp(&reference, &log.facts.digest, &DrillSettings::default());
         let text = std::fs::read_to_string(repository(&format!("models/{model}/CARD.md"))).unwrap();
         if let Some(why) = card::stale(&text, &stamp) {
             panic!("models/{model}/CARD.md is stale; run `make cards`: {why}");

@@ -7,12 +7,14 @@ use super::substitute::Copy;
 use super::{Cell, Oracle};
 use rand::Rng as _;
 
-/// First rows, at random.
+/// First rows, at random. Chosen, as are the next two: the rounds of the papers, cut to budgets of some hundred queries.
 const FIRST: usize = 40;
 /// Queries per round.
 const BATCH: usize = 40;
+/// Queries of a round that are noise, so that the copy stays right away from its boundary.
+const NOISE: usize = BATCH / 4;
 /// Candidates from which the least sure ones are taken.
-const POOL: usize = 400;
+const CANDIDATES: usize = 400;
 
 /// Runs the attack.
 pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
@@ -23,17 +25,17 @@ pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
     }
     loop {
         let copy = Copy::train(oracle, &data);
-        let mut pool: Vec<(f64, Vec<Cell>)> = (0..POOL)
+        let mut candidates: Vec<(f64, Vec<Cell>)> = (0..CANDIDATES)
             .map(|_| {
                 let row = candidate(oracle);
                 ((copy.probability(oracle, &row) - 0.5).abs(), row)
             })
             .collect();
-        pool.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (_, row) in pool.into_iter().take(BATCH * 3 / 4) {
+        candidates.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (_, row) in candidates.into_iter().take(BATCH - NOISE) {
             keep(oracle, row, &mut data)?;
         }
-        for _ in 0..BATCH / 4 {
+        for _ in 0..NOISE {
             let row = oracle.noise();
             keep(oracle, row, &mut data)?;
         }

@@ -11,10 +11,24 @@ use super::{Cell, Oracle, unit};
 
 /// Bisection steps onto the boundary: a thousandth of the way.
 const BISECTIONS: usize = 10;
-/// Smallest and growing size of the cloud that estimates the normal, from the paper's schedule (B₀√t), cut to tabular width.
+/// Size of the first cloud that estimates the normal; it grows as B₀√t, the paper's schedule. Chosen: B₀ is 100 in the paper, for
+/// images, and tables have fewer dimensions.
 const CLOUD: f64 = 24.0;
-/// Rounds per chosen row before the next one is taken.
-const ROUNDS: usize = 12;
+/// Rounds of HopSkipJump per chosen row before the next one is taken. Chosen: the published attack runs on until it converges.
+const HSJ_ROUNDS: usize = 12;
+
+/// Steps of the Boundary attack per chosen row: about as many queries as HopSkipJump spends on one.
+const WALK_STEPS: usize = 180;
+/// First size of a step to the side and of a step towards the goal, as shares of the distance. Chosen, as are the factors by which
+/// they adapt: a step grows after a success and shrinks after a failure (Brendel et al., section 2.3).
+const FIRST_SIDEWAYS: f64 = 0.1;
+const FIRST_HOMEWARD: f64 = 0.05;
+/// Longest step towards the goal, as a share of the distance.
+const MAX_HOMEWARD: f64 = 0.5;
+/// Halvings of a jump along the normal before it is given up.
+const JUMP_HALVINGS: usize = 8;
+/// Random rows tried for a start of another class.
+const STARTS: usize = 12;
 
 /// HopSkipJump.
 pub fn hop_skip_jump(oracle: &mut Oracle<'_>) -> Option<()> {
@@ -22,7 +36,7 @@ pub fn hop_skip_jump(oracle: &mut Oracle<'_>) -> Option<()> {
     loop {
         let Some((goal, mut here, wanted)) = opposite(oracle, &movable)? else { continue };
         here = bisect(oracle, &goal, &here, &movable, wanted)?;
-        for round in 1..=ROUNDS {
+        for round in 1..=HSJ_ROUNDS {
             let distance = apart(oracle, &goal, &here, &movable).max(1e-3);
             let delta = distance / (movable.len() as f64).sqrt() / 4.0;
             let cloud = (CLOUD * (round as f64).sqrt()) as usize;
@@ -42,7 +56,7 @@ pub fn hop_skip_jump(oracle: &mut Oracle<'_>) -> Option<()> {
             // Geometric search for a step that stays on the wrong side.
             let mut step = distance / (round as f64).sqrt();
             let mut jumped = here.clone();
-            for _ in 0..8 {
+            for _ in 0..JUMP_HALVINGS {
                 let row = oracle.moved(&here, &movable, &normal, step);
                 let answer = oracle.ask(&row)?;
                 if oracle.class(&answer) == wanted {
@@ -62,8 +76,8 @@ pub fn boundary(oracle: &mut Oracle<'_>) -> Option<()> {
     loop {
         let Some((goal, mut here, wanted)) = opposite(oracle, &movable)? else { continue };
         here = bisect(oracle, &goal, &here, &movable, wanted)?;
-        let (mut sideways, mut homeward) = (0.1, 0.05);
-        for _ in 0..ROUNDS * 15 {
+        let (mut sideways, mut homeward) = (FIRST_SIDEWAYS, FIRST_HOMEWARD);
+        for _ in 0..WALK_STEPS {
             let distance = apart(oracle, &goal, &here, &movable);
             let direction = oracle.direction(movable.len());
             let aside = oracle.moved(&here, &movable, &direction, sideways * distance);
@@ -77,7 +91,7 @@ pub fn boundary(oracle: &mut Oracle<'_>) -> Option<()> {
             let answer = oracle.ask(&closer)?;
             if oracle.class(&answer) == wanted {
                 here = closer;
-                homeward = (homeward * 1.1_f64).min(0.5);
+                homeward = (homeward * 1.1_f64).min(MAX_HOMEWARD);
             } else {
                 here = aside;
                 homeward *= 0.8;
@@ -98,7 +112,7 @@ fn opposite(oracle: &mut Oracle<'_>, movable: &[usize]) -> Option<Option<(Vec<Ce
     }
     let answer = oracle.ask(&goal)?;
     let own = oracle.class(&answer);
-    for _ in 0..12 {
+    for _ in 0..STARTS {
         let mut start = goal.clone();
         for &j in movable {
             start[j] = oracle.anything(j);

@@ -8,8 +8,8 @@ use crate::event::Cell;
 use crate::reference::Kind;
 use rand::Rng as _;
 
-/// Steps over a number: about what fits an evening for two features and two switches.
-const STEPS: usize = 12;
+/// Values of a number. Chosen: two numbers and two switches then make 576 queries, about the default budget.
+const GRID_VALUES: usize = 12;
 
 /// Runs the attack.
 pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
@@ -23,7 +23,10 @@ pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
         for nth in 0..2.min(numbers.len()) {
             let j = numbers[(first + nth * oracle.rng.random_range(1..numbers.len().max(2))) % numbers.len()];
             let (low, high) = oracle.range(j);
-            axes.push((j, (0..STEPS).map(|i| Cell::number(low + (high - low) * i as f64 / (STEPS - 1) as f64)).collect()));
+            axes.push((
+                j,
+                (0..GRID_VALUES).map(|i| Cell::number(low + (high - low) * i as f64 / (GRID_VALUES - 1) as f64)).collect(),
+            ));
         }
         if axes.is_empty() {
             // Categories alone: every value of two of them.

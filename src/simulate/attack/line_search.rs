@@ -5,7 +5,7 @@
 
 use super::Oracle;
 
-/// The search ends when the interval is this share of the feature's range, or less than the last decimal.
+/// The search ends when the interval is this share of the feature's range, or less than the last decimal. Chosen: 14 bisections.
 const RESOLUTION: f64 = 1e-4;
 
 /// Runs the attack.

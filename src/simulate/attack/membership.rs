@@ -8,10 +8,10 @@ use crate::reference::Kind;
 use rand::Rng as _;
 
 /// Queries round one row; the paper uses tens to hundreds.
-const CLOUD: usize = 30;
-/// Size of the cloud in spreads.
-const RADIUS: f64 = 0.1;
-/// Chance that a switch or category of the row is flipped.
+const CLOUD_QUERIES: usize = 30;
+/// Size of the cloud in spreads. Chosen: inside a leaf of most trees round a training row.
+const CLOUD_RADIUS: f64 = 0.1;
+/// Chance that a switch or category of the row is flipped. Chosen: about one in a row of twenty.
 const FLIP: f64 = 0.05;
 
 /// Runs the attack.
@@ -19,12 +19,12 @@ pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
     loop {
         let target = oracle.real();
         oracle.ask(&target)?;
-        for _ in 0..CLOUD {
+        for _ in 0..CLOUD_QUERIES {
             let mut row = target.clone();
             for (j, cell) in row.iter_mut().enumerate() {
                 match oracle.rows.features[j].kind {
                     Kind::Continuous | Kind::Discrete if cell.value().is_finite() => {
-                        let noise = RADIUS * oracle.rows.spread(j) * oracle.normal();
+                        let noise = CLOUD_RADIUS * oracle.rows.spread(j) * oracle.normal();
                         *cell = oracle.clamp(j, cell.value() + noise);
                     }
                     Kind::Boolean if oracle.rng.random::<f64>() < FLIP => *cell = Cell::number(1.0 - cell.value().clamp(0.0, 1.0)),

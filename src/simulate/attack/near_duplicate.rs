@@ -10,13 +10,19 @@ use rand::seq::SliceRandom as _;
 
 /// Difference of ZOO in spreads: small against the model's steps, large against the log's decimals.
 const DIFFERENCE: f64 = 0.05;
-/// Step of SimBA in spreads.
-const EPSILON: f64 = 0.15;
-/// Radius of the square attack in spreads.
-const RADIUS: f64 = 0.3;
+/// Length of a step of ZOO along the gradient, in spreads, and steps per case. Chosen: together they cross nearly two spreads.
+const ZOO_STEP: f64 = 0.3;
+const ZOO_STEPS: usize = 6;
+/// Step of SimBA in spreads. Chosen: larger than the log's decimals, smaller than what an expert would notice.
+const SIMBA_STEP: f64 = 0.15;
+/// Rounds of the square attack per case, and rounds after which its block has halved. Chosen.
+const SQUARE_ROUNDS: usize = 150;
+const BLOCK_HALF_LIFE: usize = 30;
+/// Radius of the square attack in spreads. Chosen: twice a step of SimBA.
+const BLOCK_RADIUS: f64 = 0.3;
 
-/// Proposals of the square attack in a row that bring nothing before it takes up another case.
-const PATIENCE: usize = 40;
+/// Proposals in a row without progress after which the square attack takes another case. Chosen: about a quarter of its rounds.
+const MAX_PROPOSALS_IN_VAIN: usize = 40;
 
 /// ZOO.
 pub fn zoo(oracle: &mut Oracle<'_>) -> Option<()> {
@@ -27,7 +33,7 @@ pub fn zoo(oracle: &mut Oracle<'_>) -> Option<()> {
     loop {
         let mut here = start(oracle, &movable);
         let sign = towards(oracle, &here)?;
-        for _ in 0..6 {
+        for _ in 0..ZOO_STEPS {
             let mut gradient = Vec::with_capacity(movable.len());
             for &j in &movable {
                 let mut pair = [0.0; 2];
@@ -42,7 +48,7 @@ pub fn zoo(oracle: &mut Oracle<'_>) -> Option<()> {
                 // A plateau: nothing to climb here.
                 break;
             }
-            here = oracle.moved(&here, &movable, &super::unit(&gradient), 0.3);
+            here = oracle.moved(&here, &movable, &super::unit(&gradient), ZOO_STEP);
         }
     }
 }
@@ -64,7 +70,7 @@ pub fn simba(oracle: &mut Oracle<'_>) -> Option<()> {
             for &j in &order {
                 for side in [1.0, -1.0] {
                     let mut row = here.clone();
-                    row[j] = oracle.nudged(j, here[j], side * EPSILON);
+                    row[j] = oracle.nudged(j, here[j], side * SIMBA_STEP);
                     let score = sign * oracle.ask(&row)?.number();
                     if score > best {
                         (here, best, better) = (row, score, true);
@@ -88,20 +94,20 @@ pub fn square(oracle: &mut Oracle<'_>) -> Option<()> {
         let mut here = origin.clone();
         let mut best = sign * oracle.ask(&here)?.number();
         let mut in_vain = 0;
-        for round in 0..150 {
+        for round in 0..SQUARE_ROUNDS {
             // The block shrinks as the attack goes on.
-            let block = (movable.len() / (1 + round / 30)).max(1);
+            let block = (movable.len() / (1 + round / BLOCK_HALF_LIFE)).max(1);
             let from = oracle.rng.random_range(0..movable.len());
             let side = if oracle.rng.random::<bool>() { 1.0 } else { -1.0 };
             let mut row = here.clone();
             for &j in movable.iter().cycle().skip(from).take(block) {
-                row[j] = oracle.nudged(j, origin[j], side * RADIUS);
+                row[j] = oracle.nudged(j, origin[j], side * BLOCK_RADIUS);
             }
             let score = sign * oracle.ask(&row)?.number();
             in_vain += 1;
             if score > best {
                 (here, best, in_vain) = (row, score, 0);
-            } else if in_vain >= PATIENCE {
+            } else if in_vain >= MAX_PROPOSALS_IN_VAIN {
                 break;
             }
         }

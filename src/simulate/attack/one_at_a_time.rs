@@ -1,13 +1,13 @@
 //! One feature at a time: from one real row, each feature in turn walks through its whole range, all others held.
 //!
-//! The response curves of sensitivity analysis (ICE plots, Goldstein et al. 2015), used by somebody who should not have them.
+//! The response curves of sensitivity analysis (ICE plots, Goldstein et al. 2015), used by a caller without access to the model.
 
 use super::Oracle;
 use crate::event::Cell;
 use crate::reference::Kind;
 
-/// Values tried per number; fewer would miss the steps of a tree.
-const LEVELS: usize = 20;
+/// Values tried per number; fewer would miss the steps of a tree. Chosen.
+const CURVE_POINTS: usize = 20;
 
 /// Runs the attack.
 pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
@@ -22,7 +22,7 @@ pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
                 Kind::Discrete => feature.support.iter().map(|&v| Cell::number(v)).collect(),
                 Kind::Continuous => {
                     let (low, high) = oracle.range(j);
-                    (0..LEVELS).map(|i| Cell::number(low + (high - low) * i as f64 / (LEVELS - 1) as f64)).collect()
+                    (0..CURVE_POINTS).map(|i| Cell::number(low + (high - low) * i as f64 / (CURVE_POINTS - 1) as f64)).collect()
                 }
             };
             for value in values {

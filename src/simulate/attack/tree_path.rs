@@ -10,7 +10,10 @@ use crate::reference::Kind;
 use rustc_hash::FxHashSet;
 
 /// An interval shorter than this share of the range is not split further: the paper's ε.
-const EPSILON: f64 = 1e-3;
+const MIN_INTERVAL: f64 = 1e-3;
+
+/// Known leaves after which all are forgotten, which bounds the memory. No tree of the simulator has so many.
+const MAX_LEAVES: usize = 4096;
 
 /// Runs the attack.
 pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
@@ -42,7 +45,7 @@ pub fn run(oracle: &mut Oracle<'_>) -> Option<()> {
             }
         }
         // A tree that is known whole is checked with rows at random, which is how the paper measures its copies.
-        if seen.len() > 4096 {
+        if seen.len() > MAX_LEAVES {
             seen.clear();
         }
     }
@@ -73,7 +76,7 @@ fn try_value(
 fn split(oracle: &mut Oracle<'_>, row: &[Cell], j: usize, leaf: u64, queue: &mut VecDeque<Vec<Cell>>) -> Option<()> {
     let (low, high) = oracle.range(j);
     let unit = 10_f64.powi(-i32::from(oracle.rows.features[j].decimals));
-    let stop = (EPSILON * (high - low)).max(unit);
+    let stop = (MIN_INTERVAL * (high - low)).max(unit);
     let low_leaf = oracle.ask(&with(row, j, Cell::number(low)))?.identity();
     let high_leaf = oracle.ask(&with(row, j, Cell::number(high)))?.identity();
     for (value, found) in [(low, low_leaf), (high, high_leaf)] {

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::plan::{Plan, Source};
-use super::table::{ATTACKS, Attack, Goal, Ground, Line, disguises, settings};
+use super::plan::{AttackPlan, RowSource};
+use super::table::{ATTACKS, Attack, Goal, PlanResult, TestBed, disguises, settings};
 
 /// Models of the table.
 pub const MODELS: [&str; 2] = ["adult", "flights"];
@@ -16,15 +16,15 @@ pub fn salt(seed: u64) -> u64 {
 }
 
 /// One attack in one disguise on one model, over some seeds.
-pub struct Row {
+pub struct TableRow {
     attack: &'static str,
     model: &'static str,
     /// One line a seed.
-    pub lines: Vec<Line>,
+    pub lines: Vec<PlanResult>,
 }
 
 /// Plays every attack in every disguise; models side by side.
-pub fn play(models: &[&'static str], seeds: &[u64]) -> Vec<Row> {
+pub fn play(models: &[&'static str], seeds: &[u64]) -> Vec<TableRow> {
     std::thread::scope(|scope| {
         let played: Vec<_> =
             models.iter().map(|&model| scope.spawn(move || play_model(model, seeds, &ATTACKS, disguises))).collect();
@@ -32,16 +32,21 @@ pub fn play(models: &[&'static str], seeds: &[u64]) -> Vec<Row> {
     })
 }
 
-fn play_model(model: &'static str, seeds: &[u64], attacks: &[Attack], plans: fn(Source, usize) -> Vec<Plan>) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
+fn play_model(
+    model: &'static str,
+    seeds: &[u64],
+    attacks: &[Attack],
+    plans: fn(RowSource, usize) -> Vec<AttackPlan>,
+) -> Vec<TableRow> {
+    let mut rows: Vec<TableRow> = Vec::new();
     for &seed in seeds {
-        let ground = Ground::new(model, seed);
+        let bed = TestBed::new(model, seed);
         let mut nth = 0;
         for &(attack, goal, source, budget) in attacks {
             for plan in plans(source, budget) {
-                let line = ground.play(plan, goal, seed, settings(&plan, salt(seed)));
+                let line = bed.play(plan, goal, seed, settings(&plan, salt(seed)));
                 if nth == rows.len() {
-                    rows.push(Row { attack, model, lines: Vec::new() });
+                    rows.push(TableRow { attack, model, lines: Vec::new() });
                 }
                 rows[nth].lines.push(line);
                 nth += 1;
@@ -53,7 +58,7 @@ fn play_model(model: &'static str, seeds: &[u64], attacks: &[Attack], plans: fn(
 
 /// The first line of each table, played again with all seeds: attack, and how many of its queries are answered.
 pub fn spot_check() -> Vec<(&'static str, f64)> {
-    let plain = |source, budget| vec![Plan::plain(source, budget)];
+    let plain = |source, budget| vec![AttackPlan::plain(source, budget)];
     let rows = play_model(MODELS[1], &SEEDS, &ATTACKS, plain);
     rows.iter().map(|row| (row.attack, row.median(|line| line.answered as f64))).collect()
 }
@@ -65,7 +70,7 @@ pub fn stated(page: &str, attack: &str) -> Option<f64> {
     line.split('|').nth(4)?.trim().split(' ').next()?.parse().ok()
 }
 
-impl Row {
+impl TableRow {
     /// The attack's name.
     pub fn attack(&self) -> &'static str {
         self.attack
@@ -76,7 +81,7 @@ impl Row {
         self.model
     }
 
-    fn median(&self, of: impl Fn(&Line) -> f64) -> f64 {
+    fn median(&self, of: impl Fn(&PlanResult) -> f64) -> f64 {
         let mut values: Vec<f64> = self.lines.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
@@ -109,14 +114,14 @@ impl Row {
             worth(0),
             worth(2),
             worth(1),
-            100.0 * self.median(Line::share),
+            100.0 * self.median(PlanResult::share),
             self.median(|line| line.sent as f64),
         )
     }
 }
 
 /// The generated part of the page.
-pub fn render(rows: &[Row]) -> String {
+pub fn render(rows: &[TableRow]) -> String {
     let mut page = String::new();
     for (attack, goal, ..) in ATTACKS {
         let (nothing, got, all) = match goal {

@@ -1,6 +1,6 @@
-//! What the attacker does, and how he hides it. He knows the source, the defaults and the profile, and lacks the salt.
+//! What the attacker does, and how it hides. It knows the source, the defaults and the profile, and lacks the salt.
 //!
-//! Queries come from the attack library of [`tripline::simulate`], asked through a [`Tap`] that disguises each row before it is sent,
+//! Queries come from the attack library of [`tripline::simulate`], asked through a [`DisguisingVictim`] that disguises each row before it is sent,
 //! so that the attack works with the answers to what was really asked.
 
 use std::cell::RefCell;
@@ -16,31 +16,31 @@ use tripline::signal::boundary::Boundary;
 use tripline::signal::codes::{Coder, Codes};
 use tripline::signal::density::Density;
 use tripline::signal::density::statistic::{Cells, DensityStatistic};
-use tripline::simulate::attack::{AttackSpec, Family, Oracle};
+use tripline::simulate::attack::{AttackKind, AttackSpec, Oracle};
 use tripline::simulate::callers::after;
 use tripline::simulate::chance::{exponential, normal};
-use tripline::simulate::rows::Place;
+use tripline::simulate::rows::Subpopulation;
 use tripline::simulate::victim::{Answer, Victim};
 
-use super::loot::Copy;
-use super::stage::{HOURS, Operation, Part, Sender, Sent, Stage};
+use super::gain::Copy;
+use super::scenario::{HOURS, Operation, Purpose, Scenario, Sender, SentQuery};
 
 /// Where the attack's rows come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
+pub enum RowSource {
     /// A published attack.
-    Published(Family),
+    Published(AttackKind),
     /// Active learning among rows that the attacker's own copy of the judge finds ordinary.
     Careful,
 }
 
 /// A plan. The default hides nothing.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Plan {
+pub struct AttackPlan {
     /// Name in the table.
     pub name: &'static str,
     /// Rows.
-    pub source: Source,
+    pub source: RowSource,
     /// Queries of the attack itself.
     pub budget: usize,
     /// Addresses, each with an account of its own.
@@ -55,9 +55,9 @@ pub struct Plan {
     pub care: bool,
     /// Hours of honest use by the same callers before the attack.
     pub past: f64,
-    /// Sham clients who send odd rows, so that odd becomes usual.
+    /// Sham clients that send odd rows, so that odd becomes usual.
     pub shams: usize,
-    /// One-off callers sent after each ten queries of the attack, to be remembered instead of him.
+    /// One-off callers sent after each ten queries of the attack, to be remembered instead of it.
     pub chaff: usize,
 }
 
@@ -65,12 +65,12 @@ pub struct Plan {
 pub const START: f64 = 9.0;
 /// Seconds between the queries of a script.
 const FAST: f64 = 0.2;
-/// Queries of the attack between two waves of chaff.
+/// Queries of the attack between two bursts of chaff.
 const CHAFF_EVERY: usize = 10;
 
-impl Plan {
+impl AttackPlan {
     /// The undisguised attack.
-    pub const fn plain(source: Source, budget: usize) -> Self {
+    pub const fn plain(source: RowSource, budget: usize) -> Self {
         Self {
             name: "none",
             source,
@@ -87,129 +87,130 @@ impl Plan {
     }
 
     /// The rows asked, without cover, in order, with the answers.
-    pub fn rows(&self, stage: &Stage, seed: u64) -> Vec<(Vec<Cell>, f64)> {
+    pub fn rows(&self, scenario: &Scenario, seed: u64) -> Vec<(Vec<Cell>, f64)> {
         match self.source {
-            Source::Published(family) => {
-                let tap = Tap {
-                    stage,
+            RowSource::Published(family) => {
+                let tap = DisguisingVictim {
+                    scenario,
                     jitter: self.jitter,
-                    care: self.care.then(|| Care::new(stage)),
+                    care: self.care.then(|| DependencyRepair::new(scenario)),
                     rng: RefCell::new(ChaCha8Rng::seed_from_u64(mix2(seed, 3))),
                     sent: RefCell::default(),
                 };
                 let spec = AttackSpec::parse(&format!("{}:queries={}", family.name(), self.budget)).unwrap();
-                Oracle::record(&spec, &tap, &stage.world().rows, seed);
+                Oracle::record(&spec, &tap, &scenario.world().rows, seed);
                 tap.sent.into_inner()
             }
-            Source::Careful => careful(stage, self.budget, seed),
+            RowSource::Careful => careful(scenario, self.budget, seed),
         }
     }
 
     /// Sets out who sends what when.
-    pub fn operation(&self, stage: &Stage, rows: &[(Vec<Cell>, f64)], seed: u64) -> Operation {
+    pub fn operation(&self, scenario: &Scenario, rows: &[(Vec<Cell>, f64)], seed: u64) -> Operation {
         let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 4));
         let mut operation = Operation::default();
         for _ in 0..self.addresses {
             operation.senders.push(sender(&mut rng));
         }
-        self.past(stage, &mut operation, &mut rng);
-        self.seed_peers(stage, &mut operation, &mut rng);
-        let mut places: Vec<Place> = (0..self.addresses).map(|_| Place::random(&mut rng, &stage.world().rows, 0.4, 24.0)).collect();
+        self.past(scenario, &mut operation, &mut rng);
+        self.seed_peers(scenario, &mut operation, &mut rng);
+        let mut places: Vec<Subpopulation> =
+            (0..self.addresses).map(|_| Subpopulation::random(&mut rng, &scenario.world().rows, 0.4, 24.0)).collect();
         let total = rows.len() as f64 / (1.0 - self.cover);
         let gap = if self.hours > 0.0 { self.hours * 3600.0 / total } else { FAST };
-        let mut now = Stage::hour(START);
+        let mut now = Scenario::hour(START);
         let mut turn = 0;
         let mut rows = rows.iter().enumerate().peekable();
         while let Some((nth, _)) = rows.peek().copied() {
             turn += 1 + usize::from(rng.random::<f64>() < 0.2);
             let sender = turn % self.addresses;
             let (row, part) = if rng.random::<f64>() < self.cover {
-                (stage.world().draw(&mut rng, &mut places[sender], now), Part::Cover)
+                (scenario.world().draw(&mut rng, &mut places[sender], now), Purpose::Cover)
             } else {
                 if nth % CHAFF_EVERY == CHAFF_EVERY - 1 {
-                    self.chaff(stage, &mut operation, &mut now, &mut rng);
+                    self.chaff(scenario, &mut operation, &mut now, &mut rng);
                 }
                 let Some((_, (row, _))) = rows.next() else { break };
-                (row.clone(), Part::Attack)
+                (row.clone(), Purpose::Attack)
             };
-            operation.sent.push(Sent { at: now, sender, row, part });
+            operation.sent.push(SentQuery { at: now, sender, row, part });
             let noise = if self.hours > 0.0 { exponential(&mut rng) } else { 1.0 };
             now = after(now, gap * noise);
         }
         operation.sent.sort_by_key(|sent| sent.at);
-        operation.sent.retain(|sent| sent.at < Stage::hour(HOURS));
+        operation.sent.retain(|sent| sent.at < Scenario::hour(HOURS));
         operation
     }
 
     /// Honest use by the same callers before the attack: mimicry of a client's past.
-    fn past(&self, stage: &Stage, operation: &mut Operation, rng: &mut ChaCha8Rng) {
+    fn past(&self, scenario: &Scenario, operation: &mut Operation, rng: &mut ChaCha8Rng) {
         for sender in 0..if self.past > 0.0 { self.addresses } else { 0 } {
-            let mut place = Place::random(rng, &stage.world().rows, 0.4, 24.0);
-            let mut now = after(Stage::hour(START - self.past), 1800.0 * rng.random::<f64>());
-            while now < Stage::hour(START) {
-                let row = stage.world().draw(rng, &mut place, now);
-                operation.sent.push(Sent { at: now, sender, row, part: Part::Cover });
+            let mut place = Subpopulation::random(rng, &scenario.world().rows, 0.4, 24.0);
+            let mut now = after(Scenario::hour(START - self.past), 1800.0 * rng.random::<f64>());
+            while now < Scenario::hour(START) {
+                let row = scenario.world().draw(rng, &mut place, now);
+                operation.sent.push(SentQuery { at: now, sender, row, part: Purpose::Cover });
                 now = after(now, 1200.0 * exponential(rng));
             }
         }
     }
 
-    /// Sham clients who are odd now and then, from the warm-up on, so that the bar for everybody rises.
-    fn seed_peers(&self, stage: &Stage, operation: &mut Operation, rng: &mut ChaCha8Rng) {
-        let watch = Watch::new(stage);
+    /// Sham clients that are odd now and then, from the warm-up on, so that the threshold for all callers rises.
+    fn seed_peers(&self, scenario: &Scenario, operation: &mut Operation, rng: &mut ChaCha8Rng) {
+        let statistics = RowStatistics::new(scenario);
         for _ in 0..self.shams {
             operation.senders.push(sender(rng));
             let sham = operation.senders.len() - 1;
-            let mut place = Place::random(rng, &stage.world().rows, 0.4, 24.0);
-            let mut now = after(Stage::hour(0.5), 1800.0 * rng.random::<f64>());
-            while now < Stage::hour(HOURS) {
-                let mut row = stage.world().draw(rng, &mut place, now);
+            let mut place = Subpopulation::random(rng, &scenario.world().rows, 0.4, 24.0);
+            let mut now = after(Scenario::hour(0.5), 1800.0 * rng.random::<f64>());
+            while now < Scenario::hour(HOURS) {
+                let mut row = scenario.world().draw(rng, &mut place, now);
                 // One row in four breaks what belongs together; more, and the shams would be named themselves.
                 if rng.random::<f64>() < 0.25 {
                     for _ in 0..30 {
-                        let other = stage.world().draw(rng, &mut place, now);
+                        let other = scenario.world().draw(rng, &mut place, now);
                         let j = rng.random_range(0..row.len());
                         row[j] = other[j];
-                        if watch.cells(&row)[DensityStatistic::BrokenDependence] == 0 {
+                        if statistics.cells(&row)[DensityStatistic::BrokenDependence] == 0 {
                             break;
                         }
                     }
                 }
-                operation.sent.push(Sent { at: now, sender: sham, row, part: Part::Noise });
+                operation.sent.push(SentQuery { at: now, sender: sham, row, part: Purpose::Noise });
                 now = after(now, 600.0 * exponential(rng));
             }
         }
     }
 
-    fn chaff(&self, stage: &Stage, operation: &mut Operation, now: &mut EventTime, rng: &mut ChaCha8Rng) {
-        let mut place = Place::everywhere();
+    fn chaff(&self, scenario: &Scenario, operation: &mut Operation, now: &mut EventTime, rng: &mut ChaCha8Rng) {
+        let mut place = Subpopulation::everywhere();
         for _ in 0..self.chaff {
             *now = after(*now, 0.05);
             operation.senders.push(sender(rng));
-            let row = stage.world().draw(rng, &mut place, *now);
-            operation.sent.push(Sent { at: *now, sender: operation.senders.len() - 1, row, part: Part::Noise });
+            let row = scenario.world().draw(rng, &mut place, *now);
+            operation.sent.push(SentQuery { at: *now, sender: operation.senders.len() - 1, row, part: Purpose::Noise });
         }
     }
 }
 
-/// A caller of his own; attackers' IPv4 addresses are odd in the simulator, honest ones even.
+/// A caller of the attacker; attackers' IPv4 addresses are odd in the simulator, honest ones even.
 pub fn sender(rng: &mut ChaCha8Rng) -> Sender {
     let address = IpAddr::V4(Ipv4Addr::from_bits(0x6440_0000 | (rng.random::<u32>() & 0x3F_FFFF) | 1));
     Sender { address, account: Some(Arc::from(format!("guest-{:08x}", rng.random::<u32>()))) }
 }
 
 /// The attacker's own copy of the judge's statistics on single rows. They have no salt.
-pub struct Watch {
+pub struct RowStatistics {
     coder: Coder,
     density: Density,
 }
 
-impl Watch {
+impl RowStatistics {
     /// From the profile.
-    pub fn new(stage: &Stage) -> Self {
-        let coder = Coder::new(&stage.reference);
-        let boundary = Boundary::new(&stage.reference, &coder);
-        let density = Density::new(&stage.reference, &coder, &boundary, &[]);
+    pub fn new(scenario: &Scenario) -> Self {
+        let coder = Coder::new(&scenario.reference);
+        let boundary = Boundary::new(&scenario.reference, &coder);
+        let density = Density::new(&scenario.reference, &coder, &boundary, &[]);
         Self { coder, density }
     }
 
@@ -223,7 +224,7 @@ impl Watch {
 }
 
 /// Makes dependent features agree again, from what the profile says of pairs.
-struct Care {
+struct DependencyRepair {
     coder: Coder,
     /// By feature and coarse code: sample rows with it, a few.
     with: Vec<Vec<Vec<u32>>>,
@@ -232,12 +233,12 @@ struct Care {
 /// Mutual information in nats from which a pair is made to agree.
 const DEPENDENT: f64 = 0.3;
 
-impl Care {
-    fn new(stage: &Stage) -> Self {
-        let coder = Coder::new(&stage.reference);
+impl DependencyRepair {
+    fn new(scenario: &Scenario) -> Self {
+        let coder = Coder::new(&scenario.reference);
         let mut with: Vec<Vec<Vec<u32>>> = coder.sizes().iter().map(|&size| vec![Vec::new(); size]).collect();
         let mut codes = Codes::default();
-        for (i, row) in stage.reference.sample.iter().enumerate() {
+        for (i, row) in scenario.reference.sample.iter().enumerate() {
             coder.encode(row, &mut codes);
             for (j, &code) in codes.coarse.iter().enumerate() {
                 let rows = &mut with[j][usize::from(code)];
@@ -249,9 +250,9 @@ impl Care {
         Self { coder, with }
     }
 
-    fn mend(&self, stage: &Stage, row: &mut [Cell]) {
+    fn mend(&self, scenario: &Scenario, row: &mut [Cell]) {
         let mut codes = Codes::default();
-        for pair in stage.reference.pairs.iter().filter(|pair| pair.information >= DEPENDENT) {
+        for pair in scenario.reference.pairs.iter().filter(|pair| pair.information >= DEPENDENT) {
             self.coder.encode(row, &mut codes);
             let (a, b) = (usize::from(codes.coarse[pair.a]), usize::from(codes.coarse[pair.b]));
             if pair.counts[a * self.coder.sizes()[pair.b] + b] > 0 {
@@ -260,27 +261,27 @@ impl Care {
             // The same value always gets the same partner, so that an attack that holds a feature goes on holding it.
             let rows = &self.with[pair.a][a];
             if let Some(&donor) = rows.get((mix(row[pair.a].bits()) % rows.len().max(1) as u64) as usize) {
-                row[pair.b] = stage.reference.sample[donor as usize][pair.b];
+                row[pair.b] = scenario.reference.sample[donor as usize][pair.b];
             }
         }
     }
 }
 
 /// Between attack and victim: disguises what is sent, and notes it with its answer.
-struct Tap<'a> {
-    stage: &'a Stage,
+struct DisguisingVictim<'a> {
+    scenario: &'a Scenario,
     jitter: f64,
-    care: Option<Care>,
+    care: Option<DependencyRepair>,
     rng: RefCell<ChaCha8Rng>,
     sent: RefCell<Vec<(Vec<Cell>, f64)>>,
 }
 
-impl Victim for Tap<'_> {
+impl Victim for DisguisingVictim<'_> {
     fn answer(&self, row: &[Cell]) -> Answer {
         let mut row = row.to_vec();
-        let rows = &self.stage.world().rows;
+        let rows = &self.scenario.world().rows;
         if let Some(care) = &self.care {
-            care.mend(self.stage, &mut row);
+            care.mend(self.scenario, &mut row);
         }
         if self.jitter > 0.0 {
             let rng = &mut *self.rng.borrow_mut();
@@ -292,13 +293,13 @@ impl Victim for Tap<'_> {
                 }
             }
         }
-        let answer = self.stage.world().victim.answer(&row);
+        let answer = self.scenario.world().victim.answer(&row);
         self.sent.borrow_mut().push((row, answer.number()));
         answer
     }
 
     fn threshold(&self) -> f64 {
-        self.stage.world().victim.threshold()
+        self.scenario.world().victim.threshold()
     }
 }
 
@@ -308,26 +309,26 @@ const ROUND: usize = 80;
 const POOL: usize = 500;
 
 /// Active learning (Cohn, Atlas and Ladner 1994) among mixtures of real rows that no statistic of single rows finds odd.
-fn careful(stage: &Stage, budget: usize, seed: u64) -> Vec<(Vec<Cell>, f64)> {
-    let world = stage.world();
+fn careful(scenario: &Scenario, budget: usize, seed: u64) -> Vec<(Vec<Cell>, f64)> {
+    let world = scenario.world();
     let threshold = world.victim.threshold();
-    let watch = Watch::new(stage);
+    let statistics = RowStatistics::new(scenario);
     let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, 5));
-    let mut place = Place::everywhere();
+    let mut place = Subpopulation::everywhere();
     let mut asked: Vec<(Vec<Cell>, f64)> = Vec::new();
     while asked.len() < budget {
         let data: Vec<(&[Cell], f64)> = asked.iter().map(|(row, score)| (row.as_slice(), *score)).collect();
         let copy = Copy::train(&world.rows.features, &data, threshold);
         let mut pool: Vec<Vec<Cell>> = Vec::new();
         for _ in 0..POOL {
-            let mut row = world.draw(&mut rng, &mut place, Stage::hour(START));
-            let other = world.draw(&mut rng, &mut place, Stage::hour(START));
+            let mut row = world.draw(&mut rng, &mut place, Scenario::hour(START));
+            let other = world.draw(&mut rng, &mut place, Scenario::hour(START));
             for j in 0..row.len() {
                 if rng.random::<f64>() < 0.3 {
                     row[j] = other[j];
                 }
             }
-            if watch.cells(&row).iter().all(|&cell| cell == 4) {
+            if statistics.cells(&row).iter().all(|&cell| cell == 4) {
                 pool.push(row);
             }
         }

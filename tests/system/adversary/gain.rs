@@ -7,10 +7,10 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use tripline::event::Cell;
 use tripline::reference::{Feature, Kind};
-use tripline::simulate::rows::Place;
+use tripline::simulate::rows::Subpopulation;
 use tripline::simulate::victim::Victim;
 
-use super::stage::Stage;
+use super::scenario::Scenario;
 
 /// Fewest answers from which a copy is trained; with fewer the attacker says what is most common.
 const FEWEST: usize = 30;
@@ -96,11 +96,11 @@ impl Copy {
 // === impl HeldOut ===
 
 impl HeldOut {
-    /// Rows of the stage's world.
-    pub fn new(stage: &Stage) -> Self {
-        let world = stage.world();
+    /// Rows of the scenario's world.
+    pub fn new(scenario: &Scenario) -> Self {
+        let world = scenario.world();
         let mut rng = ChaCha8Rng::seed_from_u64(0x4e1d);
-        let mut place = Place::everywhere();
+        let mut place = Subpopulation::everywhere();
         let rows: Vec<Vec<Cell>> = (0..HELD_OUT).map(|_| world.rows.draw(&mut rng, &mut place)).collect();
         let threshold = world.victim.threshold();
         let classes: Vec<bool> = rows.iter().map(|row| world.victim.answer(row).number() > threshold).collect();
@@ -126,8 +126,8 @@ impl HeldOut {
 
 /// How near to the chosen case (the attack's first row that has an opposite) a case of another class was found: in spreads of the
 /// features, infinite while none was. `asked` is what was answered, in order.
-pub fn distance(stage: &Stage, goal: &[Cell], asked: &[(&[Cell], f64)]) -> f64 {
-    let world = stage.world();
+pub fn distance(scenario: &Scenario, goal: &[Cell], asked: &[(&[Cell], f64)]) -> f64 {
+    let world = scenario.world();
     let threshold = world.victim.threshold();
     let own = world.victim.answer(goal).number() > threshold;
     let movable = world.rows.numeric();

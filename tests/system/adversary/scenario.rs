@@ -1,4 +1,4 @@
-//! A day of honest traffic round a shipped model, and the judge who watches it while an attacker does as he planned.
+//! A day of honest traffic round a shipped model, and the judge that watches it while an attacker follows its plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use tripline::judge::{Finding, Scope, Verdict};
 use tripline::reference::Reference;
 use tripline::simulate::callers::Mix;
 use tripline::simulate::victim::{Answer, Victim as _};
-use tripline::simulate::{DEFAULT_START, Settings, Simulation, World};
+use tripline::simulate::{DEFAULT_START, Simulation, SimulationSettings, World};
 
 /// Honest clients: few enough that a run takes a second, enough that peers and newcomers have company.
 const CLIENTS: usize = 160;
@@ -31,7 +31,7 @@ pub struct Sender {
 
 /// What a query of the attacker is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
+pub enum Purpose {
     /// To learn.
     Attack,
     /// To look honest.
@@ -42,36 +42,36 @@ pub enum Part {
 
 /// A query that the attacker sends.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub struct SentQuery {
     /// When.
     pub at: EventTime,
     /// Who, by index.
     pub sender: usize,
-    /// What.
+    /// The row.
     pub row: Vec<Cell>,
     /// What for.
-    pub part: Part,
+    pub part: Purpose,
 }
 
 /// Everything that the attacker does.
 #[derive(Clone, Debug, Default)]
 pub struct Operation {
-    /// His callers.
+    /// The attacker's callers.
     pub senders: Vec<Sender>,
     /// What they send, in order of time.
-    pub sent: Vec<Sent>,
+    pub sent: Vec<SentQuery>,
     /// Honest callers that a test adds to the day's traffic.
     pub bystanders: Vec<Query>,
 }
 
 /// What the judge made of it.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub struct Judgement {
     /// Per query of the attacker: whether it was answered before its sender was named.
     pub answered: Vec<bool>,
     /// When each sender was named.
     pub named: BTreeMap<usize, EventTime>,
-    /// Honest callers who were named.
+    /// Honest callers that were named.
     pub wronged: BTreeSet<String>,
     /// Callers in the judge's memory, bytes of them, rows of history, bytes of them, at the end.
     pub memory: (usize, usize, usize, usize),
@@ -82,23 +82,24 @@ pub struct Outcome {
 }
 
 /// The scene.
-pub struct Stage {
+pub struct Scenario {
     /// The profile, which the attacker has too.
     pub reference: Arc<Reference>,
     simulation: Simulation,
     honest: Vec<Query>,
 }
 
-// === impl Stage ===
+// === impl Scenario ===
 
-impl Stage {
+impl Scenario {
     /// A model's day, by seed.
     pub fn new(model: &str, seed: u64) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{model}/reference.json"));
         let reference = Arc::new(Reference::from_json(&std::fs::read(path).unwrap()).unwrap());
         // The look-alikes that matter here, and none that only adds volume.
         let mix = Mix { batch: 0, loadtest: 0, nat: 0, ..Mix::default() };
-        let settings = Settings { seed, hours: HOURS, clients: CLIENTS, volume: VOLUME, mix, ..Settings::default() };
+        let settings =
+            SimulationSettings { seed, hours: HOURS, clients: CLIENTS, volume: VOLUME, mix, ..SimulationSettings::default() };
         let mut simulation = Simulation::new(Arc::clone(&reference), &settings).unwrap();
         let model = reference.model.clone();
         let honest = simulation
@@ -130,11 +131,11 @@ impl Stage {
     }
 
     /// Lets the judge watch. `salt` is what the attacker does not know.
-    pub fn judge(&self, operation: &Operation, config: EngineConfig) -> Outcome {
+    pub fn judge(&self, operation: &Operation, config: EngineConfig) -> Judgement {
         assert!(operation.sent.is_sorted_by_key(|sent| sent.at), "a plan is in order of time");
         let mut engine = Engine::new(config, vec![Arc::clone(&self.reference)]).unwrap();
         let mut out = Outbox::default();
-        let mut outcome = Outcome { answered: vec![false; operation.sent.len()], ..Outcome::default() };
+        let mut outcome = Judgement { answered: vec![false; operation.sent.len()], ..Judgement::default() };
         let mut crowd: Vec<&Query> = self.honest.iter().chain(&operation.bystanders).collect();
         crowd.sort_by_key(|query| query.time);
         let honest: BTreeSet<Address> = crowd.iter().map(|query| query.address).collect();
@@ -171,9 +172,9 @@ impl Stage {
     }
 }
 
-// === impl Outcome ===
+// === impl Judgement ===
 
-impl Outcome {
+impl Judgement {
     fn take(&mut self, out: &mut Outbox, operation: &Operation, honest: &BTreeSet<Address>) {
         for verdict in out.verdicts.drain(..).filter(|v| v.scope == Scope::Client && v.verdict == Finding::Probing) {
             let mut found = false;
