@@ -4,6 +4,7 @@
 //! reached is in the folder of the same name.
 
 pub mod ablation;
+pub mod caller;
 pub mod campaign;
 pub mod client;
 pub mod distribution;

@@ -31,11 +31,15 @@ pub mod config;
 #[cfg(feature = "runtime")]
 pub mod dataset;
 #[cfg(feature = "runtime")]
+pub mod demo;
+#[cfg(feature = "runtime")]
 pub mod drill;
 #[cfg(feature = "runtime")]
 pub mod exit;
 #[cfg(feature = "runtime")]
-pub mod page;
+pub mod html;
+#[cfg(feature = "runtime")]
+pub mod readmodel;
 #[cfg(feature = "runtime")]
 pub mod replay;
 #[cfg(feature = "runtime")]

@@ -10,8 +10,8 @@ use super::Settings;
 use super::outcome::{Line, Outcome, detectable};
 use super::table::cells;
 use crate::hash;
+use crate::html::words;
 use crate::reference::Reference;
-use crate::report::words;
 
 /// What the first marker begins with.
 const BEGIN: &str = "<!-- drill:";

@@ -17,8 +17,8 @@ use super::injection::{Delivery, Planted, What};
 use super::log::{Log, Who};
 use crate::engine::{Engine, Input, Outbox};
 use crate::event::{Address, Cell, EventTime, Prediction, Query};
+use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Scope, Verdict};
-use crate::report::ledger::Caller;
 use crate::simulate::attack::Family;
 use crate::simulate::callers::after;
 
