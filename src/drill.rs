@@ -142,7 +142,7 @@ pub fn judge_alone(
     let baseline = Baseline::of(log, reference, config, |done| progress(Progress::Baseline(done, log.len())))?;
     let seconds = baseline.span.map_or(0.0, |(first, last)| last.seconds_since(first));
     if seconds < MIN_SECONDS {
-        let words = crate::report::words::duration;
+        let words = crate::html::words::duration;
         return Err(DrillError::Short { covers: words(seconds), needs: words(MIN_SECONDS) });
     }
     Ok(baseline)
@@ -223,7 +223,7 @@ pub fn run(
 }
 
 /// The caller as verdicts name it.
-pub fn caller(who: &log::LogCaller) -> crate::report::ledger::Caller {
+pub fn caller(who: &log::LogCaller) -> crate::judge::caller::Caller {
     let source_ip = match who.address {
         crate::event::Address::Ip(ip) => Some(ip.to_string()),
         crate::event::Address::Unknown => None,

@@ -18,6 +18,7 @@
 //! | [`family`] | the shapes of probing and their names |
 
 pub mod ablation;
+pub mod caller;
 pub mod campaign;
 pub mod client;
 pub mod distribution;

@@ -164,7 +164,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let named = args.log_name.clone().or_else(|| file.map(|name| name.to_string_lossy().into_owned()));
     let named = named.unwrap_or_else(|| "standard input".to_owned());
     if let Some(path) = &args.report {
-        output::write_atomically(path, page::render(&outcome, &named).as_bytes())?;
+        output::write_atomically(path, page::DrillPage { outcome: &outcome, log: &named }.render().as_bytes())?;
     }
     if let Some(path) = &args.card {
         let old = String::from_utf8(output::read_file(path, MAX_CARD)?)

@@ -191,7 +191,7 @@ fn cells(line: &FalseAlarmRow, plan: &CalibrationPlan) -> [String; 8] {
     let percent = |share: &calibration::AlarmShare| format!("{:.2} ± {:.2}", share.rate() * 100.0, share.error() * 100.0);
     let [one, ten, more, most] = &line.nominal;
     [
-        crate::report::words::count(line.rows),
+        crate::html::words::count(line.rows),
         if line.clustered { format!("1–8 rows, {}", plan.correlation) } else { "1 row each".to_owned() },
         format!("{:.2}", line.design_effect),
         percent(one),

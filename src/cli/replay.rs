@@ -20,9 +20,9 @@ use crate::event::Query;
 use crate::exit::{Exit, Failure};
 use crate::judge::Verdict;
 use crate::replay::{Ended, Observer, Rejected, replay};
-use crate::report::page::Page;
+use crate::report::page::ReportPage;
 use crate::report::sample::Sample;
-use crate::report::tally::Tally;
+use crate::report::summary::Summary;
 use crate::sink::dead_letter::{Line, base64};
 use crate::source::file::{FileError, FileSource, STDIN};
 
@@ -90,12 +90,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let source = FileSource::open(&args.events, config.decode.max_message_bytes).map_err(|error| source_failure(&error))?;
     let decoder = Decoder::new(&references, config.decode).map_err(|error| usage(&error))?;
     let mut engine = Engine::new(config.engine, references.clone()).map_err(|error| usage(&error))?;
-    let tally = Tally::new(&references);
+    let summary = Summary::new(&references);
     let samples = if args.report.is_some() { references.into_iter().map(Sample::new).collect() } else { Vec::new() };
     let mut watch = Watch {
         log: source.name().to_owned(),
         samples,
-        tally,
+        summary,
         max_rejects: args.max_rejects,
         verdicts: args.verdicts.as_deref().map(Output::create).transpose()?,
         dead_letters: args.dead_letters.as_deref().map(Output::create).transpose()?,
@@ -106,19 +106,19 @@ pub fn run(args: Args) -> Result<(), Failure> {
     for output in [&mut watch.verdicts, &mut watch.dead_letters].into_iter().flatten() {
         output.finish()?;
     }
-    watch.tally.status(engine.status());
-    print!("{}", watch.tally);
+    watch.summary.status(engine.status());
+    print!("{}", watch.summary);
     if let Some(path) = &args.report {
         // The name alone: a report is passed on, and where the log lay is nobody's business.
         let name = args.events.file_name().filter(|name| *name != STDIN);
         let events = name.map_or("standard input".into(), |name| name.to_string_lossy());
-        let page = Page { events: &events, tally: &watch.tally, samples: &watch.samples, config: engine.config() };
+        let page = ReportPage { events: &events, summary: &watch.summary, samples: &watch.samples, config: engine.config() };
         super::output::write_atomically(path, page.render().as_bytes())?;
     }
     match ended {
         Ended::Observer(failure) => Err(failure),
         Ended::Source(error) => {
-            let judged = format!("; the {} events before that were judged", watch.tally.accepted + watch.tally.late);
+            let judged = format!("; the {} events before that were judged", watch.summary.accepted + watch.summary.late);
             let failure = source_failure(&error);
             Err(Failure::new(failure.exit, failure.message + &judged))
         }
@@ -165,7 +165,7 @@ impl MaxRejects {
 struct Watch {
     /// Name of the log.
     log: String,
-    tally: Tally,
+    summary: Summary,
     /// One a model; empty without `--report`.
     samples: Vec<Sample>,
     max_rejects: MaxRejects,
@@ -179,11 +179,11 @@ struct Watch {
 impl Watch {
     /// Whether there is more bad data than allowed; `whole` says that the log has ended.
     fn is_too_much(&self, whole: bool) -> bool {
-        let unknown = self.tally.rejected(Reason::UnknownModel.name());
-        let rejected = self.tally.rejections() - unknown;
+        let unknown = self.summary.rejected(Reason::UnknownModel.name());
+        let rejected = self.summary.rejections() - unknown;
         // Counted against what was read so far, so that a log in another layout ends the replay at once.
-        let nothing_used = whole && self.tally.accepted + self.tally.late == 0 && rejected + unknown > 0;
-        rejected > self.max_rejects.allows(self.tally.messages()) || nothing_used
+        let nothing_used = whole && self.summary.accepted + self.summary.late == 0 && rejected + unknown > 0;
+        rejected > self.max_rejects.allows(self.summary.messages()) || nothing_used
     }
 
     fn deliver(&mut self, record: &Rejected<'_>) -> Result<(), Failure> {
@@ -191,14 +191,14 @@ impl Watch {
     }
 
     fn too_much_bad_data(&self) -> Failure {
-        let Tally { accepted, late, .. } = self.tally;
-        let why = match self.tally.first_rejection() {
+        let Summary { accepted, late, .. } = self.summary;
+        let why = match self.summary.first_rejection() {
             Some((reason, example)) => {
                 format!("; the first is {reason} in line {}: {}", example.provenance.offset + 1, example.message)
             }
             None => String::new(),
         };
-        let count = self.tally.rejections();
+        let count = self.summary.rejections();
         let hint =
             "see --dead-letters for all of them, --max-rejects to allow more, and [decode.mapping] in --config for other layouts";
         let message = if accepted + late == 0 {
@@ -219,8 +219,8 @@ impl Observer for Watch {
 
     fn query(&mut self, query: &Query, outbox: &Outbox) -> Result<(), Failure> {
         match outbox.disposition {
-            Disposition::Accepted => self.tally.accepted(query),
-            Disposition::Late(_) => self.tally.late(query),
+            Disposition::Accepted => self.summary.accepted(query),
+            Disposition::Late(_) => self.summary.late(query),
             // These come back as rejections.
             Disposition::UnknownModel | Disposition::FromTheFuture => return Ok(()),
         }
@@ -236,18 +236,18 @@ impl Observer for Watch {
     }
 
     fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, Failure> {
-        self.tally.reject(&record);
+        self.summary.reject(&record);
         self.deliver(&record)?;
         Ok(if self.is_too_much(false) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), Failure> {
-        self.tally.verdict(verdict);
+        self.summary.verdict(verdict);
         self.verdicts.as_mut().map_or(Ok(()), |output| output.line(verdict))
     }
 
     fn pause(&mut self) {
-        self.progress.show(self.tally.accepted + self.tally.late);
+        self.progress.show(self.summary.accepted + self.summary.late);
     }
 }
 

@@ -12,9 +12,9 @@ use super::DrillError;
 use super::log::Log;
 use crate::engine::{Disposition, Engine, EngineConfig, Input, Outbox};
 use crate::event::{EventTime, Query};
+use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Scope, Verdict};
 use crate::reference::Reference;
-use crate::report::ledger::Caller;
 
 /// Events between two reports of progress. Chosen: some reports a second, at no cost that shows.
 const PROGRESS_EVERY: usize = 1024;

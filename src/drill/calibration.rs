@@ -14,7 +14,7 @@ use super::baseline::{Baseline, Flagged};
 use super::log::Log;
 use super::statistics::{Interval, rate};
 use crate::event::{Address, EventTime};
-use crate::report::words;
+use crate::html::words;
 
 /// The calibration report.
 #[derive(Clone, PartialEq, Debug, Serialize)]

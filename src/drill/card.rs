@@ -7,11 +7,11 @@
 use std::fmt::Write as _;
 
 use super::DrillSettings as Settings;
-use super::outcome::{DrillOutcome as Outcome, DrillRow as Line, detectable};
+use super::outcome::{DrillOutcome, DrillRow, detectable};
 use super::table::cells;
 use crate::hash;
+use crate::html::words;
 use crate::reference::Reference;
-use crate::report::words;
 
 /// What the first marker begins with.
 const BEGIN: &str = "<!-- drill:";
@@ -39,7 +39,7 @@ pub fn stamp(reference: &Reference, log_digest: &str, settings: &Settings) -> St
 }
 
 /// The section, markers included. `log` is the name of the log for people.
-pub fn section(outcome: &Outcome, log: &str, stamp: &str) -> String {
+pub fn section(outcome: &DrillOutcome, log: &str, stamp: &str) -> String {
     let body = body(outcome, log);
     format!("{BEGIN} {stamp}, text {:016x} -->\n\n{body}\n{END}", hash::text(&body))
 }
@@ -67,7 +67,7 @@ pub fn stale(card: &str, stamp: &str) -> Option<String> {
 }
 
 /// The line of an attack in the table of a card.
-pub fn family_line(line: &Line) -> String {
+pub fn family_line(line: &DrillRow) -> String {
     row(&line.family, line)
 }
 
@@ -78,7 +78,7 @@ fn split(card: &str) -> Option<(&str, &str, &str)> {
     Some((&card[..from], &card[from..to], &card[to..]))
 }
 
-fn body(outcome: &Outcome, log: &str) -> String {
+fn body(outcome: &DrillOutcome, log: &str) -> String {
     let mut out = String::new();
     let (drill, about) = (&outcome.drill, &outcome.log);
     // Writing to a String cannot fail.
@@ -123,7 +123,7 @@ fn body(outcome: &Outcome, log: &str) -> String {
     out
 }
 
-fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a Line>, name: impl Fn(&Line) -> String) {
+fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a DrillRow>, name: impl Fn(&DrillRow) -> String) {
     let _ = writeln!(out, "\n| {first} | Found | 95 % interval | Callers | Queries | Time | Leaked | False alarms |");
     let _ = writeln!(out, "|---|---:|---:|---:|---:|---:|---:|---:|");
     for line in lines {
@@ -131,7 +131,7 @@ fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a Line
     }
 }
 
-fn row(name: &str, line: &Line) -> String {
+fn row(name: &str, line: &DrillRow) -> String {
     format!("| {name} | {} |", cells(line).join(" | "))
 }
 

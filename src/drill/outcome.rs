@@ -282,7 +282,7 @@ impl LogSummary {
         let mut said = Vec::new();
         let mut say = |number: u64, words: &str| {
             if number > 0 {
-                said.push(format!("{} {words}", crate::report::words::count(number)));
+                said.push(format!("{} {words}", crate::html::words::count(number)));
             }
         };
         say(self.facts.older, "events are older than --last and were left out.");
@@ -293,7 +293,7 @@ impl LogSummary {
             said.push(format!(
                 "The log is larger than what is kept in memory: one caller in {} is here, with all of its events; {} events of others are not.",
                 self.facts.one_caller_in,
-                crate::report::words::count(self.facts.of_callers_left_out)
+                crate::html::words::count(self.facts.of_callers_left_out)
             ));
         }
         said
@@ -309,8 +309,8 @@ fn doubts(fidelity: &[Fidelity], log: &Log) -> Vec<String> {
         if best.agreement.interval.low <= best.always_the_commonest && best.explained.is_none_or(|share| share < 0.5) {
             doubts.push(format!(
                 "The surrogate decides like the log on {} of rows it did not learn from, hardly more than the commonest decision ({}). Attacks that follow the answers are drilled against a poor copy of the model.",
-                crate::report::words::percent(agreement),
-                crate::report::words::percent(best.always_the_commonest)
+                crate::html::words::percent(agreement),
+                crate::html::words::percent(best.always_the_commonest)
             ));
         }
     }

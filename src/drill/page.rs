@@ -1,93 +1,114 @@
-//! The page of `drill --report`: one file that opens from disk, in the manner of the replay report.
+//! The page of `drill --report`: one file that opens from disk, in the frame that all pages share.
 //!
-//! It has to explain itself to somebody who was not there: what was done, what was found, what was not and why, and how far the
+//! It explains itself to a reader who did not run the drill: what was done, what was found, what was not and why, and how far the
 //! numbers can be trusted. Nothing on it depends on the machine or the moment, so two drills give the same page.
 
 use maud::{Markup, html};
 
 use super::calibration::{Calibration, Rate, small};
-use super::outcome::{DrillOutcome as Outcome, DrillRow as Line, detectable};
+use super::outcome::{DrillOutcome, DrillRow, detectable};
 use super::picture;
-use super::statistics::{Quantile, proportion};
+use super::statistics::{Quantile, Share, proportion};
 use super::table::{fraction, interval, number, whole};
 use super::trial::Trial;
-use crate::report::{frame, words};
-use crate::simulate::attack::AttackKind as Family;
+use crate::html::frame::{self, Delivery};
+use crate::html::words;
+use crate::judge::Finding;
+use crate::simulate::attack::AttackKind;
 
-/// Trials with an honest caller accused that are listed.
+/// Trials with an honest caller accused that are listed; a drill with more has another problem, and the JSON has them all.
 const MAX_LISTED: usize = 40;
-/// Flagged callers that are listed.
+/// Flagged callers that are listed: three screenfuls; the JSON has them all.
 const MAX_FLAGGED: usize = 60;
 
-/// The page as HTML. `log` is the name of the log for people.
-pub fn render(outcome: &Outcome, log: &str) -> String {
-    let body = html! {
-        (head(outcome, log))
-        main {
-            (found(outcome))
-            (soon(outcome))
-            (numbers(outcome))
-            (accused(outcome))
-            (calibration(&outcome.calibration))
-            (undetectable(outcome))
-            (how(outcome))
-            (footer(outcome))
-        }
-    };
-    frame::page(&format!("Tripline drill: {}", words::printable(log, 80)), &body)
+/// The page of one drill and what it is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct DrillPage<'a> {
+    /// What the drill found.
+    pub outcome: &'a DrillOutcome,
+    /// Name of the log for people.
+    pub log: &'a str,
 }
 
-fn head(outcome: &Outcome, log: &str) -> Markup {
-    let power = outcome.all.power;
-    let class = match power.value() {
-        Some(share) if share >= 0.9 => "verdict stable",
-        Some(share) if share >= 0.5 => "verdict drift",
-        _ => "verdict probing",
-    };
-    html! {
-        header.top {
-            p.brand { "Tripline drill report" }
-            h1 { "Model " (words::printable(&outcome.model, 60)) ": what would be found, and what would not" }
-            p.lead { "Attacks planted in a copy of " (words::printable(log, 120)) ", " (words::minute(outcome.log.from.0)) " to " (words::minute(outcome.log.to.0)) " UTC" }
-            div class=(class) {
-                p.word { "power" }
-                p.say { (words::count(power.of)) " of " (words::count(power.among)) " planted attacks were found" }
-                p { "With 95 % confidence that is " (interval(power)) " of attacks like these on traffic like this. "
-                    @match outcome.all.queries_median.value {
-                        Some(queries) => { "Half of all were found within " (whole(queries)) " queries. " }
-                        None => { "Fewer than half were found. " }
-                    }
-                    @if outcome.all.accused == 0 { "Nobody honest was accused because of them." }
-                    @else { "In " (fraction(outcome.all.false_alarms)) " trials somebody honest was accused because of them." }
-                }
+// === impl DrillPage ===
+
+impl DrillPage<'_> {
+    /// The page as HTML.
+    pub fn render(self) -> String {
+        let Self { outcome, log } = self;
+        let body = html! {
+            (head(outcome, log))
+            main {
+                (found(outcome))
+                (soon(outcome))
+                (numbers(outcome))
+                (accused(outcome))
+                (calibration(&outcome.calibration))
+                (undetectable(outcome))
+                (how(outcome))
+                (footer(outcome))
             }
-            nav aria-label="Parts of this page" {
-                a href="#found" { "What is found" } a href="#soon" { "How soon" } a href="#numbers" { "All numbers" }
-                a href="#false" { "False alarms" } a href="#rate" { "The stated rate" } a href="#not" { "What cannot be found" } a href="#how" { "How it was done" }
-            }
-        }
+        };
+        frame::page(&format!("Tripline drill: {}", words::printable(log, 80)), Delivery::File, &body)
     }
 }
 
-fn found(outcome: &Outcome) -> Markup {
+fn head(outcome: &DrillOutcome, log: &str) -> Markup {
+    let power = outcome.all.power;
+    let title = html! { "Model " (words::printable(&outcome.model, 60)) ": what would be found, and what would not" };
+    let found = format!("{} of {} planted attacks were found", words::count(power.of), words::count(power.among));
+    let detail = html! {
+        p { "With 95 % confidence that is " (interval(power)) " of attacks like these on traffic like this. "
+            @match outcome.all.queries_median.value {
+                Some(queries) => { "Half of all were found within " (whole(queries)) " queries. " }
+                None => { "Fewer than half were found. " }
+            }
+            @if outcome.all.accused == 0 { "Nobody honest was accused because of them." }
+            @else { "In " (fraction(outcome.all.false_alarms)) " trials somebody honest was accused because of them." }
+        }
+    };
+    let rest = html! {
+        p.lead { "Attacks planted in a copy of " (words::printable(log, 120)) ", " (words::minute(outcome.log.from.0)) " to " (words::minute(outcome.log.to.0)) " UTC" }
+        (frame::verdict(frame::class(rating(power)), &html! { "power" }, &found, &detail))
+        nav aria-label="Parts of this page" {
+            a href="#found" { "What is found" } a href="#soon" { "How soon" } a href="#numbers" { "All numbers" }
+            a href="#false" { "False alarms" } a href="#rate" { "The stated rate" } a href="#not" { "What cannot be found" } a href="#how" { "How it was done" }
+        }
+    };
+    frame::head("Tripline drill report", &title, &rest)
+}
+
+/// Share of attacks found from which the headline is green; a drill that misses one attack in ten is still one to rely on.
+const GOOD_POWER: f64 = 0.9;
+/// Share from which it is yellow.
+const FAIR_POWER: f64 = 0.5;
+
+/// The power of the whole drill as a finding, for its colour.
+fn rating(power: Share) -> Finding {
+    match power.value() {
+        Some(share) if share >= GOOD_POWER => Finding::Stable,
+        Some(share) if share >= FAIR_POWER => Finding::Drift,
+        _ => Finding::Probing,
+    }
+}
+
+fn found(outcome: &DrillOutcome) -> Markup {
     let (about, repeats) = (&outcome.log, u64::from(outcome.drill.repeats));
     html! {
         section #found {
             h2 { "What is found" }
-            dl.facts {
-                div { dt { "queries in the log" } dd { (words::count(about.accepted)) } }
-                div { dt { "callers" } dd { (words::count(about.callers)) } }
-                div { dt { "attacks planted" } dd { (words::count(outcome.trials.len() as u64)) } }
-                div { dt { "of the attacks' callers named" } dd { (outcome.all.callers.value().map_or_else(|| "–".to_owned(), words::percent)) } }
-                div { dt { "callers flagged without any attack" } dd { (words::count(outcome.calibration.measured.alarms)) } }
-            }
+            (frame::facts(&[
+                ("queries in the log", words::count(about.accepted)),
+                ("callers", words::count(about.callers)),
+                ("attacks planted", words::count(outcome.trials.len() as u64)),
+                ("of the attacks' callers named", outcome.all.callers.value().map_or_else(|| "–".to_owned(), words::percent)),
+                ("callers flagged without any attack", words::count(outcome.calibration.measured.alarms)),
+            ]))
             p { "Each field is one attack in one delivery: how many of its trials were found. Green: all; yellow: half or more; red: fewer." }
             figure { (picture::matrix(outcome)) }
-            ul.legend {
-                li { i style="background:var(--calm-soft)" {} "all found" }
-                li { i style="background:var(--drift-soft)" {} "half or more" }
-                li { i style="background:var(--probing-soft)" {} "fewer than half" }
-            }
+            (frame::legend(&[
+                ("k-stable-soft", "all found"), ("k-drift-soft", "half or more"), ("k-probing-soft", "fewer than half"),
+            ]))
             p.note {
                 "A field has " (words::counted(repeats, "trial", "trials")) ", which is little: " (repeats) " of " (repeats)
                 " still leaves room for a power of " (words::percent(proportion(repeats, repeats).low)) ". The sums below say more."
@@ -96,12 +117,12 @@ fn found(outcome: &Outcome) -> Markup {
     }
 }
 
-fn soon(outcome: &Outcome) -> Markup {
+fn soon(outcome: &DrillOutcome) -> Markup {
     html! {
         section #soon {
             h2 { "How soon" }
             p { "The share of trials in which the attack had been named after so many of its own queries. The further left a line rises, the less was given away." }
-            ul.legend { li { i.k-other {} "from one address" } li { i.k-suspect {} "from many addresses" } }
+            (frame::legend(&[("k-other", "from one address"), ("k-suspect", "from many addresses")]))
             div.grid {
                 @for line in &outcome.families {
                     div.card {
@@ -116,12 +137,12 @@ fn soon(outcome: &Outcome) -> Markup {
 }
 
 fn explained(family: &str) -> &'static str {
-    Family::ALL.into_iter().find(|one| one.name() == family).map_or("", Family::in_words)
+    AttackKind::ALL.into_iter().find(|one| one.name() == family).map_or("", AttackKind::in_words)
 }
 
-fn numbers(outcome: &Outcome) -> Markup {
-    let families: Vec<&Line> = outcome.families.iter().filter(|line| detectable(&line.family)).collect();
-    let deliveries: Vec<&Line> = outcome.deliveries.iter().collect();
+fn numbers(outcome: &DrillOutcome) -> Markup {
+    let families: Vec<&DrillRow> = outcome.families.iter().filter(|line| detectable(&line.family)).collect();
+    let deliveries: Vec<&DrillRow> = outcome.deliveries.iter().collect();
     html! {
         section #numbers {
             h2 { "All numbers" }
@@ -139,7 +160,7 @@ fn numbers(outcome: &Outcome) -> Markup {
     }
 }
 
-fn table(first: &str, lines: &[&Line], name: impl Fn(&Line) -> String) -> Markup {
+fn table(first: &str, lines: &[&DrillRow], name: impl Fn(&DrillRow) -> String) -> Markup {
     html! {
         div.card.scroll {
             table {
@@ -173,7 +194,7 @@ fn with(quantile: &Quantile, words: &dyn Fn(f64) -> String) -> String {
     }
 }
 
-fn accused(outcome: &Outcome) -> Markup {
+fn accused(outcome: &DrillOutcome) -> Markup {
     let bad: Vec<&Trial> = outcome.trials.iter().filter(|trial| trial.accused > 0).collect();
     html! {
         section #false {
@@ -232,12 +253,12 @@ fn rate(rate: &Rate) -> Markup {
     }
 }
 
-fn undetectable(outcome: &Outcome) -> Markup {
+fn undetectable(outcome: &DrillOutcome) -> Markup {
     html! {
         section #not {
             h2 { "What cannot be found" }
             p { "Somebody who asks with realistic rows, at a realistic pace, does what users do. No detector that reads logs can tell the two apart, and one that says it can accuses users. "
-                "Rate limits and prices bound what he learns; Tripline shows how much that can be (the information budget)." }
+                "Rate limits and prices bound what such a caller learns; Tripline shows how much that can be (the information budget)." }
             @if let Some(natural) = &outcome.undetectable {
                 p { "Natural sampling was planted all the same, and is counted apart: named in " (fraction(natural.power)) " trials (" (interval(natural.power)) "). It is part of no sum above." }
             } @else {
@@ -247,7 +268,7 @@ fn undetectable(outcome: &Outcome) -> Markup {
     }
 }
 
-fn how(outcome: &Outcome) -> Markup {
+fn how(outcome: &DrillOutcome) -> Markup {
     let drill = &outcome.drill;
     html! {
         section #how {
@@ -270,16 +291,16 @@ fn how(outcome: &Outcome) -> Markup {
                 ul {
                     @for note in outcome.notes.iter().chain(&outcome.log.left_out()) { li { (note) } }
                     @if !outcome.constant_features.is_empty() {
-                        li { "These features never change in the log: " (words::printable(&outcome.constant_features.join(", "), 400)) ". An attacker who changes them stands out more than he would elsewhere." }
+                        li { "These features never change in the log: " (words::printable(&outcome.constant_features.join(", "), 400)) ". An attacker who changes them stands out more than elsewhere." }
                     }
                 }
             }
-            p { "The planted attacks are published algorithms at their usual settings. Somebody who knows this program and takes pains does better than they do." }
+            p { "The planted attacks are published algorithms at their usual settings. An attacker who knows this program can do better than they do." }
         }
     }
 }
 
-fn footer(outcome: &Outcome) -> Markup {
+fn footer(outcome: &DrillOutcome) -> Markup {
     let drill = &outcome.drill;
     html! {
         footer {

@@ -1,18 +1,17 @@
-//! The drill's pictures: which attacks were found in which delivery, how soon, and when alarms came without any.
-//!
-//! In the manner of the replay report's pictures: colours from the page's style, a tooltip on every mark, a sentence for whoever
-//! cannot see them.
+//! The drill's pictures: which attacks were found in which delivery, how soon, and at which hours alarms came without any attack.
 
 use maud::{Markup, html};
 
 use super::calibration::Calibration;
-use super::outcome::{DrillOutcome as Outcome, DrillRow as Line};
+use super::outcome::{DrillOutcome, DrillRow};
+use super::statistics::Share;
 use super::table::fraction;
 use super::trial::Trial;
-use crate::report::picture::{bar, line, path, px, svg, text};
-use crate::report::words;
+use crate::html::frame;
+use crate::html::svg::{WIDTH, bar, level, line, path, styled_text, svg, text, tick};
+use crate::html::words;
+use crate::judge::Finding;
 
-const WIDTH: f64 = 1040.0;
 /// Space for the names on the left.
 const LEFT: f64 = 150.0;
 /// Space for the deliveries' names above.
@@ -20,9 +19,9 @@ const ABOVE: f64 = 44.0;
 /// Height of a row of the matrix.
 const ROW: f64 = 30.0;
 
-/// Attacks × deliveries: the redder, the fewer were found.
+/// Attacks × deliveries, coloured by the share that was found.
 #[expect(clippy::cast_precision_loss, reason = "counts of rows and columns")]
-pub fn matrix(outcome: &Outcome) -> Markup {
+pub fn matrix(outcome: &DrillOutcome) -> Markup {
     let (families, deliveries) = (&outcome.drill.families, &outcome.drill.deliveries);
     let width = (WIDTH - LEFT) / deliveries.len().max(1) as f64;
     let height = ABOVE + ROW * families.len() as f64;
@@ -36,7 +35,7 @@ pub fn matrix(outcome: &Outcome) -> Markup {
         }
         @for (at, family) in families.iter().enumerate() {
             @let y = ABOVE + at as f64 * ROW;
-            text class="strong" x=(px(LEFT - 10.0)) y=(px(y + 19.0)) text-anchor="end" { (family) }
+            (styled_text("strong", LEFT - 10.0, y + 19.0, "end", family))
             @for (column, delivery) in deliveries.iter().enumerate() {
                 @if let Some(cell) = cell(family, delivery) {
                     @let x = LEFT + column as f64 * width;
@@ -50,17 +49,21 @@ pub fn matrix(outcome: &Outcome) -> Markup {
     svg(WIDTH, height, &label, &body)
 }
 
-/// From calm (all found) over the colour of warnings to alarm (none found).
-fn colour(cell: &Line) -> String {
-    let share = cell.power.value().unwrap_or(0.0);
-    match share {
-        s if s >= 0.999 => "var(--calm-soft)".to_owned(),
-        s if s >= 0.5 => "var(--drift-soft)".to_owned(),
-        _ => "var(--probing-soft)".to_owned(),
+/// The colour of a field.
+fn colour(cell: &DrillRow) -> String {
+    format!("var(--{}-soft)", frame::class(field_rating(cell.power)))
+}
+
+/// A share of attacks found as a finding, for its colour: all, half or more, or fewer.
+fn field_rating(found: Share) -> Finding {
+    match found {
+        Share { of, among, .. } if among > 0 && of == among => Finding::Stable,
+        Share { of, among, .. } if of > 0 && 2 * of >= among => Finding::Drift,
+        _ => Finding::Probing,
     }
 }
 
-fn tip(cell: &Line) -> String {
+fn tip(cell: &DrillRow) -> String {
     let interval = super::table::interval(cell.power);
     let after = cell.queries_median.value.map_or_else(
         || "not found in half of the trials".to_owned(),
@@ -70,7 +73,7 @@ fn tip(cell: &Line) -> String {
 }
 
 /// One small picture per attack: the share found within so many queries, from one address and from many.
-pub fn soon(outcome: &Outcome, family: &str) -> Markup {
+pub fn soon(outcome: &DrillOutcome, family: &str) -> Markup {
     const W: f64 = 330.0;
     const H: f64 = 150.0;
     const X: f64 = 34.0;
@@ -84,13 +87,11 @@ pub fn soon(outcome: &Outcome, family: &str) -> Markup {
     };
     let body = html! {
         @for (share, name) in [(0.0, "0"), (0.5, "50 %"), (1.0, "all")] {
-            (line((X, y(share)), (W - 6.0, y(share)), "var(--line)"))
-            (text(X - 5.0, y(share) + 4.0, "end", &name))
+            (level(X, W - 6.0, y(share), &name))
         }
         @for power in 0..=(budget.log10().floor() as i32) {
             @let queries = 10_f64.powi(power);
-            (line((x(queries), Y), (x(queries), Y + 4.0), "var(--soft)"))
-            (text(x(queries), Y + 17.0, "middle", &super::table::whole(queries)))
+            (tick(x(queries), Y, &super::table::whole(queries)))
         }
         (text(W - 6.0, Y + 31.0, "end", &"queries asked →"))
         @for (many, stroke) in [(false, "var(--other)"), (true, "var(--suspect)")] {

@@ -1,47 +1,28 @@
 //! The drill as a table on a terminal.
 //!
-//! Shares come with their interval, times without: the page and the JSON have those too.
+//! Shares are given with their interval. The intervals of times are on the page and in the JSON.
 
 use std::fmt::Write as _;
 
 use super::calibration::{Calibration, small};
-use super::outcome::{DrillOutcome as Outcome, DrillRow as Line, LogSummary as About, detectable};
+use super::outcome::{DrillOutcome, DrillRow, LogSummary as About, detectable};
 use super::statistics::{Quantile, Share};
-use crate::report::words;
+use crate::html::words;
+
+/// Width of the first column, so that all tables of a drill read as one: the longest name of an attack.
+const NAME_WIDTH: usize = 24;
+/// Least width of the other columns.
+const CELL_WIDTH: usize = 7;
+/// Width of running text: a terminal of 110 columns with its indent.
+const TEXT_WIDTH: usize = 108;
+/// Flagged callers that are listed, which is a screenful; the JSON has them all.
+const MAX_FLAGGED: usize = 20;
 
 /// The whole summary.
-pub fn summary(outcome: &Outcome) -> String {
+pub fn summary(outcome: &DrillOutcome) -> String {
     let mut out = String::new();
     head(&mut out, &outcome.model, &outcome.log);
-    for fidelity in &outcome.surrogates {
-        let explained = fidelity.explained.map_or(String::new(), |share| format!(", R² {share:.2}"));
-        line(
-            &mut out,
-            "surrogate",
-            &format!(
-                "{}: agrees with the log on {} of {} rows it did not learn from (always the commonest: {}){explained}",
-                fidelity.surrogate,
-                percent(fidelity.agreement),
-                words::count(fidelity.agreement.among),
-                words::percent(fidelity.always_the_commonest)
-            ),
-        );
-    }
-    let drill = &outcome.drill;
-    line(
-        &mut out,
-        "planted",
-        &format!(
-            "{} × {} × {} = {} trials of {} queries, seed {}; slow ones last {}",
-            words::counted(drill.families.len() as u64, "attack", "attacks"),
-            words::counted(drill.deliveries.len() as u64, "delivery", "deliveries"),
-            drill.repeats,
-            words::count(outcome.trials.len() as u64),
-            words::count(drill.budget),
-            drill.seed,
-            words::duration(drill.slow_seconds)
-        ),
-    );
+    planted(&mut out, outcome);
     out.push('\n');
     table(&mut out, "attack", outcome.families.iter().filter(|line| detectable(&line.family)), |line| line.family.clone());
     out.push('\n');
@@ -88,6 +69,39 @@ pub fn calibration(model: &str, about: &About, calibration: &Calibration) -> Str
     out
 }
 
+/// What answered the attacks, and what was planted.
+fn planted(out: &mut String, outcome: &DrillOutcome) {
+    for fidelity in &outcome.surrogates {
+        let explained = fidelity.explained.map_or(String::new(), |share| format!(", R² {share:.2}"));
+        line(
+            out,
+            "surrogate",
+            &format!(
+                "{}: agrees with the log on {} of {} rows it did not learn from (always the commonest: {}){explained}",
+                fidelity.surrogate,
+                percent(fidelity.agreement),
+                words::count(fidelity.agreement.among),
+                words::percent(fidelity.always_the_commonest)
+            ),
+        );
+    }
+    let drill = &outcome.drill;
+    line(
+        out,
+        "planted",
+        &format!(
+            "{} × {} × {} = {} trials of {} queries, seed {}; slow ones last {}",
+            words::counted(drill.families.len() as u64, "attack", "attacks"),
+            words::counted(drill.deliveries.len() as u64, "delivery", "deliveries"),
+            drill.repeats,
+            words::count(outcome.trials.len() as u64),
+            words::count(drill.budget),
+            drill.seed,
+            words::duration(drill.slow_seconds)
+        ),
+    );
+}
+
 fn head(out: &mut String, model: &str, about: &About) {
     let _ = writeln!(
         out,
@@ -107,7 +121,7 @@ fn line(out: &mut String, name: &str, value: &str) {
 /// Headings of the table; the first is given.
 const HEADINGS: [&str; 6] = ["found", "95 % interval", "callers", "queries", "time", "leaked"];
 
-fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a Line>, name: impl Fn(&Line) -> String) {
+fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a DrillRow>, name: impl Fn(&DrillRow) -> String) {
     let mut rows: Vec<Vec<String>> =
         vec![std::iter::once(first).chain(HEADINGS).chain(["false alarms"]).map(str::to_owned).collect()];
     for line in lines {
@@ -117,7 +131,7 @@ fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a Line
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     // The first column is as wide in every table, so that they read as one.
     let widths: Vec<usize> =
-        widths.iter().enumerate().map(|(at, &width)| if at == 0 { width.max(24) } else { width.max(7) }).collect();
+        widths.iter().enumerate().map(|(at, &width)| if at == 0 { width.max(NAME_WIDTH) } else { width.max(CELL_WIDTH) }).collect();
     for row in rows {
         let mut text = format!("  {:<1$}", row[0], widths[0]);
         for (cell, width) in row.iter().zip(&widths).skip(1) {
@@ -128,7 +142,7 @@ fn table<'a>(out: &mut String, first: &str, lines: impl Iterator<Item = &'a Line
 }
 
 /// The figures of a line as a table shows them: found, its interval, callers, queries, time, leaked, false alarms.
-pub fn cells(line: &Line) -> [String; 7] {
+pub fn cells(line: &DrillRow) -> [String; 7] {
     [
         fraction(line.power),
         interval(line.power),
@@ -173,11 +187,11 @@ pub fn number(quantile: &Quantile, words: &dyn Fn(f64) -> String) -> String {
 
 fn calibration_into(out: &mut String, calibration: &Calibration) {
     let _ = writeln!(out, "What the stated rate of false alarms turned into, without any attack");
-    for words in wrapped(&calibration.finding, 108).iter() {
+    for words in wrapped(&calibration.finding, TEXT_WIDTH).iter() {
         let _ = writeln!(out, "  {words}");
     }
     if let Some(recommendation) = &calibration.recommendation {
-        for words in wrapped(recommendation, 108).iter() {
+        for words in wrapped(recommendation, TEXT_WIDTH).iter() {
             let _ = writeln!(out, "  {words}");
         }
     }
@@ -211,7 +225,7 @@ fn calibration_into(out: &mut String, calibration: &Calibration) {
             ),
         );
     }
-    for flagged in calibration.flagged.iter().take(20) {
+    for flagged in calibration.flagged.iter().take(MAX_FLAGGED) {
         line(
             out,
             "flagged",
@@ -225,8 +239,8 @@ fn calibration_into(out: &mut String, calibration: &Calibration) {
             ),
         );
     }
-    if calibration.flagged.len() > 20 {
-        line(out, "", &format!("and {} more, in the JSON", calibration.flagged.len() - 20));
+    if calibration.flagged.len() > MAX_FLAGGED {
+        line(out, "", &format!("and {} more, in the JSON", calibration.flagged.len() - MAX_FLAGGED));
     }
 }
 

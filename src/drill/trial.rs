@@ -17,8 +17,8 @@ use super::injection::{Delivery, InjectedQuery, InjectedRow};
 use super::log::{Log, LogCaller};
 use crate::engine::{Engine, Input, Outbox};
 use crate::event::{Address, Cell, EventTime, Prediction, Query};
+use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Scope, Verdict};
-use crate::report::ledger::Caller;
 use crate::simulate::attack::AttackKind;
 use crate::simulate::callers::after;
 

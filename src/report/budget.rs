@@ -1,18 +1,17 @@
-//! Who asked most that could be learned from: a line of the summary and a table of the page.
+//! The callers that asked most that could be learned from: a line of the summary and a table of the page.
 //!
-//! Both say in the same breath that it is no detection: whoever copies a model with honest-looking rows and a good customer
-//! look alike.
+//! Both say that it is no detection: a client that copies a model with honest-looking rows looks like a good customer.
 
 use std::fmt;
 
 use maud::{Markup, html};
 
-use super::ledger::Caller;
-use super::tally::ModelTally;
-use super::words;
+use super::summary::ModelSummary;
+use crate::html::words;
+use crate::judge::caller::Caller;
 use crate::judge::information_budget::InformationBudget;
 
-/// Below this share of what a linear copy takes, a figure would only be noise in a summary.
+/// Least share of what a linear copy takes that is worth a line. Chosen: below it, most callers of a busy model would have one.
 const WORTH_SAYING: f64 = 0.2;
 
 /// Who a holder is, in words fit for a page.
@@ -26,7 +25,7 @@ pub fn who(spent: &InformationBudget) -> String {
 }
 
 /// The summary's line, if anybody asked enough to be worth one.
-pub fn line(model: &ModelTally, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub fn line(model: &ModelSummary, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let most =
         model.status.as_ref().and_then(|status| status.information_budgets.first()).filter(|most| most.ratio >= WORTH_SAYING);
     let Some(most) = most else { return Ok(()) };
@@ -42,7 +41,7 @@ pub fn line(model: &ModelTally, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// The page's table.
-pub fn table(model: &ModelTally) -> Markup {
+pub fn table(model: &ModelSummary) -> Markup {
     let information_budgets = model.status.as_ref().map_or(&[][..], |status| &status.information_budgets);
     if information_budgets.is_empty() {
         return html! {};

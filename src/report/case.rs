@@ -2,19 +2,96 @@
 
 use maud::{Markup, html};
 
-use super::ledger::Subject;
 use super::sample::Sample;
-use super::words;
+use super::summary::ModelSummary;
+use super::verdict_history::Subject;
 use crate::event::{Cell, Prediction};
+use crate::html::{svg, words};
 use crate::judge::{QueryRef, SignalValue};
 use crate::reference::{Feature, Kind};
 
-/// Queries listed.
+/// Cases shown in full. Chosen: a case with its queries takes about 20 kB, so they stay below 1.5 MB; the verdict file has all.
+const MAX_CASES: usize = 60;
+/// Lines of the overview that are open: a screenful. A campaign of sixty must not push the pictures off the page.
+const OPEN_LINES: usize = 12;
+/// Cases that are open; the others are folded away, so that the page can be scrolled.
+const OPEN_CASES: usize = 3;
+/// Queries listed in a case: more than a verdict refers to, as a rule.
 const MAX_QUERIES: usize = 40;
-/// Columns of feature values; those that vary come first.
+/// Columns of feature values, which is what fits the width of the page; those that vary come first.
 const MAX_COLUMNS: usize = 12;
-/// Members of a campaign listed.
+/// Members of a campaign listed, at about 14 bytes each.
 const MAX_MEMBERS: usize = 400;
+/// Features listed that are the same in all queries of a case.
+const MAX_SAME: usize = 40;
+
+/// Who was found: the overview, then the cases in full. Campaigns come first, then callers by evidence.
+pub fn section(model: &ModelSummary, sample: &Sample) -> Markup {
+    let history = &model.history;
+    let campaigns: Vec<(&str, &Subject)> = history.probing_campaigns().collect();
+    let callers = history.probing_by_evidence();
+    let all = campaigns.len() + callers.len();
+    if all == 0 {
+        return html! { h3 { "Who was found" } p { "Nobody. No caller gave enough evidence of probing." } };
+    }
+    let named = campaigns.iter().map(|(name, subject)| (format!("campaign {name}"), *subject));
+    let named: Vec<(String, &Subject)> =
+        named.chain(callers.iter().map(|(caller, subject)| (caller.to_string(), *subject))).collect();
+    let shown = &named[..named.len().min(MAX_CASES)];
+    let (open, folded) = shown.split_at(shown.len().min(OPEN_CASES));
+    html! {
+        h3 { "Who was found, and why" }
+        (overview(shown))
+        @if all > shown.len() { p.note { (words::counted((all - shown.len()) as u64, "more case is", "more cases are")) " in the file of --verdicts." } }
+        p.lead.apart { "Each statistic is shown with what honest traffic usually shows, and with its evidence (7 is about one in a thousand by chance)." }
+        @for (who, subject) in open { (draw(who, subject, sample)) }
+        @if !folded.is_empty() {
+            details {
+                summary { (words::counted(folded.len() as u64, "more case in full", "more cases in full")) }
+                @for (who, subject) in folded { (draw(who, subject, sample)) }
+            }
+        }
+    }
+}
+
+/// One line for each case; a long list is folded.
+fn overview(cases: &[(String, &Subject)]) -> Markup {
+    let (open, folded) = cases.split_at(cases.len().min(OPEN_LINES));
+    html! {
+        div.card.scroll {
+            (table(open))
+            @if !folded.is_empty() {
+                details { summary { (words::counted(folded.len() as u64, "more line", "more lines")) } (table(folded)) }
+            }
+        }
+    }
+}
+
+fn table(cases: &[(String, &Subject)]) -> Markup {
+    let heaviest =
+        |subject: &Subject| subject.signals.first().filter(|signal| signal.evidence > 0.0).map(|signal| words::reason(signal.name));
+    html! {
+        table {
+            thead { tr {
+                th { "who" } th { "what" } th { "since (UTC)" } th { "found (UTC)" } th.n { "after queries" } th.n { "sure" }
+                th { "heaviest reason" }
+            } }
+            tbody {
+                @for (who, subject) in cases {
+                    tr {
+                        td.mono.wrap { a href={ "#" (anchor(who)) } { (words::printable(who, 60)) } }
+                        td.t { (subject.family.map_or("", words::family)) }
+                        td.t { (words::moment(subject.since.unwrap_or(subject.at))) }
+                        td.t { (words::moment(subject.at)) }
+                        td.n { (words::count(subject.queries_seen)) }
+                        td.n.t { (words::percent(subject.confidence)) }
+                        td { (heaviest(subject).unwrap_or_default()) }
+                    }
+                }
+            }
+        }
+    }
+}
 
 /// The card of a case.
 pub fn draw(who: &str, subject: &Subject, sample: &Sample) -> Markup {
@@ -66,7 +143,7 @@ fn reasons(signals: &[SignalValue]) -> Markup {
         @if !heavy.is_empty() {
             div.scroll {
                 table {
-                    thead { tr { th { "why" } th.n { "measured" } th.n { "usually" } th.n { "evidence" } th style="width:24%" {} } }
+                    thead { tr { th { "why" } th.n { "measured" } th.n { "usually" } th.n { "evidence" } th.picture {} } }
                     tbody {
                         @for signal in heavy {
                             tr {
@@ -74,7 +151,7 @@ fn reasons(signals: &[SignalValue]) -> Markup {
                                 td.n { (words::measured(signal.value)) }
                                 td.n { (words::measured(signal.reference)) }
                                 td.n { (words::measured(signal.evidence)) }
-                                td { (evidence(signal.evidence, most)) }
+                                td { (svg::evidence(signal.evidence, most)) }
                             }
                         }
                     }
@@ -92,37 +169,6 @@ fn reasons(signals: &[SignalValue]) -> Markup {
                 }
                 "."
             }
-        }
-    }
-}
-
-/// A bar for a statistic's evidence.
-fn evidence(value: f64, most: f64) -> Markup {
-    let width = (value / most).clamp(0.0, 1.0) * 100.0;
-    html! {
-        svg viewBox="0 0 100 8" preserveAspectRatio="none" style="height:8px;margin-top:6px" aria-hidden="true" {
-            rect width="100" height="8" fill="var(--faint)" {}
-            rect width=(format!("{width:.1}")) height="8" fill="var(--suspect)" {}
-        }
-    }
-}
-
-/// PSI as a bar, what chance explains as a tick, and what is left without the suspects as a hollow mark.
-pub fn gauge(psi: f64, critical: f64, without: f64, most: f64) -> Markup {
-    let x = |value: f64| format!("{:.1}", (value / most).clamp(0.0, 1.0) * 292.0 + 4.0);
-    let label = format!(
-        "PSI {}, chance up to {}, without suspects {}",
-        words::measured(psi),
-        words::measured(critical),
-        words::measured(without)
-    );
-    html! {
-        svg viewBox="0 0 300 16" role="img" aria-label=(label) {
-            title { (label) }
-            line x1="4" y1="8" x2="296" y2="8" stroke="var(--faint)" stroke-width="6" {}
-            line x1="4" y1="8" x2=(x(psi)) y2="8" stroke="var(--drift)" stroke-width="6" {}
-            line x1=(x(critical)) y1="1" x2=(x(critical)) y2="15" stroke="var(--ink)" stroke-width="1.6" {}
-            circle cx=(x(without)) cy="8" r="4.5" fill="var(--card)" stroke="var(--ink)" stroke-width="1.6" {}
         }
     }
 }
@@ -181,16 +227,22 @@ fn queries(refs: &[QueryRef], sample: &Sample) -> Markup {
                     tbody { @for line in &lines { (line) } }
                 }
             }
-            @if let Some(cells) = still {
-                p.note {
-                    "The same in all of them: "
-                    @for (nth, at) in (0..features.len()).filter(|&at| !varies(at)).take(40).enumerate() {
-                        @if nth > 0 { ", " }
-                        (words::printable(&features[at].name, 24)) " " (value(&features[at], cells[at]))
-                    }
-                    "."
-                }
+            @if let Some(cells) = still { (same(sample, cells, &varies)) }
+        }
+    }
+}
+
+/// The features that are the same in all queries of a case.
+fn same(sample: &Sample, cells: &[Cell], varies: &dyn Fn(usize) -> bool) -> Markup {
+    let features = &sample.reference().features;
+    html! {
+        p.note {
+            "The same in all of them: "
+            @for (nth, at) in (0..features.len()).filter(|&at| !varies(at)).take(MAX_SAME).enumerate() {
+                @if nth > 0 { ", " }
+                (words::printable(&features[at].name, 24)) " " (value(&features[at], cells[at]))
             }
+            "."
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The queries of a replay as the report's pictures need them: all of them up to a bound of memory, beyond it an even sample.
 //!
-//! Who is a suspect is known only after the queries have passed, so they are kept until the end and sorted out then. Memory is
-//! fixed ([`BYTES`]): when it is full, every query whose hash is above a threshold is let go and the threshold is halved, so
-//! that what is kept is always an even sample of everything seen (1 in 2ⁿ), chosen by a hash of where the query lay and
-//! therefore the same in every replay. Counts per address and per minute are exact and separate.
+//! Who is a suspect is known only after the queries have passed, so they are kept until the end and grouped then. Memory is fixed
+//! ([`BYTES`]). When it is full, the threshold on the hash of a query is halved and every query above it is dropped. What is kept
+//! is therefore always an even sample of everything seen (1 in 2ⁿ). The hash is of the query's place in the log, so the sample is
+//! the same in every replay. Counts per address and per minute are exact and separate.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::reference::Reference;
 
 /// Memory for the queries of one model: 128 MiB hold a million queries of fourteen features whole.
 const BYTES: usize = 128 * 1024 * 1024;
-/// Callers and addresses that are counted one by one; beyond it they share one entry.
+/// Callers that are counted one by one, at about 100 bytes each; beyond it they share one entry.
 const MAX_CALLERS: usize = 500_000;
-/// Who does not fit the table of callers.
+/// The index of all callers that do not fit the table.
 const SOMEBODY: u32 = u32::MAX;
 /// Gap code of a caller's first query.
 const NO_GAP: u8 = u8::MAX;
@@ -28,7 +28,7 @@ pub const BINS_PER_DECADE: usize = 4;
 pub const DECADES: usize = 8;
 /// Shortest gap that has a bin of its own, in seconds.
 pub const SHORTEST_GAP: f64 = 0.001;
-/// Slots of the course of time. Volume is counted in slots that double in length when there are more.
+/// Slots of the course of time, more than the 140 columns of its picture. When there are more, the slots double in length.
 const MAX_SLOTS: usize = 240;
 /// Length of a slot at first, in microseconds: ten seconds.
 const FIRST_SLOT: i64 = 10_000_000;
@@ -140,7 +140,7 @@ impl Sample {
         self.halvings == 0 || bits >> (64 - self.halvings) == 0
     }
 
-    /// Lets go of every second kept query.
+    /// Drops every second kept query.
     fn halve(&mut self) {
         let width = self.reference.features.len();
         // At 2⁻⁶³ there is nothing left to halve; the log would be longer than anything.

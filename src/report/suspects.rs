@@ -1,9 +1,10 @@
-//! Who is on which side of the pictures: the callers that were found probing at some time, and everybody else.
+//! The two groups that the pictures compare: callers that were found probing at some time, and everybody else.
 
 use std::collections::BTreeSet;
 
-use super::ledger::{Caller, Ledger};
 use super::sample::{CallerCount, Sample};
+use super::verdict_history::VerdictHistory;
+use crate::judge::caller::Caller;
 
 /// Callers found probing, ready for look-ups.
 #[derive(Debug, Default)]
@@ -17,10 +18,10 @@ pub struct Suspects<'a> {
 
 impl<'a> Suspects<'a> {
     /// The suspects of a model, campaign members included.
-    pub fn of(ledger: &'a Ledger) -> Self {
+    pub fn of(history: &'a VerdictHistory) -> Self {
         let mut suspects = Self::default();
         // A prefix accuses nobody by itself; its flagged addresses have lines of their own.
-        for (Caller { source_ip, client_id, .. }, _) in ledger.probing() {
+        for (Caller { source_ip, client_id, .. }, _) in history.probing() {
             match (source_ip, client_id) {
                 (Some(ip), None) => drop(suspects.addresses.insert(ip)),
                 (None, Some(id)) => drop(suspects.accounts.insert(id)),
@@ -28,7 +29,7 @@ impl<'a> Suspects<'a> {
                 (None, None) => {}
             }
         }
-        let members = ledger.probing_campaigns().flat_map(|(_, campaign)| &campaign.members);
+        let members = history.probing_campaigns().flat_map(|(_, campaign)| &campaign.members);
         suspects.addresses.extend(members.map(String::as_str));
         suspects
     }

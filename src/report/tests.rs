@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::page::Page;
+use super::page::ReportPage;
 use super::sample::Sample;
-use super::tally::Tally;
+use super::summary::Summary;
 use crate::engine::{EngineConfig, ModelStatus};
 use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
 use crate::judge::information_budget::InformationBudget;
@@ -106,25 +106,25 @@ fn verdicts(model: &str) -> Vec<Verdict> {
 }
 
 /// Summary and page of the log, with or without verdicts.
-fn told(model: &str, queries: i64, verdicts: &[Verdict]) -> (String, String) {
+fn render(model: &str, queries: i64, verdicts: &[Verdict]) -> (String, String) {
     let reference = reference(model);
-    let mut tally = Tally::new(std::slice::from_ref(&reference));
+    let mut summary = Summary::new(std::slice::from_ref(&reference));
     let mut sample = Sample::new(reference);
     for nth in 0..queries {
         let query = query(model, nth);
-        tally.accepted(&query);
+        summary.accepted(&query);
         sample.take(&query, (nth > 10).then_some(0.5));
     }
     let rejected = Rejected { reason: "not_json", message: HOSTILE, provenance: &Provenance::default(), payload: b"" };
-    tally.reject(&rejected);
-    verdicts.iter().for_each(|verdict| tally.verdict(verdict));
-    let page = Page { events: HOSTILE, tally: &tally, samples: &[sample], config: &EngineConfig::default() }.render();
-    (tally.to_string(), page)
+    summary.reject(&rejected);
+    verdicts.iter().for_each(|verdict| summary.verdict(verdict));
+    let page = ReportPage { events: HOSTILE, summary: &summary, samples: &[sample], config: &EngineConfig::default() }.render();
+    (summary.to_string(), page)
 }
 
 #[test]
 fn the_summary_says_who_what_why_and_since_when() {
-    let (summary, _) = told("adult", 100, &verdicts("adult"));
+    let (summary, _) = render("adult", 100, &verdicts("adult"));
     for said in [
         "accepted 100, late 0, rejected 1",
         "adult: DRIFT + PROBING",
@@ -142,7 +142,7 @@ fn the_summary_says_who_what_why_and_since_when() {
 
 #[test]
 fn the_page_has_every_picture_with_words_for_those_who_cannot_see_it() {
-    let (_, page) = told("adult", 100, &verdicts("adult"));
+    let (_, page) = render("adult", 100, &verdicts("adult"));
     for label in [
         "Course of the model",
         "Distribution of age",
@@ -162,7 +162,7 @@ fn the_page_has_every_picture_with_words_for_those_who_cannot_see_it() {
 
 #[test]
 fn nothing_in_a_log_becomes_markup_or_leaves_the_page() {
-    for (summary, page) in [told(HOSTILE, 100, &verdicts(HOSTILE)), told(HOSTILE, 0, &[])] {
+    for (summary, page) in [render(HOSTILE, 100, &verdicts(HOSTILE)), render(HOSTILE, 0, &[])] {
         assert!(!page.contains("<script") && !page.contains("<b>Private"), "markup from the log");
         for text in [&page, &summary] {
             assert!(!text.contains(['\u{202e}', '\u{1b}']), "control characters from the log");
@@ -176,7 +176,7 @@ fn nothing_in_a_log_becomes_markup_or_leaves_the_page() {
 
 #[test]
 fn a_quiet_log_is_said_to_be_quiet() {
-    let (summary, page) = told("adult", 100, &verdicts("adult")[..1]);
+    let (summary, page) = render("adult", 100, &verdicts("adult")[..1]);
     assert!(summary.contains("adult: STABLE. Nothing unusual."), "{summary}");
     assert!(summary.contains("0 callers found probing"), "{summary}");
     assert!(page.contains("Nobody. No caller gave enough evidence of probing."));
@@ -198,19 +198,19 @@ fn who_asked_most_is_named_without_an_accusation() {
         rows_per_day: 318.0,
         flagged: false,
     };
-    let told = |ratio| {
-        let mut tally = Tally::new(&[reference("adult")]);
-        tally.accepted(&query("adult", 0));
-        tally.status(vec![ModelStatus {
+    let with_budget = |ratio| {
+        let mut summary = Summary::new(&[reference("adult")]);
+        summary.accepted(&query("adult", 0));
+        summary.status(vec![ModelStatus {
             model: "adult".into(),
             information_budgets: vec![spent(ratio)],
             ..ModelStatus::default()
         }]);
         let samples = [Sample::new(reference("adult"))];
-        let page = Page { events: "log", tally: &tally, samples: &samples, config: &EngineConfig::default() }.render();
-        (tally.to_string(), page)
+        let page = ReportPage { events: "log", summary: &summary, samples: &samples, config: &EngineConfig::default() }.render();
+        (summary.to_string(), page)
     };
-    let (summary, page) = told(3.0);
+    let (summary, page) = with_budget(3.0);
     assert!(
         summary.contains(
             "about 318 different rows, 3.00 times what a linear copy takes, in 71 % of the model's regions (no detection)"
@@ -219,21 +219,21 @@ fn who_asked_most_is_named_without_an_accusation() {
     );
     assert!(page.contains("Who has asked most that could be learned from") && page.contains("71 %"));
     assert!(!page.contains("<script>"), "what comes from the log is no markup");
-    assert!(!told(0.1).0.contains("what a linear copy takes"), "a handful of rows is not worth a line");
+    assert!(!with_budget(0.1).0.contains("what a linear copy takes"), "a handful of rows is not worth a line");
 }
 
 #[test]
 fn the_same_log_gives_the_same_bytes() {
-    assert_eq!(told("adult", 300, &verdicts("adult")), told("adult", 300, &verdicts("adult")));
+    assert_eq!(render("adult", 300, &verdicts("adult")), render("adult", 300, &verdicts("adult")));
 }
 
 #[test]
 fn a_reference_of_other_features_is_said() {
     let reference = reference("adult");
-    let mut tally = Tally::new(&[reference]);
+    let mut summary = Summary::new(&[reference]);
     let query = Query { row: vec![Cell::number(1.0), Cell::MISSING], extra_features: 3, ..query("adult", 1) };
-    tally.accepted(&query);
-    let summary = tally.to_string();
+    summary.accepted(&query);
+    let summary = summary.to_string();
     assert!(summary.contains("1 feature of the reference has no value in any event"), "{summary}");
     assert!(summary.contains("1 event has features that the reference does not know"), "{summary}");
 }
@@ -247,7 +247,7 @@ fn everybody_accused_still_gives_a_page_that_opens() {
         ..verdict("adult", Scope::Client, Finding::Probing, 900)
     };
     let many: Vec<_> = (0..5_000).map(accuse).collect();
-    let (summary, page) = told("adult", 100, &many);
+    let (summary, page) = render("adult", 100, &many);
     assert!(page.len() < 2_000_000, "{} bytes", page.len());
     assert!(summary.lines().count() < 60, "{summary}");
 }

@@ -2,17 +2,17 @@
 
 use maud::{Markup, html};
 
-use super::{bar, px, share, svg, text};
 use crate::event::Cell;
+use crate::html::svg::{bar, px, share, svg, text};
+use crate::html::words;
 use crate::reference::{Feature, Kind, code};
 use crate::report::sample::Sample;
-use crate::report::words;
 
-/// Rows of bins in one picture; the rarest categories beyond it are drawn together.
+/// Rows of bins in one picture, so that cards stay of similar height; the rarest categories beyond it are drawn together.
 const MAX_BARS: usize = 10;
-/// Values rarer than this in every group are drawn together.
+/// Values rarer than this in every group are drawn together: their bars would be less than a unit long.
 const RARE: f64 = 0.004;
-/// View box of one feature.
+/// View box of one feature: width, space for the labels, and height of a row.
 const WIDTH: f64 = 320.0;
 const LABELS: f64 = 106.0;
 const ROW: f64 = 20.0;
@@ -28,7 +28,7 @@ pub struct Spread<'a> {
     pub distance: f64,
 }
 
-/// One row of thresholds.
+/// One row of bars.
 struct Bin {
     label: String,
     reference: f64,
@@ -51,7 +51,7 @@ pub fn spreads<'a>(sample: &'a Sample, flags: &[bool]) -> Vec<Spread<'a>> {
     }
     for spread in &mut spreads {
         let shown = if spread.suspects.iter().any(|&count| count > 0) { &spread.suspects } else { &spread.others };
-        spread.distance = psi(&spread.feature.counts, shown);
+        spread.distance = count_psi(&spread.feature.counts, shown);
     }
     spreads.sort_by(|a, b| b.distance.total_cmp(&a.distance).then_with(|| a.feature.name.cmp(&b.feature.name)));
     spreads
@@ -59,7 +59,7 @@ pub fn spreads<'a>(sample: &'a Sample, flags: &[bool]) -> Vec<Spread<'a>> {
 
 /// Population stability index with half a count added to every bin, so that an empty bin does not decide alone.
 #[expect(clippy::cast_precision_loss, reason = "counts of queries")]
-fn psi(expected: &[u64], actual: &[u64]) -> f64 {
+fn count_psi(expected: &[u64], actual: &[u64]) -> f64 {
     let total = |counts: &[u64]| counts.iter().sum::<u64>() as f64 + counts.len() as f64 / 2.0;
     let (all_expected, all_actual) = (total(expected), total(actual));
     expected

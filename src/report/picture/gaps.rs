@@ -1,18 +1,35 @@
-//! How long callers wait between two queries: people scatter over minutes and hours, machines pile up in one place.
+//! The time between two queries of one caller. The gaps of people scatter over minutes and hours; those of a program pile up in
+//! one or two places.
 
 use maud::{Markup, html};
 
-use super::{bar, line, path, round_up, share, svg, text};
+use crate::html::svg::{WIDTH, bar, level, path, px, round_up, share, svg, tick};
+use crate::html::words;
 use crate::report::sample::{BINS_PER_DECADE, DECADES, SHORTEST_GAP, Sample};
-use crate::report::words;
 
-const WIDTH: f64 = 1040.0;
+/// View box and the frame of the histogram within it.
 const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 46.0;
 const BOTTOM: f64 = 214.0;
 const TOP: f64 = 12.0;
 /// Bins: one below the shortest gap, then the decades, then one beyond.
 const BINS: usize = BINS_PER_DECADE * DECADES + 1;
+
+/// Labelled gaps in seconds: powers of ten, and above ten seconds the units in which people speak.
+const TICKS: [(f64, &str); 10] = [
+    (0.001, "1 ms"),
+    (0.01, "10 ms"),
+    (0.1, "0.1 s"),
+    (1.0, "1 s"),
+    (10.0, "10 s"),
+    (60.0, "1 min"),
+    (600.0, "10 min"),
+    (3_600.0, "1 h"),
+    (21_600.0, "6 h"),
+    (86_400.0, "1 day"),
+];
+/// The axis ends here at least, so that a wide scatter of gaps is not drawn as tall bars.
+const LEAST_SHARE: f64 = 0.01;
 
 /// Gaps of the two groups by bin.
 #[derive(Clone, Debug)]
@@ -43,17 +60,16 @@ impl Gaps {
             return None;
         }
         let shares = |bin: usize| (share(self.suspects[bin], suspects), share(self.others[bin], others));
-        let most = round_up((0..BINS).map(|bin| shares(bin).0.max(shares(bin).1)).fold(0.01, f64::max));
+        let most = round_up((0..BINS).map(|bin| shares(bin).0.max(shares(bin).1)).fold(LEAST_SHARE, f64::max));
         let step = (WIDTH - LEFT) / BINS as f64;
         let x = |bin: usize| LEFT + step * bin as f64;
         let y = |share: f64| BOTTOM - share / most * (BOTTOM - TOP);
         let outline: Vec<(f64, f64)> =
             (0..BINS).flat_map(|bin| [(x(bin), y(shares(bin).1)), (x(bin + 1), y(shares(bin).1))]).collect();
-        let area = format!("{}L{} {BOTTOM}L{LEFT} {BOTTOM}Z", path(&outline), super::px(WIDTH));
+        let area = format!("{}L{} {BOTTOM}L{LEFT} {BOTTOM}Z", path(&outline), px(WIDTH));
         let body = html! {
-            @for tick in [0.0, 0.5, 1.0] {
-                (line((LEFT, y(most * tick)), (WIDTH, y(most * tick)), "var(--line)"))
-                (text(LEFT - 6.0, y(most * tick) + 4.0, "end", &words::percent(most * tick)))
+            @for part in [0.0, 0.5, 1.0] {
+                (level(LEFT, WIDTH, y(most * part), &words::percent(most * part)))
             }
             path d=(area) fill="var(--other-soft)" {}
             @for bin in 0..BINS {
@@ -64,14 +80,13 @@ impl Gaps {
             path d=(path(&outline)) fill="none" stroke="var(--other)" stroke-width="1.8" {}
             @for bin in 0..BINS {
                 // An unseen target for the tooltip, as high as the picture.
-                rect x=(super::px(x(bin))) y=(super::px(TOP)) width=(super::px(step)) height=(super::px(BOTTOM - TOP)) fill="transparent" {
+                rect x=(px(x(bin))) y=(px(TOP)) width=(px(step)) height=(px(BOTTOM - TOP)) fill="transparent" {
                     title { (tip(bin, shares(bin), suspects > 0)) }
                 }
             }
-            @for (seconds, label) in [(0.001, "1 ms"), (0.01, "10 ms"), (0.1, "0.1 s"), (1.0, "1 s"), (10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min"), (3_600.0, "1 h"), (21_600.0, "6 h"), (86_400.0, "1 day")] {
+            @for (seconds, label) in TICKS {
                 @let at = LEFT + step * (1.0 + (seconds / SHORTEST_GAP).log10() * BINS_PER_DECADE as f64);
-                (line((at, BOTTOM), (at, BOTTOM + 5.0), "var(--soft)"))
-                (text(at, BOTTOM + 18.0, "middle", &label))
+                (tick(at, BOTTOM, &label))
             }
         };
         Some(svg(WIDTH, HEIGHT, &self.label(suspects, others), &body))

@@ -1,15 +1,15 @@
-//! The course of a model: how much was asked, what was said of the model, and when callers were found out.
+//! The course of a model: how much was asked, the model's verdict, and when callers were found probing.
 
 use maud::{Markup, html};
 
-use super::{line, px, svg, text};
 use crate::event::EventTime;
+use crate::html::frame;
+use crate::html::svg::{WIDTH, line, px, styled_text, svg, text};
+use crate::html::words;
 use crate::judge::Finding;
-use crate::report::ledger::Ledger;
 use crate::report::sample::Sample;
-use crate::report::words;
+use crate::report::verdict_history::VerdictHistory;
 
-const WIDTH: f64 = 1040.0;
 const HEIGHT: f64 = 190.0;
 const LEFT: f64 = 46.0;
 /// Foot of the volume.
@@ -18,14 +18,19 @@ const TOP: f64 = 10.0;
 /// The band of verdicts.
 const BAND: f64 = 118.0;
 const BAND_HEIGHT: f64 = 22.0;
-/// Columns of the volume; a day in steps of about ten minutes.
+/// Columns of the volume: a day in steps of about ten minutes, seven units wide.
 const COLUMNS: usize = 140;
-/// Marks of callers found out; beyond it they would be one smear.
+/// Marks of callers found probing: as many as fit side by side with three units each.
 const MAX_MARKS: usize = 300;
+
+/// Width from which a band carries its word: the longest one, `drift+probing`, takes it.
+const WORD_WIDTH: f64 = 90.0;
+/// Verdicts that the label names; a listener remembers fewer.
+const MAX_NAMED: usize = 20;
 
 /// The picture of one model; nothing without queries.
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a log and counts of queries")]
-pub fn draw(span: (EventTime, EventTime), sample: &Sample, ledger: &Ledger) -> Option<Markup> {
+pub fn draw(span: (EventTime, EventTime), sample: &Sample, history: &VerdictHistory) -> Option<Markup> {
     let (first, last) = (span.0.micros(), span.1.micros().max(span.0.micros() + 1_000_000));
     let x = |micros: i64| LEFT + (micros.clamp(first, last) - first) as f64 / (last - first) as f64 * (WIDTH - LEFT);
     let columns = columns(first, last, sample);
@@ -36,8 +41,8 @@ pub fn draw(span: (EventTime, EventTime), sample: &Sample, ledger: &Ledger) -> O
     let step = (WIDTH - LEFT) / COLUMNS as f64;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of queries")]
     let peak = format!("≤ {}", words::count(most.ceil() as u64));
-    let bands = bands(span, ledger);
-    let marks: Vec<_> = ledger.probing().map(|(caller, subject)| (subject.at, caller.to_string())).take(MAX_MARKS).collect();
+    let bands = bands(span, history);
+    let marks: Vec<_> = history.probing().map(|(caller, subject)| (subject.at, caller.to_string())).take(MAX_MARKS).collect();
     let body = html! {
         @for (nth, queries) in columns.iter().enumerate() {
             @let height = queries / most * (BOTTOM - TOP);
@@ -51,14 +56,14 @@ pub fn draw(span: (EventTime, EventTime), sample: &Sample, ledger: &Ledger) -> O
         (text(LEFT - 6.0, BAND + 15.0, "end", &"verdict"))
         @for (from, to, finding) in &bands {
             @let width = (x(to.micros()) - x(from.micros())).max(1.5);
-            rect x=(px(x(from.micros()))) y=(px(BAND)) width=(px(width)) height=(px(BAND_HEIGHT)) fill=(colour(*finding)) rx="2" {
+            rect x=(px(x(from.micros()))) y=(px(BAND)) width=(px(width)) height=(px(BAND_HEIGHT)) fill=(format!("var(--{})", band_class(*finding))) rx="2" {
                 title { (finding.name()) ", from " (words::minute(*from)) " to " (words::minute(*to)) " UTC" }
             }
             @if *finding == Finding::DriftAndProbing {
                 rect x=(px(x(from.micros()))) y=(px(BAND)) width=(px(width)) height=(px(BAND_HEIGHT / 2.0)) fill="var(--drift)" rx="2" {}
             }
-            @if width > 90.0 {
-                text x=(px(x(from.micros()) + 8.0)) y=(px(BAND + 15.5)) style="fill:var(--card);font-weight:620" { (finding.name()) }
+            @if width > WORD_WIDTH {
+                (styled_text("within", x(from.micros()) + 8.0, BAND + 15.5, "start", &finding.name()))
             }
         }
         @for (at, name) in &marks {
@@ -73,9 +78,12 @@ pub fn draw(span: (EventTime, EventTime), sample: &Sample, ledger: &Ledger) -> O
         }
     };
     let mut label = "Course of the model's verdict: ".to_owned();
-    let told: Vec<_> =
-        bands.iter().map(|(from, _, finding)| format!("{} from {}", finding.name(), words::minute(*from))).take(20).collect();
-    label.push_str(&told.join(", "));
+    let named: Vec<_> = bands
+        .iter()
+        .map(|(from, _, finding)| format!("{} from {}", finding.name(), words::minute(*from)))
+        .take(MAX_NAMED)
+        .collect();
+    label.push_str(&named.join(", "));
     if !marks.is_empty() {
         label.push_str(&format!(". {} found probing", words::counted(marks.len() as u64, "caller was", "callers were")));
     }
@@ -97,18 +105,15 @@ fn columns(first: i64, last: i64, sample: &Sample) -> Vec<f64> {
     columns
 }
 
-/// Stretches of one verdict. Before the first word nothing is drawn: nothing was known.
-fn bands(span: (EventTime, EventTime), ledger: &Ledger) -> Vec<(EventTime, EventTime, Finding)> {
-    let ends = ledger.changes.iter().skip(1).map(|change| change.at).chain([span.1]);
-    ledger.changes.iter().zip(ends).map(|(change, end)| (change.at, end.max(change.at), change.verdict)).collect()
+/// Stretches of one verdict. Before the first verdict nothing is known and nothing is drawn.
+fn bands(span: (EventTime, EventTime), history: &VerdictHistory) -> Vec<(EventTime, EventTime, Finding)> {
+    let ends = history.changes.iter().skip(1).map(|change| change.at).chain([span.1]);
+    history.changes.iter().zip(ends).map(|(change, end)| (change.at, end.max(change.at), change.verdict)).collect()
 }
 
-fn colour(finding: Finding) -> &'static str {
-    match finding {
-        Finding::Stable | Finding::Benign => "var(--calm)",
-        Finding::Drift | Finding::Suspicious => "var(--drift)",
-        Finding::Probing | Finding::DriftAndProbing => "var(--probing)",
-    }
+/// The colour of a verdict's band. Drift and probing at once is two half bands, so its ground is that of probing.
+fn band_class(finding: Finding) -> &'static str {
+    frame::class(if finding == Finding::DriftAndProbing { Finding::Probing } else { finding })
 }
 
 /// Round instants within the span, four to nine of them.

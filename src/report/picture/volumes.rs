@@ -1,28 +1,31 @@
 //! How much each address asks, busiest first, with the suspects marked. Both axes are logarithmic, since a few callers ask
-//! thousands of times what most do; and since a low-and-slow attacker stands among the many, not at the top.
+//! thousands of times what most do, and a slow attacker stands among the many rather than at the top.
 
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{line, path, px, svg, text};
 use crate::event::Address;
+use crate::html::svg::{WIDTH, level, path, px, styled_text, svg, text, tick};
+use crate::html::words;
 use crate::report::sample::Sample;
-use crate::report::words;
 
-const WIDTH: f64 = 1040.0;
+/// View box and the frame of the curve within it.
 const HEIGHT: f64 = 330.0;
 const LEFT: f64 = 60.0;
 const BOTTOM: f64 = 286.0;
 const TOP: f64 = 14.0;
-/// Unmarked addresses drawn as points; the line shows the rest.
+/// Addresses drawn as points, at about 100 bytes each; the line shows the rest.
 const MAX_POINTS: usize = 600;
-/// Suspects drawn as points; beyond it a picture says no more.
+/// Suspects drawn as points: with half a point's width between them, this many fill the picture.
 const MAX_MARKS: usize = 500;
-/// Suspects named in the picture.
+/// Suspects named in the picture; more names would cover each other.
 const MAX_NAMES: usize = 8;
-/// Space that a name needs, in units of the view box.
+/// Height of a name: a line of text of 11.5 units with its leading.
 const NAME_HEIGHT: f64 = 15.0;
+
+/// Width of a character of a name, for the widest digits of the font.
+const CHARACTER: f64 = 7.0;
 
 /// Addresses by number of queries.
 #[derive(Clone, Debug)]
@@ -65,13 +68,11 @@ impl Volumes {
         let body = html! {
             @for power in 0..=(most.log10().floor() as u32) {
                 @let queries = 10_f64.powf(f64::from(power));
-                (line((LEFT, y(queries)), (WIDTH, y(queries)), "var(--line)"))
-                (text(LEFT - 8.0, y(queries) + 4.0, "end", &words::count(10_u64.pow(power))))
+                (level(LEFT, WIDTH, y(queries), &words::count(10_u64.pow(power))))
             }
             @for power in 0..=(last.log10().floor() as u32) {
                 @let rank = 10_usize.pow(power);
-                (line((x(rank - 1), BOTTOM), (x(rank - 1), BOTTOM + 5.0), "var(--soft)"))
-                (text(x(rank - 1), BOTTOM + 18.0, "middle", &ordinal(rank)))
+                (tick(x(rank - 1), BOTTOM, &ordinal(rank)))
             }
             (text(WIDTH - 4.0, BOTTOM + 36.0, "end", &"addresses, busiest first →"))
             (text(LEFT - 46.0, TOP - 2.0, "start", &"queries"))
@@ -96,7 +97,7 @@ impl Volumes {
         for &rank in marks {
             let (x, y) = places[rank];
             let name = self.ranked[rank].0.to_string();
-            let width = name.len() as f64 * 7.0;
+            let width = name.len() as f64 * CHARACTER;
             // Above the curve there is nothing; near the right edge the name goes to the left of its point.
             let (at, anchor) = if x + width + 12.0 > WIDTH { (x - 4.0, "end") } else { (x + 4.0, "start") };
             let left = if anchor == "end" { at - width } else { at };
@@ -109,7 +110,7 @@ impl Volumes {
             }
         }
         html! {
-            @for (x, y, anchor, name) in &names { text class="strong" x=(px(*x)) y=(px(*y)) text-anchor=(anchor) { (name) } }
+            @for (x, y, anchor, name) in &names { (styled_text("strong", *x, *y, anchor, name)) }
         }
     }
 

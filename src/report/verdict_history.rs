@@ -1,23 +1,27 @@
-//! What the engine said, model by model, put in order: the course of the model's verdict, and the cases with their callers.
+//! The verdicts of a replay by model: the course of the model's own verdict, and the strongest verdict on each caller and
+//! campaign.
 //!
-//! Bounded: a log in which everybody is accused still gives a page that opens. What is left out is counted.
+//! Memory is bounded, so that a log in which everybody is accused still gives a page that opens. What is left out is counted.
 
 use std::collections::BTreeMap;
 
 use crate::event::EventTime;
+use crate::judge::caller::Caller;
 use crate::judge::{Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
 
-/// Callers and campaigns kept per model. Nobody reads more; the verdict file has them all.
+/// Callers, and campaigns, kept for each model. Chosen: more than a person reads, while 2,000 subjects with a few kilobytes of
+/// reasons and queries each stay below 20 MB. The verdict file has them all.
 pub const MAX_SUBJECTS: usize = 2_000;
-/// Changes of the model's verdict kept.
+/// Changes of the model's verdict kept, at 16 bytes each. The verdict changes a few times a day at most, so this is years of a
+/// log; the bound is for a log that makes it change on purpose.
 const MAX_CHANGES: usize = 5_000;
 
-/// Everything said about one model.
+/// Every verdict on one model and its callers.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub struct VerdictHistory {
     /// Changes of the model's verdict, in order of event time.
     pub changes: Vec<Change>,
-    /// Callers that were at least suspicious at some time, by who they are.
+    /// Callers that were at least suspicious at some time.
     pub callers: BTreeMap<Caller, Subject>,
     /// Campaigns, by case.
     pub campaigns: BTreeMap<String, Subject>,
@@ -27,17 +31,6 @@ pub struct Ledger {
     pub change: Vec<SignalValue>,
     /// Subjects and changes beyond the bounds.
     pub left_out: u64,
-}
-
-/// Who asks: an address, an account, an account at an address, or a prefix as a whole.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Caller {
-    /// The address, if the verdict speaks of one.
-    pub source_ip: Option<String>,
-    /// The prefix, if the verdict speaks of one.
-    pub source_prefix: Option<String>,
-    /// The account, if the verdict speaks of one.
-    pub client_id: Option<String>,
 }
 
 /// A change of the model's verdict.
@@ -52,11 +45,11 @@ pub struct Change {
 /// A caller or a campaign, with the strongest verdict on it.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// What was said at worst.
+    /// The strongest verdict.
     pub verdict: Finding,
-    /// What was said last.
+    /// The latest verdict.
     pub latest: Finding,
-    /// When the worst was first said.
+    /// When the strongest verdict was first given.
     pub at: EventTime,
     /// Event time of the first query that counts as evidence.
     pub since: Option<EventTime>,
@@ -89,22 +82,19 @@ pub struct Drifted {
     pub worst: FeatureDrift,
 }
 
-// === impl Ledger ===
+// === impl VerdictHistory ===
 
-impl Ledger {
+impl VerdictHistory {
     /// Takes a verdict on this model or on somebody who asks it.
     pub fn take(&mut self, verdict: &Verdict) {
         match verdict.scope {
             Scope::Model => self.model(verdict),
             Scope::Client => {
-                let Verdict { source_ip, source_prefix, client_id, .. } = verdict;
-                let caller =
-                    Caller { source_ip: source_ip.clone(), source_prefix: source_prefix.clone(), client_id: client_id.clone() };
-                self.left_out += u64::from(!subject(&mut self.callers, caller, verdict));
+                self.left_out += u64::from(!record(&mut self.callers, Caller::of(verdict), verdict));
             }
             Scope::Campaign => {
                 let case = verdict.case.clone().unwrap_or_default();
-                self.left_out += u64::from(!subject(&mut self.campaigns, case, verdict));
+                self.left_out += u64::from(!record(&mut self.campaigns, case, verdict));
             }
         }
     }
@@ -131,7 +121,7 @@ impl Ledger {
         }
     }
 
-    /// What is said of the model as a whole: everything that was found at some time.
+    /// The finding over the whole log: drift and probing count if they were found at some time.
     pub fn finding(&self) -> Finding {
         let mut drift = false;
         let mut probing = self.probing().next().is_some() || self.probing_campaigns().next().is_some();
@@ -147,13 +137,29 @@ impl Ledger {
         }
     }
 
-    /// When `which` (drift or probing) was first said of the model.
+    /// Drifted features, those furthest beyond chance first.
+    pub fn drifted_by_excess(&self) -> Vec<&Drifted> {
+        // Before the first evaluation there is no critical value.
+        let excess = |one: &Drifted| one.worst.psi / one.worst.critical.max(f64::EPSILON);
+        let mut drifted: Vec<&Drifted> = self.drifted.values().collect();
+        drifted.sort_by(|a, b| excess(b).total_cmp(&excess(a)).then_with(|| a.worst.name.cmp(&b.worst.name)));
+        drifted
+    }
+
+    /// Callers found probing, strongest evidence first.
+    pub fn probing_by_evidence(&self) -> Vec<(&Caller, &Subject)> {
+        let mut callers: Vec<_> = self.probing().collect();
+        callers.sort_by(|a, b| b.1.weight().total_cmp(&a.1.weight()).then_with(|| a.0.cmp(b.0)));
+        callers
+    }
+
+    /// When the model's verdict was first `which` (drift or probing).
     pub fn since(&self, which: Finding) -> Option<EventTime> {
         let says = |change: &&Change| change.verdict == which || change.verdict == Finding::DriftAndProbing;
         self.changes.iter().find(says).map(|change| change.at)
     }
 
-    /// Callers found probing, strongest evidence first.
+    /// Callers found probing, in the order of who they are.
     pub fn probing(&self) -> impl Iterator<Item = (&Caller, &Subject)> {
         self.callers.iter().filter(|(_, subject)| subject.verdict == Finding::Probing)
     }
@@ -170,15 +176,15 @@ impl Ledger {
     }
 }
 
-/// Takes a verdict on a caller or campaign into its table; false if the table is full.
-fn subject<K: Ord>(table: &mut BTreeMap<K, Subject>, key: K, verdict: &Verdict) -> bool {
+/// Records a verdict on a caller or campaign in its table; false if the table is full.
+fn record<K: Ord>(table: &mut BTreeMap<K, Subject>, key: K, verdict: &Verdict) -> bool {
     let full = table.len() == MAX_SUBJECTS;
     match table.entry(key) {
         std::collections::btree_map::Entry::Occupied(mut old) => {
             old.get_mut().take(verdict);
             true
         }
-        // Nothing was ever held against this one.
+        // Benign without anything before it is no case.
         std::collections::btree_map::Entry::Vacant(_) if verdict.verdict == Finding::Benign => true,
         std::collections::btree_map::Entry::Vacant(_) if full => false,
         std::collections::btree_map::Entry::Vacant(new) => {
@@ -222,19 +228,8 @@ impl Subject {
         }
     }
 
-    /// Everything the evidence adds up to, as a natural logarithm.
+    /// The sum of the evidence, as a natural logarithm.
     pub fn weight(&self) -> f64 {
         self.signals.iter().map(|signal| signal.evidence).sum()
-    }
-}
-
-impl std::fmt::Display for Caller {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.source_ip, &self.client_id) {
-            (Some(ip), Some(id)) => write!(f, "{id} at {ip}"),
-            (Some(ip), None) => f.write_str(ip),
-            (None, Some(id)) => f.write_str(id),
-            (None, None) => f.write_str(self.source_prefix.as_deref().unwrap_or("unknown")),
-        }
     }
 }

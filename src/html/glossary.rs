@@ -1,4 +1,9 @@
-//! The words of the report, explained to somebody who sees them for the first time.
+//! The terms of the pages, explained to somebody who sees them for the first time.
+
+use maud::{Markup, html};
+
+use super::words;
+use crate::judge::Family;
 
 /// Terms with their meaning, in the order in which a reader meets them.
 pub const TERMS: [(&str, &str); 18] = [
@@ -57,3 +62,19 @@ pub const TERMS: [(&str, &str); 18] = [
     ),
     ("AML.… and ML0…", "Names of attack techniques in MITRE ATLAS, and entries of the OWASP Machine Learning Security Top 10."),
 ];
+
+/// The terms and the families of probing with their meaning, as the last part of a page.
+pub fn section() -> Markup {
+    html! {
+        section id="words" {
+            h2 { "What the words mean" }
+            dl.glossary {
+                @for (term, meaning) in TERMS { dt { (term) } dd { (meaning) } }
+                @for family in Family::ALL {
+                    dt { (words::family(family)) }
+                    dd { "Probing that " (words::family_explained(family)) "." }
+                }
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
-//! Plain words for what the engine names in one word: families, statistics, findings; and numbers as people write them.
+//! Plain words for the names of the engine (families, statistics, findings), and numbers as people write them.
 
 use crate::event::EventTime;
-use crate::judge::{Family, Finding, SignalValue};
+use crate::judge::{Family, FeatureDrift, Finding, SignalValue};
 use crate::signal::density::statistic::DensityStatistic;
 
 /// A family of probing in a word or two, for tables.
@@ -117,6 +117,15 @@ pub fn change(signals: &[SignalValue]) -> Option<String> {
         said.push(format!("{:.0} repeated rows got other answers", answers.value));
     }
     (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// How a drifted feature is to be read: the drift stays or vanishes without the suspects' queries.
+pub fn drift_reading(drift: &FeatureDrift) -> &'static str {
+    match (drift.psi > drift.critical, drift.psi_without_suspects > drift.critical) {
+        (true, true) => "the world changed",
+        (true, false) => "vanishes without the suspects",
+        (false, _) => "within chance",
+    }
 }
 
 /// A finding on a model, as a headline.

@@ -1,0 +1,146 @@
+//! The lines that a replay prints at its end: a [`Summary`] in words for a terminal.
+
+use std::fmt;
+
+use super::budget;
+use super::summary::{LISTED_FEATURES, ModelSummary, Summary};
+use super::verdict_history::Subject;
+use crate::html::words;
+use crate::judge::{Finding, SignalValue};
+
+/// Callers and campaigns listed, so that a model's lines fit a screen; the report and the verdict file have more.
+const LISTED: usize = 10;
+/// Reasons given for a verdict, so that they fit one line; the heaviest carry most of the evidence.
+const REASONS: usize = 2;
+/// Callers whose reasons are given; the callers of a campaign share theirs, so more would repeat them.
+const EXPLAINED: usize = 5;
+
+// === impl Display ===
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.span() {
+            Some((first, last)) => {
+                writeln!(f, "{} events, {} to {} UTC", words::count(self.messages()), words::minute(first), words::minute(last))?;
+            }
+            None if self.messages() == 0 => writeln!(f, "the log is empty: no events")?,
+            None => writeln!(f, "{} events, none of them usable", words::count(self.messages()))?,
+        }
+        let [accepted, late, rejected] = [self.accepted, self.late, self.rejections()].map(words::count);
+        writeln!(f, "  accepted {accepted}, late {late}, rejected {rejected}")?;
+        for (reason, count, example) in self.refusals() {
+            let message = words::printable(&example.message, 120);
+            writeln!(f, "    {:>9}  {reason}, first in line {}: {message}", words::count(count), example.provenance.offset + 1)?;
+        }
+        self.models().iter().try_for_each(|model| write!(f, "\n{model}"))
+    }
+}
+
+impl fmt::Display for ModelSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, accepted, late, history, status, .. } = self;
+        if accepted + late == 0 {
+            return writeln!(f, "{}: no queries", words::printable(model, 80));
+        }
+        let finding = history.finding();
+        let word = finding.name().to_uppercase().replace('+', " + ");
+        writeln!(f, "{}: {word}. {}.", words::printable(model, 80), words::headline(finding))?;
+        let callers = status.as_ref().map_or(0, |status| status.clients + status.evicted_clients);
+        let from = if callers > 0 { format!(" from {}", words::counted(callers, "caller", "callers")) } else { String::new() };
+        writeln!(f, "  traffic    {}{from}", words::counted(accepted + late, "query", "queries"))?;
+        for (which, label) in [(Finding::Probing, "probing"), (Finding::Drift, "drift")] {
+            if let Some(since) = history.since(which) {
+                writeln!(f, "  {label:<10} seen from {} UTC on", words::minute(since))?;
+            }
+        }
+        if let Some(change) = words::change(&history.change) {
+            writeln!(f, "  change     {change}")?;
+        }
+        if let Some(mismatch) = self.mismatch() {
+            writeln!(f, "  note       {mismatch}")?;
+        }
+        self.write_campaigns(f)?;
+        self.write_callers(f)?;
+        budget::line(self, f)?;
+        self.write_drift(f)
+    }
+}
+
+impl ModelSummary {
+    fn write_callers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let history = &self.history;
+        let callers = history.probing_by_evidence();
+        let suspicious = match history.suspicious() {
+            0 => String::new(),
+            number => format!("; {number} more were suspicious for a while"),
+        };
+        writeln!(f, "  who        {} found probing{suspicious}", words::counted(callers.len() as u64, "caller", "callers"))?;
+        let names: Vec<String> = callers.iter().take(LISTED).map(|(caller, _)| words::printable(&caller.to_string(), 60)).collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+        for (nth, (name, (_, subject))) in names.iter().zip(&callers).enumerate() {
+            writeln!(f, "    {name:<width$}  {}", subject_line(subject))?;
+            let why = reasons(&subject.signals);
+            if nth < EXPLAINED && !why.is_empty() {
+                writeln!(f, "    {:width$}  because: {why}", "")?;
+            }
+        }
+        more(f, callers.len())
+    }
+
+    fn write_campaigns(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let campaigns: Vec<_> = self.history.probing_campaigns().collect();
+        if campaigns.is_empty() {
+            return Ok(());
+        }
+        let together = words::counted(campaigns.len() as u64, "group", "groups");
+        writeln!(f, "  campaigns  {together} of callers whose queries belong together")?;
+        for (case, subject) in campaigns.iter().take(LISTED) {
+            let members = words::counted(subject.members.len() as u64, "address", "addresses");
+            writeln!(f, "    {}  {members}, {}", words::printable(case, 60), subject_line(subject))?;
+        }
+        more(f, campaigns.len())
+    }
+
+    fn write_drift(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drifted = self.history.drifted_by_excess();
+        if drifted.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "  shifted    {} (PSI: how far the values moved from the reference)",
+            words::counted(drifted.len() as u64, "feature", "features")
+        )?;
+        let names: Vec<String> = drifted.iter().take(LISTED_FEATURES).map(|one| words::printable(&one.worst.name, 40)).collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(7);
+        writeln!(f, "    {:<width$}  {:>8}  {:>12}  {:>17}", "feature", "PSI", "chance up to", "without suspects")?;
+        for (name, one) in names.iter().zip(&drifted) {
+            let [psi, critical, without] = [one.worst.psi, one.worst.critical, one.worst.psi_without_suspects].map(words::measured);
+            writeln!(f, "    {name:<width$}  {psi:>8}  {critical:>12}  {without:>17}  {}", words::drift_reading(&one.worst))?;
+        }
+        match drifted.len().saturating_sub(LISTED_FEATURES) {
+            0 => Ok(()),
+            rest => writeln!(f, "    and {rest} more"),
+        }
+    }
+}
+
+fn more(f: &mut fmt::Formatter<'_>, all: usize) -> fmt::Result {
+    match all.saturating_sub(LISTED) {
+        0 => Ok(()),
+        rest => writeln!(f, "    and {} more (see --verdicts or --report)", words::count(rest as u64)),
+    }
+}
+
+fn subject_line(subject: &Subject) -> String {
+    let family = subject.family.map_or("", words::family);
+    let since = words::minute(subject.since.unwrap_or(subject.at));
+    let queries = words::counted(subject.queries_seen, "query", "queries");
+    format!("{family}, {} sure after {queries}, since {since}", words::percent(subject.confidence))
+}
+
+/// The heaviest reasons, in words; the numbers are in the report and in the verdicts.
+fn reasons(signals: &[SignalValue]) -> String {
+    let heavy = signals.iter().filter(|signal| signal.evidence > 0.0).take(REASONS);
+    heavy.map(|signal| words::reason(signal.name)).collect::<Vec<_>>().join("; ")
+}
