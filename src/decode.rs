@@ -19,7 +19,6 @@ pub mod model;
 pub mod token;
 pub mod tree;
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +27,7 @@ pub use mapping::Mapping;
 pub use model::Model;
 
 use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
+use crate::outcome::{RejectReason as Reason, Rejection, excerpt};
 use crate::reference::Reference;
 use crate::source::Record;
 
@@ -55,52 +55,6 @@ impl Default for DecodeConfig {
     fn default() -> Self {
         Self { max_message_bytes: MAX_MESSAGE_BYTES, mapping: None }
     }
-}
-
-/// Why a message was refused; a bounded set, for counters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Reason {
-    /// The bytes are no UTF-8.
-    NotUtf8,
-    /// The text is no JSON.
-    NotJson,
-    /// The JSON ends in the middle.
-    Truncated,
-    /// Nested deeper than any honest event.
-    TooDeep,
-    /// Longer than the configured limit, or more rows or names than one message may hold.
-    TooLarge,
-    /// JSON, but no object.
-    NotAnObject,
-    /// The same name twice in one object: which one counts would be a guess.
-    DuplicateKey,
-    /// A number that no 64-bit float holds, such as 1e400.
-    NumberOutOfRange,
-    /// A field that every event needs is absent.
-    MissingField,
-    /// A field of the wrong kind, or an id beyond its bound.
-    BadField,
-    /// The time cannot be read.
-    BadTimestamp,
-    /// The time is outside 2000 to 2099.
-    TimestampOutOfRange,
-    /// The caller's address is neither an address nor `unknown`.
-    BadAddress,
-    /// The features have the wrong shape.
-    BadFeatures,
-    /// The answer has the wrong shape.
-    BadPrediction,
-    /// No reference for this model.
-    UnknownModel,
-}
-
-/// A refused message: a reason to count by, and a message for the person who looks at the dead letter.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rejection {
-    /// What kind of fault.
-    pub reason: Reason,
-    /// What exactly, and where.
-    pub message: String,
 }
 
 /// Decoded queries, reused from batch to batch so that their buffers are allocated once.
@@ -283,11 +237,6 @@ fn blank_row(row: &mut Vec<Cell>, width: usize) {
 // === impl Rejection ===
 
 impl Rejection {
-    /// A rejection with a message.
-    pub fn new(reason: Reason, message: impl fmt::Display) -> Self {
-        Self { reason, message: message.to_string() }
-    }
-
     /// What `serde_json` found wrong with a text, in this program's words.
     fn from_json(error: &serde_json::Error, text: &str) -> Self {
         let place = format!("line {}, column {}", error.line(), error.column());
@@ -311,68 +260,6 @@ impl Rejection {
         }
         Self::new(Reason::NotJson, format_args!("not JSON: {said}"))
     }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason.name(), self.message)
-    }
-}
-
-// === impl Reason ===
-
-impl Reason {
-    /// Every reason, for counters that must be present at zero.
-    pub const ALL: [Self; 16] = [
-        Self::NotUtf8,
-        Self::NotJson,
-        Self::Truncated,
-        Self::TooDeep,
-        Self::TooLarge,
-        Self::NotAnObject,
-        Self::DuplicateKey,
-        Self::NumberOutOfRange,
-        Self::MissingField,
-        Self::BadField,
-        Self::BadTimestamp,
-        Self::TimestampOutOfRange,
-        Self::BadAddress,
-        Self::BadFeatures,
-        Self::BadPrediction,
-        Self::UnknownModel,
-    ];
-
-    /// The word in counters and dead letters.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotUtf8 => "not_utf8",
-            Self::NotJson => "not_json",
-            Self::Truncated => "truncated",
-            Self::TooDeep => "too_deep",
-            Self::TooLarge => "too_large",
-            Self::NotAnObject => "not_an_object",
-            Self::DuplicateKey => "duplicate_key",
-            Self::NumberOutOfRange => "number_out_of_range",
-            Self::MissingField => "missing_field",
-            Self::BadField => "bad_field",
-            Self::BadTimestamp => "bad_timestamp",
-            Self::TimestampOutOfRange => "timestamp_out_of_range",
-            Self::BadAddress => "bad_address",
-            Self::BadFeatures => "bad_features",
-            Self::BadPrediction => "bad_prediction",
-            Self::UnknownModel => "unknown_model",
-        }
-    }
-}
-
-/// Text of a message, cut to what a person reads, for use inside another message.
-fn excerpt(text: &str) -> &str {
-    // Sixty bytes show what a value is without repeating a hostile one.
-    let mut end = text.len().min(60);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 #[cfg(test)]

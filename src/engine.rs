@@ -13,10 +13,11 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 pub use settings::{EngineConfig, SettingError};
-pub use status::{Disposition, ModelStatus};
+pub use status::ModelStatus;
 
 use crate::event::{EventTime, Query};
 use crate::judge::Verdict;
+use crate::outcome::Outcome;
 use crate::reference::Reference;
 use model::ModelEngine;
 use model::snapshot::ModelSnapshot;
@@ -38,7 +39,7 @@ pub struct Outbox {
     /// Verdicts, in order.
     pub verdicts: Vec<Verdict>,
     /// What became of the query of the last step.
-    pub disposition: Disposition,
+    pub outcome: Outcome,
     /// Seconds since the same client's previous query, if there was one.
     pub gap_seconds: Option<f64>,
 }
@@ -99,8 +100,8 @@ impl Engine {
         out.gap_seconds = None;
         match input {
             Input::Query(query) => match self.judge_of(&query.model) {
-                None => out.disposition = Disposition::UnknownModel,
-                Some(judge) => (out.disposition, out.gap_seconds) = judge.query(query, &mut out.verdicts),
+                None => out.outcome = Outcome::unknown_model(&query.model),
+                Some(judge) => (out.outcome, out.gap_seconds) = judge.query(query, &mut out.verdicts),
             },
             Input::Tick(at) => self.judges.iter_mut().for_each(|judge| judge.tick(at, &mut out.verdicts)),
             Input::End => self.judges.iter_mut().for_each(|judge| judge.end(&mut out.verdicts)),

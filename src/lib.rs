@@ -12,14 +12,14 @@ pub mod engine;
 pub mod event;
 pub mod hash;
 pub mod judge;
+pub mod observer;
+pub mod outcome;
 mod prefetch;
 pub mod reference;
 pub mod signal;
 pub mod source;
 pub mod window;
 
-#[cfg(feature = "runtime")]
-pub mod api;
 #[cfg(feature = "runtime")]
 pub mod app;
 #[cfg(feature = "runtime")]
@@ -35,6 +35,10 @@ pub mod drill;
 #[cfg(feature = "runtime")]
 pub mod exit;
 #[cfg(feature = "runtime")]
+pub mod health;
+#[cfg(feature = "runtime")]
+pub mod http;
+#[cfg(feature = "runtime")]
 pub mod page;
 #[cfg(feature = "runtime")]
 pub mod replay;
@@ -46,3 +50,5 @@ pub mod runtime;
 pub mod simulate;
 #[cfg(feature = "runtime")]
 pub mod sink;
+#[cfg(feature = "runtime")]
+pub mod telemetry;

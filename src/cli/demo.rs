@@ -6,6 +6,7 @@
 
 mod stage;
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,12 +20,12 @@ use crate::engine::ModelStatus;
 use crate::event::EventTime;
 use crate::exit::{Exit, Failure};
 use crate::judge::{Finding, Verdict};
+use crate::observer::Observer;
+use crate::outcome::OutcomeCounts;
 use crate::page::board::{Act, Counts as Read, DemoState, Setting};
 use crate::page::{DEFAULT_PORT, Page};
 use crate::reference::Reference;
 use crate::report::words;
-use crate::runtime::partition_merger::Now;
-use crate::runtime::{Counts, Watcher};
 use crate::simulate::attack::AttackSpec;
 use crate::simulate::drift::DriftSpec;
 use crate::simulate::{DEFAULT_START, MIN_SAMPLE, Settings, Simulation};
@@ -61,7 +62,7 @@ pub struct Args {
     #[arg(long, default_value_t = DEFAULT_PORT)]
     pub port: u16,
     /// Port of the metrics on 127.0.0.1; a free one is taken if it is not free.
-    #[arg(long, default_value_t = crate::api::DEFAULT_LISTEN.port())]
+    #[arg(long, default_value_t = crate::telemetry::DEFAULT_LISTEN.port())]
     pub metrics_port: u16,
     /// End after this time, such as 90s or 5m.
     #[arg(long = "for", value_name = "TIME", value_parser = Period::parse)]
@@ -110,7 +111,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Sets the stage and runs the service on it until the end.
-fn perform(args: &Args, reference: &Reference, simulation: Simulation, board: &DemoState) -> Result<Counts, Failure> {
+fn perform(args: &Args, reference: &Reference, simulation: Simulation, board: &DemoState) -> Result<OutcomeCounts, Failure> {
     let stop = Stop::default();
     let broker = Broker::start()?;
     let callers = Callers::new(&broker, simulation, board.clone(), args.speed * 3600.0)?;
@@ -137,9 +138,9 @@ fn perform(args: &Args, reference: &Reference, simulation: Simulation, board: &D
             stop.ask();
         });
     }
-    let watcher = DemoObserver { board: board.clone() };
+    let observer = DemoObserver { board: board.clone() };
     let references = load::references(&config);
-    let outcome = references.and_then(|references| app::run(&config, references, &stop, vec![Box::new(watcher)]));
+    let outcome = references.and_then(|references| app::run(&config, references, &stop, vec![Box::new(observer)]));
     stop.ask();
     match playing.join() {
         Ok(played) => played.and(outcome),
@@ -244,21 +245,25 @@ struct DemoObserver {
     board: DemoState,
 }
 
-impl Watcher for DemoObserver {
-    fn verdict(&mut self, verdict: &Verdict) {
+impl Observer for DemoObserver {
+    type Error = Infallible;
+
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Infallible> {
         if let Some(line) = self.board.verdict(verdict) {
             println!("  {}  {:14} {}", line.at, line.kind, words::printable(&line.text, 160));
         }
+        Ok(())
     }
 
-    fn status(&mut self, status: &[ModelStatus], counts: &Counts, now: Now) {
+    fn status(&mut self, models: &[ModelStatus], counts: &OutcomeCounts, elapsed: Duration) -> Result<(), Infallible> {
         let read = Read { accepted: counts.accepted, late: counts.late, rejected: counts.rejected };
-        self.board.status(status, read, now.since_start.as_secs_f64());
+        self.board.status(models, read, elapsed.as_secs_f64());
+        Ok(())
     }
 }
 
 /// The last words: what was to be found, and what was.
-fn summarise(board: &DemoState, counts: Counts) {
+fn summarise(board: &DemoState, counts: OutcomeCounts) {
     let (score, setting, said) = (board.score(), board.setting(), board.said());
     println!("\nRead {} queries ({} late, {} unusable).", words::count(counts.accepted), counts.late, counts.rejected);
     let clock = board.clock();

@@ -16,7 +16,7 @@ use super::features::FeaturesSeed;
 use super::fields::{self, AnswersSeed};
 use super::model::duplicate;
 use super::token::{Field, Token, refuse};
-use super::{Batch, Models, Reason, Rejection, Scratch, excerpt};
+use super::{Batch, Models, Reason, Rejection, Scratch};
 
 /// The names of the canonical layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,7 +188,7 @@ where
 
 /// The rejection of a model without a reference.
 pub(super) fn unknown_model(name: &str) -> Rejection {
-    Rejection::new(Reason::UnknownModel, format_args!("there is no reference for the model '{}'", excerpt(name).escape_debug()))
+    Rejection::unknown_model(name)
 }
 
 impl<'de> DeserializeSeed<'de> for Event<'_> {

@@ -455,7 +455,7 @@ fn a_mapping_that_cannot_work_is_refused_with_its_setting() {
 
 #[test]
 fn reasons_have_distinct_words() {
-    let words: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+    let words: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.label()).collect();
     assert_eq!(words.len(), Reason::ALL.len());
 }
 

@@ -4,15 +4,19 @@
 //! surrogate nothing of theirs, and never counts them as found or as an alarm that a planted attack caused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::DrillError;
 use super::log::Log;
-use crate::engine::{Disposition, Engine, EngineConfig, Input, Outbox};
+use crate::engine::{Engine, EngineConfig, ModelStatus, Outbox};
 use crate::event::{EventTime, Query};
 use crate::judge::{At, Finding, Scope, Verdict};
+use crate::observer::{self, ObservedRecord, Observer, Original};
+use crate::outcome::{Outcome, OutcomeCounts};
 use crate::reference::Reference;
 use crate::report::ledger::Caller;
 
@@ -102,24 +106,12 @@ impl Baseline {
         };
         for event in 0..log.len() {
             log.fill(event, &mut query);
-            outbox.verdicts.clear();
-            engine.step(Input::Query(&query), &mut outbox);
-            let accepted = outbox.disposition == Disposition::Accepted;
-            if accepted {
-                let (first, last) = baseline.span.unwrap_or((query.time, query.time));
-                baseline.span = Some((first.min(query.time), last.max(query.time)));
-            }
-            baseline.accepted.push(accepted);
-            baseline.clock.push(baseline.span.map_or(query.time, |(_, last)| last));
-            outbox.verdicts.iter().for_each(|verdict| baseline.take(verdict));
+            let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut baseline);
             if event % 1024 == 0 {
                 progress(event);
             }
         }
-        outbox.verdicts.clear();
-        engine.step(Input::End, &mut outbox);
-        outbox.verdicts.iter().for_each(|verdict| baseline.take(verdict));
-        baseline.evicted = engine.status().first().map_or(0, |status| status.evicted_clients);
+        let Ok(()) = observer::end(&mut engine, &OutcomeCounts::default(), &mut outbox, &mut baseline);
         Ok(baseline)
     }
 
@@ -155,5 +147,31 @@ impl Baseline {
     /// Events of the log that the engine took into account, before or after `from` until `until`.
     pub fn accepted_events(&self) -> u64 {
         self.accepted.iter().filter(|accepted| **accepted).count() as u64
+    }
+}
+
+impl Observer for Baseline {
+    type Error = Infallible;
+
+    fn record(&mut self, record: &ObservedRecord<'_>) -> Result<(), Infallible> {
+        let Some(query) = record.query else { return Ok(()) };
+        let accepted = *record.outcome == Outcome::Accepted;
+        if accepted {
+            let (first, last) = self.span.unwrap_or((query.time, query.time));
+            self.span = Some((first.min(query.time), last.max(query.time)));
+        }
+        self.accepted.push(accepted);
+        self.clock.push(self.span.map_or(query.time, |(_, last)| last));
+        Ok(())
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Infallible> {
+        self.take(verdict);
+        Ok(())
+    }
+
+    fn status(&mut self, models: &[ModelStatus], _counts: &OutcomeCounts, _elapsed: Duration) -> Result<(), Infallible> {
+        self.evicted = models.first().map_or(0, |model| model.evicted_clients);
+        Ok(())
     }
 }

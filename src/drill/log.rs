@@ -12,9 +12,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use crate::decode::{Batch, Decoder, Reason};
+use crate::decode::{Batch, Decoder};
 use crate::event::{Address, Cell, EventTime, Prediction, Query};
 use crate::hash::{mix, mix2, text};
+use crate::outcome::RejectReason;
 use crate::source::Source;
 use crate::window::{Standing, Watermark};
 
@@ -163,7 +164,7 @@ impl Reader {
                     let facts = &mut self.log.facts;
                     facts.read += 1;
                     let counter =
-                        if rejection.reason == Reason::UnknownModel { &mut facts.other_models } else { &mut facts.rejected };
+                        if rejection.reason == RejectReason::UnknownModel { &mut facts.other_models } else { &mut facts.rejected };
                     *counter += 1;
                     if facts.first_rejection.is_none() {
                         facts.first_rejection = Some(format!("line {}: {rejection}", line + 1));

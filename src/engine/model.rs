@@ -18,7 +18,6 @@ mod status;
 use std::collections::BTreeMap;
 
 use super::settings::EngineConfig;
-use super::status::Disposition;
 use crate::event::{Address, EventTime, Query};
 use crate::hash;
 use crate::judge::ablation::Ablation;
@@ -28,6 +27,7 @@ use crate::judge::drift::{self, Drift};
 use crate::judge::shared_identity::SharedIdentities;
 use crate::judge::structure::{Detection, Reason, Seen, Structure};
 use crate::judge::{Family, FeatureDrift, Finding, SignalValue, Verdict};
+use crate::outcome;
 use crate::prefetch;
 use crate::reference::Reference;
 use crate::signal::boundary::Boundary;
@@ -172,7 +172,7 @@ impl ModelEngine {
     }
 
     /// Takes a query; returns what became of it and the client's gap.
-    pub fn query(&mut self, query: &Query, out: &mut Vec<Verdict>) -> (Disposition, Option<f64>) {
+    pub fn query(&mut self, query: &Query, out: &mut Vec<Verdict>) -> (outcome::Outcome, Option<f64>) {
         prefetch::slice(&query.row);
         match self.watermark.observe(query.time) {
             Standing::OnTime => {}
@@ -180,23 +180,23 @@ impl ModelEngine {
                 self.late += 1;
                 let mark = self.watermark.at().unwrap_or(query.time);
                 self.late(query, mark, out);
-                return (Disposition::Late(mark), None);
+                return (outcome::Outcome::Late { watermark: mark }, None);
             }
-            Standing::FromTheFuture => return (Disposition::FromTheFuture, None),
+            Standing::FromTheFuture => return (outcome::Outcome::from_the_future(query.time), None),
         }
         self.advance(out);
         self.queries += 1;
         let sender = self.sender(query, query.time);
         self.coder.encode(&query.row, &mut self.codes);
         self.tally(query.time);
-        let Some((at, account)) = sender else { return (Disposition::Accepted, None) };
+        let Some((at, account)) = sender else { return (outcome::Outcome::Accepted, None) };
         self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
         self.structure.prepare(query, &self.codes, at, &self.clients);
         let gap = self.note(at, query);
         let asked = Asked { query, at, now: query.time, late: false };
         self.vote(&asked, out);
         self.search(&asked, account, out);
-        (Disposition::Accepted, gap)
+        (outcome::Outcome::Accepted, gap)
     }
 
     /// A query behind the watermark. Its windows are closed, so it is left out of them and of drift; but what it tells of its

@@ -1,4 +1,4 @@
-//! What a judge says besides verdicts: what became of a query, and how its model stands.
+//! What a judge says besides verdicts: how its model stands.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,6 @@ use serde::Serialize;
 use crate::event::EventTime;
 use crate::judge::information_budget::InformationBudget;
 use crate::judge::{FeatureDrift, Finding};
-
-/// What became of the last query.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Disposition {
-    /// Counted in the windows.
-    #[default]
-    Accepted,
-    /// Behind the watermark, which is given: counted as late, judged as evidence about its sender, left out of windows and drift.
-    Late(EventTime),
-    /// No reference for its model: counted, nothing learned.
-    UnknownModel,
-    /// Implausibly far ahead of everything else: dead letter.
-    FromTheFuture,
-}
 
 /// State of one model for metrics, pages and reports.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]

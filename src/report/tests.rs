@@ -10,8 +10,8 @@ use crate::engine::{EngineConfig, ModelStatus};
 use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
 use crate::judge::information_budget::InformationBudget;
 use crate::judge::{At, Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
+use crate::outcome::{RejectReason, Rejection};
 use crate::reference::{Column, FitOptions, Raw, Reference, Table, fit};
-use crate::replay::Rejected;
 
 /// A name that would do harm wherever it were not escaped.
 const HOSTILE: &str = "</title><script>alert(1)</script>\"' onload=x \u{202e}\u{1b}[2J";
@@ -115,8 +115,7 @@ fn told(model: &str, queries: i64, verdicts: &[Verdict]) -> (String, String) {
         tally.accepted(&query);
         sample.take(&query, (nth > 10).then_some(0.5));
     }
-    let rejected = Rejected { reason: "not_json", message: HOSTILE, provenance: &Provenance::default(), payload: b"" };
-    tally.reject(&rejected);
+    tally.reject(&Rejection::new(RejectReason::NotJson, HOSTILE), &Provenance::default());
     verdicts.iter().for_each(|verdict| tally.verdict(verdict));
     let page = Page { events: HOSTILE, tally: &tally, samples: &[sample], config: &EngineConfig::default() }.render();
     (tally.to_string(), page)

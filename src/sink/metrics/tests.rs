@@ -1,7 +1,7 @@
 //! What the metrics promise, checked on what a scrape returns.
 
 use super::*;
-use crate::judge::FeatureDrift;
+use crate::judge::{FeatureDrift, Finding, Scope};
 use crate::reference::{Column, FitOptions, Raw, Table, fit};
 
 fn reference(model: &str) -> Reference {
