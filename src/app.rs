@@ -1,6 +1,6 @@
 //! The composition root of the service: configuration and reference profiles in, a running loop out, and an orderly end.
 //!
-//! Order of the start: the operations endpoint, the judges, the group at the source, and the outputs; records are taken only
+//! Order of the start: the operations endpoint, the engines, the group at the source, and the outputs. Records are taken only
 //! then, so that nothing is consumed that could not be delivered. Order of the end, on SIGTERM or Ctrl-C: not ready → stop
 //! polling → finish what was read → deliver → commit → leave the group → close the endpoint. Each part is bounded, and a second
 //! signal ends at once.
@@ -13,25 +13,32 @@ use std::time::Duration;
 
 use prometheus::Registry;
 
-use crate::api::Server;
-use crate::api::health::{Phase, Readiness};
 use crate::clock;
 use crate::config::Config;
 use crate::decode::Decoder;
 use crate::exit::{Exit, Failure};
+use crate::health::{Phase, Readiness};
+use crate::outcome::OutcomeCounts;
 use crate::reference::Reference;
 use crate::runtime::partition_merger::Now;
 use crate::runtime::shards::Shards;
-use crate::runtime::{Counts, Runtime, RuntimeError, Sinks, Watcher};
+use crate::runtime::{Runtime, RuntimeError, ServiceObserver, Sinks};
 use crate::sink::dead_letter::{DeadLetterFile, Discard};
 use crate::sink::jsonl::JsonLines;
-use crate::sink::kafka::{self as kafka_sink, DeadLetterTopic, VerdictTopic};
+use crate::sink::kafka::{DeadLetterTopic, KafkaProducer, VerdictTopic, ensure_topics};
 use crate::sink::metrics::Metrics;
-use crate::sink::{DeadLetterSink, VerdictSink};
-use crate::source::kafka::{Kafka, connect};
+use crate::sink::{DeadLetterSink, MustDeliver};
+use crate::source::kafka::{KafkaFeed, connect};
+use crate::telemetry::TelemetryServer;
 use stop::Stop;
 
-/// Runs the service, with the profiles of the models that it watches, until `stop` is asked for or a signal comes.
+/// How long the endpoint may take to close: its own drain of 3 s, and some slack.
+const ENDPOINT_LIMIT: Duration = Duration::from_secs(5);
+/// How long tasks that were left behind may take to end; none should be left.
+const TASKS_LIMIT: Duration = Duration::from_secs(1);
+
+/// Runs the service, with the profiles of the models that it watches, until `stop` is asked for or a signal comes. `observers` are
+/// told of every record and verdict.
 ///
 /// # Errors
 /// What no retry can mend, with the documented exit code.
@@ -39,8 +46,8 @@ pub fn run(
     config: &Config,
     references: Vec<Arc<Reference>>,
     stop: &Stop,
-    watchers: Vec<Box<dyn Watcher>>,
-) -> Result<Counts, Failure> {
+    observers: Vec<ServiceObserver>,
+) -> Result<OutcomeCounts, Failure> {
     let registry = Registry::new();
     let internal = |error: &dyn std::fmt::Display| Failure::new(Exit::Internal, error.to_string());
     let metrics = Metrics::register(&registry).map_err(|error| internal(&error))?;
@@ -51,7 +58,7 @@ pub fn run(
     // The endpoint and the signals are all that is asynchronous; one thread carries them beside the loop.
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let tokio = tokio.map_err(|error| internal(&error))?;
-    let server = tokio.block_on(Server::bind(config.server.metrics, metrics.clone(), readiness.clone()));
+    let server = tokio.block_on(TelemetryServer::bind(config.server.metrics, metrics.clone(), readiness.clone()));
     let server = server.map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     tracing::info!("metrics at http://{}/metrics, health at /livez and /readyz", server.address());
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
@@ -60,14 +67,14 @@ pub fn run(
         let _ = close.await;
     }));
     tokio.spawn(stop.clone().listen());
-    let outcome = consume(config, references, &metrics, &readiness, stop, watchers);
+    let outcome = consume(config, references, &metrics, &readiness, stop, observers);
     readiness.set(Phase::Stopping);
     // The receiver is gone only if the endpoint broke by itself.
     let _ = closed.send(());
-    if let Ok(Ok(Err(error))) = tokio.block_on(async { tokio::time::timeout(Duration::from_secs(5), serving).await }) {
+    if let Ok(Ok(Err(error))) = tokio.block_on(async { tokio::time::timeout(ENDPOINT_LIMIT, serving).await }) {
         tracing::warn!("{error}");
     }
-    tokio.shutdown_timeout(Duration::from_secs(1));
+    tokio.shutdown_timeout(TASKS_LIMIT);
     outcome
 }
 
@@ -77,8 +84,8 @@ fn consume(
     metrics: &Metrics,
     readiness: &Readiness,
     stop: &Stop,
-    watchers: Vec<Box<dyn Watcher>>,
-) -> Result<Counts, Failure> {
+    observers: Vec<ServiceObserver>,
+) -> Result<OutcomeCounts, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
     let decoder = || Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error));
     let decoders = (0..config.runtime.decoders()).map(|_| decoder()).collect::<Result<Vec<_>, _>>()?;
@@ -86,11 +93,11 @@ fn consume(
     let shards = Shards::new(config.runtime.engine_shards, &config.engine, references).map_err(|error| usage(&error))?;
     readiness.set(Phase::Connecting);
     tracing::info!(brokers = config.source.kafka.brokers, topics = ?config.source.kafka.topics, "connecting to Kafka");
-    let feed = Kafka::join(&config.source.kafka, &config.directory, &|| stop.asked())?;
+    let feed = KafkaFeed::join(&config.source.kafka, &config.directory, &|| stop.asked())?;
     if stop.asked() {
-        return Ok(Counts::default());
+        return Ok(OutcomeCounts::default());
     }
-    let sinks = sinks(config, metrics, readiness, watchers)?;
+    let sinks = sinks(config, metrics, readiness, observers)?;
     let mut runtime = Runtime::new(feed, config.runtime.clone(), decoders, shards, lateness, sinks);
     let start = clock::instant();
     let mut now = || Now { wall: clock::now(), since_start: clock::instant().duration_since(start) };
@@ -113,22 +120,22 @@ fn consume(
 }
 
 /// Opens the outputs that the configuration names.
-fn sinks(config: &Config, metrics: &Metrics, readiness: &Readiness, watchers: Vec<Box<dyn Watcher>>) -> Result<Sinks, Failure> {
+fn sinks(config: &Config, metrics: &Metrics, readiness: &Readiness, observers: Vec<ServiceObserver>) -> Result<Sinks, Failure> {
     let sink = &config.sink;
-    let mut verdicts: Vec<Box<dyn VerdictSink>> = Vec::new();
+    let mut must_deliver = Vec::new();
     if let Some(path) = &sink.verdicts.file {
-        verdicts.push(Box::new(JsonLines::append(&config.path(path))?));
+        must_deliver.push(MustDeliver::new(JsonLines::append(&config.path(path))?));
     }
     let topics = output_topics(config);
     let producer = if topics.is_empty() {
         None
     } else {
         let client = connect::producer_config(&config.source.kafka, &sink.kafka_options, &config.directory)?;
-        kafka_sink::ensure_topics(&client, &topics)?;
-        Some(kafka_sink::Kafka::new(&client, metrics.clone())?)
+        ensure_topics(&client, &topics)?;
+        Some(KafkaProducer::new(&client, metrics.clone())?)
     };
     if let Some(producer) = producer.as_ref().filter(|_| !sink.verdicts.topic.is_empty()) {
-        verdicts.push(Box::new(VerdictTopic::new(producer.clone(), sink.verdicts.topic.clone(), metrics)));
+        must_deliver.push(MustDeliver::new(VerdictTopic::new(producer.clone(), sink.verdicts.topic.clone(), metrics)));
     }
     let dead_letters: Box<dyn DeadLetterSink> = match (&sink.dead_letters.file, producer) {
         (Some(path), _) => Box::new(DeadLetterFile::append(&config.path(path))?),
@@ -137,8 +144,16 @@ fn sinks(config: &Config, metrics: &Metrics, readiness: &Readiness, watchers: Ve
         }
         _ => Box::new(Discard),
     };
-    let keep_late = sink.dead_letters.late;
-    Ok(Sinks { verdicts, dead_letters, keep_late, watchers, metrics: metrics.clone(), readiness: readiness.clone() })
+    Ok(Sinks {
+        must_deliver,
+        // The receivers of today are all evidence; none may be lost.
+        best_effort: Vec::new(),
+        dead_letters,
+        keep_late: sink.dead_letters.late,
+        observers,
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+    })
 }
 
 /// Topics that the configuration writes to.

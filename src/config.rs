@@ -4,7 +4,6 @@
 //! and are never printed ([`secret`](crate::document::secret)). Relative paths begin at the file's own directory, so that a
 //! configuration can be moved together with the files that it names.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,10 +11,13 @@ use serde::Deserialize;
 pub use crate::document::{Fault, Faults, Options, Period};
 pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
-use crate::api;
 use crate::decode::{DecodeConfig, Mapping};
 use crate::document;
 use crate::engine::{Engine, EngineConfig};
+use crate::runtime::config::RuntimeConfig;
+use crate::sink::config::SinkConfig;
+use crate::source::kafka::config::KafkaConfig;
+use crate::telemetry::ServerConfig;
 
 /// The commented file with every default; a test keeps it in step with the code.
 pub const EXAMPLE: &str = include_str!("../tripline.example.toml");
@@ -53,90 +55,6 @@ pub struct SourceConfig {
     pub kafka: KafkaConfig,
 }
 
-/// A Kafka consumer group.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct KafkaConfig {
-    /// Brokers to begin at, `host:port`, separated by commas.
-    pub brokers: String,
-    /// Topics to read.
-    pub topics: Vec<String>,
-    /// Consumer group; its members share the partitions.
-    pub group: String,
-    /// How long a cluster may stay silent at the start before the service gives up.
-    pub connect_timeout: Period,
-    /// Any option of librdkafka, by its own name; it goes before Tripline's defaults.
-    pub options: Options,
-}
-
-/// How the service works.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RuntimeConfig {
-    /// Threads that decode; 0 takes one per processor, at most eight.
-    pub decode_threads: usize,
-    /// Threads that judge; models are shared out among them, so more than there are models are idle.
-    pub engine_shards: usize,
-    /// Records taken from the source in one go.
-    pub batch_records: usize,
-    /// Records held while partitions wait for each other.
-    pub buffer_records: usize,
-    /// Bytes of messages held; beyond it reading pauses until half is worked off.
-    pub buffer_bytes: usize,
-    /// A partition that says nothing for this long no longer holds back the others.
-    pub idle_after: Period,
-    /// How far, at most, event time moves on past the last event while nothing arrives.
-    pub idle_advance: Period,
-    /// Time between commits.
-    pub commit_interval: Period,
-    /// Time between refreshes of the model metrics.
-    pub status_interval: Period,
-    /// How long a shutdown may take for finishing, delivering and committing.
-    pub shutdown_timeout: Period,
-}
-
-/// Sinks.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SinkConfig {
-    /// Verdicts.
-    pub verdicts: VerdictConfig,
-    /// Records that could not be read or used.
-    pub dead_letters: DeadLetterConfig,
-    /// librdkafka options of the producer of both; those of the source that concern the connection apply already.
-    pub kafka_options: Options,
-}
-
-/// Where verdicts go; both, one or none.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VerdictConfig {
-    /// Topic; empty for none.
-    pub topic: String,
-    /// File that JSON lines are appended to.
-    pub file: Option<PathBuf>,
-}
-
-/// Where rejected records go.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DeadLetterConfig {
-    /// Topic; `{topic}` stands for the record's own. Empty for none.
-    pub topic: String,
-    /// File that JSON lines are appended to, instead of the topic.
-    pub file: Option<PathBuf>,
-    /// Whether late events are kept, too (they were used; the copy is for the audit).
-    pub late: bool,
-}
-
-/// The operations endpoint.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServerConfig {
-    /// Address of `/metrics`, `/livez` and `/readyz`.
-    pub metrics: SocketAddr,
-}
-
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -166,56 +84,6 @@ pub enum ConfigError {
 
 fn listing(faults: &[Fault]) -> String {
     faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")
-}
-
-// === impl defaults ===
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self {
-            brokers: String::new(),
-            topics: Vec::new(),
-            group: "tripline".into(),
-            // A broker that restarts takes some ten seconds; an orchestrator waits about a minute.
-            connect_timeout: Period::seconds(30),
-            options: Options::default(),
-        }
-    }
-}
-
-impl Default for RuntimeConfig {
-    fn default() -> Self {
-        Self {
-            decode_threads: 0,
-            engine_shards: 1,
-            // Some milliseconds of work: enough to share out among threads, little enough to stay responsive.
-            batch_records: 2_048,
-            // About 60 MB of typical events, and a few seconds of a fast catch-up.
-            buffer_records: 65_536,
-            // A quarter of a gigabyte: with the engine's own memory it fits the one gigabyte that a container usually has.
-            buffer_bytes: 268_435_456,
-            idle_after: Period::seconds(10),
-            // Enough to close the panes that the last events fell into.
-            idle_advance: Period::seconds(300),
-            // Committing after every message starves heartbeats; five seconds is what librdkafka itself does.
-            commit_interval: Period::seconds(5),
-            status_interval: Period::seconds(5),
-            // Kubernetes kills after 30 s.
-            shutdown_timeout: Period::seconds(20),
-        }
-    }
-}
-
-impl Default for DeadLetterConfig {
-    fn default() -> Self {
-        Self { topic: "{topic}.dlq".into(), file: None, late: true }
-    }
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self { metrics: api::DEFAULT_LISTEN }
-    }
 }
 
 // === impl Config ===
@@ -290,119 +158,10 @@ impl Config {
     }
 }
 
-// === impl KafkaConfig ===
-
-/// Options that the service sets itself, and why they are not the user's.
-const OWN_OPTIONS: [(&str, &str); 5] = [
-    ("bootstrap.servers", "write source.kafka.brokers instead"),
-    ("metadata.broker.list", "write source.kafka.brokers instead"),
-    ("group.id", "write source.kafka.group instead"),
-    ("enable.auto.commit", "remove it: offsets are committed only after what they cover was delivered"),
-    ("enable.auto.offset.store", "remove it: offsets are committed only after what they cover was delivered"),
-];
-
-impl KafkaConfig {
-    fn validate(&self, faults: &mut Faults<'_>, directory: &Path) {
-        let at = "source.kafka";
-        if self.brokers.trim().is_empty() {
-            faults.add(&format!("{at}.brokers"), "no broker is named", "write brokers = \"host:9092\"");
-        }
-        if self.topics.is_empty() {
-            faults.add(&format!("{at}.topics"), "no topic is named", "write topics = [\"predictions\"]");
-        }
-        for topic in &self.topics {
-            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-            // librdkafka reads a leading '^' as a pattern; the rest is Kafka's own rule for names.
-            if topic.is_empty() || topic.len() > 249 || !topic.starts_with('^') && !topic.chars().all(legal) {
-                let what = format!("'{topic}' is no topic name");
-                faults.add(&format!("{at}.topics"), what, "use letters, digits, '.', '_' and '-', at most 249 of them");
-            }
-        }
-        if self.group.is_empty() {
-            faults.add(&format!("{at}.group"), "the consumer group has no name", "write group = \"tripline\"");
-        }
-        for (name, remedy) in OWN_OPTIONS {
-            if self.options.0.contains_key(name) {
-                faults.add(&format!("{at}.options.{name}"), "this option is set by Tripline", remedy);
-            }
-        }
-        if self.options.0.get("statistics.interval.ms").is_some_and(|value| value.trim() == "0") {
-            let remedy = "remove it, or choose some thousand milliseconds: lag, readiness and the order of partitions come from it";
-            faults.add(&format!("{at}.options.statistics.interval.ms"), "statistics cannot be turned off", remedy);
-        }
-        validate_options(&format!("{at}.options"), &self.options, faults, directory);
-    }
-}
-
-fn validate_options(at: &str, options: &Options, faults: &mut Faults<'_>, directory: &Path) {
-    for (name, value) in &options.0 {
-        if Options::is_secret(name) && !value.contains("${") {
-            let remedy = "write \"${env:NAME}\" or \"${file:/path}\" and keep the value there";
-            faults.add(&format!("{at}.{name}"), "a secret must not stand in the configuration file", remedy);
-        }
-    }
-    if let Err((name, what)) = options.resolve(directory) {
-        faults.add(&format!("{at}.{name}"), what, "set the variable or create the file, readable by this user");
-    }
-}
-
-// === impl RuntimeConfig ===
-
-impl RuntimeConfig {
-    fn validate(&self, faults: &mut Faults<'_>) {
-        let mut number = |name: &str, value: usize, low: usize, high: usize| {
-            if !(low..=high).contains(&value) {
-                let what = format!("{value} is outside {low} to {high}");
-                faults.add(&format!("runtime.{name}"), what, format!("choose a number from {low} to {high}"));
-            }
-        };
-        number("decode_threads", self.decode_threads, 0, 64);
-        number("engine_shards", self.engine_shards, 1, 64);
-        number("batch_records", self.batch_records, 1, 65_536);
-        number("buffer_records", self.buffer_records, self.batch_records.max(1), 16_777_216);
-        number("buffer_bytes", self.buffer_bytes, 1_048_576, 1 << 40);
-        let mut period = |name: &str, value: Period, low: Period, high: Period| {
-            if value < low || value > high {
-                let what = format!("{value} is outside {low} to {high}");
-                faults.add(&format!("runtime.{name}"), what, format!("choose a duration from {low} to {high}"));
-            }
-        };
-        period("idle_after", self.idle_after, Period::millis(100), Period::seconds(3_600));
-        period("idle_advance", self.idle_advance, Period::seconds(0), Period::seconds(7 * 86_400));
-        period("commit_interval", self.commit_interval, Period::millis(100), Period::seconds(300));
-        period("status_interval", self.status_interval, Period::millis(100), Period::seconds(300));
-        period("shutdown_timeout", self.shutdown_timeout, Period::seconds(1), Period::seconds(600));
-    }
-
-    /// Threads that decode.
-    pub fn decoders(&self) -> usize {
-        match self.decode_threads {
-            // Decoding is a fraction of the work; above eight threads they wait for the engine.
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8),
-            given => given,
-        }
-    }
-}
-
-// === impl SinkConfig ===
-
-impl SinkConfig {
-    fn validate(&self, faults: &mut Faults<'_>, directory: &Path) {
-        let topic = self.dead_letters.topic.replace("{topic}", "t");
-        for (setting, topic) in [("sink.dead_letters.topic", topic.as_str()), ("sink.verdicts.topic", &self.verdicts.topic)] {
-            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-            if topic.len() > 249 || !topic.chars().all(legal) {
-                let remedy = "use letters, digits, '.', '_' and '-', at most 249 of them";
-                faults.add(setting, format!("'{topic}' is no topic name"), remedy);
-            }
-        }
-        validate_options("sink.kafka_options", &self.kafka_options, faults, directory);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::config::DeadLetterConfig;
 
     #[test]
     fn the_example_file_is_sound_and_states_the_defaults() {

@@ -22,7 +22,6 @@ mod row;
 mod token;
 mod tree;
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +30,7 @@ pub use batch::Batch;
 pub use mapping::Mapping;
 pub use model::ModelLayout;
 
+use crate::outcome::{RejectReason, Rejection, excerpt};
 use crate::reference::Reference;
 use crate::source::Record;
 
@@ -60,52 +60,6 @@ impl Default for DecodeConfig {
     fn default() -> Self {
         Self { max_message_bytes: MAX_MESSAGE_BYTES, mapping: None }
     }
-}
-
-/// Why a message was refused; a bounded set, for counters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Reason {
-    /// The bytes are no UTF-8.
-    NotUtf8,
-    /// The text is no JSON.
-    NotJson,
-    /// The JSON ends in the middle.
-    Truncated,
-    /// Nested deeper than any honest event.
-    TooDeep,
-    /// Longer than the configured limit, or more rows or names than one message may hold.
-    TooLarge,
-    /// JSON, but no object.
-    NotAnObject,
-    /// The same name twice in one object: which one counts would be a guess.
-    DuplicateKey,
-    /// A number that no 64-bit float holds, such as 1e400.
-    NumberOutOfRange,
-    /// A field that every event needs is absent.
-    MissingField,
-    /// A field of the wrong kind, or an id beyond its bound.
-    BadField,
-    /// The time cannot be read.
-    BadTimestamp,
-    /// The time is outside 2000 to 2099.
-    TimestampOutOfRange,
-    /// The caller's address is neither an address nor `unknown`.
-    BadAddress,
-    /// The features have the wrong shape.
-    BadFeatures,
-    /// The answer has the wrong shape.
-    BadPrediction,
-    /// No reference for this model.
-    UnknownModel,
-}
-
-/// A refused message: a reason to count by, and a message for the person who looks at the dead letter.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rejection {
-    /// What kind of fault.
-    pub reason: Reason,
-    /// What exactly, and where.
-    pub message: String,
 }
 
 /// Reads records.
@@ -182,10 +136,16 @@ impl Decoder {
         let bytes = record.payload;
         if bytes.len() > self.config.max_message_bytes {
             let limit = self.config.max_message_bytes;
-            return Err(Rejection::new(Reason::TooLarge, format_args!("longer than {limit} bytes (decode.max_message_bytes)")));
+            return Err(Rejection::new(
+                RejectReason::TooLarge,
+                format_args!("longer than {limit} bytes (decode.max_message_bytes)"),
+            ));
         }
         let text = std::str::from_utf8(bytes).map_err(|fault| {
-            Rejection::new(Reason::NotUtf8, format_args!("the byte at position {} begins no UTF-8 character", fault.valid_up_to()))
+            Rejection::new(
+                RejectReason::NotUtf8,
+                format_args!("the byte at position {} begins no UTF-8 character", fault.valid_up_to()),
+            )
         })?;
         match &self.mapping {
             None => canonical::read(text, &mut self.models, &mut self.scratch, batch),
@@ -209,98 +169,29 @@ impl Models {
 // === impl Rejection ===
 
 impl Rejection {
-    /// A rejection with a message.
-    pub fn new(reason: Reason, message: impl fmt::Display) -> Self {
-        Self { reason, message: message.to_string() }
-    }
-
     /// What `serde_json` found wrong with a text, in this program's words.
     fn from_json(error: &serde_json::Error, text: &str) -> Self {
         let place = format!("line {}, column {}", error.line(), error.column());
         let said = error.to_string();
         if error.is_eof() {
-            return Self::new(Reason::Truncated, format_args!("the JSON ends in the middle, at {place}"));
+            return Self::new(RejectReason::Truncated, format_args!("the JSON ends in the middle, at {place}"));
         }
         if said.starts_with("recursion limit") {
-            return Self::new(Reason::TooDeep, format_args!("nested deeper than 127 levels, at {place}"));
+            return Self::new(RejectReason::TooDeep, format_args!("nested deeper than 127 levels, at {place}"));
         }
         if said.starts_with("number out of range") {
-            return Self::new(Reason::NumberOutOfRange, format_args!("a number that no 64-bit float holds, at {place}"));
+            return Self::new(RejectReason::NumberOutOfRange, format_args!("a number that no 64-bit float holds, at {place}"));
         }
         if error.is_data() {
-            return Self::new(Reason::NotAnObject, format_args!("an event is a JSON object: {said}"));
+            return Self::new(RejectReason::NotAnObject, format_args!("an event is a JSON object: {said}"));
         }
         let at = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
         let near = at.get(error.column().saturating_sub(1)..).unwrap_or_default();
         if near.starts_with("NaN") || near.starts_with("Infinity") || near.starts_with("-Infinity") {
-            return Self::new(Reason::NotJson, format_args!("NaN and Infinity are no JSON, at {place}; log null instead"));
+            return Self::new(RejectReason::NotJson, format_args!("NaN and Infinity are no JSON, at {place}; log null instead"));
         }
-        Self::new(Reason::NotJson, format_args!("not JSON: {said}"))
+        Self::new(RejectReason::NotJson, format_args!("not JSON: {said}"))
     }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason.name(), self.message)
-    }
-}
-
-// === impl Reason ===
-
-impl Reason {
-    /// Every reason, for counters that must be present at zero.
-    pub const ALL: [Self; 16] = [
-        Self::NotUtf8,
-        Self::NotJson,
-        Self::Truncated,
-        Self::TooDeep,
-        Self::TooLarge,
-        Self::NotAnObject,
-        Self::DuplicateKey,
-        Self::NumberOutOfRange,
-        Self::MissingField,
-        Self::BadField,
-        Self::BadTimestamp,
-        Self::TimestampOutOfRange,
-        Self::BadAddress,
-        Self::BadFeatures,
-        Self::BadPrediction,
-        Self::UnknownModel,
-    ];
-
-    /// The word in counters and dead letters.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotUtf8 => "not_utf8",
-            Self::NotJson => "not_json",
-            Self::Truncated => "truncated",
-            Self::TooDeep => "too_deep",
-            Self::TooLarge => "too_large",
-            Self::NotAnObject => "not_an_object",
-            Self::DuplicateKey => "duplicate_key",
-            Self::NumberOutOfRange => "number_out_of_range",
-            Self::MissingField => "missing_field",
-            Self::BadField => "bad_field",
-            Self::BadTimestamp => "bad_timestamp",
-            Self::TimestampOutOfRange => "timestamp_out_of_range",
-            Self::BadAddress => "bad_address",
-            Self::BadFeatures => "bad_features",
-            Self::BadPrediction => "bad_prediction",
-            Self::UnknownModel => "unknown_model",
-        }
-    }
-}
-
-/// Bytes of a foreign text that a message repeats. Chosen: enough to recognise a value, too few to carry one.
-const EXCERPT_BYTES: usize = 60;
-
-/// The beginning of a foreign text, for use in a message.
-fn excerpt(text: &str) -> &str {
-    let mut end = text.len().min(EXCERPT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ use crate::app::stop::Stop;
 use crate::cli::load;
 use crate::config::{Config, ModelConfig, Period};
 use crate::exit::{Exit, Failure};
+use crate::outcome::OutcomeCounts;
 use crate::reference::Reference;
-use crate::runtime::Counts;
 use crate::simulate::{MIN_SAMPLE, Simulation, SimulationSettings};
 use broker::Broker;
 use callers::Callers;
@@ -81,9 +81,8 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let state = observer.state();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let tokio = tokio.map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-    let (page, moved) = tokio
-        .block_on(DemoPage::bind(options.port, state.clone()))
-        .map_err(|error| Failure::new(Exit::Io, format!("no port of 127.0.0.1 can be had for the page: {error}")))?;
+    let (page, moved) =
+        tokio.block_on(DemoPage::bind(options.port, state.clone())).map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     if moved {
         eprintln!("Port {} is taken; the page is on another one.", options.port);
     }
@@ -98,7 +97,12 @@ pub fn run(options: Options) -> Result<(), Failure> {
 }
 
 /// Starts the broker and the callers, and runs the service until the end.
-fn perform(options: &Options, profile: &Reference, simulation: Simulation, observer: DemoObserver) -> Result<Counts, Failure> {
+fn perform(
+    options: &Options,
+    profile: &Reference,
+    simulation: Simulation,
+    observer: DemoObserver,
+) -> Result<OutcomeCounts, Failure> {
     let stop = Stop::default();
     let broker = Broker::start()?;
     let callers = Callers::new(&broker, simulation, observer.state(), options.speed)?;

@@ -16,10 +16,11 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 pub use settings::{EngineConfig, SettingError};
-pub use status::{Disposition, ModelStatus};
+pub use status::ModelStatus;
 
 use crate::event::{EventTime, Query};
 use crate::judge::Verdict;
+use crate::outcome::Outcome;
 use crate::reference::Reference;
 use model::ModelEngine;
 use model::snapshot::FORMAT as SNAPSHOT_FORMAT;
@@ -42,7 +43,7 @@ pub struct Outbox {
     /// Verdicts, in order.
     pub verdicts: Vec<Verdict>,
     /// What became of the query of the last step.
-    pub disposition: Disposition,
+    pub outcome: Outcome,
     /// Seconds since the same client's previous query, if there was one.
     pub gap_seconds: Option<f64>,
 }
@@ -98,8 +99,8 @@ impl Engine {
         let known = out.verdicts.len();
         match input {
             Input::Query(query) => match self.model_of(&query.model) {
-                None => out.disposition = Disposition::UnknownModel,
-                Some(model) => (out.disposition, out.gap_seconds) = model.query(query, &mut out.verdicts),
+                None => out.outcome = Outcome::unknown_model(&query.model),
+                Some(model) => (out.outcome, out.gap_seconds) = model.query(query, &mut out.verdicts),
             },
             Input::Tick(at) => self.models.iter_mut().for_each(|model| model.tick(at, &mut out.verdicts)),
             Input::End => self.models.iter_mut().for_each(|model| model.end(&mut out.verdicts)),

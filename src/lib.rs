@@ -1,25 +1,63 @@
 //! Tripline tells an honest change of the world from somebody probing your model.
 //!
-//! The straight line, six stages, one file each:
+//! The straight line, six stages, one file each with a folder of its name:
 //!
 //! source → decode → window → signal → judge → sink
 //!
-//! [`engine`] strings the middle together; [`event`] is what flows, [`reference`](mod@reference) is what it is compared with.
-//! Everything but `source`, `sink`, `app`, `runtime` and `cli` is pure: no clock, no I/O, no randomness of its own.
+//! The core is pure: it has no clock, no I/O, no logging and no randomness of its own, and builds without the feature `runtime`.
+//!
+//! | core | what it is |
+//! |---|---|
+//! | [`decode`] | bytes of a record → queries bound to a schema, or a rejection |
+//! | [`engine`] | window, signal and judge in one: one engine a model |
+//! | [`event`] | a query and where it lay |
+//! | [`hash`] | the integer mixer that hashing, sampling and salting share |
+//! | [`judge`] | evidence → findings on clients, campaigns and models |
+//! | [`observer`] | the port by which commands learn what became of records |
+//! | [`outcome`] | what became of a record: accepted, late or rejected, with the reason |
+//! | `prefetch` | asks the processor for memory early |
+//! | [`reference`](mod@reference) | the reference profile: fit, load, sign |
+//! | [`signal`] | the statistics, one a file, with their sources |
+//! | [`source`] | where records come from; the port is pure, files and Kafka are not |
+//! | [`window`] | event time, watermark, panes, bounded tables |
+//!
+//! The shell touches the world: Kafka, HTTP, files, terminals.
+//!
+//! | shell | what it is |
+//! |---|---|
+//! | [`app`] | composition root and ordered shutdown of the service |
+//! | [`cli`] | one file a command: arguments and wiring |
+//! | [`clock`] | the only file that asks the machine for the time |
+//! | [`config`] | the configuration file, composed of each stage's own settings |
+//! | [`dataset`] | training data from CSV, JSON lines and Parquet |
+//! | [`demo`] | everything on one machine: broker, callers, an attack, the page |
+//! | [`document`] | reads a TOML document with every fault, line and remedy at once |
+//! | [`drill`] | attacks injected into a copy of a log: power, and time to detect |
+//! | [`exit`] | exit codes and how a command ends |
+//! | [`health`] | whether the service is ready |
+//! | [`html`] | frame, words, SVG and style of every page |
+//! | [`http`] | one HTTP server: limits and drain |
+//! | [`readmodel`] | what people look at, fed by verdicts, read without locks on the engine |
+//! | [`replay`] | a log judged in event time, to the byte |
+//! | [`report`] | the summary and the page of a replay |
+//! | [`runtime`] | the service's loop: poll, decode, judge, deliver, commit |
+//! | [`simulate`] | seeded callers, drifts and attacks, with the truth |
+//! | [`sink`] | where verdicts, numbers and dead letters go |
+//! | [`telemetry`] | the end points of operations: metrics, liveness, readiness |
 
 pub mod decode;
 pub mod engine;
 pub mod event;
 pub mod hash;
 pub mod judge;
+pub mod observer;
+pub mod outcome;
 mod prefetch;
 pub mod reference;
 pub mod signal;
 pub mod source;
 pub mod window;
 
-#[cfg(feature = "runtime")]
-pub mod api;
 #[cfg(feature = "runtime")]
 pub mod app;
 #[cfg(feature = "runtime")]
@@ -39,7 +77,11 @@ pub mod drill;
 #[cfg(feature = "runtime")]
 pub mod exit;
 #[cfg(feature = "runtime")]
+pub mod health;
+#[cfg(feature = "runtime")]
 pub mod html;
+#[cfg(feature = "runtime")]
+pub mod http;
 #[cfg(feature = "runtime")]
 pub mod readmodel;
 #[cfg(feature = "runtime")]
@@ -52,3 +94,5 @@ pub mod runtime;
 pub mod simulate;
 #[cfg(feature = "runtime")]
 pub mod sink;
+#[cfg(feature = "runtime")]
+pub mod telemetry;

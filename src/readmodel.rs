@@ -11,9 +11,11 @@
 //! never on the order of a hash map.
 
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -21,8 +23,8 @@ use crate::engine::ModelStatus;
 use crate::event::EventTime;
 use crate::judge::caller::Caller;
 use crate::judge::{FeatureDrift, Finding, Scope, Verdict};
-use crate::runtime::partition_merger::Now;
-use crate::runtime::{Counts, Watcher};
+use crate::observer::Observer;
+use crate::outcome::OutcomeCounts;
 
 /// Callers kept, over all models. A caller with its latest verdict takes about 5 kB, mostly references to queries, so the table
 /// stays below 50 MB; the engine itself remembers ten times as many clients by default.
@@ -89,7 +91,7 @@ struct Shared {
     models: DashMap<String, Arc<Model>>,
     callers: DashMap<(String, Caller), Arc<Subject>>,
     campaigns: DashMap<(String, String), Arc<Subject>>,
-    counts: RwLock<Counts>,
+    counts: RwLock<OutcomeCounts>,
     forgotten: AtomicU64,
 }
 
@@ -216,7 +218,7 @@ impl ReadModel {
     }
 
     /// What went through the service.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> OutcomeCounts {
         *self.0.counts.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -274,7 +276,7 @@ impl Recorder {
     }
 
     /// Takes the state of the models, and what went through the service.
-    pub fn take_status(&mut self, status: &[ModelStatus], counts: &Counts) {
+    pub fn take_status(&mut self, status: &[ModelStatus], counts: &OutcomeCounts) {
         let shared = &self.shared.0;
         for one in status {
             let mut entry = shared.models.entry(one.model.clone()).or_default();
@@ -286,13 +288,17 @@ impl Recorder {
     }
 }
 
-impl Watcher for Recorder {
-    fn verdict(&mut self, verdict: &Verdict) {
+impl Observer for Recorder {
+    type Error = Infallible;
+
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Infallible> {
         self.take_verdict(verdict);
+        Ok(())
     }
 
-    fn status(&mut self, status: &[ModelStatus], counts: &Counts, _now: Now) {
-        self.take_status(status, counts);
+    fn status(&mut self, models: &[ModelStatus], counts: &OutcomeCounts, _elapsed: Duration) -> Result<(), Infallible> {
+        self.take_status(models, counts);
+        Ok(())
     }
 }
 

@@ -2,75 +2,30 @@
 //!
 //! Two threads, order kept: one reads and decodes, the other steps the engine. They pass [`Chunk`]s through a short bounded
 //! queue and hand them back empty, so that a log of any size takes a fixed amount of memory and, once the buffers have grown,
-//! allocates nothing. Who wants to know what happened on the way is an [`Observer`].
+//! allocates nothing. An [`Observer`] is told what happens on the way.
+//!
+//! A log that is a copy of a topic can be judged under the topic's name ([`TopicCopy`]). Then verdicts carry the same ids and
+//! query references as those of the service that read the topic.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::mpsc;
 
-use crate::decode::{Batch, Decoder, Reason, Rejection};
-use crate::engine::{Disposition, Engine, Input, Outbox};
-use crate::event::{EventTime, Provenance, Query};
-use crate::judge::Verdict;
-use crate::source::Source;
+use crate::decode::{Batch, Decoder};
+use crate::engine::{Engine, Outbox};
+use crate::event::{Provenance, Topic};
+use crate::observer::{self, ObservedRecord, Observer, Original};
+use crate::outcome::{Outcome, OutcomeCounts};
+use crate::source::{Record, Source};
 
-/// RecordBatch in a chunk: enough that handing over does not show, few enough that verdicts and progress are fresh.
+/// Messages in a chunk. Chosen: handing a chunk over costs two wake-ups of a thread, which are lost in the judging of 256 queries;
+/// and 256 queries are judged within milliseconds (`cargo bench --bench engine`), so progress is fresh.
 const CHUNK_MESSAGES: usize = 256;
-/// Rows after which a chunk is closed early, so that batch messages do not multiply memory.
+/// Rows after which a chunk is closed early, so that batch messages do not multiply memory: sixteen rows a message on average.
 const CHUNK_ROWS: usize = 4_096;
-/// Bytes of kept payload after which a chunk is closed early.
+/// Bytes of kept payload after which a chunk is closed early: 4 kB a message, four times a usual event.
 const CHUNK_BYTES: usize = 1024 * 1024;
-/// Chunks under way: one being filled, one being judged, and slack for the moments when one thread waits for the system.
+/// Chunks under way: one being filled, one being judged, and two for the moments when one thread waits for the system.
 const CHUNKS: usize = 4;
-
-/// The reason of a query that lies implausibly far in the future; only the engine can tell.
-pub const FROM_THE_FUTURE: &str = "from_the_future";
-/// The reason of a query behind the watermark. It is kept among the dead letters, but counted as late, not as rejected.
-pub const LATE: &str = "late";
-
-/// What a person reads about a late query.
-pub fn late_message(query: &Query, watermark: EventTime) -> String {
-    format!("{} is behind the watermark of {watermark}: judged as evidence about its sender, left out of the windows", query.time)
-}
-
-/// A record that was not used, with what is needed to find and mend it.
-#[derive(Clone, Copy, Debug)]
-pub struct Rejected<'a> {
-    /// One of a bounded set of words.
-    pub reason: &'static str,
-    /// What exactly is wrong.
-    pub message: &'a str,
-    /// Where the record lies.
-    pub provenance: &'a Provenance,
-    /// The record itself, if the observer keeps payloads; else empty.
-    pub payload: &'a [u8],
-}
-
-/// Watches a replay, in the order of the log.
-pub trait Observer {
-    /// Why the observer could not go on, such as a full disk.
-    type Error;
-
-    /// Whether [`Rejected::payload`] is wanted.
-    fn keeps_payloads(&self) -> bool {
-        false
-    }
-
-    /// A query was judged; `outbox` has what the engine said to it.
-    fn query(&mut self, query: &Query, outbox: &Outbox) -> Result<(), Self::Error>;
-
-    /// A query came behind the watermark: its windows are closed, and a copy belongs where it can be audited. Comes before
-    /// [`Observer::query`] of the same query.
-    fn late(&mut self, record: Rejected<'_>) -> Result<(), Self::Error>;
-
-    /// A record was not used. Break ends the replay: there are too many.
-    fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, Self::Error>;
-
-    /// The engine said something; called after [`Observer::query`], and once more at the end of the log.
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Self::Error>;
-
-    /// A chunk is done: a moment for progress thresholds.
-    fn pause(&mut self) {}
-}
 
 /// How a replay ended.
 #[derive(Debug)]
@@ -79,38 +34,69 @@ pub enum Ended<S, O> {
     Whole,
     /// The source broke; what was read before was judged.
     Source(S),
-    /// The observer broke off: too many rejections.
-    Rejections,
-    /// The observer failed.
+    /// The observer ended the replay: it failed, or had seen enough.
     Observer(O),
 }
 
-/// RecordBatch on their way from one thread to the other.
+/// A log that is a copy of one partition of a topic: its records lie in the topic, and its lines are the offsets.
+#[derive(Debug)]
+pub struct TopicCopy<S> {
+    log: S,
+    /// Empty for a log that is a copy of no topic.
+    topic: Topic,
+}
+
+/// Messages on their way from one thread to the other.
 #[derive(Debug, Default)]
 struct Chunk {
     batch: Batch,
-    entries: Vec<Entry>,
+    messages: Vec<Message>,
     payloads: Vec<u8>,
 }
 
+/// A message of a chunk.
 #[derive(Debug)]
-struct Entry {
+struct Message {
     provenance: Provenance,
+    /// Its bytes, as a range of the chunk's.
     payload: Range<usize>,
-    outcome: Result<usize, Rejection>,
+    /// Its queries, as a range of the chunk's batch; or what became of a message that could not be decoded.
+    decoded: Result<Range<usize>, Outcome>,
+}
+
+// === impl TopicCopy ===
+
+impl<S> TopicCopy<S> {
+    /// The records of `log` as those of `topic`, partition 0. An empty topic leaves them as they are.
+    pub fn new(log: S, topic: &str) -> Self {
+        Self { log, topic: topic.into() }
+    }
+}
+
+impl<S: Source> Source for TopicCopy<S> {
+    type Error = S::Error;
+
+    fn next(&mut self) -> Result<Option<Record<'_>>, S::Error> {
+        let Self { log, topic } = self;
+        let record = log.next()?;
+        Ok(record.map(|mut record| {
+            record.provenance.topic.clone_from(topic);
+            record
+        }))
+    }
 }
 
 /// Replays `source` through `engine` to `observer`.
 ///
-/// The engine is told the end of the log even if the source broke, so that the verdicts on what was read are complete; after
-/// too many rejections or a failed observer it is not, since nobody would believe or hear them.
+/// The engine is told the end of the log even if the source broke, so that the verdicts on what was read are complete. It is not
+/// told if the observer ended the replay, since nobody would hear the verdicts.
 pub fn replay<S, O>(source: S, decoder: Decoder, engine: &mut Engine, observer: &mut O) -> Ended<S::Error, O::Error>
 where
     S: Source + Send,
     S::Error: Send,
     O: Observer,
 {
-    let keep = observer.keeps_payloads();
+    let keep = observer.keeps_originals();
     let (filled_in, filled) = mpsc::sync_channel::<Chunk>(CHUNKS);
     let (emptied_in, emptied) = mpsc::channel::<Chunk>();
     for _ in 0..CHUNKS {
@@ -119,11 +105,11 @@ where
     }
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || fill(source, decoder, keep, &emptied, &filled_in));
-        let mut outbox = Outbox::default();
-        let mut stopped = None;
+        let (mut outbox, mut counts) = (Outbox::default(), OutcomeCounts::default());
+        let mut judged = Ok(());
         for mut chunk in filled {
-            if let ControlFlow::Break(ended) = judge(&chunk, engine, &mut outbox, observer) {
-                stopped = Some(ended);
+            judged = chunk.judge(engine, &mut outbox, &mut counts, observer);
+            if judged.is_err() {
                 break;
             }
             observer.pause();
@@ -134,15 +120,8 @@ where
         // Without chunks the reader stops at once.
         drop(emptied_in);
         let read = reading.join();
-        if let Some(ended) = stopped {
-            return ended;
-        }
-        outbox.verdicts.clear();
-        engine.step(Input::End, &mut outbox);
-        for verdict in &outbox.verdicts {
-            if let Err(error) = observer.verdict(verdict) {
-                return Ended::Observer(error);
-            }
+        if let Err(error) = judged.and_then(|()| observer::end(engine, &counts, &mut outbox, observer)) {
+            return Ended::Observer(error);
         }
         match read {
             Ok(Ok(())) => Ended::Whole,
@@ -163,76 +142,11 @@ fn fill<S: Source>(
     loop {
         let Ok(mut chunk) = emptied.recv() else { return Ok(()) };
         let read = chunk.fill(&mut source, &mut decoder, keep);
-        let more = matches!(read, Ok(true));
+        let more = matches!(read, Ok(ControlFlow::Continue(())));
         if filled.send(chunk).is_err() || !more {
             return read.map(drop);
         }
     }
-}
-
-/// Steps the engine through a chunk.
-fn judge<S, O: Observer>(
-    chunk: &Chunk,
-    engine: &mut Engine,
-    outbox: &mut Outbox,
-    observer: &mut O,
-) -> ControlFlow<Ended<S, O::Error>> {
-    let failed = |error| ControlFlow::Break(Ended::Observer(error));
-    let refused = |observer: &mut O, entry: &Entry, provenance: &Provenance, reason, message: &str| {
-        let payload = &chunk.payloads[entry.payload.clone()];
-        match observer.rejected(Rejected { reason, message, provenance, payload }) {
-            Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
-            Ok(ControlFlow::Break(())) => ControlFlow::Break(Ended::Rejections),
-            Err(error) => ControlFlow::Break(Ended::Observer(error)),
-        }
-    };
-    let mut queries = chunk.batch.queries().iter();
-    for entry in &chunk.entries {
-        let rows = match &entry.outcome {
-            Ok(rows) => *rows,
-            Err(rejection) => {
-                refused(observer, entry, &entry.provenance, rejection.reason.name(), &rejection.message)?;
-                continue;
-            }
-        };
-        for query in queries.by_ref().take(rows) {
-            outbox.verdicts.clear();
-            engine.step(Input::Query(query), outbox);
-            if let Disposition::Late(watermark) = outbox.disposition {
-                let payload = &chunk.payloads[entry.payload.clone()];
-                let message = late_message(query, watermark);
-                let record = Rejected { reason: LATE, message: &message, provenance: &query.provenance, payload };
-                if let Err(error) = observer.late(record) {
-                    return failed(error);
-                }
-            }
-            if let Err(error) = observer.query(query, outbox) {
-                return failed(error);
-            }
-            match outbox.disposition {
-                Disposition::Accepted | Disposition::Late(_) => {}
-                Disposition::FromTheFuture => {
-                    let message = "its time is implausibly far ahead of all others; is the caller's clock wrong?";
-                    refused(observer, entry, &query.provenance, FROM_THE_FUTURE, message)?;
-                }
-                Disposition::UnknownModel => {
-                    refused(
-                        observer,
-                        entry,
-                        &query.provenance,
-                        Reason::UnknownModel.name(),
-                        "the engine has no reference for this model",
-                    )?;
-                }
-            }
-            for verdict in &outbox.verdicts {
-                if let Err(error) = observer.verdict(verdict) {
-                    return failed(error);
-                }
-            }
-        }
-    }
-    ControlFlow::Continue(())
 }
 
 // === impl Chunk ===
@@ -240,22 +154,52 @@ fn judge<S, O: Observer>(
 impl Chunk {
     fn clear(&mut self) {
         self.batch.clear();
-        self.entries.clear();
+        self.messages.clear();
         self.payloads.clear();
     }
 
-    /// Takes messages until the chunk is full (true) or the log ends (false).
-    fn fill<S: Source>(&mut self, source: &mut S, decoder: &mut Decoder, keep: bool) -> Result<bool, S::Error> {
-        while self.entries.len() < CHUNK_MESSAGES && self.batch.len() < CHUNK_ROWS && self.payloads.len() < CHUNK_BYTES {
-            let Some(record) = source.next()? else { return Ok(false) };
-            let outcome = decoder.decode(&record, &mut self.batch);
+    /// Takes messages until the chunk is full; breaks when the log ends.
+    fn fill<S: Source>(&mut self, source: &mut S, decoder: &mut Decoder, keep: bool) -> Result<ControlFlow<()>, S::Error> {
+        while self.messages.len() < CHUNK_MESSAGES && self.batch.len() < CHUNK_ROWS && self.payloads.len() < CHUNK_BYTES {
+            let Some(record) = source.next()? else { return Ok(ControlFlow::Break(())) };
+            let first = self.batch.len();
+            let decoded = decoder.decode(&record, &mut self.batch).map(|rows| first..first + rows).map_err(Outcome::Rejected);
             let start = self.payloads.len();
             if keep {
                 self.payloads.extend_from_slice(record.payload);
             }
-            self.entries.push(Entry { provenance: record.provenance, payload: start..self.payloads.len(), outcome });
+            self.messages.push(Message { provenance: record.provenance, payload: start..self.payloads.len(), decoded });
         }
-        Ok(true)
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Judges every message of the chunk, and tells the observer.
+    fn judge<O: Observer>(
+        &self,
+        engine: &mut Engine,
+        outbox: &mut Outbox,
+        counts: &mut OutcomeCounts,
+        observer: &mut O,
+    ) -> Result<(), O::Error> {
+        for message in &self.messages {
+            let payload = &self.payloads[message.payload.clone()];
+            let original = Original { payload: Some(payload), ..Original::default() };
+            match &message.decoded {
+                Err(outcome) => {
+                    counts.record(outcome);
+                    let provenance = &message.provenance;
+                    observer.record(&ObservedRecord { provenance, query: None, outcome, gap_seconds: None, original })?;
+                }
+                Ok(rows) => {
+                    for query in &self.batch.queries()[rows.clone()] {
+                        observer::judge(engine, query, original, outbox, observer)?;
+                        counts.record(&outbox.outcome);
+                        counts.verdicts += outbox.verdicts.len() as u64;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -266,6 +210,7 @@ mod tests {
     use super::*;
     use crate::decode::DecodeConfig;
     use crate::engine::EngineConfig;
+    use crate::outcome::RejectReason;
     use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
     use crate::source::Record;
 
@@ -295,6 +240,8 @@ mod tests {
         seen: Vec<(i64, u32, bool)>,
         payloads: Vec<String>,
         late: Vec<(i64, String)>,
+        messages: Vec<String>,
+        topics: Vec<String>,
         rejections_allowed: Option<usize>,
         fails_at: Option<usize>,
     }
@@ -302,29 +249,25 @@ mod tests {
     impl Observer for Notes {
         type Error = &'static str;
 
-        fn keeps_payloads(&self) -> bool {
+        fn keeps_originals(&self) -> bool {
             true
         }
 
-        fn query(&mut self, query: &Query, _: &Outbox) -> Result<(), &'static str> {
-            self.seen.push((query.provenance.offset, query.provenance.row, true));
+        fn record(&mut self, record: &ObservedRecord<'_>) -> Result<(), &'static str> {
+            let payload = String::from_utf8(record.original.payload.unwrap().to_vec()).unwrap();
+            let rejected = matches!(record.outcome, Outcome::Rejected(_));
+            self.seen.push((record.provenance.offset, record.provenance.row, !rejected));
+            self.topics.push(record.provenance.topic.name().to_owned());
+            self.messages.push(record.message().into_owned());
+            match record.outcome {
+                Outcome::Accepted => {}
+                Outcome::Late { .. } => self.late.push((record.provenance.offset, payload)),
+                Outcome::Rejected(_) => self.payloads.push(payload),
+            }
+            if self.rejections_allowed.is_some_and(|allowed| self.payloads.len() > allowed) {
+                return Err("too many");
+            }
             if self.fails_at == Some(self.seen.len()) { Err("disk full") } else { Ok(()) }
-        }
-
-        fn late(&mut self, record: Rejected<'_>) -> Result<(), &'static str> {
-            self.late.push((record.provenance.offset, String::from_utf8(record.payload.to_vec()).unwrap()));
-            Ok(())
-        }
-
-        fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, &'static str> {
-            self.seen.push((record.provenance.offset, record.provenance.row, false));
-            self.payloads.push(String::from_utf8(record.payload.to_vec()).unwrap());
-            let too_many = self.rejections_allowed.is_some_and(|allowed| self.payloads.len() > allowed);
-            Ok(if too_many { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        }
-
-        fn verdict(&mut self, _: &Verdict) -> Result<(), &'static str> {
-            Ok(())
         }
     }
 
@@ -372,7 +315,7 @@ mod tests {
     #[test]
     fn too_many_rejections_end_the_replay_at_once() {
         let mut notes = Notes { rejections_allowed: Some(2), ..Notes::default() };
-        assert!(matches!(run((0..100_000).map(line).collect(), false, &mut notes), Ended::Rejections));
+        assert!(matches!(run((0..100_000).map(line).collect(), false, &mut notes), Ended::Observer("too many")));
         assert_eq!(notes.seen.last(), Some(&(23, 0, false)));
     }
 
@@ -398,5 +341,42 @@ mod tests {
         let mut notes = Notes::default();
         assert!(matches!(run(Vec::new(), false, &mut notes), Ended::Whole));
         assert!(notes.seen.is_empty());
+    }
+
+    #[test]
+    fn the_outcome_of_each_record_comes_with_that_record() {
+        // A far future row between good ones, within one message of many.
+        let mut lines: Vec<String> = (0..40).map(|nth| line(10 * nth)).collect();
+        lines.insert(20, line(5).replace("1772442905", "4070908800"));
+        lines.insert(30, "garbage".into());
+        let mut notes = Notes::default();
+        assert!(matches!(run(lines, false, &mut notes), Ended::Whole));
+        let refused: Vec<_> = notes.seen.iter().filter(|(_, _, used)| !used).collect();
+        assert_eq!(refused, [&(20, 0, false), &(30, 0, false)]);
+        assert!(notes.messages[20].contains("2099-01-01") && notes.messages[30].contains("not JSON"), "{:?}", notes.messages);
+        assert!(notes.payloads[0].contains("4070908800") && notes.payloads[1] == "garbage");
+    }
+
+    #[test]
+    fn a_copy_of_a_topic_is_judged_under_its_name() {
+        let decoder = Decoder::new(&[reference()], DecodeConfig::default()).unwrap();
+        let mut engine = Engine::new(EngineConfig::default(), vec![reference()]).unwrap();
+        let lines = Lines { lines: vec![line(0), line(3)].into_iter(), line: String::new(), offset: 0, broken: false };
+        let mut notes = Notes::default();
+        assert!(matches!(replay(TopicCopy::new(lines, "predictions"), decoder, &mut engine, &mut notes), Ended::Whole));
+        assert_eq!(notes.topics, ["predictions", "predictions"]);
+        assert_eq!(notes.seen, [(0, 0, true), (1, 0, false)], "lines are the offsets");
+    }
+
+    #[test]
+    fn a_model_without_a_reference_is_told_in_the_same_words_by_decoder_and_engine() {
+        let mut notes = Notes::default();
+        assert!(matches!(run(vec![line(0).replace("\"m\"", "\"n\"")], false, &mut notes), Ended::Whole));
+        let mut engine = Engine::new(EngineConfig::default(), vec![reference()]).unwrap();
+        let mut outbox = Outbox::default();
+        let query = crate::event::Query { model: "n".into(), ..crate::event::Query::default() };
+        engine.step(crate::engine::Input::Query(&query), &mut outbox);
+        let Outcome::Rejected(rejection) = outbox.outcome else { panic!("{:?}", outbox.outcome) };
+        assert_eq!((rejection.reason, &rejection.message), (RejectReason::UnknownModel, &notes.messages[0]));
     }
 }

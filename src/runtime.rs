@@ -3,70 +3,62 @@
 //! One thread owns the order of things; what can run side by side does so inside a step. [`Runtime::step`] is one turn:
 //!
 //! 1. **poll** up to one block a decoder; waiting only if there is nothing else to do;
-//! 2. **decode** the blocks side by side, while the engines work on what earlier turns read;
-//! 3. **take in**: messages go to the [`partition_merger`] of their partitions;
-//! 4. **judge** what the lanes let out, in the order of event time, and deliver verdicts and dead letters;
+//! 2. **decode** the blocks side by side, while the engines judge what earlier turns read;
+//! 3. **take in**: messages go to the queues of their partitions ([`partition_merger`]);
+//! 4. **judge** what the merger lets out, in the order of event time, and **deliver** verdicts and dead letters;
 //! 5. **answer** what happened to the partitions; **commit** when it is time.
 //!
-//! Between turns nothing is under way, so a revocation is simple: what was judged is delivered and committed, what was not is
-//! dropped and read again by the next owner. At-least-once holds by order alone (deliver, then commit), and across members that
-//! join and leave in an orderly way nothing is counted twice.
+//! The position of a partition moves behind a message when the message is judged and handed to the sinks, and a position is
+//! committed only after the sinks have delivered. At-least-once holds by this order alone.
 //!
-//! Backpressure is the same order: a sink that does not take more stops the turn, so nothing is polled; a lane that is full is
-//! paused at the source. Nothing here is unbounded.
+//! Between turns nothing is under way, so a revocation is simple: what was judged is delivered and committed; what was not is
+//! dropped and read again by the next owner. When members join and leave in an orderly way, nothing is counted twice.
+//!
+//! Backpressure follows from the same order: a sink that takes no more stops the turn, so nothing is polled; a partition whose
+//! queue is full is paused at the source. Nothing here is unbounded.
 //!
 //! Event time moves with the events. While nothing arrives it follows the wall clock, at most `idle_advance` past the last
-//! event: enough for the open windows to close and say what they found, little enough that a log which resumes after an outage
-//! is not late as a whole. Before the first event there is no event time and nothing moves.
+//! event. That is enough for the open windows to close and report, and little enough that a log which resumes after an outage is
+//! not late as a whole. Before the first event there is no event time and nothing moves.
 
 pub mod block;
+pub mod config;
 pub mod dispatcher;
 pub mod partition_merger;
 pub mod shards;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use crate::api::health::{Phase, Readiness};
-use crate::config::RuntimeConfig;
+use crate::clock::Deadline;
 use crate::decode::Decoder;
-use crate::engine::ModelStatus;
-use crate::event::Query;
-use crate::judge::Verdict;
+use crate::health::{Phase, Readiness};
+use crate::observer::Observer;
+use crate::outcome::OutcomeCounts;
 use crate::sink::metrics::Metrics;
-use crate::sink::{DeadLetterSink, Flushed, SinkError, VerdictSink};
-use crate::source::feed::{Commit, Event, Feed, FeedError, Partition};
+use crate::sink::{BestEffort, DeadLetterSink, Flushed, MustDeliver, SinkError};
+use crate::source::feed::{Commit, Feed, FeedError, FeedEvent, Partition, Start};
 use block::{Block, Blocks};
+use config::RuntimeConfig;
 use dispatcher::Dispatcher;
-use partition_merger::{Item, Now, PartitionMerger, Settings};
-use shards::{Shards, Step};
+use partition_merger::{Item, MergeSettings, Now, PartitionMerger};
+use shards::Shards;
 
-/// Longest wait for messages in one turn: how soon a stop is noticed and timers run.
-const WAIT: Duration = Duration::from_millis(100);
-/// How long deliveries may take before a periodic commit is put off to the next turn.
+/// Longest wait for messages in one turn: how soon a stop is noticed and timers run. A tenth of a second is what a person takes
+/// for at once.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How long a periodic commit waits for deliveries before it is put off. Chosen: far longer than a healthy broker takes to
+/// acknowledge, and a tenth of the default commit interval, so waiting holds up judging for at most a tenth of the time.
 const DELIVERY_WAIT: Duration = Duration::from_millis(500);
-/// How long a revocation may take for delivering and committing. The group's session is longer, so the member is not expelled.
+/// How long a revocation may take for delivering and committing together. The group's session lasts 45 s by default, so the member
+/// is not expelled meanwhile.
 const REVOKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// What went through, for the last words of a service and for tests.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
-pub struct Counts {
-    /// Queries counted in windows.
-    pub accepted: u64,
-    /// Queries behind the watermark.
-    pub late: u64,
-    /// Records (or rows) that could not be read or used.
-    pub rejected: u64,
-    /// Verdicts.
-    pub verdicts: u64,
-}
+/// An observer of a running service. It cannot fail, so it cannot stop the service.
+pub type ServiceObserver = Box<dyn Observer<Error = Infallible> + Send>;
 
-/// Somebody who looks on: the page of the demo, a test. Called on the loop's own thread, so it must be quick.
-pub trait Watcher: Send {
-    /// A verdict was reached.
-    fn verdict(&mut self, _verdict: &Verdict) {}
-    /// State of the models, every `status_interval`.
-    fn status(&mut self, _status: &[ModelStatus], _counts: &Counts, _now: Now) {}
-}
+/// Says where newly assigned partitions begin.
+pub type StartOf = Box<dyn FnMut(&[Partition]) -> Start + Send>;
 
 /// Why the loop ended.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,16 +71,18 @@ pub enum RuntimeError {
     Sink(#[from] SinkError),
 }
 
-/// Where results go.
+/// Where results go. Every sink and every observer gets every verdict, in order.
 pub struct Sinks {
-    /// Every one of them gets every verdict.
-    pub verdicts: Vec<Box<dyn VerdictSink>>,
-    /// Rejected and late records.
+    /// Verdict sinks that block the commit until they have delivered.
+    pub must_deliver: Vec<MustDeliver>,
+    /// Verdict sinks whose failures are counted and stop nothing.
+    pub best_effort: Vec<BestEffort>,
+    /// Rejected and late records. Blocks the commit until it has delivered.
     pub dead_letters: Box<dyn DeadLetterSink>,
     /// Whether late records are wanted there.
     pub keep_late: bool,
-    /// Those who look on.
-    pub watchers: Vec<Box<dyn Watcher>>,
+    /// Those who are told of every record, such as the page of the demo.
+    pub observers: Vec<ServiceObserver>,
     /// Numbers.
     pub metrics: Metrics,
     /// Whether we are ready.
@@ -106,6 +100,7 @@ pub struct Runtime<F: Feed> {
     merger: PartitionMerger,
     blocks: Blocks,
     dispatcher: Dispatcher,
+    start_of: StartOf,
     /// More could be judged at once: do not wait for messages.
     busy: bool,
     /// What is held takes too many bytes.
@@ -113,7 +108,6 @@ pub struct Runtime<F: Feed> {
     next_commit: Duration,
     next_status: Duration,
     items: Vec<Item>,
-    steps: Vec<Step>,
 }
 
 // === impl Runtime ===
@@ -121,8 +115,8 @@ pub struct Runtime<F: Feed> {
 impl<F: Feed> Runtime<F> {
     /// A loop over `feed`. `decoders` decides how many blocks are decoded side by side; `lateness` is the engine's.
     pub fn new(feed: F, config: RuntimeConfig, decoders: Vec<Decoder>, shards: Shards, lateness: Duration, sinks: Sinks) -> Self {
-        // Half of what the engine puts up with: the other half is for disorder within a partition.
-        let settings = Settings { slack: lateness / 2, idle_after: config.idle_after.0, capacity: config.buffer_records };
+        // Half of the lateness that the engine tolerates; the other half is for disorder within a partition.
+        let settings = MergeSettings { slack: lateness / 2, idle_after: config.idle_after.0, capacity: config.buffer_records };
         sinks.readiness.set(Phase::Connecting);
         Self {
             feed,
@@ -133,17 +127,24 @@ impl<F: Feed> Runtime<F> {
             merger: PartitionMerger::new(settings),
             blocks: Blocks::default(),
             dispatcher: Dispatcher::new(sinks),
+            start_of: Box::new(|_| Start::Committed),
             busy: false,
             pressure: false,
             next_commit: Duration::ZERO,
             next_status: Duration::ZERO,
             items: Vec::new(),
-            steps: Vec::new(),
         }
     }
 
+    /// Lets `start_of` say where newly assigned partitions begin, instead of behind what the group has committed.
+    #[must_use]
+    pub fn starting(mut self, start_of: StartOf) -> Self {
+        self.start_of = start_of;
+        self
+    }
+
     /// What went through so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> OutcomeCounts {
         self.dispatcher.counts
     }
 
@@ -153,33 +154,45 @@ impl<F: Feed> Runtime<F> {
     /// What no retry can mend. What was judged and not committed is read again by whoever goes on.
     pub fn step(&mut self, now: Now) -> Result<(), RuntimeError> {
         let mut blocks = self.poll()?;
+        // Partitions that come are known before their first message; those that go, only after their last.
+        let revoked = self.events(now)?;
+        let judged = self.decode_and_judge(&mut blocks, now)?;
+        self.take_in(blocks, now);
+        self.busy = if judged { true } else { self.judge(now)? };
+        for (partitions, lost) in revoked {
+            self.revoked(&partitions, lost, now)?;
+        }
+        self.balance();
+        self.tick(now)?;
+        self.timers(now)
+    }
+
+    /// Takes what happened to the feed, and returns the revocations, which are answered at the end of the turn.
+    fn events(&mut self, now: Now) -> Result<Vec<(Vec<Partition>, bool)>, RuntimeError> {
         let mut revoked = Vec::new();
-        // Partitions that come are known before their first message, those that go only after their last.
         while let Some(event) = self.feed.next_event() {
             match event {
-                Event::Assigned(partitions) => self.assigned(&partitions, now),
-                Event::Revoked { partitions, lost } => revoked.push((partitions, lost)),
-                Event::Ends(ends) => {
+                FeedEvent::Assigned(partitions) => self.assigned(&partitions, now)?,
+                FeedEvent::Revoked { partitions, lost } => revoked.push((partitions, lost)),
+                FeedEvent::Ends(ends) => {
                     self.merger.ends(&ends);
                     self.publish_lags();
                 }
-                Event::Unreachable(why) => {
+                FeedEvent::Unreachable(why) => {
                     tracing::warn!("{why}; retrying");
                     self.dispatcher.sinks.readiness.set(Phase::Retrying);
                 }
-                Event::Reachable => {
+                FeedEvent::Reachable => {
                     tracing::info!("Kafka answers again");
                     self.dispatcher.sinks.readiness.set(Phase::Ready);
                 }
             }
         }
-        let judged = self.decode_and_judge(&mut blocks, now)?;
-        self.take_in(blocks, now);
-        let more = if judged { true } else { self.judge(now)? };
-        self.busy = more;
-        for (partitions, lost) in revoked {
-            self.revoked(&partitions, lost, now)?;
-        }
+        Ok(revoked)
+    }
+
+    /// Pauses partitions that hold too much, and resumes those that have worked it off.
+    fn balance(&mut self) {
         let limit = self.config.buffer_bytes;
         self.pressure = self.blocks.held() > if self.pressure { limit / 2 } else { limit };
         let (pause, resume) = self.merger.balance(self.pressure);
@@ -189,12 +202,10 @@ impl<F: Feed> Runtime<F> {
         if !resume.is_empty() {
             self.feed.resume(&resume);
         }
-        self.tick(now)?;
-        self.timers(now)
     }
 
     fn poll(&mut self) -> Result<Vec<Block>, RuntimeError> {
-        let mut wait = if self.busy { Duration::ZERO } else { WAIT };
+        let mut wait = if self.busy { Duration::ZERO } else { POLL_WAIT };
         let mut blocks = Vec::new();
         for _ in 0..self.decoders.max(1) {
             let mut block = self.blocks.fresh();
@@ -231,7 +242,7 @@ impl<F: Feed> Runtime<F> {
             self.judge(now)
         });
         self.readers = decoders;
-        // Full blocks came, so there is something to do in the next turn whatever the lanes let out.
+        // Full blocks came, so there is something to do in the next turn whatever the merger lets out.
         judged.map(|_| true)
     }
 
@@ -252,38 +263,49 @@ impl<F: Feed> Runtime<F> {
         }
     }
 
-    /// Judges what the lanes let out; says whether there may be more.
+    /// Judges what the merger lets out and delivers the results; returns whether there may be more.
     fn judge(&mut self, now: Now) -> Result<bool, RuntimeError> {
         // As much as one turn can read, so that reading never gets ahead for long.
         let limit = self.config.batch_records * self.decoders.max(1);
         self.items.clear();
         self.merger.release(now, limit, &mut self.items);
-        let blocks = &self.blocks;
-        let queries: Vec<&Query> =
-            self.items.iter().filter_map(|item| Some(blocks.get(item.block)?.queries(item.index))).flatten().collect();
-        self.shards.step(&queries, &mut self.steps);
-        let mut answers = self.steps.iter();
+        let mut judgements = Vec::with_capacity(self.items.len());
+        let mut messages = Vec::with_capacity(self.items.len());
         for item in &self.items {
-            if let Some(block) = self.blocks.get(item.block) {
-                self.dispatcher.message(block, item, &mut answers, now)?;
-            }
+            let Some(block) = self.blocks.get(item.block) else { continue };
+            let first = judgements.len();
+            judgements.extend(block.records(item.index));
+            messages.push((block.messages.partition(item.index), item.offset, first..judgements.len()));
         }
+        self.shards.judge(&mut judgements);
+        for (partition, offset, records) in messages {
+            for judgement in &judgements[records] {
+                self.dispatcher.deliver(judgement, now)?;
+            }
+            // Only now: a message whose delivery failed stays in front of the position.
+            self.merger.done(partition, offset);
+        }
+        drop(judgements);
         for item in &self.items {
             self.blocks.done(item.block);
         }
         Ok(self.items.len() >= limit)
     }
 
-    fn assigned(&mut self, partitions: &[Partition], now: Now) {
+    fn assigned(&mut self, partitions: &[Partition], now: Now) -> Result<(), RuntimeError> {
         tracing::info!(partitions = %names(partitions), "assigned");
         self.merger.open(partitions, now);
+        let start = (self.start_of)(partitions);
+        self.feed.begin(partitions, &start)?;
         self.dispatcher.sinks.readiness.set(Phase::Ready);
+        Ok(())
     }
 
     fn revoked(&mut self, partitions: &[Partition], lost: bool, now: Now) -> Result<(), RuntimeError> {
         tracing::info!(partitions = %names(partitions), lost, "revoked");
         if !lost {
-            self.commit(Commit::Now(REVOKE_LIMIT), REVOKE_LIMIT, now)?;
+            let deadline = Deadline::after(REVOKE_LIMIT);
+            self.commit(Commit::By(deadline), deadline, now)?;
         }
         for partition in partitions {
             for item in self.merger.close(partition) {
@@ -309,7 +331,7 @@ impl<F: Feed> Runtime<F> {
     fn timers(&mut self, now: Now) -> Result<(), RuntimeError> {
         if now.since_start >= self.next_commit {
             self.next_commit = now.since_start + self.config.commit_interval.0;
-            if !self.commit(Commit::Soon, DELIVERY_WAIT, now)? {
+            if !self.commit(Commit::Soon, Deadline::after(DELIVERY_WAIT), now)? {
                 // Deliveries are under way; nothing is lost by trying again in the next turns.
                 self.next_commit = now.since_start + DELIVERY_WAIT;
             }
@@ -321,9 +343,10 @@ impl<F: Feed> Runtime<F> {
         Ok(())
     }
 
-    /// Delivers, then commits what was judged. `false` if deliveries are still under way and so nothing was committed.
-    fn commit(&mut self, how: Commit, limit: Duration, now: Now) -> Result<bool, RuntimeError> {
-        if self.dispatcher.flush(limit)? == Flushed::Pending {
+    /// Delivers, then commits what was judged; both share the deadline. `false` if deliveries are still under way and so nothing was
+    /// committed.
+    fn commit(&mut self, how: Commit, deadline: Deadline, now: Now) -> Result<bool, RuntimeError> {
+        if self.dispatcher.flush(deadline)? == Flushed::Pending {
             return Ok(false);
         }
         let positions = self.merger.positions();
@@ -338,6 +361,9 @@ impl<F: Feed> Runtime<F> {
             }
         }
         self.dispatcher.sinks.metrics.checkpoint(now.wall);
+        // At an end the best-effort sinks get what is left of the time; in between they get none.
+        let left = if how == Commit::Soon { Deadline::after(Duration::ZERO) } else { deadline };
+        self.dispatcher.flush_best_effort(left);
         Ok(true)
     }
 
@@ -347,29 +373,29 @@ impl<F: Feed> Runtime<F> {
         }
     }
 
-    /// Brings metrics and watchers up to date.
+    /// Brings metrics and observers up to date.
     pub fn publish(&mut self, now: Now) {
         let status = self.shards.status();
-        self.dispatcher.sinks.metrics.publish(&status, Some(now.wall));
-        for watcher in &mut self.dispatcher.sinks.watchers {
-            watcher.status(&status, &self.dispatcher.counts, now);
-        }
+        self.dispatcher.status(&status, now);
     }
 
     /// The orderly end: nothing more is polled; what can be judged is judged, delivered and committed; then the group is left.
-    /// Takes at most about `shutdown_timeout`, of which a third is kept for leaving.
+    /// Takes at most about `shutdown_timeout`: a third for judging, a third for delivering and committing, a third for leaving.
     ///
     /// # Errors
     /// If deliveries fail. What was not committed is read again by the next owner.
-    pub fn finish(mut self, now: &mut dyn FnMut() -> Now) -> Result<Counts, RuntimeError> {
+    pub fn finish(mut self, now: &mut dyn FnMut() -> Now) -> Result<OutcomeCounts, RuntimeError> {
         self.dispatcher.sinks.readiness.set(Phase::Stopping);
         let whole = self.config.shutdown_timeout.0;
-        let deadline = now().since_start + whole / 3;
+        let stop_judging = now().since_start + whole / 3;
         let ended = loop {
             let present = now();
             match self.judge(present) {
-                Ok(true) if present.since_start < deadline => {}
-                Ok(_) => break self.commit(Commit::Now(whole / 3), whole / 3, present).map(|_| ()),
+                Ok(true) if present.since_start < stop_judging => {}
+                Ok(_) => {
+                    let deadline = Deadline::after(whole / 3);
+                    break self.commit(Commit::By(deadline), deadline, present).map(|_| ());
+                }
                 Err(error) => break Err(error),
             }
         };

@@ -16,6 +16,9 @@ pub mod memory;
 
 use crate::event::Provenance;
 
+/// A header as it came; Kafka allows a header without value.
+pub type OwnedHeader = (Box<str>, Option<Box<[u8]>>);
+
 /// One message or line, as it came: nothing has been read into it yet.
 #[derive(Clone, Debug, Default)]
 pub struct Record<'a> {

@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, default_value_t = DEFAULT_PORT)]
     pub port: u16,
     /// Port of the metrics on 127.0.0.1; a free one is taken if it is not free.
-    #[arg(long, default_value_t = crate::api::DEFAULT_LISTEN.port())]
+    #[arg(long, default_value_t = crate::telemetry::DEFAULT_LISTEN.port())]
     pub metrics_port: u16,
     /// End after this time, such as 90s or 5m.
     #[arg(long = "for", value_name = "TIME", value_parser = Period::parse)]

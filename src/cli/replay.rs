@@ -4,27 +4,30 @@
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Write as _};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::load;
 use crate::config::Config;
-use crate::decode::{Decoder, Reason};
-use crate::engine::{Disposition, Engine, Outbox};
-use crate::event::Query;
+use crate::decode::Decoder;
+use crate::engine::{Engine, ModelStatus};
 use crate::exit::{Exit, Failure};
 use crate::judge::Verdict;
-use crate::replay::{Ended, Observer, Rejected, replay};
+use crate::observer::{ObservedRecord, Observer};
+use crate::outcome::{Outcome, OutcomeCounts, RejectReason};
+use crate::replay::{Ended, TopicCopy, replay};
 use crate::report::page::ReportPage;
 use crate::report::sample::Sample;
 use crate::report::summary::Summary;
-use crate::sink::dead_letter::{Line, base64};
+use crate::sink::DeadLetter;
+use crate::sink::dead_letter::DeadLetterLine;
 use crate::source::file::{FileError, FileSource, STDIN};
+use crate::source::kafka::config::is_topic_name;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +37,8 @@ Examples:
       keep every verdict as a JSON line, and make a page with the pictures
   zcat day*.gz | tripline replay - --reference adult.json --reference flights.json --dead-letters bad.jsonl
       several models from one stream, and what could not be read in a file of its own
+  tripline replay partition.jsonl --reference adult.json --topic predictions --verdicts verdicts.jsonl
+      repeat what `run` said about a topic with one partition: the same verdicts, ids and query references
 
 The log may be plain, .gz or .zst. It need not be sorted, as long as nothing is later than engine.allowed_lateness_seconds.";
 
@@ -60,13 +65,17 @@ pub struct Args {
     /// Write a page with the findings and their pictures; it is one file and opens from disk.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Unreadable messages that are put up with: a number, or a share such as 1% (of at least 1000 messages). Events of
+    /// The log is a copy of this topic, which has one partition: line 1 is offset 0. Verdicts then carry the same case ids and query
+    /// references as those of `run` on the topic.
+    #[arg(long, value_name = "NAME", value_parser = topic_name)]
+    topic: Option<String>,
+    /// Unreadable messages that are tolerated: a number, or a share such as 1% (of at least 1000 messages). Events of
     /// models without a reference are counted but do not count here.
     #[arg(long, value_name = "N|N%", default_value = "1%")]
     max_rejects: MaxRejects,
 }
 
-/// How much bad data is put up with.
+/// How much bad data is tolerated.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum MaxRejects {
     Number(u64),
@@ -74,9 +83,10 @@ pub(super) enum MaxRejects {
     Share(f64),
 }
 
-/// Share of bad data is judged against at least this many messages: of ten lines, one bad one says nothing about the log.
+/// A share of bad data is taken of at least this many messages. Chosen: of ten lines, one bad line says nothing about the log; a
+/// thousand lines at the default of 1% tolerate ten.
 const SHARE_FLOOR: u64 = 1_000;
-/// Payload kept in a dead letter. A whole message is kept up to the size that Kafka takes by default.
+/// Bytes of payload kept in a dead letter. A whole message is kept up to the size that Kafka takes by default.
 const DEAD_LETTER_BYTES: usize = 1024 * 1024;
 
 /// Runs `tripline replay`.
@@ -92,7 +102,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let mut engine = Engine::new(config.engine, references.clone()).map_err(|error| usage(&error))?;
     let summary = Summary::new(&references);
     let samples = if args.report.is_some() { references.into_iter().map(Sample::new).collect() } else { Vec::new() };
-    let mut watch = Watch {
+    let mut recorder = Recorder {
         log: source.name().to_owned(),
         samples,
         summary,
@@ -101,31 +111,34 @@ pub fn run(args: Args) -> Result<(), Failure> {
         dead_letters: args.dead_letters.as_deref().map(Output::create).transpose()?,
         progress: Progress::new(&args.events, &source),
     };
-    let ended = replay(source, decoder, &mut engine, &mut watch);
-    watch.progress.bar.finish_and_clear();
-    for output in [&mut watch.verdicts, &mut watch.dead_letters].into_iter().flatten() {
+    let source = TopicCopy::new(source, args.topic.as_deref().unwrap_or_default());
+    let ended = replay(source, decoder, &mut engine, &mut recorder);
+    recorder.progress.bar.finish_and_clear();
+    for output in [&mut recorder.verdicts, &mut recorder.dead_letters].into_iter().flatten() {
         output.finish()?;
     }
-    watch.summary.status(engine.status());
-    print!("{}", watch.summary);
+    if matches!(ended, Ended::Observer(_)) {
+        // A replay that was ended early has had no last status.
+        recorder.summary.status(engine.status());
+    }
+    print!("{}", recorder.summary);
     if let Some(path) = &args.report {
-        // The name alone: a report is passed on, and where the log lay is nobody's business.
-        let name = args.events.file_name().filter(|name| *name != STDIN);
-        let events = name.map_or("standard input".into(), |name| name.to_string_lossy());
-        let page = ReportPage { events: &events, summary: &watch.summary, samples: &watch.samples, config: engine.config() };
-        super::output::write_atomically(path, page.render().as_bytes())?;
+        write_report(path, &args.events, &recorder, &engine)?;
     }
-    match ended {
-        Ended::Observer(failure) => Err(failure),
-        Ended::Source(error) => {
-            let judged = format!("; the {} events before that were judged", watch.summary.accepted + watch.summary.late);
-            let failure = source_failure(&error);
-            Err(Failure::new(failure.exit, failure.message + &judged))
-        }
-        Ended::Rejections => Err(watch.too_much_bad_data()),
-        Ended::Whole if watch.is_too_much(true) => Err(watch.too_much_bad_data()),
-        Ended::Whole => Ok(()),
-    }
+    recorder.conclude(ended)
+}
+
+fn write_report(path: &Path, events: &Path, recorder: &Recorder, engine: &Engine) -> Result<(), Failure> {
+    // The name alone: a report is passed on, and where the log lay is nobody's business.
+    let name = events.file_name().filter(|name| *name != STDIN);
+    let events = name.map_or("standard input".into(), |name| name.to_string_lossy());
+    let page = ReportPage { events: &events, summary: &recorder.summary, samples: &recorder.samples, config: engine.config() };
+    super::output::write_atomically(path, page.render().as_bytes())
+}
+
+fn topic_name(text: &str) -> Result<String, String> {
+    let wrong = || format!("'{text}' is no topic name; Kafka takes letters, digits, '.', '_' and '-'");
+    is_topic_name(text).then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 pub(super) fn source_failure(error: &FileError) -> Failure {
@@ -161,8 +174,8 @@ impl MaxRejects {
     }
 }
 
-/// Everything that watches the replay: files, counts, the progress bar.
-struct Watch {
+/// What a replay keeps: files, counts, samples for the report, the progress bar.
+struct Recorder {
     /// Name of the log.
     log: String,
     summary: Summary,
@@ -174,27 +187,59 @@ struct Watch {
     progress: Progress,
 }
 
-// === impl Watch ===
+/// Why the recorder ends a replay.
+#[derive(Debug)]
+enum Stopped {
+    /// There is more bad data than allowed.
+    TooMuchBadData,
+    /// A file cannot be written.
+    Failed(Failure),
+}
 
-impl Watch {
+// === impl Recorder ===
+
+impl Recorder {
     /// Whether there is more bad data than allowed; `whole` says that the log has ended.
     fn is_too_much(&self, whole: bool) -> bool {
-        let unknown = self.summary.rejected(Reason::UnknownModel.name());
+        let unknown = self.summary.rejected(RejectReason::UnknownModel.label());
         let rejected = self.summary.rejections() - unknown;
         // Counted against what was read so far, so that a log in another layout ends the replay at once.
         let nothing_used = whole && self.summary.accepted + self.summary.late == 0 && rejected + unknown > 0;
         rejected > self.max_rejects.allows(self.summary.messages()) || nothing_used
     }
 
-    fn deliver(&mut self, record: &Rejected<'_>) -> Result<(), Failure> {
-        self.dead_letters.as_mut().map_or(Ok(()), |output| output.line(&dead_letter(&self.log, record)))
+    fn dead_letter(&mut self, record: &ObservedRecord<'_>) -> Result<(), Stopped> {
+        let message = record.message();
+        match (&mut self.dead_letters, DeadLetter::of(record, &message)) {
+            (Some(output), Some(letter)) => {
+                output.line(&DeadLetterLine::new(&letter, &self.log, DEAD_LETTER_BYTES)).map_err(Stopped::Failed)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the command ends with.
+    fn conclude(&self, ended: Ended<FileError, Stopped>) -> Result<(), Failure> {
+        match ended {
+            Ended::Observer(Stopped::Failed(failure)) => Err(failure),
+            Ended::Source(error) => {
+                let judged = format!("; the {} events before that were judged", self.summary.accepted + self.summary.late);
+                let failure = source_failure(&error);
+                Err(Failure::new(failure.exit, failure.message + &judged))
+            }
+            Ended::Observer(Stopped::TooMuchBadData) => Err(self.too_much_bad_data()),
+            Ended::Whole if self.is_too_much(true) => Err(self.too_much_bad_data()),
+            Ended::Whole => Ok(()),
+        }
     }
 
     fn too_much_bad_data(&self) -> Failure {
         let Summary { accepted, late, .. } = self.summary;
         let why = match self.summary.first_rejection() {
             Some((reason, example)) => {
-                format!("; the first is {reason} in line {}: {}", example.provenance.offset + 1, example.message)
+                let remedy = RejectReason::ALL.into_iter().find(|known| known.label() == reason).map(RejectReason::remedy);
+                let to_do = remedy.map(|remedy| format!(" (to do: {remedy})")).unwrap_or_default();
+                format!("; the first is {reason} in line {}: {}{to_do}", example.provenance.offset + 1, example.message)
             }
             None => String::new(),
         };
@@ -210,61 +255,49 @@ impl Watch {
     }
 }
 
-impl Observer for Watch {
-    type Error = Failure;
+impl Observer for Recorder {
+    type Error = Stopped;
 
-    fn keeps_payloads(&self) -> bool {
+    fn keeps_originals(&self) -> bool {
         self.dead_letters.is_some()
     }
 
-    fn query(&mut self, query: &Query, outbox: &Outbox) -> Result<(), Failure> {
-        match outbox.disposition {
-            Disposition::Accepted => self.summary.accepted(query),
-            Disposition::Late(_) => self.summary.late(query),
-            // These come back as rejections.
-            Disposition::UnknownModel | Disposition::FromTheFuture => return Ok(()),
+    fn record(&mut self, record: &ObservedRecord<'_>) -> Result<(), Stopped> {
+        match (record.outcome, record.query) {
+            (Outcome::Accepted, Some(query)) => self.summary.accepted(query),
+            (Outcome::Late { .. }, Some(query)) => self.summary.late(query),
+            (Outcome::Rejected(rejection), _) => self.summary.reject(rejection, record.provenance),
+            // Only a decoded record is accepted or late.
+            (Outcome::Accepted | Outcome::Late { .. }, None) => {}
+        }
+        if *record.outcome != Outcome::Accepted {
+            self.dead_letter(record)?;
+        }
+        if let Outcome::Rejected(_) = record.outcome {
+            return if self.is_too_much(false) { Err(Stopped::TooMuchBadData) } else { Ok(()) };
         }
         // Few models; a map would cost more than it saves.
-        if let Some(sample) = self.samples.iter_mut().find(|sample| sample.reference().model == query.model) {
-            sample.take(query, outbox.gap_seconds);
+        if let Some(query) = record.query
+            && let Some(sample) = self.samples.iter_mut().find(|sample| sample.reference().model == query.model)
+        {
+            sample.take(query, record.gap_seconds);
         }
         Ok(())
     }
 
-    fn late(&mut self, record: Rejected<'_>) -> Result<(), Failure> {
-        self.deliver(&record)
-    }
-
-    fn rejected(&mut self, record: Rejected<'_>) -> Result<ControlFlow<()>, Failure> {
-        self.summary.reject(&record);
-        self.deliver(&record)?;
-        Ok(if self.is_too_much(false) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    }
-
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Failure> {
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Stopped> {
         self.summary.verdict(verdict);
-        self.verdicts.as_mut().map_or(Ok(()), |output| output.line(verdict))
+        self.verdicts.as_mut().map_or(Ok(()), |output| output.line(verdict).map_err(Stopped::Failed))
+    }
+
+    fn status(&mut self, models: &[ModelStatus], _counts: &OutcomeCounts, _elapsed: Duration) -> Result<(), Stopped> {
+        self.summary.status(models.to_vec());
+        Ok(())
     }
 
     fn pause(&mut self) {
         self.progress.show(self.summary.accepted + self.summary.late);
     }
-}
-
-/// An event that could not be used, as a line of `--dead-letters`; `log` is the name of the log.
-fn dead_letter<'a>(log: &'a str, record: &Rejected<'a>) -> Line<'a> {
-    let cut = record.payload.len() > DEAD_LETTER_BYTES;
-    let kept = &record.payload[..record.payload.len().min(DEAD_LETTER_BYTES)];
-    let payload = match std::str::from_utf8(kept) {
-        Ok(text) => Some(text),
-        // The cut may have split a character.
-        Err(fault) if cut && fault.error_len().is_none() => std::str::from_utf8(&kept[..fault.valid_up_to()]).ok(),
-        Err(_) => None,
-    };
-    let payload_base64 = payload.is_none().then(|| base64(kept));
-    let (reason, message) = (record.reason, record.message);
-    let &crate::event::Provenance { partition, offset, row, .. } = record.provenance;
-    Line { reason, message, topic: log, partition, offset, row, payload, payload_base64, cut, ..Line::default() }
 }
 
 /// A file of JSON lines; `-` is standard output.

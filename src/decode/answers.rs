@@ -9,7 +9,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 
 use super::model::{ModelLayout, UnknownNames};
 use super::token::{Field, Token, refuse, scalars_to_token};
-use super::{MAX_ROWS, MAX_UNKNOWN_NAMES, Reason, Rejection};
+use super::{MAX_ROWS, MAX_UNKNOWN_NAMES, RejectReason, Rejection};
 use crate::event::Prediction;
 use crate::reference::PredictionKind;
 
@@ -73,7 +73,7 @@ fn answer(model: &ModelLayout, token: Token<'_>) -> Result<Prediction, Rejection
     let bound = model.schema().bind_prediction(token.scalar());
     if bound == Prediction::Missing && token != Token::Null {
         let message = format_args!("prediction {token} is not a number, as the reference of '{}' says it is", model.name());
-        return Err(Rejection::new(Reason::BadPrediction, message));
+        return Err(Rejection::new(RejectReason::BadPrediction, message));
     }
     Ok(bound)
 }
@@ -87,7 +87,7 @@ fn answer_in_class_order(
     if numbers.len() != classes.len() {
         let message =
             format_args!("{} numbers as the answer to one row, where the reference has {} classes", numbers.len(), classes.len());
-        return Err(Rejection::new(Reason::BadPrediction, message));
+        return Err(Rejection::new(RejectReason::BadPrediction, message));
     }
     numbers.clone().try_for_each(|number| probability(number).map(drop))?;
     Ok(model.schema().bind_probabilities(classes.iter().map(|class| &**class).zip(numbers)))
@@ -97,7 +97,7 @@ fn answer_in_class_order(
 fn answer_by_class(model: &ModelLayout, classes: &Classes) -> Result<Prediction, Rejection> {
     if model.schema().prediction_kind() == PredictionKind::Score {
         let message = format_args!("probabilities by class, where the reference of '{}' has one number", model.name());
-        return Err(Rejection::new(Reason::BadPrediction, message));
+        return Err(Rejection::new(RejectReason::BadPrediction, message));
     }
     Ok(model.schema().bind_probabilities(classes.spans.iter().map(|&(start, end, number)| (&classes.text[start..end], number))))
 }
@@ -107,7 +107,7 @@ fn probability(number: f64) -> Result<f64, Rejection> {
     if (-PROBABILITY_SLACK..=1.0 + PROBABILITY_SLACK).contains(&number) {
         Ok(number)
     } else {
-        Err(Rejection::new(Reason::BadPrediction, format_args!("probability {number} is outside 0 to 1")))
+        Err(Rejection::new(RejectReason::BadPrediction, format_args!("probability {number} is outside 0 to 1")))
     }
 }
 
@@ -132,7 +132,7 @@ impl Answers {
         batch: bool,
         mut to: impl FnMut(usize, Prediction),
     ) -> Result<(), Rejection> {
-        let fault = |message: fmt::Arguments<'_>| Err(Rejection::new(Reason::BadPrediction, message));
+        let fault = |message: fmt::Arguments<'_>| Err(Rejection::new(RejectReason::BadPrediction, message));
         match self.shape {
             Shape::Absent => Ok(()),
             Shape::One if batch => fault(format_args!("one prediction for a batch of {rows} rows; give an array of as many")),
@@ -212,7 +212,10 @@ impl<'de> Visitor<'de> for AnswersSeed<'_> {
         answers.shape = Shape::Many;
         while let Some(given) = seq.next_element_seed(AnswerSeed { model, classes: &mut answers.classes, fault: &mut *fault })? {
             if answers.many.len() == MAX_ROWS {
-                return Err(refuse(fault, Rejection::new(Reason::TooLarge, format_args!("more than {MAX_ROWS} predictions"))));
+                return Err(refuse(
+                    fault,
+                    Rejection::new(RejectReason::TooLarge, format_args!("more than {MAX_ROWS} predictions")),
+                ));
             }
             answers.many.push(given);
         }
@@ -255,11 +258,11 @@ impl<'de> Visitor<'de> for AnswerSeed<'_> {
             let name = "the probability of a class";
             let read = |token: Token<'_>| {
                 token.number().map_or_else(
-                    || Err(Rejection::new(Reason::BadPrediction, format_args!("probability {token} is not a number"))),
+                    || Err(Rejection::new(RejectReason::BadPrediction, format_args!("probability {token} is not a number"))),
                     probability,
                 )
             };
-            let number = map.next_value_seed(Field { name, nested: Reason::BadPrediction, fault, read })?;
+            let number = map.next_value_seed(Field { name, nested: RejectReason::BadPrediction, fault, read })?;
             if let Some(span) = classes.spans.last_mut() {
                 span.2 = number;
             }
@@ -271,14 +274,19 @@ impl<'de> Visitor<'de> for AnswerSeed<'_> {
         let Self { model, classes, fault } = self;
         classes.numbers.clear();
         let read = |token: Token<'_>| {
-            token.number().ok_or_else(|| Rejection::new(Reason::BadPrediction, format_args!("probability {token} is not a number")))
+            token
+                .number()
+                .ok_or_else(|| Rejection::new(RejectReason::BadPrediction, format_args!("probability {token} is not a number")))
         };
         let name = "the probability of a class";
-        while let Some(number) = seq.next_element_seed(Field { name, nested: Reason::BadPrediction, fault, read })? {
+        while let Some(number) = seq.next_element_seed(Field { name, nested: RejectReason::BadPrediction, fault, read })? {
             if classes.numbers.len() == MAX_UNKNOWN_NAMES {
                 return Err(refuse(
                     fault,
-                    Rejection::new(Reason::TooLarge, format_args!("more than {MAX_UNKNOWN_NAMES} probabilities in one answer")),
+                    Rejection::new(
+                        RejectReason::TooLarge,
+                        format_args!("more than {MAX_UNKNOWN_NAMES} probabilities in one answer"),
+                    ),
                 ));
             }
             classes.numbers.push(number);

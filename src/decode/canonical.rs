@@ -17,7 +17,7 @@ use super::features::FeaturesSeed;
 use super::fields;
 use super::model::duplicate;
 use super::token::{Field, Token, refuse};
-use super::{Batch, Models, Reason, Rejection, Scratch, excerpt};
+use super::{Batch, Models, RejectReason, Rejection, Scratch};
 
 /// The names of the canonical layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,11 +71,11 @@ pub(super) fn read(text: &str, models: &mut Models, scratch: &mut Scratch, batch
     let has = |name: Name| progress.seen & name.bit() != 0;
     for (name, field) in [(Name::Timestamp, "timestamp"), (Name::Model, "model"), (Name::Features, "features")] {
         if !has(name) {
-            return Err(Rejection::new(Reason::MissingField, format_args!("there is no '{field}'")));
+            return Err(Rejection::new(RejectReason::MissingField, format_args!("there is no '{field}'")));
         }
     }
     let Some(at) = progress.model else {
-        return Err(Rejection::new(Reason::MissingField, "there is no 'model'"));
+        return Err(Rejection::new(RejectReason::MissingField, "there is no 'model'"));
     };
     let Scratch { fault, row, answers, .. } = scratch;
     let model = &mut models.all[at];
@@ -132,12 +132,20 @@ impl EventSeed<'_> {
         let query = &mut self.batch.queries[self.start];
         match name {
             Name::Timestamp => {
-                query.time =
-                    map.next_value_seed(Field { name: "timestamp", nested: Reason::BadTimestamp, fault, read: fields::time })?;
+                query.time = map.next_value_seed(Field {
+                    name: "timestamp",
+                    nested: RejectReason::BadTimestamp,
+                    fault,
+                    read: fields::time,
+                })?;
             }
             Name::SourceIp => {
-                query.address =
-                    map.next_value_seed(Field { name: "source_ip", nested: Reason::BadAddress, fault, read: fields::address })?;
+                query.address = map.next_value_seed(Field {
+                    name: "source_ip",
+                    nested: RejectReason::BadAddress,
+                    fault,
+                    read: fields::address,
+                })?;
             }
             Name::LatencyMs => {
                 query.latency_ms = map.next_value_seed(plain("latency_ms", fault, |token| fields::number(token, "latency_ms")))?
@@ -190,12 +198,12 @@ fn plain<'a, T, F>(name: &'a str, fault: &'a mut Option<Rejection>, read: F) -> 
 where
     F: FnOnce(Token<'_>) -> Result<T, Rejection>,
 {
-    Field { name, nested: Reason::BadField, fault, read }
+    Field { name, nested: RejectReason::BadField, fault, read }
 }
 
 /// The rejection of a model without a reference.
 pub(super) fn unknown_model(name: &str) -> Rejection {
-    Rejection::new(Reason::UnknownModel, format_args!("there is no reference for the model '{}'", excerpt(name).escape_debug()))
+    Rejection::unknown_model(name)
 }
 
 impl<'de> DeserializeSeed<'de> for EventSeed<'_> {

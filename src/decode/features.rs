@@ -10,7 +10,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use super::model::ModelLayout;
 use super::row::{Row, RowScratch};
 use super::token::{Token, refuse, scalars_to_token};
-use super::{Batch, MAX_ROWS, Reason, Rejection};
+use super::{Batch, MAX_ROWS, RejectReason, Rejection};
 
 /// Reads `features` or `instances` into the last query of a batch and, for more rows, into further ones.
 pub(super) struct FeaturesSeed<'a> {
@@ -26,7 +26,7 @@ impl FeaturesSeed<'_> {
     /// A writer of the row of the last query of the batch, with every cell missing.
     fn row(&mut self) -> Result<Row<'_>, Rejection> {
         let Some(query) = self.batch.queries[..self.batch.len].last_mut() else {
-            return Err(Rejection::new(Reason::BadFeatures, "no row to write to"));
+            return Err(Rejection::new(RejectReason::BadFeatures, "no row to write to"));
         };
         let mut row = Row {
             model: &mut *self.model,
@@ -41,7 +41,7 @@ impl FeaturesSeed<'_> {
 
     fn token<E: de::Error>(self, token: Token<'_>) -> Result<bool, E> {
         let message = format_args!("features is {token}, where an object or an array belongs");
-        Err(refuse(self.fault, Rejection::new(Reason::BadFeatures, message)))
+        Err(refuse(self.fault, Rejection::new(RejectReason::BadFeatures, message)))
     }
 }
 
@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for FeaturesSeed<'_> {
         }
         let width = self.model.width();
         let message = format_args!("an array of {count} values, where the model '{}' has {width} features", self.model.name());
-        Err(refuse(self.fault, Rejection::new(Reason::BadFeatures, message)))
+        Err(refuse(self.fault, Rejection::new(RejectReason::BadFeatures, message)))
     }
 }
 
@@ -113,13 +113,13 @@ struct ElementSeed<'a, 'b> {
 }
 
 impl ElementSeed<'_, '_> {
-    fn fault<E: de::Error>(&mut self, reason: Reason, message: impl fmt::Display) -> E {
+    fn fault<E: de::Error>(&mut self, reason: RejectReason, message: impl fmt::Display) -> E {
         refuse(self.features.fault, Rejection::new(reason, message))
     }
 
     fn token<E: de::Error>(mut self, token: Token<'_>) -> Result<Element, E> {
         if self.shape == Some(Element::Row) {
-            return Err(self.fault(Reason::BadFeatures, format_args!("{token} among rows")));
+            return Err(self.fault(RejectReason::BadFeatures, format_args!("{token} among rows")));
         }
         let features = self.features;
         let at = features.batch.len - 1;
@@ -133,10 +133,10 @@ impl ElementSeed<'_, '_> {
     /// Makes room for the next row.
     fn next_row<E: de::Error>(&mut self) -> Result<(), E> {
         if self.shape == Some(Element::Value) {
-            return Err(self.fault(Reason::BadFeatures, "a row among values"));
+            return Err(self.fault(RejectReason::BadFeatures, "a row among values"));
         }
         if self.nth == MAX_ROWS {
-            return Err(self.fault(Reason::TooLarge, format_args!("more than {MAX_ROWS} rows in one message")));
+            return Err(self.fault(RejectReason::TooLarge, format_args!("more than {MAX_ROWS} rows in one message")));
         }
         if self.nth > 0 {
             self.features.batch.push();

@@ -4,21 +4,21 @@
 use std::fmt;
 
 use super::token::Token;
-use super::{MAX_TEXT_BYTES, Reason, Rejection};
+use super::{MAX_TEXT_BYTES, RejectReason, Rejection};
 use crate::event::{Address, EventTime, TimeError};
 
 /// Event time: RFC 3339 or an epoch number.
 pub(super) fn time(token: Token<'_>) -> Result<EventTime, Rejection> {
     let parsed = match token {
-        Token::Null => return Err(Rejection::new(Reason::MissingField, "timestamp is null")),
+        Token::Null => return Err(Rejection::new(RejectReason::MissingField, "timestamp is null")),
         Token::Text(text) => rfc3339_in_utc(text).map_or_else(|| EventTime::parse(text), Ok),
         Token::Boolean(_) => Err(TimeError::Syntax),
         number => number.number().map_or(Err(TimeError::Syntax), EventTime::from_epoch),
     };
     parsed.map_err(|error| {
         let reason = match error {
-            TimeError::Syntax => Reason::BadTimestamp,
-            TimeError::Range => Reason::TimestampOutOfRange,
+            TimeError::Syntax => RejectReason::BadTimestamp,
+            TimeError::Range => RejectReason::TimestampOutOfRange,
         };
         Rejection::new(reason, format_args!("timestamp {token} is {error}"))
     })
@@ -73,9 +73,9 @@ pub(super) fn address(token: Token<'_>) -> Result<Address, Rejection> {
         Token::Null => Ok(Address::Unknown),
         Token::Text(text) => Address::parse(text).ok_or_else(|| {
             let hint = if text.contains(',') { "; log the one address that you trust, not a list" } else { "" };
-            Rejection::new(Reason::BadAddress, format_args!("source_ip {token} is neither an address nor 'unknown'{hint}"))
+            Rejection::new(RejectReason::BadAddress, format_args!("source_ip {token} is neither an address nor 'unknown'{hint}"))
         }),
-        _ => Err(Rejection::new(Reason::BadAddress, format_args!("source_ip {token} is not text"))),
+        _ => Err(Rejection::new(RejectReason::BadAddress, format_args!("source_ip {token} is not text"))),
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) fn text(token: Token<'_>, name: &str, into: &mut String) -> Result<()
         Token::Null => return Ok(()),
         Token::Text(text) if text.len() > MAX_TEXT_BYTES => {
             return Err(Rejection::new(
-                Reason::BadField,
+                RejectReason::BadField,
                 format_args!("{name} is {} bytes long; {MAX_TEXT_BYTES} are allowed", text.len()),
             ));
         }
@@ -100,16 +100,17 @@ pub(super) fn text(token: Token<'_>, name: &str, into: &mut String) -> Result<()
         Token::Unsigned(number) => write!(into, "{number}"),
         Token::Float(number) => write!(into, "{number}"),
     }
-    .map_err(|_| Rejection::new(Reason::BadField, format_args!("{name} cannot be written as text")))
+    .map_err(|_| Rejection::new(RejectReason::BadField, format_args!("{name} cannot be written as text")))
 }
 
 /// A number, or text that holds one; `null` is none.
 pub(super) fn number(token: Token<'_>, name: &str) -> Result<Option<f64>, Rejection> {
     match token {
         Token::Null => Ok(None),
-        _ => {
-            token.number().map(Some).ok_or_else(|| Rejection::new(Reason::BadField, format_args!("{name} {token} is not a number")))
-        }
+        _ => token
+            .number()
+            .map(Some)
+            .ok_or_else(|| Rejection::new(RejectReason::BadField, format_args!("{name} {token} is not a number"))),
     }
 }
 

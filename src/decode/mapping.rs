@@ -16,7 +16,7 @@ use super::features::FeaturesSeed;
 use super::fields;
 use super::model::ModelLayout;
 use super::token::Token;
-use super::{Batch, MAX_ROWS, Models, Reason, Rejection, Scratch, canonical, excerpt, tree};
+use super::{Batch, MAX_ROWS, Models, RejectReason, Rejection, Scratch, canonical, excerpt, tree};
 
 /// Where the fields of an event lie. A pointer that finds nothing is an absent field.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -128,7 +128,7 @@ impl Mapping {
 }
 
 /// The scalar a pointer finds; absent is null.
-fn scalar<'a>(root: &'a Value, pointer: &str, name: &str, nested: Reason) -> Result<Token<'a>, Rejection> {
+fn scalar<'a>(root: &'a Value, pointer: &str, name: &str, nested: RejectReason) -> Result<Token<'a>, Rejection> {
     let Some(value) = root.pointer(pointer) else { return Ok(Token::Null) };
     tree::token(value).ok_or_else(|| {
         let what = if value.is_array() { "an array" } else { "an object" };
@@ -147,16 +147,16 @@ pub(super) fn read(
     let mapping = &compiled.0;
     let root = tree::read(text)?;
     if !root.is_object() {
-        return Err(Rejection::new(Reason::NotAnObject, "an event is a JSON object"));
+        return Err(Rejection::new(RejectReason::NotAnObject, "an event is a JSON object"));
     }
     let start = batch.len();
     let query = batch.push();
-    let field = |pointer: &str, name: &str| scalar(&root, pointer, name, Reason::BadField);
-    query.time = match scalar(&root, &mapping.timestamp, "timestamp", Reason::BadTimestamp)? {
+    let field = |pointer: &str, name: &str| scalar(&root, pointer, name, RejectReason::BadField);
+    query.time = match scalar(&root, &mapping.timestamp, "timestamp", RejectReason::BadTimestamp)? {
         Token::Null => return Err(missing("timestamp", &mapping.timestamp)),
         token => fields::time(token)?,
     };
-    query.address = fields::address(scalar(&root, &mapping.source_ip, "source_ip", Reason::BadAddress)?)?;
+    query.address = fields::address(scalar(&root, &mapping.source_ip, "source_ip", RejectReason::BadAddress)?)?;
     query.latency_ms = fields::number(field(&mapping.latency_ms, "latency_ms")?, "latency_ms")?;
     fields::text(field(&mapping.model_version, "model_version")?, "model_version", &mut query.model_version)?;
     fields::text(field(&mapping.client_id, "client_id")?, "client_id", &mut query.account)?;
@@ -176,18 +176,19 @@ pub(super) fn read(
         None => read_part(mapping, &root, model, scratch, batch, start)?,
         Some(pointer) => {
             let rows = root.pointer(pointer).and_then(Value::as_array).filter(|rows| !rows.is_empty());
-            let rows =
-                rows.ok_or_else(|| Rejection::new(Reason::MissingField, format_args!("there is no array of rows at '{pointer}'")))?;
+            let rows = rows.ok_or_else(|| {
+                Rejection::new(RejectReason::MissingField, format_args!("there is no array of rows at '{pointer}'"))
+            })?;
             for (nth, row) in rows.iter().enumerate() {
                 if nth == MAX_ROWS {
-                    return Err(Rejection::new(Reason::TooLarge, format_args!("more than {MAX_ROWS} rows in one message")));
+                    return Err(Rejection::new(RejectReason::TooLarge, format_args!("more than {MAX_ROWS} rows in one message")));
                 }
                 if nth > 0 {
                     batch.push();
                 }
                 read_part(mapping, row, model, scratch, batch, start + nth)?;
                 if batch.len() != start + nth + 1 {
-                    return Err(Rejection::new(Reason::BadFeatures, format_args!("row {nth} holds several rows itself")));
+                    return Err(Rejection::new(RejectReason::BadFeatures, format_args!("row {nth} holds several rows itself")));
                 }
             }
         }
@@ -207,17 +208,17 @@ fn read_part(
 ) -> Result<(), Rejection> {
     let Scratch { fault, row, answers, .. } = scratch;
     let features = part.pointer(&mapping.features).ok_or_else(|| missing("features", &mapping.features))?;
-    fields::text(scalar(part, &mapping.label, "label", Reason::BadField)?, "label", &mut batch.queries[at].label)?;
+    fields::text(scalar(part, &mapping.label, "label", RejectReason::BadField)?, "label", &mut batch.queries[at].label)?;
     let many = FeaturesSeed { model, scratch: row, fault, batch }.deserialize(features);
-    let many = many.map_err(|error| fault.take().unwrap_or_else(|| Rejection::new(Reason::BadFeatures, error)))?;
+    let many = many.map_err(|error| fault.take().unwrap_or_else(|| Rejection::new(RejectReason::BadFeatures, error)))?;
     answers.clear();
     if let Some(answer) = part.pointer(&mapping.prediction) {
         let read = AnswersSeed { model, answers, fault }.deserialize(answer);
-        read.map_err(|error| fault.take().unwrap_or_else(|| Rejection::new(Reason::BadPrediction, error)))?;
+        read.map_err(|error| fault.take().unwrap_or_else(|| Rejection::new(RejectReason::BadPrediction, error)))?;
     }
     answers.give(model, batch.len() - at, many, |nth, answer| batch.queries[at + nth].prediction = answer)
 }
 
 fn missing(name: &str, pointer: &str) -> Rejection {
-    Rejection::new(Reason::MissingField, format_args!("there is no '{name}' at '{pointer}'"))
+    Rejection::new(RejectReason::MissingField, format_args!("there is no '{name}' at '{pointer}'"))
 }

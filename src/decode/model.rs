@@ -6,7 +6,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{MAX_UNKNOWN_NAMES, Reason, Rejection, excerpt};
+use super::{MAX_UNKNOWN_NAMES, RejectReason, Rejection, excerpt};
 use crate::hash;
 use crate::reference::{Reference, Schema};
 
@@ -108,7 +108,7 @@ impl UnknownNames {
     pub(super) fn insert(&mut self, name: &str) -> Result<(), Rejection> {
         if self.0.len() == MAX_UNKNOWN_NAMES {
             let message = format_args!("more than {MAX_UNKNOWN_NAMES} unknown names in one object");
-            return Err(Rejection::new(Reason::TooLarge, message));
+            return Err(Rejection::new(RejectReason::TooLarge, message));
         }
         if self.0.insert(hash::text(name)) { Ok(()) } else { Err(duplicate(name)) }
     }
@@ -116,5 +116,5 @@ impl UnknownNames {
 
 /// The rejection of a name that stands twice in one object.
 pub(super) fn duplicate(name: &str) -> Rejection {
-    Rejection::new(Reason::DuplicateKey, format_args!("'{}' stands twice in one object", excerpt(name).escape_debug()))
+    Rejection::new(RejectReason::DuplicateKey, format_args!("'{}' stands twice in one object", excerpt(name).escape_debug()))
 }

@@ -11,7 +11,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 use super::batch::blank_row;
 use super::model::{ModelLayout, UnknownNames, duplicate};
 use super::token::{Token, refuse, scalars_to_token};
-use super::{Reason, Rejection, excerpt};
+use super::{RejectReason, Rejection, excerpt};
 use crate::event::Cell;
 
 /// Buffers for reading a row, used again.
@@ -116,7 +116,7 @@ impl Row<'_> {
             return Ok(());
         }
         let message = format_args!("an array of {count} values, where the model '{}' has {width} features", self.model.name());
-        Err(Rejection::new(Reason::BadFeatures, message))
+        Err(Rejection::new(RejectReason::BadFeatures, message))
     }
 
     fn fault<E: de::Error>(&mut self, rejection: Rejection) -> E {
@@ -212,7 +212,7 @@ impl CellSeed<'_, '_> {
 /// The rejection of a feature that is an object or an array.
 fn nested(name: &str, what: &str) -> Rejection {
     Rejection::new(
-        Reason::BadFeatures,
+        RejectReason::BadFeatures,
         format_args!("the feature '{}' is {what}, where one value belongs", excerpt(name).escape_debug()),
     )
 }

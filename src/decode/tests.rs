@@ -67,7 +67,7 @@ fn one(text: &str) -> Query {
 }
 
 #[track_caller]
-fn refused(text: &str, reason: Reason, says: &str) {
+fn refused(text: &str, reason: RejectReason, says: &str) {
     let rejection = decode(text).expect_err(text);
     assert_eq!(rejection.reason, reason, "{rejection}");
     assert!(rejection.message.contains(says), "'{}' does not say '{says}'", rejection.message);
@@ -154,62 +154,62 @@ fn nested_features_are_flattened_where_the_reference_has_such_names() {
     assert_eq!(cells(&nested), cells(&flat));
     assert_eq!((nested.extra_features, flat.extra_features), (2, 2));
     let twice = event(r#""features":{"job.class":"State","job":{"class":"State"}}"#);
-    assert_eq!(decode_with(&mut decoder, twice.as_bytes()).unwrap_err().reason, Reason::DuplicateKey);
+    assert_eq!(decode_with(&mut decoder, twice.as_bytes()).unwrap_err().reason, RejectReason::DuplicateKey);
 }
 
 #[test]
 fn a_nested_value_in_the_place_of_a_feature_is_refused() {
-    refused(&event(r#""features":{"age":{"years":39}}"#), Reason::BadFeatures, "the feature 'age' is an object");
-    refused(&event(r#""features":{"age":[39]}"#), Reason::BadFeatures, "the feature 'age' is an array");
-    refused(&event(r#""features":39"#), Reason::BadFeatures, "where an object or an array belongs");
-    refused(&event(r#""features":null"#), Reason::BadFeatures, "features is null");
+    refused(&event(r#""features":{"age":{"years":39}}"#), RejectReason::BadFeatures, "the feature 'age' is an object");
+    refused(&event(r#""features":{"age":[39]}"#), RejectReason::BadFeatures, "the feature 'age' is an array");
+    refused(&event(r#""features":39"#), RejectReason::BadFeatures, "where an object or an array belongs");
+    refused(&event(r#""features":null"#), RejectReason::BadFeatures, "features is null");
 }
 
 #[test]
 fn arrays_must_have_as_many_values_as_the_model_has_features() {
-    refused(&event(r#""features":[39,"State"]"#), Reason::BadFeatures, "2 values, where the model 'm' has 3 features");
-    refused(&event(r#""features":[39,"State",true,1]"#), Reason::BadFeatures, "4 values");
-    refused(&event(r#""features":[]"#), Reason::BadFeatures, "0 values");
+    refused(&event(r#""features":[39,"State"]"#), RejectReason::BadFeatures, "2 values, where the model 'm' has 3 features");
+    refused(&event(r#""features":[39,"State",true,1]"#), RejectReason::BadFeatures, "4 values");
+    refused(&event(r#""features":[]"#), RejectReason::BadFeatures, "0 values");
 }
 
 #[test]
 fn the_same_key_twice_is_refused_wherever_it_stands() {
-    refused(&event(r#""features":{"age":39,"age":40}"#), Reason::DuplicateKey, "'age' stands twice");
-    refused(&event(r#""features":{"x":1,"x":2}"#), Reason::DuplicateKey, "'x'");
-    refused(&event(&format!(r#"{FEATURES},"model":"m""#)), Reason::DuplicateKey, "'model'");
-    refused(&event(&format!(r#"{FEATURES},"x":1,"x":1"#)), Reason::DuplicateKey, "'x'");
-    refused(&event(&format!(r#"{FEATURES},"instances":[]"#)), Reason::DuplicateKey, "'instances'");
-    refused(&event(&format!(r#"{FEATURES},"\u006dodel":"l""#)), Reason::DuplicateKey, "'model'");
+    refused(&event(r#""features":{"age":39,"age":40}"#), RejectReason::DuplicateKey, "'age' stands twice");
+    refused(&event(r#""features":{"x":1,"x":2}"#), RejectReason::DuplicateKey, "'x'");
+    refused(&event(&format!(r#"{FEATURES},"model":"m""#)), RejectReason::DuplicateKey, "'model'");
+    refused(&event(&format!(r#"{FEATURES},"x":1,"x":1"#)), RejectReason::DuplicateKey, "'x'");
+    refused(&event(&format!(r#"{FEATURES},"instances":[]"#)), RejectReason::DuplicateKey, "'instances'");
+    refused(&event(&format!(r#"{FEATURES},"\u006dodel":"l""#)), RejectReason::DuplicateKey, "'model'");
     let label = r#""model":"l","features":{},"prediction":{"yes":0.4,"yes":0.6}"#;
-    refused(&format!(r#"{{"timestamp":1772442900,{label}}}"#), Reason::DuplicateKey, "'yes'");
+    refused(&format!(r#"{{"timestamp":1772442900,{label}}}"#), RejectReason::DuplicateKey, "'yes'");
 }
 
 #[test]
 fn numbers_that_are_none_are_refused_with_a_remedy() {
-    refused(&event(r#""features":{"age":NaN}"#), Reason::NotJson, "log null instead");
-    refused(&event(r#""features":{"age":-Infinity}"#), Reason::NotJson, "");
-    refused(&event(r#""features":{"age":1e400}"#), Reason::NumberOutOfRange, "no 64-bit float");
-    refused(r#"{"features":{"age":1e400},"model":"m","timestamp":1772442900}"#, Reason::NumberOutOfRange, "no 64-bit float");
+    refused(&event(r#""features":{"age":NaN}"#), RejectReason::NotJson, "log null instead");
+    refused(&event(r#""features":{"age":-Infinity}"#), RejectReason::NotJson, "");
+    refused(&event(r#""features":{"age":1e400}"#), RejectReason::NumberOutOfRange, "no 64-bit float");
+    refused(r#"{"features":{"age":1e400},"model":"m","timestamp":1772442900}"#, RejectReason::NumberOutOfRange, "no 64-bit float");
     assert!(one(&event(r#""features":{"age":1e-400}"#)).row[0].value().abs() < f64::MIN_POSITIVE);
 }
 
 #[test]
 fn garbage_is_told_apart() {
-    assert_eq!(decode_with(&mut decoder(), b"\xff\xfe{}").unwrap_err().reason, Reason::NotUtf8);
-    assert_eq!(decode_with(&mut decoder(), &[0_u8; 100]).unwrap_err().reason, Reason::NotJson);
-    refused("", Reason::Truncated, "ends in the middle");
-    refused("<xml/>", Reason::NotJson, "");
-    refused("[1,2]", Reason::NotAnObject, "a JSON object");
-    refused("\"text\"", Reason::NotAnObject, "a JSON object");
-    refused(&format!("{} x", event(FEATURES)), Reason::NotJson, "trailing");
-    refused(&format!("{}{}", event(FEATURES), event(FEATURES)), Reason::NotJson, "trailing");
+    assert_eq!(decode_with(&mut decoder(), b"\xff\xfe{}").unwrap_err().reason, RejectReason::NotUtf8);
+    assert_eq!(decode_with(&mut decoder(), &[0_u8; 100]).unwrap_err().reason, RejectReason::NotJson);
+    refused("", RejectReason::Truncated, "ends in the middle");
+    refused("<xml/>", RejectReason::NotJson, "");
+    refused("[1,2]", RejectReason::NotAnObject, "a JSON object");
+    refused("\"text\"", RejectReason::NotAnObject, "a JSON object");
+    refused(&format!("{} x", event(FEATURES)), RejectReason::NotJson, "trailing");
+    refused(&format!("{}{}", event(FEATURES), event(FEATURES)), RejectReason::NotJson, "trailing");
 }
 
 #[test]
 fn json_cut_anywhere_is_truncated_and_nothing_else() {
     let text = event(&format!(r#"{FEATURES},"prediction":0.83,"source_ip":"203.0.113.7""#));
     for end in 0..text.len() {
-        refused(&text[..end], Reason::Truncated, "ends in the middle");
+        refused(&text[..end], RejectReason::Truncated, "ends in the middle");
     }
 }
 
@@ -219,58 +219,58 @@ fn ten_thousand_levels_end_as_too_deep_or_are_skipped() {
     // A field without a meaning is skipped unread.
     assert_eq!(one(&event(&format!(r#"{FEATURES},"trace":{deep}"#))).extra_features, 0);
     assert_eq!(one(&event(&format!(r#""features":{{"age":1,"x":{deep}}}"#))).extra_features, 1);
-    refused(&event(&format!(r#""features":{{"age":{deep}}}"#)), Reason::BadFeatures, "'age' is an object");
+    refused(&event(&format!(r#""features":{{"age":{deep}}}"#)), RejectReason::BadFeatures, "'age' is an object");
     let reference = named_model("m", ["age", "a.a", "loud"], &[Raw::Number(0.1), Raw::Number(0.9)]);
     let mut dotted = Decoder::new(&[reference], DecodeConfig::default()).unwrap();
     let rejection = decode_with(&mut dotted, event(&format!(r#""features":{deep}"#)).as_bytes()).unwrap_err();
-    assert_eq!(rejection.reason, Reason::BadFeatures);
+    assert_eq!(rejection.reason, RejectReason::BadFeatures);
     let rejection = decode_with(&mut dotted, event(&format!(r#""features":{{"b":{deep}}}"#)).as_bytes()).unwrap_err();
-    assert_eq!(rejection.reason, Reason::TooDeep);
+    assert_eq!(rejection.reason, RejectReason::TooDeep);
     let mapped = DecodeConfig { mapping: Some(Mapping::default()), ..DecodeConfig::default() };
     let mut mapped = Decoder::new(&[score_model()], mapped).unwrap();
-    assert_eq!(decode_with(&mut mapped, deep.as_bytes()).unwrap_err().reason, Reason::TooDeep);
+    assert_eq!(decode_with(&mut mapped, deep.as_bytes()).unwrap_err().reason, RejectReason::TooDeep);
     let brackets = "[".repeat(10_000);
-    assert_eq!(decode_with(&mut mapped, brackets.as_bytes()).unwrap_err().reason, Reason::TooDeep);
+    assert_eq!(decode_with(&mut mapped, brackets.as_bytes()).unwrap_err().reason, RejectReason::TooDeep);
 }
 
 #[test]
 fn ten_megabytes_are_too_large_and_the_limit_itself_is_not() {
     let long = event(&format!(r#"{FEATURES},"note":"{}""#, "x".repeat(10_000_000)));
-    refused(&long, Reason::TooLarge, "max_message_bytes");
+    refused(&long, RejectReason::TooLarge, "max_message_bytes");
     let exact = event(FEATURES);
     let config = |max_message_bytes| DecodeConfig { max_message_bytes, mapping: None };
     let mut fits = Decoder::new(&[score_model()], config(exact.len())).unwrap();
     assert!(decode_with(&mut fits, exact.as_bytes()).is_ok());
     let mut tight = Decoder::new(&[score_model()], config(exact.len() - 1)).unwrap();
-    assert_eq!(decode_with(&mut tight, exact.as_bytes()).unwrap_err().reason, Reason::TooLarge);
+    assert_eq!(decode_with(&mut tight, exact.as_bytes()).unwrap_err().reason, RejectReason::TooLarge);
 }
 
 #[test]
 fn an_object_of_endless_names_is_refused() {
     let names: Vec<String> = (0..MAX_UNKNOWN_NAMES + 1).map(|i| format!(r#""x{i}":1"#)).collect();
-    refused(&event(&format!(r#""features":{{{}}}"#, names.join(","))), Reason::TooLarge, "unknown names");
-    refused(&event(&names.join(",")), Reason::TooLarge, "unknown names");
+    refused(&event(&format!(r#""features":{{{}}}"#, names.join(","))), RejectReason::TooLarge, "unknown names");
+    refused(&event(&names.join(",")), RejectReason::TooLarge, "unknown names");
 }
 
 #[test]
 fn what_every_event_needs_is_asked_for() {
-    refused(r#"{"model":"m","features":{}}"#, Reason::MissingField, "'timestamp'");
-    refused(r#"{"timestamp":1772442900,"features":{}}"#, Reason::MissingField, "'model'");
-    refused(r#"{"timestamp":1772442900,"model":"m"}"#, Reason::MissingField, "'features'");
-    refused("{}", Reason::MissingField, "");
+    refused(r#"{"model":"m","features":{}}"#, RejectReason::MissingField, "'timestamp'");
+    refused(r#"{"timestamp":1772442900,"features":{}}"#, RejectReason::MissingField, "'model'");
+    refused(r#"{"timestamp":1772442900,"model":"m"}"#, RejectReason::MissingField, "'features'");
+    refused("{}", RejectReason::MissingField, "");
 }
 
 #[test]
 fn times_outside_the_possible_are_refused() {
     let at = |time: &str| format!(r#"{{"timestamp":{time},"model":"m",{FEATURES}}}"#);
-    refused(&at(r#""0001-01-01T00:00:00Z""#), Reason::TimestampOutOfRange, "2000 to 2099");
-    refused(&at(r#""9999-12-31T23:59:59Z""#), Reason::TimestampOutOfRange, "2000 to 2099");
-    refused(&at("0"), Reason::TimestampOutOfRange, "");
-    refused(&at("-1"), Reason::TimestampOutOfRange, "");
-    refused(&at(r#""yesterday""#), Reason::BadTimestamp, "'yesterday'");
-    refused(&at("true"), Reason::BadTimestamp, "true");
-    refused(&at(r#"{"seconds":1}"#), Reason::BadTimestamp, "an object");
-    refused(&at("null"), Reason::MissingField, "timestamp");
+    refused(&at(r#""0001-01-01T00:00:00Z""#), RejectReason::TimestampOutOfRange, "2000 to 2099");
+    refused(&at(r#""9999-12-31T23:59:59Z""#), RejectReason::TimestampOutOfRange, "2000 to 2099");
+    refused(&at("0"), RejectReason::TimestampOutOfRange, "");
+    refused(&at("-1"), RejectReason::TimestampOutOfRange, "");
+    refused(&at(r#""yesterday""#), RejectReason::BadTimestamp, "'yesterday'");
+    refused(&at("true"), RejectReason::BadTimestamp, "true");
+    refused(&at(r#"{"seconds":1}"#), RejectReason::BadTimestamp, "an object");
+    refused(&at("null"), RejectReason::MissingField, "timestamp");
     for unit in ["1772442900", "1772442900.0", "1772442900000", "1772442900000000", r#""2026-03-02T10:15:00+01:00""#] {
         assert_eq!(one(&at(unit)).time.to_string(), "2026-03-02T09:15:00.000Z", "{unit}");
     }
@@ -288,25 +288,25 @@ fn addresses_have_one_spelling_or_are_refused() {
     ] {
         assert_eq!(one(&from(spelling)).address.to_string(), meaning);
     }
-    refused(&from(r#""10.0.0.256""#), Reason::BadAddress, "'10.0.0.256'");
-    refused(&from(r#""203.0.113.7, 10.0.0.1""#), Reason::BadAddress, "not a list");
-    refused(&from("17"), Reason::BadAddress, "not text");
-    refused(&from("[]"), Reason::BadAddress, "an array");
+    refused(&from(r#""10.0.0.256""#), RejectReason::BadAddress, "'10.0.0.256'");
+    refused(&from(r#""203.0.113.7, 10.0.0.1""#), RejectReason::BadAddress, "not a list");
+    refused(&from("17"), RejectReason::BadAddress, "not text");
+    refused(&from("[]"), RejectReason::BadAddress, "an array");
 }
 
 #[test]
 fn ids_are_exact_and_bounded() {
     let query = one(&event(&format!(r#"{FEATURES},"client_id":12345678901234567890,"request_id":true"#)));
     assert_eq!((query.account.as_str(), query.request_id.as_str()), ("12345678901234567890", "true"));
-    refused(&event(&format!(r#"{FEATURES},"client_id":"{}""#, "x".repeat(513))), Reason::BadField, "client_id is 513 bytes");
-    refused(&event(&format!(r#"{FEATURES},"request_id":{{}}"#)), Reason::BadField, "request_id is an object");
-    refused(&event(&format!(r#"{FEATURES},"latency_ms":"fast""#)), Reason::BadField, "latency_ms");
+    refused(&event(&format!(r#"{FEATURES},"client_id":"{}""#, "x".repeat(513))), RejectReason::BadField, "client_id is 513 bytes");
+    refused(&event(&format!(r#"{FEATURES},"request_id":{{}}"#)), RejectReason::BadField, "request_id is an object");
+    refused(&event(&format!(r#"{FEATURES},"latency_ms":"fast""#)), RejectReason::BadField, "latency_ms");
 }
 
 #[test]
 fn a_model_without_reference_is_named() {
     let text = event(FEATURES).replace(r#""m""#, r#""other\nmodel""#);
-    refused(&text, Reason::UnknownModel, r"'other\nmodel'");
+    refused(&text, RejectReason::UnknownModel, r"'other\nmodel'");
 }
 
 #[test]
@@ -328,15 +328,15 @@ fn answers_come_as_scores_labels_or_probabilities() {
 #[test]
 fn answers_of_the_wrong_form_are_refused() {
     let score = |answer: &str| event(&format!(r#"{FEATURES},"prediction":{answer}"#));
-    refused(&score(r#""high""#), Reason::BadPrediction, "not a number");
-    refused(&score(r#"{"no":0.2,"yes":0.8}"#), Reason::BadPrediction, "one number");
-    refused(&score("[0.1,0.9]"), Reason::BadPrediction, "2 numbers");
-    refused(&score(r#"[[[0.1]]]"#), Reason::BadPrediction, "an array");
-    refused(&score("[]"), Reason::BadPrediction, "0 predictions for 1 rows");
+    refused(&score(r#""high""#), RejectReason::BadPrediction, "not a number");
+    refused(&score(r#"{"no":0.2,"yes":0.8}"#), RejectReason::BadPrediction, "one number");
+    refused(&score("[0.1,0.9]"), RejectReason::BadPrediction, "2 numbers");
+    refused(&score(r#"[[[0.1]]]"#), RejectReason::BadPrediction, "an array");
+    refused(&score("[]"), RejectReason::BadPrediction, "0 predictions for 1 rows");
     let label = |answer: &str| score(answer).replace(r#""m""#, r#""l""#);
-    refused(&label(r#"{"no":7,"yes":0.8}"#), Reason::BadPrediction, "outside 0 to 1");
-    refused(&label(r#"{"no":{},"yes":0.8}"#), Reason::BadPrediction, "an object");
-    refused(&label("[0.1,0.2,0.7]"), Reason::BadPrediction, "3 numbers");
+    refused(&label(r#"{"no":7,"yes":0.8}"#), RejectReason::BadPrediction, "outside 0 to 1");
+    refused(&label(r#"{"no":{},"yes":0.8}"#), RejectReason::BadPrediction, "an object");
+    refused(&label("[0.1,0.2,0.7]"), RejectReason::BadPrediction, "3 numbers");
 }
 
 #[test]
@@ -367,19 +367,19 @@ fn a_batch_is_many_queries_of_one_caller_at_one_time() {
 fn a_batch_that_does_not_add_up_is_refused_whole() {
     refused(
         &event(r#""instances":[[1,"a",true],[2,"b",true]],"predictions":[0.1]"#),
-        Reason::BadPrediction,
+        RejectReason::BadPrediction,
         "1 predictions for 2 rows",
     );
     refused(
         &event(r#""instances":[[1,"a",true],[2,"b",true]],"prediction":0.1"#),
-        Reason::BadPrediction,
+        RejectReason::BadPrediction,
         "one prediction for a batch",
     );
-    refused(&event(r#""instances":[[1,"a",true],[2,"b"]]"#), Reason::BadFeatures, "2 values");
-    refused(&event(r#""instances":[[1,"a",true],3]"#), Reason::BadFeatures, "among rows");
-    refused(&event(r#""instances":[3,[1,"a",true]]"#), Reason::BadFeatures, "a row among values");
+    refused(&event(r#""instances":[[1,"a",true],[2,"b"]]"#), RejectReason::BadFeatures, "2 values");
+    refused(&event(r#""instances":[[1,"a",true],3]"#), RejectReason::BadFeatures, "among rows");
+    refused(&event(r#""instances":[3,[1,"a",true]]"#), RejectReason::BadFeatures, "a row among values");
     let rows = vec!["{}"; MAX_ROWS + 1].join(",");
-    refused(&event(&format!(r#""instances":[{rows}]"#)), Reason::TooLarge, "rows in one message");
+    refused(&event(&format!(r#""instances":[{rows}]"#)), RejectReason::TooLarge, "rows in one message");
     // Nothing of a refused batch stays behind.
     let mut decoder = decoder();
     let mut batch = Batch::default();
@@ -435,10 +435,10 @@ fn mapped_rows_are_numbered() {
     assert_eq!(queries.iter().map(|query| query.prediction).collect::<Vec<_>>(), [Prediction::Score(0.1), Prediction::Score(0.2)]);
     assert_eq!(queries[1].label, "late");
     for (text, reason) in [
-        (r#"{"timestamp":1772442900,"model":"m","rows":[]}"#, Reason::MissingField),
-        (r#"{"timestamp":1772442900,"model":"m","rows":[{"x":[[1,2,3],[1,2,3]]}]}"#, Reason::BadFeatures),
-        (r#"{"timestamp":1772442900,"model":"m","rows":[{"y":1}]}"#, Reason::MissingField),
-        (r#"{"timestamp":1772442900,"model":"m","rows":[{"x":{},"x":{}}]}"#, Reason::DuplicateKey),
+        (r#"{"timestamp":1772442900,"model":"m","rows":[]}"#, RejectReason::MissingField),
+        (r#"{"timestamp":1772442900,"model":"m","rows":[{"x":[[1,2,3],[1,2,3]]}]}"#, RejectReason::BadFeatures),
+        (r#"{"timestamp":1772442900,"model":"m","rows":[{"y":1}]}"#, RejectReason::MissingField),
+        (r#"{"timestamp":1772442900,"model":"m","rows":[{"x":{},"x":{}}]}"#, RejectReason::DuplicateKey),
     ] {
         assert_eq!(decode_with(&mut decoder, text.as_bytes()).unwrap_err().reason, reason, "{text}");
     }
@@ -456,8 +456,8 @@ fn a_mapping_that_cannot_work_is_refused_with_its_setting() {
 
 #[test]
 fn reasons_have_distinct_words() {
-    let words: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
-    assert_eq!(words.len(), Reason::ALL.len());
+    let words: std::collections::BTreeSet<_> = RejectReason::ALL.iter().map(|reason| reason.label()).collect();
+    assert_eq!(words.len(), RejectReason::ALL.len());
 }
 
 /// JSON-like text: the pieces of an event in any order, so that the parser gets far before something is wrong.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{Reason, Rejection, excerpt};
+use super::{RejectReason, Rejection, excerpt};
 use crate::reference::Scalar;
 
 /// A JSON scalar with its integers exact: a 64-bit account number would lose its last digits in a float.
@@ -21,7 +21,7 @@ pub(super) enum Token<'a> {
 /// Reads one scalar with `read`; objects and arrays are refused for `nested`.
 pub(super) struct Field<'a, F> {
     pub name: &'a str,
-    pub nested: Reason,
+    pub nested: RejectReason,
     pub fault: &'a mut Option<Rejection>,
     pub read: F,
 }

@@ -1,13 +1,16 @@
 //! Follows the service of a demo: feeds the read model, tells the demo's state, and prints what is news.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use super::script::Script;
 use super::state::DemoState;
 use crate::engine::ModelStatus;
 use crate::html::words;
 use crate::judge::Verdict;
+use crate::observer::Observer;
+use crate::outcome::OutcomeCounts;
 use crate::readmodel::Recorder;
-use crate::runtime::partition_merger::Now;
-use crate::runtime::{Counts, Watcher};
 
 /// Longest text of a line on the terminal: two lines of a usual one.
 const MAX_TEXT: usize = 160;
@@ -35,16 +38,20 @@ impl DemoObserver {
     }
 }
 
-impl Watcher for DemoObserver {
-    fn verdict(&mut self, verdict: &Verdict) {
+impl Observer for DemoObserver {
+    type Error = Infallible;
+
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Infallible> {
         let recorded = self.recorder.take_verdict(verdict);
         if let Some(entry) = self.state.verdict(verdict, recorded) {
             println!("  {}  {:14} {}", entry.at, entry.kind, words::printable(&entry.text, MAX_TEXT));
         }
+        Ok(())
     }
 
-    fn status(&mut self, status: &[ModelStatus], counts: &Counts, now: Now) {
-        self.recorder.take_status(status, counts);
-        self.state.status(counts, now.since_start.as_secs_f64());
+    fn status(&mut self, models: &[ModelStatus], counts: &OutcomeCounts, elapsed: Duration) -> Result<(), Infallible> {
+        self.recorder.take_status(models, counts);
+        self.state.status(counts, elapsed.as_secs_f64());
+        Ok(())
     }
 }

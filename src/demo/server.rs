@@ -4,7 +4,6 @@
 //! requests, so polling is simpler and sturdier than a stream of events.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Router;
@@ -13,14 +12,14 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use serde::Serialize;
-use tokio::net::TcpListener;
 
 use super::page;
 use super::state::DemoState;
 use super::view::{FlaggedCaller, Score};
 use crate::html::frame::{STYLE, STYLE_PATH};
+use crate::http::{HttpError, Limits, Server};
 use crate::judge::Finding;
-use crate::runtime::Counts;
+use crate::outcome::OutcomeCounts;
 
 /// Port of the page unless another is asked for.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -28,8 +27,7 @@ pub const DEFAULT_PORT: u16 = 8080;
 /// The page, bound and not yet serving.
 #[derive(Debug)]
 pub struct DemoPage {
-    listener: TcpListener,
-    address: SocketAddr,
+    server: Server,
     state: DemoState,
 }
 
@@ -40,7 +38,7 @@ struct StateDocument {
     clock: String,
     finding: Finding,
     finished: bool,
-    counts: Counts,
+    counts: OutcomeCounts,
     score: Score,
     flagged: Vec<FlaggedCaller>,
     parts: BTreeMap<&'static str, String>,
@@ -53,32 +51,32 @@ impl DemoPage {
     ///
     /// # Errors
     /// If no port at all can be had.
-    pub async fn bind(port: u16, state: DemoState) -> io::Result<(Self, bool)> {
-        let (listener, moved) = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
-            Ok(listener) => (listener, false),
-            Err(_) => (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, true),
+    pub async fn bind(port: u16, state: DemoState) -> Result<(Self, bool), HttpError> {
+        let server = |port| Server::bind((Ipv4Addr::LOCALHOST, port).into(), "the page", "--port", Limits::SMALL);
+        let (server, moved) = match server(port).await {
+            Ok(server) => (server, false),
+            Err(_) => (server(0).await?, true),
         };
-        let address = listener.local_addr()?;
-        Ok((Self { listener, address, state }, moved))
+        Ok((Self { server, state }, moved))
     }
 
     /// Its address.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Serves until dropped.
     ///
     /// # Errors
     /// If the socket breaks.
-    pub async fn serve(self) -> io::Result<()> {
+    pub async fn serve(self) -> Result<(), HttpError> {
         let router = Router::new()
             .route("/", get(index))
             .route(STYLE_PATH, get(|| asset("text/css; charset=utf-8", STYLE)))
             .route(page::SCRIPT_PATH, get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
             .route("/state.json", get(state_json))
             .with_state(self.state);
-        axum::serve(self.listener, router).await
+        self.server.serve(router, std::future::pending()).await
     }
 }
 

@@ -11,8 +11,8 @@ use super::view::{Score, View};
 use crate::event::{Address, EventTime};
 use crate::html::{frame, words};
 use crate::judge::{Finding, Scope, Verdict};
+use crate::outcome::OutcomeCounts;
 use crate::readmodel::{ReadModel, Recorded, Subject};
-use crate::runtime::Counts;
 use crate::simulate::Event;
 
 /// Lines of the timeline kept; a list that scrolls shows ten at a time.
@@ -110,7 +110,7 @@ impl DemoState {
     }
 
     /// The service told its counts, at `seconds` since the start of the process.
-    pub fn status(&self, counts: &Counts, seconds: f64) {
+    pub fn status(&self, counts: &OutcomeCounts, seconds: f64) {
         let mut happened = self.lock();
         if let Some((from, accepted)) = happened.rate_from
             && seconds > from
@@ -157,7 +157,7 @@ impl DemoState {
     }
 
     /// The last lines on the terminal: what was to be found, and what was.
-    pub fn last_words(&self, counts: Counts) -> String {
+    pub fn last_words(&self, counts: OutcomeCounts) -> String {
         let (score, clock) = (self.score(), self.lock().truth.clock);
         let mut out = String::new();
         // Writing to a String cannot fail.

@@ -104,10 +104,10 @@ fn the_last_words_say_what_was_to_be_found_and_what_was() {
     for (minute, host, attack) in [(1, 2, false), (3, 1, true)] {
         demo.state.sent(&event(minute, host, attack));
     }
-    assert!(demo.state.last_words(crate::runtime::Counts::default()).contains("attack from one address – not said so far"));
+    assert!(demo.state.last_words(crate::outcome::OutcomeCounts::default()).contains("attack from one address – not said so far"));
     demo.verdict(&verdict(Scope::Client, Finding::Probing, 4, Some(1)));
     demo.verdict(&verdict(Scope::Model, Finding::Probing, 5, None));
-    let told = demo.state.last_words(crate::runtime::Counts::default());
+    let told = demo.state.last_words(crate::outcome::OutcomeCounts::default());
     assert!(told.contains("said after 3 min of simulated time"), "{told}");
     assert!(told.contains("1 of 1 attacking addresses were flagged, the first after 1 of the attack's queries."), "{told}");
     assert!(told.contains("0 of 1 honest addresses were flagged."), "{told}");

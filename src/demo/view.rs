@@ -12,8 +12,8 @@ use super::truth::Bucket;
 use crate::event::EventTime;
 use crate::html::words;
 use crate::judge::{Finding, Verdict};
+use crate::outcome::OutcomeCounts;
 use crate::readmodel::{Model, Subject};
-use crate::runtime::Counts;
 
 /// Flagged callers shown; the rest are counted. The list scrolls, and nobody scrolls further.
 const MAX_FLAGGED: usize = 40;
@@ -50,7 +50,7 @@ pub struct View {
     /// Campaigns, largest first.
     pub campaigns: Vec<Arc<Subject>>,
     /// What went through the service.
-    pub counts: Counts,
+    pub counts: OutcomeCounts,
 }
 
 /// How well the service does, which only the simulator can tell.

@@ -4,16 +4,20 @@
 //! their rows from the surrogate, and never counts them as found or as an alarm that an injected attack caused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::DrillError;
 use super::log::Log;
-use crate::engine::{Disposition, Engine, EngineConfig, Input, Outbox};
+use crate::engine::{Engine, EngineConfig, Input, ModelStatus, Outbox};
 use crate::event::{EventTime, Query};
 use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Scope, Verdict};
+use crate::observer::{self, ObservedRecord, Observer, Original};
+use crate::outcome::{Outcome, OutcomeCounts};
 use crate::reference::Reference;
 
 /// Events between two reports of progress. Chosen: some reports a second, at no cost that shows.
@@ -105,16 +109,12 @@ impl Baseline {
             Self { accepted: Vec::with_capacity(log.len()), clock: Vec::with_capacity(log.len()), ..Self::default() };
         for event in 0..log.len() {
             log.fill(event, &mut query);
-            step_engine(&mut engine, Input::Query(&query), &mut outbox);
-            baseline.count(&query, outbox.disposition == Disposition::Accepted);
-            outbox.verdicts.iter().for_each(|verdict| baseline.take(verdict));
+            let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut baseline);
             if event % PROGRESS_EVERY == 0 {
                 progress(event);
             }
         }
-        step_engine(&mut engine, Input::End, &mut outbox);
-        outbox.verdicts.iter().for_each(|verdict| baseline.take(verdict));
-        baseline.evicted = engine.status().first().map_or(0, |status| status.evicted_clients);
+        let Ok(()) = observer::end(&mut engine, &OutcomeCounts::default(), &mut outbox, &mut baseline);
         Ok(baseline)
     }
 
@@ -160,6 +160,27 @@ impl Baseline {
     /// Number of events that the engine took into account.
     pub fn accepted_events(&self) -> u64 {
         self.accepted.iter().filter(|accepted| **accepted).count() as u64
+    }
+}
+
+impl Observer for Baseline {
+    type Error = Infallible;
+
+    fn record(&mut self, record: &ObservedRecord<'_>) -> Result<(), Infallible> {
+        if let Some(query) = record.query {
+            self.count(query, *record.outcome == Outcome::Accepted);
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Infallible> {
+        self.take(verdict);
+        Ok(())
+    }
+
+    fn status(&mut self, models: &[ModelStatus], _counts: &OutcomeCounts, _elapsed: Duration) -> Result<(), Infallible> {
+        self.evicted = models.first().map_or(0, |model| model.evicted_clients);
+        Ok(())
     }
 }
 

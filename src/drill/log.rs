@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::decode::{Reason, Rejection};
 use crate::event::{Address, Cell, EventTime, Prediction, Query};
 use crate::hash::{mix, mix2, text};
+use crate::outcome::{RejectReason, Rejection};
 
 pub use reader::{LogError, LogLimits, LogReader, MAX_VALUES};
 
@@ -77,7 +77,7 @@ impl Facts {
     /// Counts a record that could not be used; events of other models are counted apart, since they are no fault of the log.
     fn reject(&mut self, rejection: &Rejection, line: i64) {
         self.read += 1;
-        let counter = if rejection.reason == Reason::UnknownModel { &mut self.other_models } else { &mut self.rejected };
+        let counter = if rejection.reason == RejectReason::UnknownModel { &mut self.other_models } else { &mut self.rejected };
         *counter += 1;
         self.first_rejection.get_or_insert_with(|| format!("line {}: {rejection}", line + 1));
     }

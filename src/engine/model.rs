@@ -34,7 +34,6 @@ mod windows;
 use std::sync::Arc;
 
 use super::settings::EngineConfig;
-use super::status::Disposition;
 use crate::event::{EventTime, Query};
 use crate::judge::Family;
 use crate::judge::Verdict;
@@ -42,6 +41,7 @@ use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
 use crate::judge::model_state::{ModelEvent, ModelState};
 use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Structure};
+use crate::outcome::Outcome;
 use crate::prefetch;
 use crate::reference::Reference;
 use crate::signal::codes::Codes;
@@ -156,46 +156,46 @@ impl ModelEngine {
     ///
     /// A query behind the watermark is left out of windows and of drift, since they are closed. What it tells of its sender does not
     /// age, and a client whose log is shipped late must not be out of sight: it is judged, and what is said about it is said now.
-    pub fn query(&mut self, query: &Query, out: &mut Vec<Verdict>) -> (Disposition, Option<f64>) {
+    pub fn query(&mut self, query: &Query, out: &mut Vec<Verdict>) -> (Outcome, Option<f64>) {
         prefetch::slice(&query.row);
         let arrival = self.memory.windows.arrival(query.time);
         let (now, late) = match arrival {
             Arrival::OnTime => (query.time, false),
             Arrival::Late { watermark } => (watermark, true),
-            Arrival::FromTheFuture => return (Disposition::FromTheFuture, None),
+            Arrival::FromTheFuture => return (Outcome::from_the_future(query.time), None),
         };
-        let disposition = self.count(arrival, out);
+        let outcome = self.count(arrival, out);
         let sender = self.memory.callers.sender(query, now);
         self.profile.coder.encode(&query.row, &mut self.codes);
         if !late {
             self.memory.windows.tally(query.time, &self.codes.coarse, self.profile.coder.sizes());
         }
-        let Some(sender) = sender else { return (disposition, None) };
+        let Some(sender) = sender else { return (outcome, None) };
         let asked = Asked { query, at: sender.client(), now, late };
         self.memory.callers.prefetch_rows(asked.at);
         let prepared = self.structure.prepare(query, &self.codes, sender, &self.memory.callers.clients);
         let gap = self.memory.callers.note(&asked, &self.codes, &self.profile);
         self.judge_distribution(&asked, out);
         self.judge_structure(&asked, prepared, out);
-        (disposition, gap)
+        (outcome, gap)
     }
 
     /// Counts a query, and moves event time on if it is on time.
-    fn count(&mut self, arrival: Arrival, out: &mut Vec<Verdict>) -> Disposition {
+    fn count(&mut self, arrival: Arrival, out: &mut Vec<Verdict>) -> Outcome {
         if let Arrival::Late { watermark } = arrival {
             self.memory.counts.late += 1;
-            return Disposition::Late(watermark);
+            return Outcome::Late { watermark };
         }
         self.advance(out);
         self.memory.counts.queries += 1;
-        Disposition::Accepted
+        Outcome::Accepted
     }
 
     /// Distribution evidence: the row votes, and what follows from the vote is said.
     fn judge_distribution(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
-        let Some(outcome) = self.vote(asked) else { return };
+        let Some(vote) = self.vote(asked) else { return };
         let threshold = self.memory.population.member_threshold();
-        match outcome {
+        match vote {
             VoteOutcome::Detected { .. } if self.is_explained(asked.at, threshold) => {}
             VoteOutcome::Detected { evidence, threshold } => self.flag_odd(asked, evidence.max(threshold), out),
             VoteOutcome::Counted => self.report_suspicion(asked, out),

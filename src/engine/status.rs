@@ -1,4 +1,4 @@
-//! What the engine shows besides verdicts: what became of a query, and the state of each model.
+//! What the engine shows besides verdicts: the state of each model.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,6 @@ use serde::Serialize;
 use crate::event::EventTime;
 use crate::judge::information_budget::InformationBudget;
 use crate::judge::{FeatureDrift, Finding};
-
-/// What became of the last query.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Disposition {
-    /// Counted in the windows.
-    #[default]
-    Accepted,
-    /// Behind the watermark, which is given: counted as late, judged as evidence about its sender, left out of windows and drift.
-    Late(EventTime),
-    /// No reference for its model: counted, nothing learned.
-    UnknownModel,
-    /// Implausibly far ahead of everything else: dead letter.
-    FromTheFuture,
-}
 
 /// State of one model for metrics, pages and reports.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]

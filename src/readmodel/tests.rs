@@ -128,7 +128,7 @@ fn a_model_has_its_verdict_its_state_and_what_drifts_now() {
     assert_eq!(read.model("m").finding(), None, "a model without a verdict is not stable");
     let status =
         ModelStatus { model: "m".into(), features: vec![drift("age", 0.05), drift("fare", 0.4)], ..ModelStatus::default() };
-    let counts = Counts { accepted: 7, ..Counts::default() };
+    let counts = OutcomeCounts { accepted: 7, ..OutcomeCounts::default() };
     recorder.take_status(&[status, ModelStatus { model: "a".into(), ..ModelStatus::default() }], &counts);
     assert_eq!(read.models().iter().map(|one| one.name.clone()).collect::<Vec<_>>(), ["a", "m"]);
     assert_eq!(read.counts(), counts);

@@ -8,8 +8,8 @@ use crate::engine::ModelStatus;
 use crate::event::{EventTime, Provenance, Query};
 use crate::html::words;
 use crate::judge::Verdict;
+use crate::outcome::Rejection;
 use crate::reference::Reference;
-use crate::replay::Rejected;
 
 /// Features listed in the terminal, so that a model's lines fit a screen.
 pub(super) const LISTED_FEATURES: usize = 8;
@@ -90,10 +90,11 @@ impl Summary {
     }
 
     /// A record was refused.
-    pub fn reject(&mut self, record: &Rejected<'_>) {
-        self.first.get_or_insert(record.reason);
-        let example = || Example { provenance: record.provenance.clone(), message: record.message.to_owned() };
-        self.rejected.entry(record.reason).or_insert_with(|| (0, example())).0 += 1;
+    pub fn reject(&mut self, rejection: &Rejection, provenance: &Provenance) {
+        let reason = rejection.reason.label();
+        self.first.get_or_insert(reason);
+        let example = || Example { provenance: provenance.clone(), message: rejection.message.clone() };
+        self.rejected.entry(reason).or_insert_with(|| (0, example())).0 += 1;
     }
 
     /// The engine gave a verdict.

@@ -10,8 +10,8 @@ use crate::engine::{EngineConfig, ModelStatus};
 use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
 use crate::judge::information_budget::InformationBudget;
 use crate::judge::{At, Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
+use crate::outcome::{RejectReason, Rejection};
 use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
-use crate::replay::Rejected;
 
 /// A name that would do harm wherever it were not escaped.
 const HOSTILE: &str = "</title><script>alert(1)</script>\"' onload=x \u{202e}\u{1b}[2J";
@@ -115,8 +115,7 @@ fn render(model: &str, queries: i64, verdicts: &[Verdict]) -> (String, String) {
         summary.accepted(&query);
         sample.take(&query, (nth > 10).then_some(0.5));
     }
-    let rejected = Rejected { reason: "not_json", message: HOSTILE, provenance: &Provenance::default(), payload: b"" };
-    summary.reject(&rejected);
+    summary.reject(&Rejection::new(RejectReason::NotJson, HOSTILE), &Provenance::default());
     verdicts.iter().for_each(|verdict| summary.verdict(verdict));
     let page = ReportPage { events: HOSTILE, summary: &summary, samples: &[sample], config: &EngineConfig::default() }.render();
     (summary.to_string(), page)

@@ -1,13 +1,19 @@
 //! A block: messages as polled, what decoding made of them, and how many are not dealt with yet.
 //!
-//! Blocks are decoded side by side, each by a decoder of its own. A block stays until its last message was processed or
-//! dropped, because a dead letter needs the original bytes, and is then used again with its buffers.
+//! Blocks are decoded side by side, each by a decoder of its own. A dead letter needs the original bytes, so a block stays until
+//! its last message was delivered or dropped. Then it is used again with its buffers.
 
-use crate::decode::{Batch, Decoder, Rejection};
-use crate::event::{EventTime, Query};
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::shards::Judgement;
+use crate::decode::{Batch, Decoder};
+use crate::event::{EventTime, Provenance, Query};
+use crate::observer::Original;
+use crate::outcome::Outcome;
 use crate::source::feed::RecordBatch;
 
-/// RecordBatch and their queries.
+/// Messages and their queries.
 #[derive(Debug, Default)]
 pub struct Block {
     /// As polled.
@@ -19,11 +25,11 @@ pub struct Block {
 
 /// What a message turned out to be.
 #[derive(Debug)]
-pub enum Reading {
-    /// Queries, as a range of the block's.
-    Queries(std::ops::Range<usize>),
-    /// Unreadable.
-    Rejected(Rejection),
+enum Reading {
+    /// Its queries, as a range of the block's.
+    Queries(Range<usize>),
+    /// It could not be decoded: where it lies, and its rejection.
+    Unreadable(Provenance, Outcome),
 }
 
 /// Blocks in use, by number, and spare ones.
@@ -34,43 +40,59 @@ pub struct Blocks {
     held: usize,
 }
 
-/// Spare blocks kept for their buffers.
+/// Spare blocks kept for their buffers. Chosen: two turns of the most decoders (8); more would only keep memory.
 const MAX_SPARE: usize = 16;
 
 // === impl Block ===
 
 impl Block {
-    /// Reads every message.
+    /// Decodes every message.
     pub fn decode(&mut self, decoder: &mut Decoder) {
         self.decoded.clear();
         self.readings.clear();
         for index in 0..self.messages.len() {
             let start = self.decoded.len();
-            let read = self.messages.with_record(index, |record| decoder.decode(record, &mut self.decoded));
-            self.readings.push(match read {
+            let decoded = self.messages.with_record(index, |record| decoder.decode(record, &mut self.decoded));
+            self.readings.push(match decoded {
                 Ok(count) => Reading::Queries(start..start + count),
-                Err(rejection) => Reading::Rejected(rejection),
+                Err(rejection) => Reading::Unreadable(self.messages.provenance(index), Outcome::Rejected(rejection)),
             });
         }
         self.remaining = self.messages.len();
     }
 
-    /// What a message turned out to be. Panics if there are not so many.
-    pub fn reading(&self, index: usize) -> &Reading {
-        &self.readings[index]
+    /// The records of a message: its queries, each waiting for its engine, or its rejection.
+    pub fn records(&self, index: usize) -> impl Iterator<Item = Judgement<'_>> {
+        let unreadable = match self.readings.get(index) {
+            Some(Reading::Unreadable(provenance, outcome)) => Some((provenance, None, Cow::Borrowed(outcome))),
+            _ => None,
+        };
+        let queries = self.queries(index).iter().map(|query| (&query.provenance, Some(query), Cow::Owned(Outcome::default())));
+        unreadable.into_iter().chain(queries).map(move |(provenance, query, outcome)| Judgement {
+            provenance,
+            query,
+            original: self.original(index),
+            outcome,
+            gap_seconds: None,
+            verdicts: Vec::new(),
+        })
     }
 
-    /// Queries of a message; none if it was rejected.
-    pub fn queries(&self, index: usize) -> &[Query] {
+    /// Event time of a message, if it could be decoded.
+    pub fn time(&self, index: usize) -> Option<EventTime> {
+        self.queries(index).first().map(|query| query.time)
+    }
+
+    fn queries(&self, index: usize) -> &[Query] {
         match self.readings.get(index) {
             Some(Reading::Queries(range)) => &self.decoded.queries()[range.clone()],
             _ => &[],
         }
     }
 
-    /// Event time of a message, if it could be read.
-    pub fn time(&self, index: usize) -> Option<EventTime> {
-        self.queries(index).first().map(|query| query.time)
+    fn original(&self, index: usize) -> Original<'_> {
+        let Self { messages, .. } = self;
+        Original { key: messages.key(index), payload: messages.payload(index), headers: messages.headers(index) }
     }
 }
 
@@ -82,7 +104,7 @@ impl Blocks {
         self.spare.pop().unwrap_or_default()
     }
 
-    /// Takes a decoded block in and says its number.
+    /// Takes a decoded block in and returns its number.
     pub fn add(&mut self, block: Block) -> usize {
         self.held += block.messages.bytes();
         if let Some(free) = self.used.iter().position(Option::is_none) {

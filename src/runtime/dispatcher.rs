@@ -1,89 +1,98 @@
-//! The desk: what happens with the engines' answers. Counts, metrics, verdicts to the sinks, rejected records to the dead
-//! letters, and how event time moves on while nothing arrives.
+//! The dispatcher: hands judged records and verdicts to counts, metrics, sinks, dead letters and observers.
+//!
+//! It also decides how event time moves on while nothing arrives, since it sees the last accepted event.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::block::{Block, Reading};
-use super::partition_merger::{Item, Now};
-use super::shards::Step;
-use super::{Counts, Sinks};
-use crate::config::RuntimeConfig;
-use crate::decode::Reason;
-use crate::engine::Disposition;
-use crate::event::{EventTime, Query};
+use super::Sinks;
+use super::config::RuntimeConfig;
+use super::partition_merger::Now;
+use super::shards::Judgement;
+use crate::clock::Deadline;
+use crate::engine::ModelStatus;
+use crate::event::EventTime;
 use crate::judge::Verdict;
-use crate::replay::{FROM_THE_FUTURE, LATE, late_message};
+use crate::observer::ObservedRecord;
+use crate::outcome::{Outcome, OutcomeCounts, RejectReason, Rejection};
 use crate::sink::{DeadLetter, Flushed, SinkError};
 
-/// Where answers go.
+/// Smallest step of idle time, in microseconds. Nothing in a window changes within a second.
+const LEAST_TICK: i64 = 1_000_000;
+
+/// Where judged records go.
 pub struct Dispatcher {
     /// Outputs.
     pub sinks: Sinks,
     /// What went through.
-    pub counts: Counts,
+    pub counts: OutcomeCounts,
     /// Latest event time of an accepted query, and when it was judged.
     last: Option<(EventTime, Duration)>,
     ticked: Option<EventTime>,
+    /// Reasons that the log has explained already.
+    explained: BTreeSet<RejectReason>,
 }
 
 // === impl Dispatcher ===
 
 impl Dispatcher {
-    /// A desk before the first answer.
+    /// A dispatcher before the first record.
     pub fn new(sinks: Sinks) -> Self {
-        sinks.metrics.know_reasons(Reason::ALL.into_iter().map(Reason::name).chain([FROM_THE_FUTURE]));
-        Self { sinks, counts: Counts::default(), last: None, ticked: None }
+        sinks.metrics.know_reasons(RejectReason::ALL.into_iter().map(RejectReason::label));
+        Self { sinks, counts: OutcomeCounts::default(), last: None, ticked: None, explained: BTreeSet::new() }
     }
 
-    /// Deals with one message: its rejection, or the answers to its queries, taken from `answers` in order.
+    /// Delivers a judged record: first the record, then the verdicts that follow from it.
     ///
     /// # Errors
     /// If a delivery fails for good.
-    pub fn message<'a>(
-        &mut self,
-        block: &Block,
-        item: &Item,
-        answers: &mut impl Iterator<Item = &'a Step>,
-        now: Now,
-    ) -> Result<(), SinkError> {
-        if let Reading::Rejected(rejection) = block.reading(item.index) {
-            self.reject(&letter(block, item, 0, rejection.reason.name(), &rejection.message))?;
-        }
-        for query in block.queries(item.index) {
-            // There are as many answers as queries; a missing one would only mean that nothing was said.
-            if let Some(step) = answers.next() {
-                self.answer(block, item, query, step, now)?;
+    pub fn deliver(&mut self, judgement: &Judgement<'_>, now: Now) -> Result<(), SinkError> {
+        self.record(&judgement.observed(), now)?;
+        self.verdicts(&judgement.verdicts, now)
+    }
+
+    fn record(&mut self, record: &ObservedRecord<'_>, now: Now) -> Result<(), SinkError> {
+        self.counts.record(record.outcome);
+        match (record.outcome, record.query) {
+            (Outcome::Accepted, Some(query)) => {
+                self.sinks.metrics.accepted(query, record.gap_seconds);
+                let latest = self.last.map_or(query.time, |(last, _)| last.max(query.time));
+                self.last = Some((latest, now.since_start));
             }
+            (Outcome::Late { .. }, Some(query)) => {
+                self.sinks.metrics.late(&query.model);
+                if self.sinks.keep_late {
+                    self.dead_letter(record)?;
+                }
+            }
+            (Outcome::Rejected(rejection), _) => {
+                self.rejected(record, rejection);
+                self.dead_letter(record)?;
+            }
+            // Only a decoded record is accepted or late.
+            (Outcome::Accepted | Outcome::Late { .. }, None) => {}
+        }
+        for observer in &mut self.sinks.observers {
+            let Ok(()) = observer.record(record);
         }
         Ok(())
     }
 
-    fn answer(&mut self, block: &Block, item: &Item, query: &Query, step: &Step, now: Now) -> Result<(), SinkError> {
-        match step.disposition {
-            Disposition::Accepted => {
-                self.counts.accepted += 1;
-                self.sinks.metrics.accepted(query, step.gap_seconds);
-                let latest = self.last.map_or(query.time, |(last, _)| last.max(query.time));
-                self.last = Some((latest, now.since_start));
-            }
-            Disposition::Late(watermark) => {
-                self.counts.late += 1;
-                self.sinks.metrics.late(&query.model);
-                if self.sinks.keep_late {
-                    let message = late_message(query, watermark);
-                    self.sinks.dead_letters.deliver(&letter(block, item, query.provenance.row, LATE, &message))?;
-                }
-            }
-            Disposition::UnknownModel => {
-                let message = format!("there is no reference profile for model '{}'", query.model);
-                self.reject(&letter(block, item, query.provenance.row, Reason::UnknownModel.name(), &message))?;
-            }
-            Disposition::FromTheFuture => {
-                let message = format!("{} is implausibly far ahead of all other events", query.time);
-                self.reject(&letter(block, item, query.provenance.row, FROM_THE_FUTURE, &message))?;
-            }
+    fn rejected(&mut self, record: &ObservedRecord<'_>, rejection: &Rejection) {
+        let (reason, provenance) = (rejection.reason, record.provenance);
+        self.sinks.metrics.rejected(reason.label());
+        let (topic, partition, offset) = (provenance.topic.name(), provenance.partition, provenance.offset);
+        tracing::debug!(topic, partition, offset, reason = reason.label(), message = rejection.message, "rejected");
+        // Once a reason: the counter tells how many, and whoever may write to the topic must not fill the log.
+        if self.explained.insert(reason) {
+            let (words, remedy) = (reason.words(), reason.remedy());
+            tracing::warn!(topic, partition, offset, reason = reason.label(), remedy, "a first record was rejected: {words}");
         }
-        self.verdicts(&step.verdicts, now)
+    }
+
+    fn dead_letter(&mut self, record: &ObservedRecord<'_>) -> Result<(), SinkError> {
+        let message = record.message();
+        DeadLetter::of(record, &message).map_or(Ok(()), |letter| self.sinks.dead_letters.deliver(&letter))
     }
 
     /// Delivers verdicts.
@@ -94,66 +103,60 @@ impl Dispatcher {
         for verdict in verdicts {
             self.counts.verdicts += 1;
             self.sinks.metrics.verdict(verdict, Some(now.wall));
-            for sink in &mut self.sinks.verdicts {
+            for sink in &mut self.sinks.must_deliver {
                 sink.deliver(verdict)?;
             }
-            for watcher in &mut self.sinks.watchers {
-                watcher.verdict(verdict);
+            for sink in &mut self.sinks.best_effort {
+                sink.deliver(verdict);
+            }
+            for observer in &mut self.sinks.observers {
+                let Ok(()) = observer.verdict(verdict);
             }
         }
         Ok(())
     }
 
-    fn reject(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
-        let DeadLetter { partition, offset, reason, message, .. } = letter;
-        self.counts.rejected += 1;
-        self.sinks.metrics.rejected(reason);
-        tracing::debug!(%partition, offset, reason, message, "rejected");
-        self.sinks.dead_letters.deliver(letter)
+    /// Brings metrics and observers up to date.
+    pub fn status(&mut self, models: &[ModelStatus], now: Now) {
+        self.sinks.metrics.publish(models, Some(now.wall));
+        for observer in &mut self.sinks.observers {
+            let Ok(()) = observer.status(models, &self.counts, now.since_start);
+        }
     }
 
-    /// Waits at most `limit` at each sink until everything is delivered.
+    /// Waits until everything that must be delivered is, or until `deadline`. All sinks share the deadline.
     ///
     /// # Errors
     /// If a delivery failed for good.
-    pub fn flush(&mut self, limit: Duration) -> Result<Flushed, SinkError> {
-        let mut all = self.sinks.dead_letters.flush(limit)?;
-        for sink in &mut self.sinks.verdicts {
-            if sink.flush(limit)? == Flushed::Pending {
+    pub fn flush(&mut self, deadline: Deadline) -> Result<Flushed, SinkError> {
+        let mut all = self.sinks.dead_letters.flush(deadline)?;
+        for sink in &mut self.sinks.must_deliver {
+            if sink.flush(deadline)? == Flushed::Pending {
                 all = Flushed::Pending;
             }
         }
         Ok(all)
     }
 
+    /// Gives the best-effort sinks until `deadline`. Call it after the commit: they must not hold it up.
+    pub fn flush_best_effort(&mut self, deadline: Deadline) {
+        self.sinks.best_effort.iter_mut().for_each(|sink| sink.flush(deadline));
+    }
+
     /// The event time to move on to while nothing arrives, if it is time to.
     pub fn tick(&mut self, config: &RuntimeConfig, now: Now) -> Option<EventTime> {
-        let (last, heard) = self.last?;
-        let silent = now.since_start.saturating_sub(heard);
+        let (last, judged_at) = self.last?;
+        let silent = now.since_start.saturating_sub(judged_at);
         if silent < config.idle_after.0 {
             return None;
         }
         let advance = i64::try_from(silent.min(config.idle_advance.0).as_micros()).unwrap_or(i64::MAX);
         let time = EventTime::from_micros(last.micros().saturating_add(advance)).min(now.wall.max(last));
-        // Whole seconds: nothing in a window changes faster.
         let known = self.ticked.map_or(last, |ticked| ticked.max(last));
-        if time.micros().saturating_sub(known.micros()) < 1_000_000 {
+        if time.micros().saturating_sub(known.micros()) < LEAST_TICK {
             return None;
         }
         self.ticked = Some(time);
         Some(time)
-    }
-}
-
-fn letter<'a>(block: &'a Block, item: &Item, row: u32, reason: &'static str, message: &'a str) -> DeadLetter<'a> {
-    DeadLetter {
-        partition: block.messages.partition(item.index),
-        offset: item.offset,
-        row,
-        key: block.messages.key(item.index),
-        payload: block.messages.payload(item.index),
-        headers: block.messages.headers(item.index),
-        reason,
-        message,
     }
 }

@@ -1,22 +1,26 @@
 //! One queue a partition: buffers what was read and lets it out in the order of event time over all partitions.
 //!
 //! # Why
-//! A consumer that catches up reads its partitions at different speeds. Handed on as they come, the fast one would push the
-//! watermark hours ahead and every event of the slow one would be late. So the queues are merged: always the queue whose next
-//! event is earliest goes first, and a queue that is known to have more, and has nothing here yet, holds the others back. Hence
-//! the slowest active partition holds the watermark.
+//! A consumer that catches up reads its partitions at different speeds. Without a merge, the fast partition would push the
+//! watermark hours ahead and every event of the slow one would be late. So the queue whose next event is earliest goes first.
+//! A queue that is empty here, while the broker has more of it, holds the others back. The slowest active partition therefore
+//! holds the watermark.
 //!
 //! # What holds and what does not
-//! * A queue holds the others only while it is empty *and* the broker has more of it, and then only events that are more than
-//!   half the allowed lateness ahead of it: the engine puts up with the rest, so live traffic is never delayed.
+//! * A queue holds the others only while it is empty *and* the broker has more of it. It holds back only events that are more
+//!   than half the allowed lateness ahead of it. The engine tolerates the rest as lateness, so live traffic is never delayed.
 //! * A queue that was silent for `idle_after` is left out: a partition whose leader is gone must not stop the rest.
-//! * One event with a wrong time must not carry its queue away. A queue's clock is the earliest of its next few events, and never
+//! * One event with a wrong time does not carry its queue away. A queue's clock is the earliest of its next few events, and never
 //!   ahead of the wall clock.
 //!
 //! # Bounds
-//! A queue that holds more than its share is paused at the source until it has worked off half of it. When the messages held take
-//! too many bytes, every queue that has something to work on is paused; the earliest of them can always go on, or waits for a queue
-//! that is empty and so is not paused.
+//! A partition whose queue holds more than its share is paused at the source until half of the share is worked off. When all
+//! messages held take too many bytes, every partition with messages in its queue is paused. That cannot block the merge: the
+//! queue with the earliest event can go on, or it waits for an empty queue, and an empty queue's partition is not paused.
+//!
+//! # Positions
+//! The position of a partition is the offset behind its last message that is *done*: judged and handed to the sinks. It is what
+//! is committed, after the sinks have delivered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -24,10 +28,11 @@ use std::time::Duration;
 use crate::event::EventTime;
 use crate::source::feed::{End, Partition};
 
-/// Events at the head of a queue that its clock looks at. A single wrong time among eight is outvoted; more would cost time for
-/// every event.
+/// Events at the head of a queue that its clock looks at. The clock is their minimum, so up to seven wrong times ahead of a right
+/// one do no harm. Chosen: more events would outvote more wrong times, and cost time for every event.
 const LOOK_AHEAD: usize = 8;
-/// Smallest share of a queue, however many queues there are: below it pausing and resuming would cost more than it saves.
+/// Smallest share of a queue in messages, however many queues there are. Chosen: each pause discards what librdkafka has fetched
+/// ahead, so a smaller share would fetch the same messages many times.
 const LEAST_SHARE: usize = 256;
 
 /// The present, on both clocks.
@@ -52,21 +57,21 @@ pub struct Item {
     pub time: Option<EventTime>,
 }
 
-/// Settings.
+/// Settings of the merge.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct MergeSettings {
     /// Events this far ahead of a queue that lags need not wait for it.
     pub slack: Duration,
     /// A queue silent for this long is left out.
     pub idle_after: Duration,
-    /// RecordBatch held in all queues together.
+    /// Messages held in all queues together.
     pub capacity: usize,
 }
 
 /// The queues of the partitions that are ours.
 #[derive(Debug)]
 pub struct PartitionMerger {
-    settings: Settings,
+    settings: MergeSettings,
     queues: BTreeMap<Partition, PartitionQueue>,
     buffered: usize,
 }
@@ -83,7 +88,7 @@ struct PartitionQueue {
     /// When a message last came, or the queue began.
     last_arrival: Duration,
     paused: bool,
-    /// Next offset to process; `None` before the first.
+    /// Offset behind the last message that is done (judged and handed to the sinks); `None` before the first.
     position: Option<i64>,
     committed: Option<i64>,
     end: Option<(i64, i64)>,
@@ -102,7 +107,7 @@ impl PartitionQueue {
     }
 
     /// Latest event time that may pass while this queue has nothing; `None` if it does not hold.
-    fn limit(&self, now: Now, settings: Settings) -> Option<EventTime> {
+    fn limit(&self, now: Now, settings: MergeSettings) -> Option<EventTime> {
         let silent = now.since_start.saturating_sub(self.last_arrival) >= settings.idle_after;
         if !self.items.is_empty() || self.caught_up || silent {
             return None;
@@ -118,7 +123,7 @@ impl PartitionQueue {
 
 impl PartitionMerger {
     /// No queues yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: MergeSettings) -> Self {
         Self { settings, queues: BTreeMap::new(), buffered: 0 }
     }
 
@@ -171,7 +176,8 @@ impl PartitionMerger {
         }
     }
 
-    /// Lets out what may go, at most `limit` messages, in order. The caller processes them at once.
+    /// Lets out what may go, at most `limit` messages, in order. The caller processes them at once, and reports each with
+    /// [`PartitionMerger::done`].
     pub fn release(&mut self, now: Now, limit: usize, out: &mut Vec<Item>) {
         let settings = self.settings;
         while out.len() < limit {
@@ -200,12 +206,19 @@ impl PartitionMerger {
             while out.len() < limit && !queue.items.is_empty() && may_go(queue.rank(now)) {
                 if let Some(item) = queue.items.pop_front() {
                     queue.last = item.time.map_or(queue.last, |time| Some(queue.last.map_or(time, |last| last.max(time))));
-                    queue.position = Some(item.offset + 1);
                     queue.update_clock();
                     self.buffered -= 1;
                     out.push(item);
                 }
             }
+        }
+    }
+
+    /// A message that was let out is judged and handed to the sinks: the position moves behind it. What was let out and is not
+    /// done stays in front of the position, so it is never committed.
+    pub fn done(&mut self, partition: &Partition, offset: i64) {
+        if let Some(queue) = self.queues.get_mut(partition) {
+            queue.position = queue.position.max(Some(offset + 1));
         }
     }
 
@@ -224,7 +237,7 @@ impl PartitionMerger {
         }
     }
 
-    /// RecordBatch of each partition that are not processed yet, where the end is known.
+    /// Messages of each partition that are not done yet, where the end is known.
     pub fn lags(&self) -> impl Iterator<Item = (&Partition, i64)> {
         self.queues.iter().filter_map(|(partition, queue)| {
             let (high, start) = queue.end?;
@@ -234,8 +247,8 @@ impl PartitionMerger {
         })
     }
 
-    /// PartitionMerger that now hold more than their share and must pause, and those that may go on. Under `pressure` all that is held
-    /// takes too many bytes, and only empty queues are read.
+    /// Partitions whose queues now hold more than their share and must pause, and those that may go on. Under `pressure` the
+    /// messages held take too many bytes, and only partitions with an empty queue are read.
     pub fn balance(&mut self, pressure: bool) -> (Vec<Partition>, Vec<Partition>) {
         let share = (self.settings.capacity / self.queues.len().max(1)).max(LEAST_SHARE);
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
@@ -257,7 +270,7 @@ impl PartitionMerger {
         self.buffered == 0 && self.queues.values().all(|queue| queue.limit(now, self.settings).is_none())
     }
 
-    /// RecordBatch that wait in all queues.
+    /// Messages that wait in all queues.
     pub fn buffered(&self) -> usize {
         self.buffered
     }

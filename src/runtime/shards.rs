@@ -4,12 +4,15 @@
 //! model's traffic in one place, in one order. Within a shard everything is sequential, so an engine needs no locks and the same
 //! input gives the same verdicts, with one shard or with ten.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::{Disposition, Engine, EngineConfig, EngineError, Input, ModelStatus, Outbox};
-use crate::event::{EventTime, Query};
+use crate::engine::{Engine, EngineConfig, EngineError, Input, ModelStatus, Outbox};
+use crate::event::{EventTime, Provenance, Query};
 use crate::judge::Verdict;
+use crate::observer::{ObservedRecord, Original};
+use crate::outcome::Outcome;
 use crate::reference::Reference;
 
 /// The engines.
@@ -25,31 +28,51 @@ struct Shard {
     outbox: Outbox,
 }
 
-/// What an engine said to one query.
-#[derive(Clone, Debug, Default)]
-pub struct Step {
-    /// What became of the query.
-    pub disposition: Disposition,
+/// A record, and what the engine said to it. The answer is written beside the record that it belongs to.
+#[derive(Clone, Debug)]
+pub struct Judgement<'a> {
+    /// Where the record lies.
+    pub provenance: &'a Provenance,
+    /// What it says; `None` if it could not be decoded, and then no engine sees it.
+    pub query: Option<&'a Query>,
+    /// Key, payload and headers as they came.
+    pub original: Original<'a>,
+    /// What became of it.
+    pub outcome: Cow<'a, Outcome>,
     /// Seconds since the same client's previous query.
     pub gap_seconds: Option<f64>,
-    /// Verdicts that followed.
+    /// Verdicts that followed from it.
     pub verdicts: Vec<Verdict>,
 }
 
-/// Fewer queries than this are judged on the calling thread: starting threads would take longer.
+/// Fewer records than this are judged on the calling thread. Chosen: starting threads costs about as much as judging a few dozen
+/// queries (`cargo bench --bench engine` measures one), so below about a hundred they cannot pay for themselves.
 const WORTH_THREADS: usize = 128;
+
+// === impl Judgement ===
+
+impl Judgement<'_> {
+    /// The record with its outcome, as observers see it.
+    pub fn observed(&self) -> ObservedRecord<'_> {
+        let Self { provenance, query, original, gap_seconds, .. } = *self;
+        ObservedRecord { provenance, query, outcome: &self.outcome, gap_seconds, original }
+    }
+}
 
 // === impl Shard ===
 
 impl Shard {
-    fn step(&mut self, input: Input<'_>) -> Step {
+    fn step(&mut self, input: Input<'_>) -> Vec<Verdict> {
         self.outbox.verdicts.clear();
         self.engine.step(input, &mut self.outbox);
-        Step {
-            disposition: self.outbox.disposition,
-            gap_seconds: self.outbox.gap_seconds,
-            verdicts: std::mem::take(&mut self.outbox.verdicts),
-        }
+        std::mem::take(&mut self.outbox.verdicts)
+    }
+
+    fn judge(&mut self, judgement: &mut Judgement<'_>) {
+        let Some(query) = judgement.query else { return };
+        judgement.verdicts = self.step(Input::Query(query));
+        judgement.outcome = Cow::Owned(std::mem::take(&mut self.outbox.outcome));
+        judgement.gap_seconds = self.outbox.gap_seconds;
     }
 }
 
@@ -72,45 +95,40 @@ impl Shards {
         Ok(Self { shards: (0..count).map(engine).collect::<Result<_, _>>()?, of_model })
     }
 
-    /// Judges queries; `steps` gets one answer for each, in the same order.
-    pub fn step(&mut self, queries: &[&Query], steps: &mut Vec<Step>) {
-        steps.clear();
+    /// Judges records in their order; each gets its answer written into it. Records that could not be decoded stay as they are.
+    pub fn judge(&mut self, judgements: &mut [Judgement<'_>]) {
         if let [shard] = self.shards.as_mut_slice() {
-            steps.extend(queries.iter().map(|query| shard.step(Input::Query(query))));
+            judgements.iter_mut().for_each(|judgement| shard.judge(judgement));
             return;
         }
-        steps.resize_with(queries.len(), Step::default);
         let of_model = &self.of_model;
-        let shard_of = |query: &Query| of_model.get(&query.model).copied().unwrap_or(0);
-        if queries.len() < WORTH_THREADS {
-            for (query, step) in queries.iter().zip(steps) {
-                *step = self.shards[shard_of(query)].step(Input::Query(query));
+        let shard_of =
+            |judgement: &Judgement<'_>| judgement.query.and_then(|query| of_model.get(&query.model)).copied().unwrap_or(0);
+        if judgements.len() < WORTH_THREADS {
+            for judgement in judgements {
+                self.shards[shard_of(judgement)].judge(judgement);
             }
             return;
         }
-        let mut shares: Vec<Vec<(&Query, &mut Step)>> = self.shards.iter().map(|_| Vec::new()).collect();
-        for (query, step) in queries.iter().zip(steps) {
-            shares[shard_of(query)].push((query, step));
+        let mut shares: Vec<(&mut Shard, Vec<&mut Judgement<'_>>)> = self.shards.iter_mut().map(|s| (s, Vec::new())).collect();
+        for judgement in judgements {
+            shares[shard_of(judgement)].1.push(judgement);
         }
         std::thread::scope(|scope| {
-            for (shard, share) in self.shards.iter_mut().zip(shares) {
-                scope.spawn(move || {
-                    for (query, step) in share {
-                        *step = shard.step(Input::Query(query));
-                    }
-                });
+            for (shard, share) in shares {
+                scope.spawn(move || share.into_iter().for_each(|judgement| shard.judge(judgement)));
             }
         });
     }
 
     /// Tells every engine that event time has reached `time`.
     pub fn tick(&mut self, time: EventTime) -> Vec<Verdict> {
-        self.shards.iter_mut().flat_map(|shard| shard.step(Input::Tick(time)).verdicts).collect()
+        self.shards.iter_mut().flat_map(|shard| shard.step(Input::Tick(time))).collect()
     }
 
     /// Tells every engine that the input has ended.
     pub fn end(&mut self) -> Vec<Verdict> {
-        self.shards.iter_mut().flat_map(|shard| shard.step(Input::End).verdicts).collect()
+        self.shards.iter_mut().flat_map(|shard| shard.step(Input::End)).collect()
     }
 
     /// State of every model, in order of name.

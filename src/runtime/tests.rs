@@ -13,21 +13,23 @@ use crate::sink::DeadLetter;
 use crate::source::feed::FeedFault;
 use crate::source::memory::Memory;
 
+mod sinks;
+
 /// Offsets and reasons of the dead letters, and whether deliveries are held up.
-type Buried = (Vec<(i64, &'static str)>, bool);
+type LettersSeen = (Vec<(i64, &'static str)>, bool);
 
 /// What a test sees of the dead letters, and whether deliveries get through.
 #[derive(Clone, Debug, Default)]
-struct Letters(Arc<Mutex<Buried>>);
+struct Letters(Arc<Mutex<LettersSeen>>);
 
 impl DeadLetterSink for Letters {
     fn deliver(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
-        assert!(letter.payload.is_some(), "the original goes with it");
-        self.0.lock().unwrap().0.push((letter.offset, letter.reason));
+        assert!(letter.original.payload.is_some(), "the original goes with it");
+        self.0.lock().unwrap().0.push((letter.provenance.offset, letter.reason));
         Ok(())
     }
 
-    fn flush(&mut self, _limit: Duration) -> Result<Flushed, SinkError> {
+    fn flush(&mut self, _deadline: Deadline) -> Result<Flushed, SinkError> {
         Ok(if self.0.lock().unwrap().1 { Flushed::Pending } else { Flushed::Done })
     }
 }
@@ -62,10 +64,11 @@ impl Bench {
         }
         let (memory, letters) = (Memory::default(), Letters::default());
         let sinks = Sinks {
-            verdicts: Vec::new(),
+            must_deliver: Vec::new(),
+            best_effort: Vec::new(),
             dead_letters: Box::new(letters.clone()),
             keep_late: true,
-            watchers: Vec::new(),
+            observers: Vec::new(),
             metrics: metrics.clone(),
             readiness: Readiness::default(),
         };
@@ -101,7 +104,7 @@ impl Bench {
         self.memory.append(partition, text.as_bytes());
     }
 
-    fn finish(self) -> Counts {
+    fn finish(self) -> OutcomeCounts {
         let now = self.now();
         self.runtime.finish(&mut || now).unwrap()
     }
@@ -262,7 +265,7 @@ fn the_orderly_end_judges_delivers_commits_and_leaves() {
     for second in 0..10 {
         bench.event(&p, "m", second);
     }
-    bench.turns(1);
+    bench.turns(2);
     let memory = bench.memory.clone();
     let readiness = bench.runtime.dispatcher.sinks.readiness.clone();
     assert!(readiness.is_ready());
@@ -299,5 +302,5 @@ fn an_empty_topic_is_ready_and_idle() {
     bench.memory.assign(&[partition(0)]);
     bench.turns(30);
     assert!(bench.runtime.dispatcher.sinks.readiness.is_ready());
-    assert_eq!(bench.finish(), Counts::default());
+    assert_eq!(bench.finish(), OutcomeCounts::default());
 }

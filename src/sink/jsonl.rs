@@ -1,16 +1,16 @@
 //! JSON lines appended to a file: verdicts, one a line.
 //!
 //! The file is opened for appending, so that a restart goes on where it was and a log shipper can follow it. A line is written
-//! whole; what a full disk refuses ends the service rather than the evidence.
+//! whole. When the disk is full the service stops; it does not go on without keeping its evidence.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Flushed, SinkError, VerdictSink};
+use crate::clock::Deadline;
 use crate::judge::Verdict;
 
 /// A file of JSON lines.
@@ -62,7 +62,7 @@ impl VerdictSink for JsonLines {
         self.line(verdict)
     }
 
-    fn flush(&mut self, _limit: Duration) -> Result<Flushed, SinkError> {
+    fn flush(&mut self, _deadline: Deadline) -> Result<Flushed, SinkError> {
         self.finish()
     }
 }

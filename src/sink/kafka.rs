@@ -1,8 +1,8 @@
 //! The verdict topic and the dead-letter topic.
 //!
-//! One idempotent producer serves both. Delivery reports are counted by receiver; a report of failure is remembered and ends the
-//! service at the next flush, before anything behind it is committed. When the producer's queue is full the caller waits: that
-//! is the backpressure that reaches back to the consumer.
+//! One idempotent producer serves both. Delivery reports are counted by receiver. A report of failure is remembered and ends the
+//! service at the next flush, before anything behind it is committed. When the producer's queue is full the caller waits; this
+//! backpressure reaches back to the consumer.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,19 +18,23 @@ use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 
 use super::dead_letter::HEADER_PREFIX;
-use super::metrics::{Metrics, Outcome};
+use super::metrics::{DeliveryOutcome, Metrics};
 use super::{DeadLetter, DeadLetterSink, Flushed, SinkError, VerdictSink};
-use crate::clock;
+use crate::clock::{self, Deadline};
 use crate::judge::{Scope, Verdict};
 use crate::source::feed::{FeedError, FeedFault};
 use crate::source::kafka::{connect, context};
 
-/// How long a full queue is waited for before the service gives up and restarts from its committed position.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(60);
-/// Payload bytes kept when the dead-letter topic takes no larger message; a header tells the original size.
+/// How long a full queue is waited for before the service gives up and restarts from its committed position. It equals
+/// `message.timeout.ms` of the producer: after it the oldest message in the queue has failed anyway.
+const QUEUE_LIMIT: Duration = Duration::from_secs(60);
+/// One wait for a full queue. Chosen: longer than a broker nearby takes to acknowledge a batch, so one wait usually suffices.
+const QUEUE_WAIT: Duration = Duration::from_millis(50);
+/// Payload bytes kept when the dead-letter topic takes no larger message; a header tells the original size. Chosen: a fraction of
+/// any usual `max.message.bytes` (1 MB by default), and enough to recognise the sender.
 const CUT_BYTES: usize = 64 * 1024;
-/// How long the cluster may take for making a topic.
-const ADMIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the cluster may take for making a topic. Chosen: a healthy controller takes well under a second.
+const ADMIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Names of the receivers in `alerts_sent_total`; a message carries the position of its own.
 const RECEIVERS: [&str; 2] = ["kafka_verdicts", "kafka_dead_letters"];
@@ -39,22 +43,24 @@ const DEAD_LETTERS: usize = 1;
 
 /// A producer shared by the sinks.
 #[derive(Clone)]
-pub struct Kafka {
+pub struct KafkaProducer {
     producer: Arc<BaseProducer<Reports>>,
 }
 
 /// Verdicts to a topic.
 pub struct VerdictTopic {
-    kafka: Kafka,
+    producer: KafkaProducer,
     topic: String,
 }
 
 /// Dead letters to topics named after those they came from.
 pub struct DeadLetterTopic {
-    kafka: Kafka,
+    producer: KafkaProducer,
     /// Name with `{topic}` in place of the source's topic.
     pattern: String,
+    /// Name of the dead-letter topic of [`DeadLetterTopic::of`], made once for a run of records of one topic.
     name: String,
+    /// Source topic of the last dead letter.
     of: String,
 }
 
@@ -94,7 +100,7 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, receiver: usize) {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
         match result {
-            Ok(_) => self.metrics.alert(RECEIVERS[receiver], Outcome::Delivered),
+            Ok(_) => self.metrics.alert(RECEIVERS[receiver], DeliveryOutcome::Delivered),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), message)) if receiver == DEAD_LETTERS => {
                 let payload = message.payload().unwrap_or_default();
                 let cut = TooLarge {
@@ -107,7 +113,7 @@ impl ProducerContext for Reports {
                 self.too_large.lock().unwrap_or_else(PoisonError::into_inner).push(cut);
             }
             Err((error, message)) => {
-                self.metrics.alert(RECEIVERS[receiver], Outcome::Failed);
+                self.metrics.alert(RECEIVERS[receiver], DeliveryOutcome::Failed);
                 let what = format!(
                     "the topic '{}' did not take a message: {error}; check that it exists, and this client's permissions",
                     message.topic()
@@ -118,9 +124,9 @@ impl ProducerContext for Reports {
     }
 }
 
-// === impl Kafka ===
+// === impl KafkaProducer ===
 
-impl Kafka {
+impl KafkaProducer {
     /// A producer with these options. Deliveries are counted in `metrics`.
     ///
     /// # Errors
@@ -141,16 +147,16 @@ impl Kafka {
             match self.producer.send(record) {
                 Ok(()) => break,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    if clock::instant().duration_since(begin) > QUEUE_PATIENCE {
+                    if clock::instant().duration_since(begin) > QUEUE_LIMIT {
                         reports.waiting.fetch_sub(1, Ordering::AcqRel);
                         return Err(SinkError(format!(
                             "the topic '{}' has taken nothing for {} s; check that its brokers are up",
                             back.topic,
-                            QUEUE_PATIENCE.as_secs()
+                            QUEUE_LIMIT.as_secs()
                         )));
                     }
                     record = back;
-                    self.producer.poll(Duration::from_millis(50));
+                    self.producer.poll(QUEUE_WAIT);
                 }
                 Err((error, back)) => {
                     reports.waiting.fetch_sub(1, Ordering::AcqRel);
@@ -170,8 +176,8 @@ impl Kafka {
         failure.map_or(Ok(()), |what| Err(SinkError(what)))
     }
 
-    fn flush(&self, limit: Duration) -> Result<Flushed, SinkError> {
-        let mut done = self.producer.flush(limit).is_ok();
+    fn flush(&self, deadline: Deadline) -> Result<Flushed, SinkError> {
+        let mut done = self.producer.flush(deadline.remaining()).is_ok();
         let reports = self.producer.context();
         let cut: Vec<TooLarge> = std::mem::take(&mut *reports.too_large.lock().unwrap_or_else(PoisonError::into_inner));
         for letter in cut {
@@ -203,7 +209,7 @@ pub fn ensure_topics(config: &ClientConfig, topics: &BTreeSet<String>) -> Result
     let admin: AdminClient<DefaultClientContext> = connect::create(config, DefaultClientContext)?;
     // One partition keeps verdicts in order; -1 is the cluster's own replication factor.
     let new: Vec<NewTopic<'_>> = topics.iter().map(|topic| NewTopic::new(topic, 1, TopicReplication::Fixed(-1))).collect();
-    let options = AdminOptions::new().operation_timeout(Some(ADMIN_PATIENCE)).request_timeout(Some(ADMIN_PATIENCE));
+    let options = AdminOptions::new().operation_timeout(Some(ADMIN_LIMIT)).request_timeout(Some(ADMIN_LIMIT));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| FeedError::new(FeedFault::Unreachable, format!("no runtime for requests: {error}")))?;
     let made = runtime.block_on(admin.create_topics(&new, &options));
@@ -215,7 +221,7 @@ pub fn ensure_topics(config: &ClientConfig, topics: &BTreeSet<String>) -> Result
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, error)) => {
                 // Perhaps it exists and this user may merely not make topics; then writing to it works.
-                let known = admin.inner().fetch_metadata(Some(&topic), ADMIN_PATIENCE);
+                let known = admin.inner().fetch_metadata(Some(&topic), ADMIN_LIMIT);
                 let exists = known.is_ok_and(|known| known.topics().iter().any(|t| t.name() == topic && t.error().is_none()));
                 if !exists {
                     let message = format!(
@@ -233,9 +239,9 @@ pub fn ensure_topics(config: &ClientConfig, topics: &BTreeSet<String>) -> Result
 
 impl VerdictTopic {
     /// Verdicts to `topic`.
-    pub fn new(kafka: Kafka, topic: String, metrics: &Metrics) -> Self {
+    pub fn new(producer: KafkaProducer, topic: String, metrics: &Metrics) -> Self {
         metrics.know_receiver(RECEIVERS[VERDICTS]);
-        Self { kafka, topic }
+        Self { producer, topic }
     }
 }
 
@@ -252,11 +258,11 @@ impl VerdictSink for VerdictTopic {
         let line =
             serde_json::to_vec(verdict).map_err(|error| SinkError(format!("a verdict cannot be written as JSON: {error}")))?;
         let record = BaseRecord::with_opaque_to(&self.topic, VERDICTS).payload(line.as_slice()).key(key(verdict).as_bytes());
-        self.kafka.send(record)
+        self.producer.send(record)
     }
 
-    fn flush(&mut self, limit: Duration) -> Result<Flushed, SinkError> {
-        self.kafka.flush(limit)
+    fn flush(&mut self, deadline: Deadline) -> Result<Flushed, SinkError> {
+        self.producer.flush(deadline)
     }
 }
 
@@ -264,9 +270,9 @@ impl VerdictSink for VerdictTopic {
 
 impl DeadLetterTopic {
     /// Dead letters to the topics of `pattern`, in which `{topic}` stands for the source's topic.
-    pub fn new(kafka: Kafka, pattern: String, metrics: &Metrics) -> Self {
+    pub fn new(producer: KafkaProducer, pattern: String, metrics: &Metrics) -> Self {
         metrics.know_receiver(RECEIVERS[DEAD_LETTERS]);
-        Self { kafka, pattern, name: String::new(), of: String::new() }
+        Self { producer, pattern, name: String::new(), of: String::new() }
     }
 
     /// The dead-letter topic of a source topic.
@@ -277,15 +283,16 @@ impl DeadLetterTopic {
 
 /// Headers of a dead letter: the record's own, then why and where.
 fn headers(letter: &DeadLetter<'_>) -> OwnedHeaders {
-    let own = OwnedHeaders::new_with_capacity(letter.headers.len() + 5);
+    let (provenance, own_headers) = (letter.provenance, letter.original.headers);
+    let own = OwnedHeaders::new_with_capacity(own_headers.len() + 5);
     // A dead letter that is read again and fails again carries the latest reason only.
-    let kept = letter.headers.iter().filter(|(name, _)| !name.starts_with(HEADER_PREFIX));
+    let kept = own_headers.iter().filter(|(name, _)| !name.starts_with(HEADER_PREFIX));
     let headers = kept.fold(own, |headers, (name, value)| headers.insert(Header { key: name, value: value.as_deref() }));
-    let (partition, offset) = (letter.partition.number.to_string(), letter.offset.to_string());
+    let (partition, offset) = (provenance.partition.to_string(), provenance.offset.to_string());
     let why = [
         ("reason", letter.reason),
         ("message", letter.message),
-        ("topic", &*letter.partition.topic),
+        ("topic", provenance.topic.name()),
         ("partition", &partition),
         ("offset", &offset),
     ];
@@ -296,21 +303,25 @@ fn headers(letter: &DeadLetter<'_>) -> OwnedHeaders {
 
 impl DeadLetterSink for DeadLetterTopic {
     fn deliver(&mut self, letter: &DeadLetter<'_>) -> Result<(), SinkError> {
-        if self.of != *letter.partition.topic {
-            letter.partition.topic.as_ref().clone_into(&mut self.of);
+        let topic = letter.provenance.topic.name();
+        if self.of != topic {
+            topic.clone_into(&mut self.of);
             self.name = Self::name_of(&self.pattern, &self.of);
         }
         let mut record = BaseRecord::with_opaque_to(&self.name, DEAD_LETTERS).headers(headers(letter));
-        if let Some(payload) = letter.payload {
+        if let Some(payload) = letter.original.payload {
             record = record.payload(payload);
         }
-        if let Some(key) = letter.key {
+        if let Some(key) = letter.original.key {
             record = record.key(key);
         }
-        self.kafka.send(record)
+        self.producer.send(record)
     }
 
-    fn flush(&mut self, limit: Duration) -> Result<Flushed, SinkError> {
-        self.kafka.flush(limit)
+    fn flush(&mut self, deadline: Deadline) -> Result<Flushed, SinkError> {
+        self.producer.flush(deadline)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@
 //!
 //! Handles are shared: a clone speaks of the same numbers. Every method may be called from any thread.
 
+mod model_series;
 pub mod series;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,8 +25,9 @@ use rustc_hash::FxHashMap;
 
 use crate::engine::ModelStatus;
 use crate::event::{EventTime, Prediction, Query};
-use crate::judge::{Family, Finding, Scope, Verdict};
-use crate::reference::{PredictionKind, Reference};
+use crate::judge::{Family, Verdict};
+use crate::reference::Reference;
+use model_series::{prediction_histogram, scope_name};
 use series::Series;
 
 /// Label value that stands for every model without a reference.
@@ -33,9 +35,6 @@ pub const OTHER: &str = "other";
 
 /// Label value of `family` where a verdict has none.
 const NO_FAMILY: &str = "none";
-
-/// Verdicts that a model can have.
-const MODEL_FINDINGS: [Finding; 4] = [Finding::Stable, Finding::Drift, Finding::Probing, Finding::DriftAndProbing];
 
 /// From a cached answer in process (1 ms) to a call that a user has given up on (10 s).
 const LATENCY_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -47,12 +46,9 @@ const GAP_BUCKETS: [f64; 16] =
 /// From the commit interval of a producer (100 ms) to an hour, after which a verdict is history rather than an alarm.
 const END_TO_END_BUCKETS: [f64; 15] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
 
-/// Most buckets of a prediction histogram: beyond that a chart cannot show them and Prometheus pays for them.
-const MAX_PREDICTION_BUCKETS: usize = 24;
-
 /// What became of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum DeliveryOutcome {
     /// The receiver has it.
     Delivered,
     /// The receiver refused it, or could not be reached within the retries.
@@ -109,9 +105,9 @@ struct Model {
     evicted: u64,
 }
 
-// === impl Outcome ===
+// === impl DeliveryOutcome ===
 
-impl Outcome {
+impl DeliveryOutcome {
     /// The label value.
     pub const fn name(self) -> &'static str {
         match self {
@@ -303,13 +299,13 @@ impl Metrics {
 
     /// Makes the delivery counters of a receiver exist, at zero. The name comes from the configuration, never from data.
     pub fn know_receiver(&self, receiver: &str) {
-        for outcome in [Outcome::Delivered, Outcome::Failed] {
+        for outcome in [DeliveryOutcome::Delivered, DeliveryOutcome::Failed] {
             self.inner.alerts.with_label_values(&[receiver, outcome.name()]);
         }
     }
 
     /// A verdict was handed to a receiver, or could not be.
-    pub fn alert(&self, receiver: &str, outcome: Outcome) {
+    pub fn alert(&self, receiver: &str, outcome: DeliveryOutcome) {
         self.inner.alerts.with_label_values(&[receiver, outcome.name()]).inc();
     }
 
@@ -342,138 +338,6 @@ impl Metrics {
         let models = self.inner.models.read().unwrap_or_else(PoisonError::into_inner);
         if models.contains_key(model) { model } else { OTHER }
     }
-}
-
-// === impl Inner ===
-
-impl Inner {
-    /// Creates what must exist before the first event.
-    fn start_model(&self, name: &str, features: &[String]) {
-        self.late.with_label_values(&[name]);
-        self.evicted.with_label_values(&[name]);
-        self.clients.with_label_values(&[name]);
-        self.campaigns.with_label_values(&[name]);
-        self.rate_p95.with_label_values(&[name]);
-        self.budget.with_label_values(&[name]);
-        for unmeasured in [&self.prediction_psi, &self.prediction_psi_critical, &self.entropy] {
-            unmeasured.with_label_values(&[name]).set(f64::NAN);
-        }
-        for unmeasured in [&self.psi, &self.psi_critical, &self.psi_without_suspects] {
-            for feature in features {
-                unmeasured.with_label_values(&[name, feature]).set(f64::NAN);
-            }
-        }
-        for finding in MODEL_FINDINGS {
-            self.model_verdict.with_label_values(&[name, finding.name()]);
-            self.verdicts.with_label_values(&[name, scope_name(Scope::Model), NO_FAMILY, finding.name()]);
-        }
-        for family in Family::ALL {
-            self.flagged.with_label_values(&[name, family.name()]);
-            for scope in [Scope::Client, Scope::Campaign] {
-                self.verdicts.with_label_values(&[name, scope_name(scope), family.name(), Finding::Probing.name()]);
-            }
-        }
-    }
-
-    fn publish_model(&self, status: &ModelStatus, model: &mut Model) {
-        let name = status.model.as_str();
-        model.watermark = status.watermark;
-        // A counter only grows; an engine that started again counts from zero, and so does what is left to add.
-        let grown = status.evicted_clients.checked_sub(model.evicted).unwrap_or(status.evicted_clients);
-        self.evicted.with_label_values(&[name]).inc_by(grown);
-        model.evicted = status.evicted_clients;
-        self.clients.with_label_values(&[name]).set(whole(status.clients));
-        self.campaigns.with_label_values(&[name]).set(whole(status.campaigns));
-        self.rate_p95.with_label_values(&[name]).set(status.client_rate_p95);
-        self.budget.with_label_values(&[name]).set(status.information_budget_ratio);
-        for finding in MODEL_FINDINGS {
-            let holds = i64::from(status.verdict == Some(finding));
-            self.model_verdict.with_label_values(&[name, finding.name()]).set(holds);
-        }
-        for family in Family::ALL {
-            let flagged = status.flagged.get(family.name()).copied().unwrap_or(0);
-            self.flagged.with_label_values(&[name, family.name()]).set(whole(flagged));
-        }
-        if status.verdict.is_none() {
-            return; // No window has closed: what is measured stays NaN.
-        }
-        self.entropy.with_label_values(&[name]).set(status.feature_entropy_ratio);
-        // Only features of the announced reference: a status cannot invent series either.
-        for drift in status.features.iter().filter(|drift| model.features.contains(&drift.name)) {
-            let labels = [name, drift.name.as_str()];
-            self.psi.with_label_values(&labels).set(drift.psi);
-            self.psi_critical.with_label_values(&labels).set(drift.critical);
-            self.psi_without_suspects.with_label_values(&labels).set(drift.psi_without_suspects);
-        }
-        if let Some(prediction) = &status.prediction {
-            self.prediction_psi.with_label_values(&[name]).set(prediction.psi);
-            self.prediction_psi_critical.with_label_values(&[name]).set(prediction.critical);
-        }
-    }
-
-    /// Removes every series of a model. Errors mean that a combination never came up.
-    fn drop_model(&self, name: &str, features: &[String]) {
-        for counter in [&self.queries, &self.late, &self.evicted] {
-            let _ = counter.remove_label_values(&[name]);
-        }
-        for histogram in [&self.latency, &self.gap] {
-            let _ = histogram.remove_label_values(&[name]);
-        }
-        for gauge in [&self.clients, &self.campaigns] {
-            let _ = gauge.remove_label_values(&[name]);
-        }
-        for gauge in [&self.prediction_psi, &self.prediction_psi_critical, &self.rate_p95, &self.entropy, &self.budget] {
-            let _ = gauge.remove_label_values(&[name]);
-        }
-        for gauge in [&self.psi, &self.psi_critical, &self.psi_without_suspects] {
-            for feature in features {
-                let _ = gauge.remove_label_values(&[name, feature.as_str()]);
-            }
-        }
-        for finding in MODEL_FINDINGS {
-            let _ = self.model_verdict.remove_label_values(&[name, finding.name()]);
-        }
-        let families = Family::ALL.map(Family::name);
-        for family in families {
-            let _ = self.flagged.remove_label_values(&[name, family]);
-        }
-        let findings = MODEL_FINDINGS.into_iter().chain([Finding::Benign, Finding::Suspicious]);
-        for finding in findings.map(Finding::name) {
-            for family in families.into_iter().chain([NO_FAMILY]) {
-                for scope in [Scope::Client, Scope::Campaign, Scope::Model].map(scope_name) {
-                    let _ = self.verdicts.remove_label_values(&[name, scope, family, finding]);
-                }
-            }
-        }
-    }
-}
-
-const fn scope_name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Client => "client",
-        Scope::Campaign => "campaign",
-        Scope::Model => "model",
-    }
-}
-
-fn whole(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// A histogram of a model's answers whose buckets are the reference's own bins, thinned out if there are very many.
-fn prediction_histogram(reference: &Reference) -> Result<Histogram, prometheus::Error> {
-    let edges = &reference.prediction.edges;
-    #[expect(clippy::cast_precision_loss, reason = "a handful of classes")]
-    let buckets: Vec<f64> = match reference.prediction.kind {
-        // One bucket a class; unseen labels are negative and fall into the first, below every class.
-        PredictionKind::Label => std::iter::once(-1.0).chain((0..reference.prediction.classes.len()).map(|i| i as f64)).collect(),
-        PredictionKind::Score | PredictionKind::Probabilities if !edges.is_empty() => edges.clone(),
-        PredictionKind::Score | PredictionKind::Probabilities => (1..10).map(|tenth| f64::from(tenth) / 10.0).collect(),
-    };
-    let step = buckets.len().div_ceil(MAX_PREDICTION_BUCKETS).max(1);
-    let kept = buckets.iter().copied().step_by(step).collect();
-    let series = &series::PREDICTION_VALUE;
-    Histogram::with_opts(HistogramOpts::new(series.name, series.help).const_label("model", reference.model.as_str()).buckets(kept))
 }
 
 fn counters(registry: &Registry, series: &Series) -> Result<IntCounterVec, prometheus::Error> {

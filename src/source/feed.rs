@@ -1,12 +1,15 @@
 //! The port of the service: an endless, partitioned stream that is shared with others and has positions to commit.
 //!
-//! A [`Feed`] is polled for [`RecordBatch`] and tells what happened to its partitions as values ([`Event`]), not as callbacks:
-//! a revocation is an event that the runtime answers with [`Feed::release`] once it has finished, so everything that matters for
-//! "counted once" stands in one thread, in one place, and can be stepped by a test.
+//! A [`Feed`] is polled for [`RecordBatch`] and tells what happened to its partitions as values ([`FeedEvent`]), not as callbacks.
+//! The runtime answers an assignment with [`Feed::begin`], and a revocation with [`Feed::release`] once it has finished. So
+//! everything that matters for "counted once" stands in one thread, in one place, and can be stepped by a test.
 //!
 //! The contract of positions:
 //! * A position is the offset of the next message to process. Committing it says that everything before is done *and* delivered.
-//! * Between [`Event::Revoked`] and [`Feed::release`] the partitions still belong to this member: what was processed of them
+//! * Between [`FeedEvent::Assigned`] and [`Feed::begin`] nothing of the partitions is handed out. The answer says where they
+//!   begin, and the feed passes it to the cluster in **one** assignment. A seek after an assignment is not used: librdkafka may
+//!   hand out messages from before the seek (its issues 2190 and 5345).
+//! * Between [`FeedEvent::Revoked`] and [`Feed::release`] the partitions still belong to this member: what was processed of them
 //!   can and must be committed. What was polled and not processed is dropped; its next owner reads it again.
 //! * After a revocation with `lost` set the partitions already belong to somebody else: nothing of them can be committed.
 
@@ -15,7 +18,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Record;
+use super::{OwnedHeader, Record};
+use crate::clock::Deadline;
 use crate::event::Provenance;
 
 /// A partition of a topic.
@@ -42,8 +46,8 @@ pub struct End {
 
 /// What happened to the partitions of a feed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// These partitions are now ours.
+pub enum FeedEvent {
+    /// These partitions are now ours; they begin with [`Feed::begin`].
     Assigned(Vec<Partition>),
     /// These partitions are taken away; they are kept until [`Feed::release`].
     Revoked {
@@ -60,13 +64,23 @@ pub enum Event {
     Reachable,
 }
 
+/// Where newly assigned partitions begin.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Start {
+    /// Behind what the group has committed; where nothing is, as the feed is configured (the earliest message by default).
+    #[default]
+    Committed,
+    /// At these offsets. A partition that is not listed begins as with [`Start::Committed`].
+    At(Vec<(Partition, i64)>),
+}
+
 /// How a commit is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Commit {
     /// In the background.
     Soon,
-    /// Wait for the answer, at most this long.
-    Now(Duration),
+    /// Wait for the answer, until this deadline at most.
+    By(Deadline),
 }
 
 /// What kind of end a feed came to; it decides the exit code.
@@ -99,7 +113,13 @@ pub trait Feed: Send {
     fn poll(&mut self, into: &mut RecordBatch, limit: usize, wait: Duration) -> Result<(), FeedError>;
 
     /// What happened meanwhile, oldest first.
-    fn next_event(&mut self) -> Option<Event>;
+    fn next_event(&mut self) -> Option<FeedEvent>;
+
+    /// Answers [`FeedEvent::Assigned`]: from now on messages of these partitions are handed out, beginning at `start`.
+    ///
+    /// # Errors
+    /// If the assignment is refused.
+    fn begin(&mut self, partitions: &[Partition], start: &Start) -> Result<(), FeedError>;
 
     /// The runtime has finished with revoked partitions.
     fn release(&mut self, partitions: &[Partition]);
@@ -127,9 +147,6 @@ pub struct RecordBatch {
     all: Vec<Message>,
 }
 
-/// A header as it came; Kafka allows a header without value.
-pub type OwnedHeader = (Box<str>, Option<Box<[u8]>>);
-
 #[derive(Debug)]
 struct Message {
     partition: Partition,
@@ -139,7 +156,8 @@ struct Message {
     headers: Vec<OwnedHeader>,
 }
 
-/// A buffer that grew beyond this is given back rather than kept for the next block.
+/// A buffer keeps at most this many bytes for the next block: twice the bytes after which the Kafka feed closes a block, so that
+/// a usual block never allocates, and one huge message does not hold its memory for ever.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
 
 // === impl Partition ===
@@ -244,13 +262,14 @@ impl RecordBatch {
             key: self.key(index),
             headers: &headers,
             payload: self.payload(index).unwrap_or_default(),
-            provenance: Provenance {
-                topic: (&message.partition.topic).into(),
-                partition: message.partition.number,
-                offset: message.offset,
-                row: 0,
-            },
+            provenance: self.provenance(index),
         })
+    }
+
+    /// Where a message lies. Panics if there are not so many.
+    pub fn provenance(&self, index: usize) -> Provenance {
+        let Message { partition, offset, .. } = &self.all[index];
+        Provenance { topic: (&partition.topic).into(), partition: partition.number, offset: *offset, row: 0 }
     }
 }
 

@@ -1,9 +1,11 @@
 //! A Kafka consumer group as a [`Feed`].
 //!
-//! Any option of librdkafka passes through ([`connect`] has the shipped defaults). RecordBatch are taken in batches; rebalances
-//! become events that the runtime answers when it is ready ([`context`]); positions are committed only when told to. Ends of
-//! partitions, and so the lag, come from librdkafka's statistics: they ride on the fetches and cost no request of their own.
+//! Any option of librdkafka passes through ([`connect`] has the shipped defaults). Messages are taken in batches. Rebalances
+//! become events that the runtime answers when it is ready ([`context`]). Positions are committed only when the runtime says so.
+//! Ends of partitions, and so the lag, come from librdkafka's statistics: they ride on the fetches and cost no request of their
+//! own.
 
+pub mod config;
 pub mod connect;
 pub mod context;
 
@@ -18,24 +20,29 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::feed::{Commit, End, Event, Feed, FeedError, FeedFault, OwnedHeader, Partition, RecordBatch};
-use crate::config::KafkaConfig;
+use super::OwnedHeader;
+use super::feed::{Commit, End, Feed, FeedError, FeedEvent, FeedFault, Partition, RecordBatch, Start};
+use config::KafkaConfig;
 use connect::{explain, fault_of};
-use context::{Change, Context, Statistics, answer};
+use context::{AssignmentChange, Context, Statistics, answer};
 
-/// A block is closed beyond this many bytes, however few messages it holds, so that memory follows bytes and not counts.
+/// A block is closed beyond this many bytes, however few messages it holds, so that memory follows bytes and not counts. Chosen:
+/// 2 048 messages (the default batch) of 2 kB, about twice the size of a usual event.
 const BLOCK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Statistics in a row without a connection before the cluster counts as gone: one alone may fall into a reconnect.
-const SILENT: u32 = 2;
+/// Statistics in a row without a connection before the cluster counts as gone. One alone may fall into a reconnect; two are two
+/// seconds apart at the default interval.
+const SILENT_REPORTS: u32 = 2;
 
-/// Members of a group, reading.
-pub struct Kafka {
+/// A member of a consumer group.
+pub struct KafkaFeed {
     /// `None` once closed.
     consumer: Option<Arc<BaseConsumer<Context>>>,
     brokers: String,
-    events: VecDeque<Event>,
-    /// Revocation that waits for the runtime.
+    events: VecDeque<FeedEvent>,
+    /// Assignments that wait for the runtime's answer, oldest first.
+    coming: VecDeque<TopicPartitionList>,
+    /// Revocation that waits for the runtime's answer.
     revoked: Option<TopicPartitionList>,
     assigned: BTreeMap<(String, i32), Partition>,
     reachable: bool,
@@ -45,9 +52,9 @@ pub struct Kafka {
     said: String,
 }
 
-// === impl Kafka ===
+// === impl KafkaFeed ===
 
-impl Kafka {
+impl KafkaFeed {
     /// Joins the group: makes the first contact, checks that the topics exist, and subscribes. `stop` ends the waiting.
     ///
     /// # Errors
@@ -67,6 +74,7 @@ impl Kafka {
             consumer: Some(Arc::new(consumer)),
             brokers: config.brokers.clone(),
             events: VecDeque::new(),
+            coming: VecDeque::new(),
             revoked: None,
             assigned: BTreeMap::new(),
             reachable: true,
@@ -84,18 +92,18 @@ impl Kafka {
         }
         for change in notes.changes {
             match change {
-                Change::Assign(list) => {
-                    answer(&consumer, &list, true);
+                AssignmentChange::Assign(list) => {
                     let partitions = partitions(&list);
+                    self.coming.push_back(list);
                     for partition in &partitions {
                         self.assigned.insert((partition.topic.to_string(), partition.number), partition.clone());
                     }
-                    self.events.push_back(Event::Assigned(partitions));
+                    self.events.push_back(FeedEvent::Assigned(partitions));
                 }
-                Change::Revoke(list, lost) => {
+                AssignmentChange::Revoke(list, lost) => {
                     let partitions = partitions(&list);
                     self.revoked = Some(list);
-                    self.events.push_back(Event::Revoked { partitions, lost });
+                    self.events.push_back(FeedEvent::Revoked { partitions, lost });
                 }
             }
         }
@@ -128,7 +136,7 @@ impl Kafka {
             let drained = state.fetchq_cnt == 0 && state.next_offset >= state.hi_offset;
             ends.push(End { partition: partition.clone(), high: state.hi_offset, start, drained });
         }
-        self.events.push_back(Event::Ends(ends));
+        self.events.push_back(FeedEvent::Ends(ends));
     }
 
     /// Whether the cluster answers is read from the state of the connections. librdkafka's own "all brokers are down" is said once
@@ -137,12 +145,12 @@ impl Kafka {
         self.silent = if up { 0 } else { self.silent.saturating_add(1) };
         if up && !self.reachable {
             self.reachable = true;
-            self.events.push_back(Event::Reachable);
+            self.events.push_back(FeedEvent::Reachable);
         }
-        if self.silent >= SILENT && self.reachable {
+        if self.silent >= SILENT_REPORTS && self.reachable {
             self.reachable = false;
             let said = if self.said.is_empty() { "no connection is up" } else { &self.said };
-            self.events.push_back(Event::Unreachable(explain(FeedFault::Unreachable, &self.brokers, said)));
+            self.events.push_back(FeedEvent::Unreachable(explain(FeedFault::Unreachable, &self.brokers, said)));
         }
     }
 
@@ -169,6 +177,19 @@ fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|element| Partition::new(element.topic(), element.partition())).collect()
 }
 
+/// Writes the offsets that a new assignment begins at into its list; the others stay at the committed position.
+fn set_offsets(list: &mut TopicPartitionList, offsets: &[(Partition, i64)]) -> Result<(), FeedError> {
+    for (partition, offset) in offsets {
+        // A partition that another member has is not in the list, and is none of ours to begin.
+        if list.find_partition(&partition.topic, partition.number).is_some() {
+            list.set_partition_offset(&partition.topic, partition.number, Offset::Offset(*offset)).map_err(|error| {
+                FeedError::new(FeedFault::Configuration, format!("{partition} cannot begin at offset {offset}: {error}"))
+            })?;
+        }
+    }
+    Ok(())
+}
+
 fn plain_list(partitions: &[Partition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
@@ -177,8 +198,8 @@ fn plain_list(partitions: &[Partition]) -> TopicPartitionList {
     list
 }
 
-/// Copies the headers. The binding panics on a header name that is no UTF-8, and anybody who may write to the topic can write
-/// one; a message that stops every member for ever must not exist, so the panic ends here.
+/// Copies the headers. The binding panics on a header name that is not UTF-8. Anybody who may write to the topic can write such a
+/// header, and it would stop every member for ever; so the panic is caught here.
 fn copy_headers<H: Headers>(headers: &H) -> Vec<OwnedHeader> {
     let copy = |index: usize| {
         let header = catch_unwind(AssertUnwindSafe(|| {
@@ -194,7 +215,7 @@ fn push(into: &mut RecordBatch, partition: Partition, message: &BorrowedMessage<
     into.push(partition, message.offset(), message.key(), message.payload(), headers);
 }
 
-impl Feed for Kafka {
+impl Feed for KafkaFeed {
     fn poll(&mut self, into: &mut RecordBatch, limit: usize, wait: Duration) -> Result<(), FeedError> {
         let Some(consumer) = self.consumer.clone() else { return Ok(()) };
         let mut wait = wait;
@@ -203,7 +224,7 @@ impl Feed for Kafka {
         while self.revoked.is_none() && into.len() < limit && into.bytes() < BLOCK_BYTES {
             match consumer.poll(wait) {
                 Some(Ok(message)) => {
-                    // RecordBatch come in runs of one partition.
+                    // Messages come in runs of one partition.
                     let same = last.take().filter(|last| last.number == message.partition() && *last.topic == *message.topic());
                     let partition = same.unwrap_or_else(|| self.partition(message.topic(), message.partition()));
                     last = Some(partition.clone());
@@ -234,8 +255,18 @@ impl Feed for Kafka {
         Ok(())
     }
 
-    fn next_event(&mut self) -> Option<Event> {
+    fn next_event(&mut self) -> Option<FeedEvent> {
         self.events.pop_front()
+    }
+
+    fn begin(&mut self, _partitions: &[Partition], start: &Start) -> Result<(), FeedError> {
+        // Answers come in the order of the events, so this is the answer to the oldest assignment.
+        let (Some(consumer), Some(mut list)) = (&self.consumer, self.coming.pop_front()) else { return Ok(()) };
+        if let Start::At(offsets) = start {
+            set_offsets(&mut list, offsets)?;
+        }
+        answer(consumer, &list, true);
+        Ok(())
     }
 
     fn release(&mut self, partitions: &[Partition]) {
@@ -256,7 +287,7 @@ impl Feed for Kafka {
         let outcome = match how {
             Commit::Soon => consumer.commit(&list, CommitMode::Async),
             // librdkafka waits for a coordinator without a limit of its own that we could set, so the limit is put around it.
-            Commit::Now(limit) => within(limit, move || consumer.commit(&list, CommitMode::Sync))
+            Commit::By(deadline) => within(deadline.remaining(), move || consumer.commit(&list, CommitMode::Sync))
                 .unwrap_or(Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut))),
         };
         outcome.or_else(|error| match error {
@@ -280,7 +311,10 @@ impl Feed for Kafka {
     fn close(&mut self, limit: Duration) {
         if let Some(consumer) = self.consumer.take() {
             consumer.context().close();
-            // A revocation that nobody answers would keep the group waiting for us.
+            // A rebalance that nobody answers would keep the group waiting for us.
+            while let Some(list) = self.coming.pop_front() {
+                answer(&consumer, &list, true);
+            }
             if let Some(list) = self.revoked.take() {
                 answer(&consumer, &list, false);
             }
@@ -308,6 +342,16 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn an_assignment_carries_the_offsets_of_its_own_partitions_and_of_no_other() {
+        let mut list = plain_list(&[Partition::new("t", 0), Partition::new("t", 1)]);
+        set_offsets(&mut list, &[(Partition::new("t", 1), 42), (Partition::new("t", 7), 3)]).unwrap();
+        let offsets: Vec<_> = list.elements().iter().map(|element| (element.partition(), element.offset())).collect();
+        assert_eq!(offsets, [(0, Offset::Invalid), (1, Offset::Offset(42))]);
+        assert!(set_offsets(&mut list, &[(Partition::new("t", 0), -7)]).is_err(), "an offset below zero is none");
+    }
+
+    /// Headers of which the first has a name that is not UTF-8.
     struct Hostile;
 
     impl Headers for Hostile {

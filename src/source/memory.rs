@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::feed::{Commit, End, Event, Feed, FeedError, Partition, RecordBatch};
+use super::feed::{Commit, End, Feed, FeedError, FeedEvent, Partition, RecordBatch, Start};
 
 /// A feed whose partitions a test holds in its hands. Clones speak of the same feed.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Memory(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     logs: BTreeMap<Partition, Log>,
-    events: VecDeque<Event>,
+    events: VecDeque<FeedEvent>,
     closed: bool,
     releases: usize,
     fail_commits: Option<FeedError>,
@@ -43,21 +43,18 @@ impl Memory {
         self.state().logs.entry(partition.clone()).or_default().messages.push(payload.into());
     }
 
-    /// Gives partitions to the reader, which goes on behind what was committed.
+    /// Gives partitions to the reader, which answers where they begin.
     pub fn assign(&self, partitions: &[Partition]) {
         let mut state = self.state();
         for partition in partitions {
-            let log = state.logs.entry(partition.clone()).or_default();
-            log.ours = true;
-            log.paused = false;
-            log.next = usize::try_from(log.committed).unwrap_or(0);
+            state.logs.entry(partition.clone()).or_default();
         }
-        state.events.push_back(Event::Assigned(partitions.to_vec()));
+        state.events.push_back(FeedEvent::Assigned(partitions.to_vec()));
     }
 
     /// Begins to take partitions away.
     pub fn revoke(&self, partitions: &[Partition], lost: bool) {
-        self.state().events.push_back(Event::Revoked { partitions: partitions.to_vec(), lost });
+        self.state().events.push_back(FeedEvent::Revoked { partitions: partitions.to_vec(), lost });
     }
 
     /// Lets every commit from now on end with this error, or succeed again.
@@ -91,7 +88,7 @@ impl Feed for Memory {
         let mut state = self.state();
         let mut left = limit;
         for (partition, log) in state.logs.iter_mut().filter(|(_, log)| log.ours && !log.paused) {
-            let end = log.messages.len().min(log.next + left);
+            let end = log.messages.len().min(log.next.saturating_add(left)).max(log.next);
             for (offset, payload) in (0_i64..).zip(&log.messages).skip(log.next).take(end - log.next) {
                 into.push(partition.clone(), offset, None, Some(payload), Vec::new());
             }
@@ -103,12 +100,29 @@ impl Feed for Memory {
             End { partition: partition.clone(), high, start: log.committed, drained: log.next == log.messages.len() }
         };
         let ends = state.logs.iter().filter(|(_, log)| log.ours).map(end).collect();
-        state.events.push_back(Event::Ends(ends));
+        state.events.push_back(FeedEvent::Ends(ends));
         Ok(())
     }
 
-    fn next_event(&mut self) -> Option<Event> {
+    fn next_event(&mut self) -> Option<FeedEvent> {
         self.state().events.pop_front()
+    }
+
+    fn begin(&mut self, partitions: &[Partition], start: &Start) -> Result<(), FeedError> {
+        let mut state = self.state();
+        for partition in partitions {
+            let log = state.logs.entry(partition.clone()).or_default();
+            let offset = match start {
+                Start::Committed => log.committed,
+                Start::At(offsets) => {
+                    offsets.iter().find(|(known, _)| known == partition).map_or(log.committed, |(_, offset)| *offset)
+                }
+            };
+            log.ours = true;
+            log.paused = false;
+            log.next = usize::try_from(offset).unwrap_or(0);
+        }
+        Ok(())
     }
 
     fn release(&mut self, partitions: &[Partition]) {
@@ -154,5 +168,41 @@ impl Feed for Memory {
 
     fn close(&mut self, _within: Duration) {
         self.state().closed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets(feed: &mut Memory) -> Vec<i64> {
+        let mut batch = RecordBatch::default();
+        feed.poll(&mut batch, 100, Duration::ZERO).unwrap();
+        (0..batch.len()).map(|index| batch.offset(index)).collect()
+    }
+
+    #[test]
+    fn an_assignment_hands_out_nothing_before_it_is_answered_and_then_begins_where_it_is_told() {
+        let (mut feed, partition) = (Memory::default(), Partition::new("t", 0));
+        (0..5).for_each(|_| feed.append(&partition, b"x"));
+        feed.assign(std::slice::from_ref(&partition));
+        assert!(offsets(&mut feed).is_empty());
+        feed.begin(std::slice::from_ref(&partition), &Start::At(vec![(partition.clone(), 3)])).unwrap();
+        assert_eq!(offsets(&mut feed), [3, 4]);
+    }
+
+    #[test]
+    fn a_partition_that_the_answer_does_not_list_begins_behind_what_was_committed() {
+        let mut feed = Memory::default();
+        let (listed, other) = (Partition::new("t", 0), Partition::new("t", 1));
+        (0..5).for_each(|_| feed.append(&other, b"x"));
+        let both = [listed.clone(), other.clone()];
+        feed.assign(&both);
+        feed.begin(&both, &Start::Committed).unwrap();
+        feed.commit(&[(other.clone(), 2)], Commit::Soon).unwrap();
+        feed.release(&both);
+        feed.assign(&both);
+        feed.begin(&both, &Start::At(vec![(listed, 0)])).unwrap();
+        assert_eq!(offsets(&mut feed), [2, 3, 4]);
     }
 }

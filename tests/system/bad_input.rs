@@ -64,7 +64,7 @@ impl Replayed {
         Self { ended, letters, late_letters, accepted, late }
     }
 
-    /// Replays a spoiled line between two good ones and puts up with it.
+    /// Replays a spoiled line between two good ones and allows it.
     fn between_good_ones(spoiled: Vec<u8>) -> Self {
         let replayed = Self::new(&[GOOD.into(), spoiled, GOOD.into()], &["--max-rejects", "100%"]);
         replayed.ended.must_succeed();

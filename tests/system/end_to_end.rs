@@ -1,4 +1,4 @@
-//! The whole line: recorded traffic → Kafka → the service → Prometheus → Alertmanager → the people concerned.
+//! The whole pipeline: recorded traffic → Kafka → the service → Prometheus → Alertmanager → the people concerned.
 //!
 //! Everything between the log and the notification is real: Apache Kafka, `tripline run` as a child process, Debian's Prometheus with
 //! the committed rules and Debian's Alertmanager with the committed routes. The traffic is recorded; its attacks were run against
@@ -27,7 +27,7 @@ struct Part {
 }
 
 /// Everything that runs, from Kafka to the people.
-struct Line {
+struct Pipeline {
     prometheus: Prometheus,
     hooks: Webhooks,
     produced: u64,
@@ -47,9 +47,9 @@ impl Part {
     }
 }
 
-// === impl Line ===
+// === impl Pipeline ===
 
-impl Line {
+impl Pipeline {
     /// Starts everything on an empty topic, then writes the recordings to it: in the order of time, a caller always to the same
     /// partition.
     fn start(name: &str, parts: &[Part]) -> Self {
@@ -121,12 +121,12 @@ fn of_three_models_the_attacked_one_alarms_security_the_drifting_one_the_sre_and
         // The hours before the drift begins.
         Part { cut: Cut("23_uniform_heavy"), until: "2026-03-02T08:30" },
     ];
-    let mut line = Line::start("three-models", &parts);
-    let probing = line.hooks.wait_for("security", "firing", "TriplineProbing", "adult");
+    let mut pipeline = Pipeline::start("three-models", &parts);
+    let probing = pipeline.hooks.wait_for("security", "firing", "TriplineProbing", "adult");
     assert!(probing.json.contains("runbooks/TriplineProbing.md"), "{}", probing.json);
-    line.hooks.wait_for("sre", "firing", "TriplineDrift", "flights");
-    line.settle();
-    let fired = line.ever_fired();
+    pipeline.hooks.wait_for("sre", "firing", "TriplineDrift", "flights");
+    pipeline.settle();
+    let fired = pipeline.ever_fired();
     for (alert, model) in [("TriplineProbing", "adult"), ("TriplineDrift", "flights")] {
         assert!(fired.contains(&(alert.to_owned(), model.to_owned())), "{alert} on {model} is not in {fired:?}");
     }
@@ -136,37 +136,37 @@ fn of_three_models_the_attacked_one_alarms_security_the_drifting_one_the_sre_and
             "flights" => alert == "TriplineDrift",
             _ => false,
         };
-        assert!(expected, "{alert} fired on {model}: {fired:?}\n{}", line.service.words());
+        assert!(expected, "{alert} fired on {model}: {fired:?}\n{}", pipeline.service.words());
     }
     for (receiver, model) in [("security", "flights"), ("security", "magic"), ("sre", "adult"), ("sre", "magic")] {
-        let told = line.hooks.alerts(receiver, model);
+        let told = pipeline.hooks.alerts(receiver, model);
         assert!(!told.iter().any(|alert| VERDICTS.contains(&alert.as_str())), "{receiver} heard of {model}: {told:?}");
     }
     // The long window contains the moment at which the log was read.
     for asked in dashboard::expressions("adult", "15m") {
-        let samples = line.prometheus.query(&asked).unwrap_or_else(|fault| panic!("{asked}: {fault}"));
+        let samples = pipeline.prometheus.query(&asked).unwrap_or_else(|fault| panic!("{asked}: {fault}"));
         assert!(samples.iter().any(|(_, value)| value.is_finite()), "an empty panel during an attack: {asked}: {samples:?}");
     }
-    let notified = format!("{:?}", line.hooks.received());
+    let notified = format!("{:?}", pipeline.hooks.received());
     assert!(!notified.contains("151.185.152."), "an address of the attack is in a notification");
-    let counts = line.service.stop();
-    assert_eq!((counts.sum(), counts.rejected), (line.produced, 0), "{counts:?}");
+    let counts = pipeline.service.stop();
+    assert_eq!((counts.sum(), counts.rejected), (pipeline.produced, 0), "{counts:?}");
 }
 
 #[test]
 fn an_attack_within_a_drift_reaches_both_and_neither_hides_the_other() {
     // A real change of season, and active learning from three addresses that begins when the drift is known already.
     let parts = [Part { cut: Cut("24_mixed_season_active"), until: "2026-03-02T15:00" }];
-    let mut line = Line::start("mixed", &parts);
-    line.hooks.wait_for("security", "firing", "TriplineProbing", "flights");
-    line.hooks.wait_for("sre", "firing", "TriplineDrift", "flights");
-    line.hooks.wait_for("security", "firing", "TriplineDriftAndProbing", "flights");
-    line.hooks.wait_for("sre", "firing", "TriplineDriftAndProbing", "flights");
-    line.settle();
-    let firing = line.prometheus.firing();
+    let mut pipeline = Pipeline::start("mixed", &parts);
+    pipeline.hooks.wait_for("security", "firing", "TriplineProbing", "flights");
+    pipeline.hooks.wait_for("sre", "firing", "TriplineDrift", "flights");
+    pipeline.hooks.wait_for("security", "firing", "TriplineDriftAndProbing", "flights");
+    pipeline.hooks.wait_for("sre", "firing", "TriplineDriftAndProbing", "flights");
+    pipeline.settle();
+    let firing = pipeline.prometheus.firing();
     for alert in ["TriplineProbing", "TriplineDrift", "TriplineDriftAndProbing"] {
         assert!(firing.contains(&(alert.to_owned(), "flights".to_owned())), "{alert} does not fire at the end: {firing:?}");
     }
-    let counts = line.service.stop();
-    assert_eq!((counts.sum(), counts.rejected), (line.produced, 0), "{counts:?}");
+    let counts = pipeline.service.stop();
+    assert_eq!((counts.sum(), counts.rejected), (pipeline.produced, 0), "{counts:?}");
 }

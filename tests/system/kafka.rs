@@ -2,12 +2,18 @@
 //! with their reason; a fault of the setup is reported in one sentence.
 
 use std::path::Path;
+use std::time::Duration;
 
+use rdkafka::message::Message as _;
+use tripline::source::feed::{Feed as _, FeedEvent, Partition, RecordBatch, Start};
+use tripline::source::kafka::KafkaFeed;
+use tripline::source::kafka::config::KafkaConfig;
+
+use super::support::daemon::wait_for;
 use super::support::data::{Cut, text};
 use super::support::kafka::{Broker, USER, header};
 use super::support::program;
 use super::support::service::{Counts, Service};
-use rdkafka::message::Message as _;
 
 const CUT: Cut = Cut("10_hopskipjump_fast");
 
@@ -213,6 +219,52 @@ fn a_dead_letter_that_is_too_large_for_its_topic_is_kept_in_part() {
     assert_eq!(kept[1].payload(), Some(&garbage[..64 * 1024]));
     assert_eq!(header(&kept[1], "__tripline.errors.cut_from_bytes"), "1000000");
     assert_eq!(header(&kept[1], "__tripline.errors.reason"), "not_utf8");
+}
+
+#[test]
+fn a_feed_begins_at_the_offsets_that_answer_its_assignment() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let topic = broker.topic("offsets", 2);
+    let messages: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    broker.produce(&topic, 2, messages.iter().enumerate().map(|(number, text)| (number, text.as_bytes())));
+    let config = KafkaConfig {
+        brokers: broker.address.clone(),
+        topics: vec![topic.clone()],
+        group: topic.clone(),
+        ..KafkaConfig::default()
+    };
+    let mut feed = KafkaFeed::join(&config, folder.path(), &|| false).unwrap();
+    let mut batch = RecordBatch::default();
+    let assigned = wait_for("the assignment", || {
+        feed.poll(&mut batch, 100, Duration::from_millis(100)).unwrap();
+        std::iter::from_fn(|| feed.next_event()).find_map(|event| match event {
+            FeedEvent::Assigned(partitions) => Some(partitions),
+            _ => None,
+        })
+    });
+    assert_eq!(assigned.len(), 2);
+    for _ in 0..10 {
+        feed.poll(&mut batch, 100, Duration::from_millis(100)).unwrap();
+    }
+    assert!(batch.is_empty(), "nothing is handed out before the answer");
+    // The first partition begins in the middle; the other one, which is not listed, where the group is: at the beginning.
+    let first = Partition::new(topic.as_str(), 0);
+    feed.begin(&assigned, &Start::At(vec![(first.clone(), 7)])).unwrap();
+    wait_for("the rest of both", || {
+        feed.poll(&mut batch, 100, Duration::from_millis(100)).unwrap();
+        while feed.next_event().is_some() {}
+        (batch.len() >= 13).then_some(())
+    });
+    for _ in 0..10 {
+        feed.poll(&mut batch, 100, Duration::from_millis(100)).unwrap();
+    }
+    let offsets = |number: i32| -> Vec<i64> {
+        let of = (0..batch.len()).filter(|index| batch.partition(*index).number == number);
+        of.map(|index| batch.offset(index)).collect()
+    };
+    assert_eq!(offsets(0), [7, 8, 9], "and not one message from before");
+    assert_eq!(offsets(1), (0..10).collect::<Vec<i64>>());
+    feed.close(Duration::from_secs(10));
 }
 
 #[test]

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use prometheus::Registry;
-use tripline::api::Server;
-use tripline::api::health::Readiness;
 use tripline::clock;
 use tripline::engine::ModelStatus;
 use tripline::event::{EventTime, Prediction, Query};
+use tripline::health::Readiness;
 use tripline::judge::{Family, FeatureDrift, Finding, Scope, Verdict};
 use tripline::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
-use tripline::sink::metrics::{Metrics, Outcome};
+use tripline::sink::metrics::{DeliveryOutcome, Metrics};
+use tripline::telemetry::TelemetryServer;
 
 use super::support::alertmanager::{Alertmanager, Webhooks};
 use super::support::dashboard;
@@ -41,7 +41,8 @@ impl Line {
         }
         metrics.publish(states, Some(clock::now()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let server = runtime.block_on(Server::bind("127.0.0.1:0".parse().unwrap(), metrics.clone(), Readiness::default())).unwrap();
+        let server =
+            runtime.block_on(TelemetryServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone(), Readiness::default())).unwrap();
         let target = server.address().to_string();
         runtime.spawn(server.serve(std::future::pending()));
         let hooks = Webhooks::listen();
@@ -146,7 +147,7 @@ fn every_expression_of_the_dashboard_returns_data() {
         metrics.verdict(&verdict(now), Some(now.plus_seconds(2)));
         metrics.lag("predictions", 0, 12);
         metrics.checkpoint(now);
-        metrics.alert("topic", Outcome::Delivered);
+        metrics.alert("topic", DeliveryOutcome::Delivered);
         metrics.outbox_depth(1);
         evicted += 1;
         metrics.publish(&[ModelStatus { evicted_clients: evicted, ..state("adult", Finding::Probing, 0.3, 0.01) }], Some(now));

@@ -6,9 +6,10 @@
 use rustc_hash::FxHashMap;
 
 use super::{Facts, Log, LogCaller};
-use crate::decode::{Batch, Decoder, Rejection};
+use crate::decode::{Batch, Decoder};
 use crate::event::{Address, EventTime, Query};
 use crate::hash::{mix2, text};
+use crate::outcome::Rejection;
 use crate::source::Source;
 use crate::window::{Standing, Watermark};
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::{Address, EARLIEST};
 use crate::judge::{Finding, Scope};
+use crate::outcome::RejectReason;
 
 struct World {
     engine: ModelEngine,
@@ -32,7 +33,7 @@ impl World {
         }
     }
 
-    fn ask(&mut self, address: &str, account: &str, seconds: i64) -> (Disposition, Option<f64>) {
+    fn ask(&mut self, address: &str, account: &str, seconds: i64) -> (Outcome, Option<f64>) {
         let query = self.query(address, account, seconds);
         self.engine.query(&query, &mut self.out)
     }
@@ -53,12 +54,13 @@ impl World {
 #[test]
 fn every_query_is_counted_once_whatever_becomes_of_it() {
     let mut world = World::new();
-    assert_eq!(world.ask("192.0.2.1", "", 0), (Disposition::Accepted, None));
-    assert_eq!(world.ask("192.0.2.1", "", 100), (Disposition::Accepted, Some(100.0)));
-    assert_eq!(world.ask("unknown", "", 101), (Disposition::Accepted, None), "nobody to judge, and a query all the same");
+    assert_eq!(world.ask("192.0.2.1", "", 0), (Outcome::Accepted, None));
+    assert_eq!(world.ask("192.0.2.1", "", 100), (Outcome::Accepted, Some(100.0)));
+    assert_eq!(world.ask("unknown", "", 101), (Outcome::Accepted, None), "nobody to judge, and a query all the same");
     let watermark = EARLIEST.plus_seconds(101 - 60);
-    assert_eq!(world.ask("192.0.2.1", "", 0), (Disposition::Late(watermark), None));
-    assert_eq!(world.ask("192.0.2.1", "", 90 * 86_400), (Disposition::FromTheFuture, None));
+    assert_eq!(world.ask("192.0.2.1", "", 0), (Outcome::Late { watermark }, None));
+    let future = world.ask("192.0.2.1", "", 90 * 86_400).0;
+    assert!(matches!(&future, Outcome::Rejected(rejection) if rejection.reason == RejectReason::FromTheFuture), "{future:?}");
     let status = world.engine.status();
     assert_eq!((status.queries, status.late, status.clients), (3, 1, 1));
     let key_queries: Vec<u64> = world.engine.memory.callers.clients.iter().map(|(_, _, client)| client.queries).collect();

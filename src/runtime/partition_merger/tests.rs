@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const SETTINGS: Settings = Settings { slack: Duration::from_secs(30), idle_after: Duration::from_secs(10), capacity: 100_000 };
+const SETTINGS: MergeSettings =
+    MergeSettings { slack: Duration::from_secs(30), idle_after: Duration::from_secs(10), capacity: 100_000 };
 
 fn at(seconds: i64) -> EventTime {
     EventTime::from_micros(1_700_000_000_000_000 + seconds * 1_000_000)
@@ -89,8 +90,8 @@ fn one_wrong_time_does_not_carry_a_partition_away() {
 }
 
 #[test]
-fn a_full_lane_pauses_until_half_is_done() {
-    let mut queues = PartitionMerger::new(Settings { capacity: 512, ..SETTINGS });
+fn a_partition_with_a_full_queue_pauses_until_half_is_worked_off() {
+    let mut queues = PartitionMerger::new(MergeSettings { capacity: 512, ..SETTINGS });
     queues.open(&[partition(0), partition(1)], now(0));
     let seconds: Vec<i64> = (0..300).collect();
     fill(&mut queues, 0, &seconds);
@@ -103,7 +104,7 @@ fn a_full_lane_pauses_until_half_is_done() {
 }
 
 #[test]
-fn under_pressure_only_empty_lanes_are_read() {
+fn under_pressure_only_partitions_with_an_empty_queue_are_read() {
     let mut queues = two();
     fill(&mut queues, 0, &[0, 3_600]);
     assert_eq!(queues.balance(true), (vec![partition(0)], vec![]));
@@ -113,12 +114,14 @@ fn under_pressure_only_empty_lanes_are_read() {
 }
 
 #[test]
-fn a_position_is_behind_the_last_processed_message_and_lag_counts_the_rest() {
+fn a_position_is_behind_the_last_message_that_is_done_and_lag_counts_the_rest() {
     let mut queues = two();
     fill(&mut queues, 0, &[0, 1, 2]);
     queues.ends(&[end(0, false), end(1, true)]);
     let mut out = Vec::new();
     queues.release(now(0), 2, &mut out);
+    assert_eq!(queues.positions(), [], "let out is not done");
+    out.iter().for_each(|item| queues.done(&partition(0), item.offset));
     assert_eq!(queues.positions(), [(partition(0), 2)]);
     assert_eq!(queues.lags().collect::<Vec<_>>(), [(&partition(0), 98), (&partition(1), 0)]);
     queues.committed(&[(partition(0), 2)]);

@@ -215,7 +215,7 @@ pub const INFORMATION_BUDGET: Series = Series {
     name: "tripline_information_budget_ratio",
     kind: Kind::Gauge,
     labels: &["model"],
-    help: "Different rows that the most information_budgets caller, account or campaign has asked, over the unknowns of a linear copy.",
+    help: "Distinct rows asked by the caller, account or campaign that asked the most, over the unknowns of a linear copy.",
     bound: MODELS,
     note: "The unit is d + 1 rows, which copy a linear model over d columns; each category is a column. Estimated to about 13%. \
            Copying with honest-looking rows cannot be told from use, so it gets this number and no verdict; any busy customer passes \

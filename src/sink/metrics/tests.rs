@@ -1,7 +1,7 @@
 //! What the metrics promise, checked on what a scrape returns.
 
 use super::*;
-use crate::judge::FeatureDrift;
+use crate::judge::{FeatureDrift, Finding, Scope};
 use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
 fn reference(model: &str) -> Reference {

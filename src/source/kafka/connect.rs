@@ -14,8 +14,9 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
+use super::config::KafkaConfig;
 use crate::clock;
-use crate::config::KafkaConfig;
+use crate::document::Options;
 use crate::source::feed::{FeedError, FeedFault};
 
 /// Defaults of the consumer. librdkafka's own stall a consumer that does any work: once its queue is full it waits a whole
@@ -36,14 +37,15 @@ const CONSUMER_DEFAULTS: [(&str, &str); 8] = [
 const SHARED_PREFIXES: [&str; 10] =
     ["security.", "sasl.", "ssl.", "enable.sasl.", "enable.ssl.", "socket.", "broker.address.", "reconnect.", "https.", "client."];
 
-/// One try of the first contact. Long enough for TLS over a bad line, short enough to say something in between.
-const TRY: Duration = Duration::from_secs(3);
-/// A topic that was just created is not known to every broker at once; an unknown topic is believed after this long.
+/// One try of the first contact. Chosen: a TLS handshake over a bad line takes about a second; a person wants news within a few.
+const CONTACT_TRY: Duration = Duration::from_secs(3);
+/// How long an unknown topic is asked for again. A topic that was just created reaches every broker within a second or two.
 const TOPIC_PATIENCE: Duration = Duration::from_secs(3);
-/// Looks at the event queue between two tries, and how long each may take. A look yields one event, and log lines come between
-/// the complaints, so one look would miss why a connection failed.
-const LOOKS: u32 = 25;
-const LOOK: Duration = Duration::from_millis(10);
+/// Polls of the event queue between two tries. A poll yields one event, and log lines come between the complaints, so a single
+/// poll would miss why a connection failed. Chosen: 25 polls of 10 ms see some dozen lines and add a quarter of a second to a try.
+const DRAIN_POLLS: u32 = 25;
+/// Longest wait of one poll.
+const DRAIN_WAIT: Duration = Duration::from_millis(10);
 
 /// Settings of a consumer: Tripline's defaults below the user's options.
 ///
@@ -70,7 +72,7 @@ pub fn consumer_config(config: &KafkaConfig, directory: &Path) -> Result<ClientC
 ///
 /// # Errors
 /// If a secret cannot be read.
-pub fn producer_config(config: &KafkaConfig, extra: &crate::config::Options, directory: &Path) -> Result<ClientConfig, FeedError> {
+pub fn producer_config(config: &KafkaConfig, extra: &Options, directory: &Path) -> Result<ClientConfig, FeedError> {
     let mut client = base(&config.brokers);
     client.set("client.id", "tripline");
     // Retries inside the client must not write a verdict or a dead letter twice.
@@ -146,8 +148,8 @@ where
     while !stop() {
         // A bad password fails the connection and not the request, so complaints are looked at as well.
         let answer = names_or_cluster(consumer, topics);
-        for _ in 0..if answer.as_ref().is_ok_and(Vec::is_empty) { 0 } else { LOOKS } {
-            drop(consumer.poll(LOOK));
+        for _ in 0..if answer.as_ref().is_ok_and(Vec::is_empty) { 0 } else { DRAIN_POLLS } {
+            drop(consumer.poll(DRAIN_WAIT));
         }
         let complaint = consumer.context().latest();
         match answer {
@@ -179,10 +181,10 @@ fn names_or_cluster<C: ConsumerContext>(consumer: &BaseConsumer<C>, topics: &[St
     let mut unknown = Vec::new();
     let plain: Vec<&String> = topics.iter().filter(|topic| !topic.starts_with('^')).collect();
     if plain.is_empty() {
-        consumer.fetch_metadata(None, TRY)?;
+        consumer.fetch_metadata(None, CONTACT_TRY)?;
     }
     for topic in plain {
-        let metadata = consumer.fetch_metadata(Some(topic), TRY)?;
+        let metadata = consumer.fetch_metadata(Some(topic), CONTACT_TRY)?;
         for found in metadata.topics().iter().filter(|found| found.name() == topic.as_str()) {
             match found.error().map(RDKafkaErrorCode::from) {
                 Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => unknown.push(topic.clone()),

@@ -1,4 +1,4 @@
-//! What librdkafka tells on the side: rebalances, complaints, statistics. Kept here until the feed asks.
+//! What librdkafka reports through callbacks: rebalances, complaints, statistics. They are kept here until the feed takes them.
 //!
 //! Rebalances are *not* answered in the callback. librdkafka waits until the member calls assign or unassign, whenever that is,
 //! so the callback only notes the change; the runtime finishes and commits first, in its own thread and at its own pace.
@@ -19,14 +19,14 @@ use super::connect::Complaints;
 
 /// A change of the assignment that waits for its answer.
 #[derive(Debug)]
-pub enum Change {
+pub enum AssignmentChange {
     /// Partitions come.
     Assign(TopicPartitionList),
     /// Partitions go; `true` if they are gone already.
     Revoke(TopicPartitionList, bool),
 }
 
-/// The notes.
+/// The client context of the consumer.
 #[derive(Debug, Default)]
 pub struct Context {
     notes: Mutex<Notes>,
@@ -35,11 +35,11 @@ pub struct Context {
     closing: AtomicBool,
 }
 
-/// What has been noted since the last look.
+/// What has been noted since it was last taken.
 #[derive(Debug, Default)]
 pub struct Notes {
     /// Changes of the assignment, oldest first.
-    pub changes: VecDeque<Change>,
+    pub changes: VecDeque<AssignmentChange>,
     /// Complaints of the cluster, oldest first, bounded.
     pub complaints: VecDeque<(RDKafkaErrorCode, String)>,
     /// The latest statistics.
@@ -79,7 +79,7 @@ pub struct TopicState {
 /// A partition; negative offsets mean unknown.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PartitionState {
-    /// RecordBatch fetched and not handed out.
+    /// Messages fetched and not handed out.
     pub fetchq_cnt: i64,
     /// Next offset to fetch.
     pub next_offset: i64,
@@ -91,7 +91,7 @@ pub struct PartitionState {
     pub hi_offset: i64,
 }
 
-/// Complaints kept between two looks; they repeat themselves.
+/// Complaints kept until they are taken. librdkafka repeats a complaint with every connection attempt, so sixteen hold every kind.
 const MAX_COMPLAINTS: usize = 16;
 
 // === impl Context ===
@@ -170,7 +170,8 @@ impl ConsumerContext for Context {
         }
         let lost = !assign && consumer.assignment_lost();
         let list = partitions.clone();
-        self.note(|notes| notes.changes.push_back(if assign { Change::Assign(list) } else { Change::Revoke(list, lost) }));
+        let change = if assign { AssignmentChange::Assign(list) } else { AssignmentChange::Revoke(list, lost) };
+        self.note(|notes| notes.changes.push_back(change));
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
@@ -205,5 +206,72 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
         }
         RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::debug!(target: "librdkafka", "{facility} {message}"),
         RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::trace!(target: "librdkafka", "{facility} {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: RDKafkaErrorCode) -> KafkaError {
+        KafkaError::Global(code)
+    }
+
+    #[test]
+    fn a_complaint_is_kept_with_its_reason_and_taken_once() {
+        let context = Context::default();
+        assert!(!context.has_news());
+        context.error(error(RDKafkaErrorCode::SaslAuthenticationFailed), "wrong password");
+        assert!(context.has_news());
+        let notes = context.take();
+        assert_eq!(notes.complaints, [(RDKafkaErrorCode::SaslAuthenticationFailed, "wrong password".to_owned())]);
+        assert!(!context.has_news() && context.take().complaints.is_empty());
+        assert!(context.latest().is_some(), "the latest complaint explains a later failure");
+    }
+
+    #[test]
+    fn all_brokers_down_does_not_hide_the_complaint_that_says_why() {
+        let context = Context::default();
+        context.error(error(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert_eq!(context.latest().unwrap().0, RDKafkaErrorCode::AllBrokersDown, "it is all there is");
+        context.error(error(RDKafkaErrorCode::SSL), "certificate has expired");
+        context.error(error(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert_eq!(context.latest().unwrap().1, "certificate has expired");
+    }
+
+    #[test]
+    fn complaints_that_nobody_takes_stay_bounded_and_the_newest_are_kept() {
+        let context = Context::default();
+        for number in 0..1_000 {
+            context.error(error(RDKafkaErrorCode::BrokerTransportFailure), &number.to_string());
+        }
+        let complaints = context.take().complaints;
+        assert_eq!(complaints.len(), MAX_COMPLAINTS);
+        assert_eq!(complaints.back().unwrap().1, "999");
+    }
+
+    #[test]
+    fn statistics_are_read_and_what_is_no_statistics_is_ignored() {
+        let context = Context::default();
+        context.stats_raw(b"{");
+        assert!(!context.has_news());
+        let text = r#"{"brokers":{"b:9092/1":{"state":"UP","rtt":{}}},"topics":{"t":{"partitions":{"0":
+            {"fetchq_cnt":3,"next_offset":7,"committed_offset":-1001,"lo_offset":0,"hi_offset":10,"ls_offset":10}}}}}"#;
+        context.stats_raw(text.as_bytes());
+        let statistics = context.take().statistics.unwrap();
+        assert_eq!(statistics.brokers["b:9092/1"].state, "UP");
+        let partition = &statistics.topics["t"].partitions["0"];
+        assert_eq!((partition.fetchq_cnt, partition.next_offset, partition.hi_offset), (3, 7, 10));
+    }
+
+    #[test]
+    fn a_commit_of_nothing_is_no_refusal_and_any_other_is() {
+        let context = Context::default();
+        let none = TopicPartitionList::new();
+        context.commit_callback(Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)), &none);
+        context.commit_callback(Ok(()), &none);
+        assert!(!context.has_news());
+        context.commit_callback(Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress)), &none);
+        assert!(context.take().refused_commit.is_some());
     }
 }

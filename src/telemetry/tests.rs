@@ -3,19 +3,19 @@
 use std::io::{Read as _, Write as _};
 
 use super::*;
-use health::Phase;
+use crate::health::Phase;
 
 struct Running {
     address: SocketAddr,
     readiness: Readiness,
     stop: tokio::sync::oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<Result<(), ApiError>>,
+    ended: tokio::task::JoinHandle<Result<(), HttpError>>,
 }
 
 async fn start() -> Running {
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
     let readiness = Readiness::default();
-    let server = Server::bind("127.0.0.1:0".parse().unwrap(), metrics, readiness.clone()).await.unwrap();
+    let server = TelemetryServer::bind("127.0.0.1:0".parse().unwrap(), metrics, readiness.clone()).await.unwrap();
     let address = server.address();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let ended = tokio::spawn(server.serve(async {
@@ -63,7 +63,7 @@ async fn peers_that_hang_on_cannot_stop_the_shutdown() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_comes_back_when_its_connection_ends() {
     let running = start().await;
-    let hold: Vec<_> = (0..MAX_CONNECTIONS).map(|_| std::net::TcpStream::connect(running.address).unwrap()).collect();
+    let hold: Vec<_> = (0..Limits::SMALL.connections).map(|_| std::net::TcpStream::connect(running.address).unwrap()).collect();
     let waiting = tokio::spawn(get(running.address, "/livez"));
     // Every slot is held by a silent peer; the answer can only come after one of them leaves.
     tokio::task::yield_now().await;
@@ -77,6 +77,6 @@ async fn a_slot_comes_back_when_its_connection_ends() {
 async fn a_taken_port_is_named_with_a_remedy() {
     let running = start().await;
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-    let error = Server::bind(running.address, metrics, Readiness::default()).await.unwrap_err().to_string();
+    let error = TelemetryServer::bind(running.address, metrics, Readiness::default()).await.unwrap_err().to_string();
     assert!(error.contains(&running.address.to_string()) && error.contains("server.metrics"), "{error}");
 }
