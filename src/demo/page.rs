@@ -9,7 +9,7 @@ use super::traffic;
 use super::view::{FlaggedCaller, View};
 use crate::html::frame::{self, Delivery};
 use crate::html::{svg, words};
-use crate::judge::{FeatureDrift, Finding};
+use crate::judge::FeatureDrift;
 
 /// The script of the page.
 pub const SCRIPT: &str = include_str!("app.js");
@@ -216,9 +216,4 @@ fn events(view: &View) -> Markup {
         }
         @if view.entries.is_empty() { li.note { "Nothing yet: an ordinary morning." } }
     }
-}
-
-/// The word of a finding in the picture.
-pub(super) fn word(finding: Finding) -> String {
-    finding.name().replace('+', " + ")
 }

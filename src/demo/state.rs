@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::script::{Act, Script};
 use super::truth::Truth;
-use super::view::{Score, View};
-use crate::event::{Address, EventTime};
+use super::view::{Entry, Score, View, flagged_address, name_of};
+use crate::event::EventTime;
 use crate::html::{frame, words};
-use crate::judge::{Finding, Scope, Verdict};
+use crate::judge::{Scope, Verdict};
 use crate::outcome::OutcomeCounts;
 use crate::readmodel::{ReadModel, Recorded, Subject};
 use crate::simulate::Event;
@@ -37,19 +37,6 @@ struct Happened {
     rate: f64,
     /// Seconds since the start and queries read when the rate was last taken.
     rate_from: Option<(f64, u64)>,
-}
-
-/// One line of the timeline.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
-    /// Event time, to the minute.
-    pub at: String,
-    /// The word on a terminal: `truth`, or the finding's.
-    pub kind: &'static str,
-    /// The class of its colour.
-    pub class: &'static str,
-    /// What happened.
-    pub text: String,
 }
 
 // === impl DemoState ===
@@ -181,26 +168,6 @@ impl DemoState {
             Some(change) => format!("said after {} of simulated time", words::duration(change.at.seconds_since(act.from))),
             None => "not said so far".to_owned(),
         }
-    }
-}
-
-/// The address or account of a verdict on a caller, by its simplest name.
-pub fn name_of(verdict: &Verdict) -> String {
-    match (&verdict.source_ip, &verdict.client_id) {
-        (Some(ip), _) => ip.clone(),
-        (None, Some(account)) => format!("account {account}"),
-        (None, None) => verdict.source_prefix.clone().unwrap_or_default(),
-    }
-}
-
-/// The address that a verdict flags; none if it speaks of an account or a prefix, or flags nobody.
-pub fn flagged_address(verdict: &Verdict) -> Option<IpAddr> {
-    if verdict.scope != Scope::Client || verdict.verdict != Finding::Probing {
-        return None;
-    }
-    match Address::parse(verdict.source_ip.as_deref()?) {
-        Some(Address::Ip(ip)) => Some(ip),
-        _ => None,
     }
 }
 

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use super::page;
 use super::script::{Act, Script};
-use super::state::{DemoState, Entry, MAX_ENTRIES};
+use super::state::{DemoState, MAX_ENTRIES};
 use super::truth::MAX_BUCKETS;
+use super::view::Entry;
 use super::view::Score;
 use crate::event::EventTime;
 use crate::judge::{Family, Finding, Scope, SignalValue, Verdict};

@@ -2,7 +2,6 @@
 
 use maud::{Markup, html};
 
-use super::page::word;
 use super::truth::BUCKET_MICROS;
 use super::view::View;
 use crate::event::EventTime;
@@ -182,4 +181,9 @@ fn label(view: &View) -> String {
         view.model.timeline.iter().map(|change| format!("{} from {}", word(change.finding), words::minute(change.at))).collect();
     let said = if said.is_empty() { "nothing yet".to_owned() } else { said.join(", ") };
     format!("Queries over the simulated day, with the true drift and the true attack. Tripline says: {said}")
+}
+
+/// The word of a finding in the picture.
+fn word(finding: Finding) -> String {
+    finding.name().replace('+', " + ")
 }

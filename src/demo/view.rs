@@ -7,11 +7,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::script::Script;
-use super::state::{Entry, flagged_address, name_of};
 use super::truth::Bucket;
-use crate::event::EventTime;
+use crate::event::{Address, EventTime};
 use crate::html::words;
-use crate::judge::{Finding, Verdict};
+use crate::judge::{Finding, Scope, Verdict};
 use crate::outcome::OutcomeCounts;
 use crate::readmodel::{Model, Subject};
 
@@ -51,6 +50,19 @@ pub struct View {
     pub campaigns: Vec<Arc<Subject>>,
     /// What went through the service.
     pub counts: OutcomeCounts,
+}
+
+/// One line of the timeline.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Event time, to the minute.
+    pub at: String,
+    /// The word on a terminal: `truth`, or the finding's.
+    pub kind: &'static str,
+    /// The class of its colour.
+    pub class: &'static str,
+    /// What happened.
+    pub text: String,
 }
 
 /// How well the service does, which only the simulator can tell.
@@ -182,5 +194,25 @@ fn list(names: &[&str]) -> String {
         [] => String::new(),
         [one] => (*one).to_owned(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// The address or account of a verdict on a caller, by its simplest name.
+pub fn name_of(verdict: &Verdict) -> String {
+    match (&verdict.source_ip, &verdict.client_id) {
+        (Some(ip), _) => ip.clone(),
+        (None, Some(account)) => format!("account {account}"),
+        (None, None) => verdict.source_prefix.clone().unwrap_or_default(),
+    }
+}
+
+/// The address that a verdict flags; none if it speaks of an account or a prefix, or flags nobody.
+pub fn flagged_address(verdict: &Verdict) -> Option<IpAddr> {
+    if verdict.scope != Scope::Client || verdict.verdict != Finding::Probing {
+        return None;
+    }
+    match Address::parse(verdict.source_ip.as_deref()?) {
+        Some(Address::Ip(ip)) => Some(ip),
+        _ => None,
     }
 }
