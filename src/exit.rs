@@ -1,13 +1,13 @@
-//! How a command ends: the exit code and what to tell the person.
+//! How a command ends: the exit code and the message for the person.
 //!
-//! A module says what is wrong in its own words. Which of the service's faults is the person's and which the cluster's is decided
-//! here; a command decides it for what only that command can meet.
+//! A module's error says what is wrong. This file maps errors of the service to exit codes: a fault of the configuration or of the
+//! cluster. A command maps the errors that only it can have.
 
 use crate::runtime::RuntimeError;
 use crate::sink::SinkError;
 use crate::source::feed::{FeedError, FeedFault};
 
-/// How a command ends; the numbers are those of sysexits.h, so that scripts can tell the cases apart.
+/// How a command ends. The numbers are those of sysexits.h, so scripts can distinguish the cases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
     /// The command did its work, and what it was asked to hold does not hold (`drill --min-power`).
@@ -24,7 +24,7 @@ pub enum Exit {
     Io = 74,
 }
 
-/// Why a command failed: the exit code and what to tell the person.
+/// Why a command failed: the exit code and the message for the person.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {

@@ -1,11 +1,11 @@
-//! The wish to stop: asked for by whoever started the service, or heard as a signal.
+//! The request to stop: made by the code that started the service, or by a signal.
 //!
-//! It is a flag that the loop looks at between two steps, and not a task that is cancelled: what was read is always finished.
+//! It is a flag that the processing loop checks between two steps. No task is cancelled, so records that were read are always finished.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Asked to stop, by a signal or by whoever started the service. Clones speak of the same service.
+/// A request to stop, by a signal or by the code that started the service. Clones share one flag.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 

@@ -1,7 +1,7 @@
 //! `tripline check`: every fault of a configuration file at once, with its line and what to do.
 //!
-//! It goes from cheap to dear: the file itself, then the files it names, then (with `--connect`) the cluster. A later step is
-//! tried even when an earlier one found something, as far as that makes sense, so that one run tells everything.
+//! The fastest checks come first: the file itself, then the files that it names, then (with `--connect`) the cluster. A later check
+//! runs even if an earlier one found a fault, where that is possible, so one run reports every fault.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,8 +40,8 @@ pub struct Args {
     example: bool,
 }
 
-/// Longest wait for the cluster: a person waits for this command.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for the cluster. Chosen: a person waits for this command; a slow TLS connection takes a few seconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs `tripline check`.
 ///
@@ -94,6 +94,6 @@ fn connect(config: &Config) -> Result<(), Failure> {
     let kafka = &config.source.kafka;
     let client = connect::consumer_config(kafka, &config.directory)?;
     let consumer = connect::create(&client, Context::default())?;
-    let patience = kafka.connect_timeout.0.min(PATIENCE);
+    let patience = kafka.connect_timeout.0.min(TIMEOUT);
     Ok(connect::first_contact::<Context>(&consumer, &kafka.brokers, &kafka.topics, patience, &|| false)?)
 }

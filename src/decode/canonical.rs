@@ -127,6 +127,7 @@ impl Name {
 
 impl EventSeed<'_> {
     /// Reads the value of a known field.
+    #[expect(clippy::too_many_lines, reason = "one short arm for each field of an event, side by side")]
     fn value<'de, A: MapAccess<'de>>(&mut self, name: Name, progress: &mut Progress<'de>, map: &mut A) -> Result<(), A::Error> {
         let Scratch { fault, row, answers, .. } = &mut *self.scratch;
         let query = &mut self.batch.queries[self.start];

@@ -72,7 +72,7 @@ mod tests {
             let plan = InjectionPlan::new(&baseline(hours), &settings);
             assert_eq!(plan.instants.len(), 50);
             for &instant in &plan.instants {
-                assert!(instant >= at(WARM_UP_SECONDS as i64), "{hours} h: {instant} is within the warm-up");
+                assert!(instant >= at(WARM_UP_SECONDS), "{hours} h: {instant} is within the warm-up");
                 let end = after(instant, plan.slow_seconds + GRACE_SECONDS);
                 assert!(end <= at(hours * 3600 + 1), "{hours} h: an attack from {instant} ends at {end}");
             }

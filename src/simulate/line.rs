@@ -61,8 +61,8 @@ pub fn text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Rows of the profile's sample as a training file (CSV with header), their answers given by the victim: what `tripline fit` would
-/// have been given if the victim were the model in production.
+/// Rows of the profile's sample as a training file (CSV with header), with the victim's answers: the input of `tripline fit` if the
+/// victim were the model in production.
 pub fn baseline(World { reference, baseline, victim, .. }: &World) -> String {
     let mut out = String::new();
     for feature in &reference.features {
