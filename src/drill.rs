@@ -30,8 +30,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::engine::{EngineConfig, Input, Outbox};
+use crate::engine::{EngineConfig, Outbox};
 use crate::hash::{mix2, text};
+use crate::observer::{self, Original};
 use crate::reference::{PredictionKind, Reference};
 use crate::simulate::attack::{Accounts, AttackKind, AttackSpec, Oracle, Pace};
 use crate::simulate::chance::stream;
@@ -194,7 +195,7 @@ pub fn run(
     for (repeat, instant) in plan.in_order() {
         while next < log.len() && baseline.clock[next] < instant {
             log.fill(next, &mut query);
-            baseline::step_engine(&mut engine, Input::Query(&query), &mut outbox);
+            let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut ());
             next += 1;
         }
         let start = TrialStart { log, baseline, engine: &engine, next };

@@ -152,7 +152,7 @@ pub struct Verdict {
     /// Id: a hash of everything else in the line, so a replay repeats it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// Event time of the query (or window end) that crossed_now the balance.
+    /// Event time of the query (or window end) that led to the verdict.
     pub at: At,
     /// Whom it speaks of.
     pub scope: Scope,

@@ -7,10 +7,11 @@
 //! record come after it and before the next.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::engine::{Engine, Input, ModelStatus, Outbox};
-use crate::event::{Provenance, Query};
+use crate::event::{EventTime, Provenance, Query};
 use crate::judge::Verdict;
 use crate::outcome::{Outcome, OutcomeCounts};
 use crate::source::OwnedHeader;
@@ -80,6 +81,11 @@ pub trait Observer {
     fn pause(&mut self) {}
 }
 
+/// Nobody: an engine is brought to a state, and what it says on the way is known already.
+impl Observer for () {
+    type Error = Infallible;
+}
+
 // === impl ObservedRecord ===
 
 impl<'a> ObservedRecord<'a> {
@@ -109,6 +115,16 @@ pub fn judge<O: Observer>(
         gap_seconds: outbox.gap_seconds,
         original,
     })?;
+    outbox.verdicts.iter().try_for_each(|verdict| observer.verdict(verdict))
+}
+
+/// Tells the engine that event time has reached an instant, and the observer the verdicts that follow. `outbox` is scratch space.
+///
+/// # Errors
+/// Those of the observer.
+pub fn tick<O: Observer>(engine: &mut Engine, at: EventTime, outbox: &mut Outbox, observer: &mut O) -> Result<(), O::Error> {
+    outbox.verdicts.clear();
+    engine.step(Input::Tick(at), outbox);
     outbox.verdicts.iter().try_for_each(|verdict| observer.verdict(verdict))
 }
 

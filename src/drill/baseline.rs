@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::DrillError;
 use super::log::Log;
-use crate::engine::{Engine, EngineConfig, Input, ModelStatus, Outbox};
+use crate::engine::{Engine, EngineConfig, ModelStatus, Outbox};
 use crate::event::{EventTime, Query};
 use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Scope, Verdict};
@@ -63,13 +63,6 @@ pub struct Baseline {
 /// Settings out of range.
 pub fn engine(reference: &Arc<Reference>, config: &EngineConfig) -> Result<Engine, DrillError> {
     Engine::new(config.clone(), vec![Arc::clone(reference)]).map_err(|error| DrillError::Settings(error.to_string()))
-}
-
-/// Has the engine judge one input; `outbox` then holds what became of this input alone. Baseline, injection and trials all go
-/// through here.
-pub fn step_engine(engine: &mut Engine, input: Input<'_>, outbox: &mut Outbox) {
-    outbox.verdicts.clear();
-    engine.step(input, outbox);
 }
 
 /// A blank query of the log's model.

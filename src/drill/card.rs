@@ -84,7 +84,7 @@ fn body(outcome: &DrillOutcome, log: &str) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
-        "Attacks planted in {} ({} of {}, {} to {} UTC): {} trials of {} queries, {} of each attack and delivery, seed {}. A surrogate answered them, not the model.\n",
+        "Attacks injected into {} ({} of {}, {} to {} UTC): {} trials of {} queries, {} of each attack and delivery, seed {}. A surrogate answered them, not the model.\n",
         escape(log),
         words::counted(about.accepted, "query", "queries"),
         words::counted(about.callers, "caller", "callers"),

@@ -56,7 +56,7 @@ impl DrillPage<'_> {
 fn head(outcome: &DrillOutcome, log: &str) -> Markup {
     let power = outcome.all.power;
     let title = html! { "Model " (words::printable(&outcome.model, 60)) ": what would be found, and what would not" };
-    let found = format!("{} of {} planted attacks were found", words::count(power.of), words::count(power.among));
+    let found = format!("{} of {} injected attacks were found", words::count(power.of), words::count(power.among));
     let detail = html! {
         p { "With 95 % confidence that is " (interval(power)) " of attacks like these on traffic like this. "
             @match outcome.all.queries_median.value {
@@ -68,7 +68,7 @@ fn head(outcome: &DrillOutcome, log: &str) -> Markup {
         }
     };
     let rest = html! {
-        p.lead { "Attacks planted in a copy of " (words::printable(log, 120)) ", " (words::minute(outcome.log.from.0)) " to " (words::minute(outcome.log.to.0)) " UTC" }
+        p.lead { "Attacks injected into a copy of " (words::printable(log, 120)) ", " (words::minute(outcome.log.from.0)) " to " (words::minute(outcome.log.to.0)) " UTC" }
         (frame::verdict(frame::class(rating(power)), &html! { "power" }, &found, &detail))
         nav aria-label="Parts of this page" {
             a href="#found" { "What is found" } a href="#soon" { "How soon" } a href="#numbers" { "All numbers" }
@@ -100,7 +100,7 @@ fn found(outcome: &DrillOutcome) -> Markup {
             (frame::facts(&[
                 ("queries in the log", words::count(about.accepted)),
                 ("callers", words::count(about.callers)),
-                ("attacks planted", words::count(outcome.trials.len() as u64)),
+                ("attacks injected", words::count(outcome.trials.len() as u64)),
                 ("of the attacks' callers named", outcome.all.callers.value().map_or_else(|| "–".to_owned(), words::percent)),
                 ("callers flagged without any attack", words::count(outcome.calibration.measured.alarms)),
             ]))
@@ -204,7 +204,7 @@ fn accused(outcome: &DrillOutcome) -> Markup {
             } @else {
                 p { "Honest callers of the log who were accused in a trial, and are not when the log is judged without the attack." }
                 div.card.scroll { table {
-                    thead { tr { th { "attack" } th { "delivery" } th { "planted (UTC)" } th.n { "accused" } th { "who" } } }
+                    thead { tr { th { "attack" } th { "delivery" } th { "injected (UTC)" } th.n { "accused" } th { "who" } } }
                     tbody { @for trial in bad.iter().take(MAX_LISTED) { tr {
                         td { (trial.family) } td { (trial.delivery) } td.t { (words::minute(trial.planted.0)) } td.n { (trial.accused) }
                         td.wrap.mono { (words::printable(&trial.accused_names.join(", "), 200)) }
@@ -222,7 +222,7 @@ fn calibration(calibration: &Calibration) -> Markup {
             h2 { "What the stated rate of false alarms turned into" }
             p { (calibration.finding) }
             @if let Some(recommendation) = &calibration.recommendation { p.card { strong { "What follows: " } (recommendation) } }
-            p.lead { "The log as it is, nothing planted. Whoever is flagged here is a real attacker or a false alarm; a drill cannot know which. They count neither as found nor as caused by a planted attack." }
+            p.lead { "The log as it is, nothing injected. Whoever is flagged here is a real attacker or a false alarm; a drill cannot know which. They count neither as found nor as caused by a injected attack." }
             figure { (picture::hours(calibration)) }
             div.card.scroll { table {
                 thead { tr { th { "callers" } th { "" } th.n { "how many" } th.n { "flagged" } th.n { "client-days" } th.n { "per client and day" } th.n { "95 % interval" } } }
@@ -260,9 +260,9 @@ fn undetectable(outcome: &DrillOutcome) -> Markup {
             p { "Somebody who asks with realistic rows, at a realistic pace, does what users do. No detector that reads logs can tell the two apart, and one that says it can accuses users. "
                 "Rate limits and prices bound what such a caller learns; Tripline shows how much that can be (the information budget)." }
             @if let Some(natural) = &outcome.undetectable {
-                p { "Natural sampling was planted all the same, and is counted apart: named in " (fraction(natural.power)) " trials (" (interval(natural.power)) "). It is part of no sum above." }
+                p { "Natural sampling was injected all the same, and is counted apart: named in " (fraction(natural.power)) " trials (" (interval(natural.power)) "). It is part of no sum above." }
             } @else {
-                p { "Natural sampling was not planted in this drill." }
+                p { "Natural sampling was not injected in this drill." }
             }
         }
     }
@@ -295,7 +295,7 @@ fn how(outcome: &DrillOutcome) -> Markup {
                     }
                 }
             }
-            p { "The planted attacks are published algorithms at their usual settings. An attacker who knows this program can do better than they do." }
+            p { "The injected attacks are published algorithms at their usual settings. An attacker who knows this program can do better than they do." }
         }
     }
 }

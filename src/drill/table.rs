@@ -22,7 +22,7 @@ const MAX_FLAGGED: usize = 20;
 pub fn summary(outcome: &DrillOutcome) -> String {
     let mut out = String::new();
     head(&mut out, &outcome.model, &outcome.log);
-    planted(&mut out, outcome);
+    injected(&mut out, outcome);
     out.push('\n');
     table(&mut out, "attack", outcome.families.iter().filter(|line| detectable(&line.family)), |line| line.family.clone());
     out.push('\n');
@@ -69,8 +69,8 @@ pub fn calibration(model: &str, about: &About, calibration: &Calibration) -> Str
     out
 }
 
-/// What answered the attacks, and what was planted.
-fn planted(out: &mut String, outcome: &DrillOutcome) {
+/// What answered the attacks, and what was injected.
+fn injected(out: &mut String, outcome: &DrillOutcome) {
     for fidelity in &outcome.surrogates {
         let explained = fidelity.explained.map_or(String::new(), |share| format!(", R² {share:.2}"));
         line(
@@ -88,7 +88,7 @@ fn planted(out: &mut String, outcome: &DrillOutcome) {
     let drill = &outcome.drill;
     line(
         out,
-        "planted",
+        "injected",
         &format!(
             "{} × {} × {} = {} trials of {} queries, seed {}; slow ones last {}",
             words::counted(drill.families.len() as u64, "attack", "attacks"),

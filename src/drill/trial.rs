@@ -9,16 +9,18 @@
 //! account at the address. Any other probing verdict, unless the log alone gives it too, accuses an honest caller.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use serde::Serialize;
 
-use super::baseline::{Baseline, blank, caller, named, step_engine};
+use super::baseline::{Baseline, blank, caller, named};
 use super::injection::{Delivery, InjectedQuery, InjectedRow};
 use super::log::{Log, LogCaller};
-use crate::engine::{Engine, Input, Outbox};
+use crate::engine::{Engine, Outbox};
 use crate::event::{Address, Cell, EventTime, Prediction, Query};
 use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Scope, Verdict};
+use crate::observer::{self, Observer, Original};
 use crate::simulate::attack::AttackKind;
 use crate::simulate::callers::after;
 
@@ -160,6 +162,15 @@ impl<'a> TrialScore<'a> {
     }
 }
 
+impl Observer for TrialScore<'_> {
+    type Error = Infallible;
+
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Infallible> {
+        self.take(verdict);
+        Ok(())
+    }
+}
+
 /// Runs a trial.
 pub fn run(from: TrialStart<'_>, attack: &InjectedAttack<'_>) -> Trial {
     let InjectedAttack { recording, senders, queries, .. } = attack;
@@ -187,11 +198,9 @@ pub fn run(from: TrialStart<'_>, attack: &InjectedAttack<'_>) -> Trial {
             }
             _ => break,
         }
-        step_engine(&mut engine, Input::Query(&query), &mut outbox);
-        outbox.verdicts.iter().for_each(|verdict| score.take(verdict));
+        let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut score);
     }
-    step_engine(&mut engine, Input::Tick(end), &mut outbox);
-    outbox.verdicts.iter().for_each(|verdict| score.take(verdict));
+    let Ok(()) = observer::tick(&mut engine, end, &mut outbox, &mut score);
     Trial {
         family: attack.kind.name(),
         delivery: attack.delivery.name(),
@@ -335,7 +344,7 @@ mod tests {
         let whole = run(TrialStart { log: &log, baseline: &baseline, engine: &engine, next: 0 }, &attack);
         for event in 0..300 {
             log.fill(event, &mut query);
-            step_engine(&mut engine, Input::Query(&query), &mut outbox);
+            let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut ());
         }
         let resumed = run(TrialStart { log: &log, baseline: &baseline, engine: &engine, next: 300 }, &attack);
         assert_eq!((whole.queries, whole.log_events - resumed.log_events), (50, 300));

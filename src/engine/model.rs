@@ -62,7 +62,7 @@ const BROAD_EVIDENCE: f64 = 10.0;
 /// fourth honest newcomer reaches it at most, and the test can spare them.
 const BURST_SUSPECT: f64 = 4.0;
 /// Seconds before the start of a burst of newcomers from which on they are left out of the drift test: its first queries come before
-/// the pool's evidence rises.
+/// the evidence of all newcomers rises.
 const BURST_LEAD_SECONDS: i64 = 1800;
 /// Bounds of a confidence that is given: a verdict of probing is never less sure than a coin, and arithmetic saturates beyond one in a
 /// million.
@@ -168,7 +168,7 @@ impl ModelEngine {
         let sender = self.memory.callers.sender(query, now);
         self.profile.coder.encode(&query.row, &mut self.codes);
         if !late {
-            self.memory.windows.tally(query.time, &self.codes.coarse, self.profile.coder.sizes());
+            self.memory.windows.count(query.time, &self.codes.coarse, self.profile.coder.sizes());
         }
         let Some(sender) = sender else { return (outcome, None) };
         let asked = Asked { query, at: sender.client(), now, late };

@@ -98,7 +98,7 @@ impl Windows {
     }
 
     /// Counts the coarse codes of a row in the quarter of an hour of `at`; `sizes` is the number of codes of each feature.
-    pub(super) fn tally(&mut self, at: EventTime, coarse: &[u8], sizes: &[usize]) {
+    pub(super) fn count(&mut self, at: EventTime, coarse: &[u8], sizes: &[usize]) {
         let Some(pane) = self.quarters.pane_mut(at) else { return };
         if pane.counts.is_empty() {
             pane.counts = vec![0; sizes.iter().sum()];
@@ -156,8 +156,8 @@ mod tests {
     #[test]
     fn counts_are_kept_by_feature_and_code() {
         let mut windows = Windows::new(0);
-        windows.tally(at(0), &[1, 0], &[2, 3]);
-        windows.tally(at(1000), &[1, 2], &[2, 3]);
+        windows.count(at(0), &[1, 0], &[2, 3]);
+        windows.count(at(1000), &[1, 2], &[2, 3]);
         assert_eq!(windows.counts(3600, &[2, 3]), [0, 2, 1, 0, 1]);
         assert_eq!(windows.counts(900, &[2, 3]), [0, 1, 0, 0, 1], "the last quarter alone");
     }
