@@ -34,13 +34,13 @@ mod windows;
 use std::sync::Arc;
 
 use super::settings::EngineConfig;
-use crate::event::{EventTime, Query};
+use crate::event::{Cell, EventTime, Query};
 use crate::judge::Family;
 use crate::judge::Verdict;
 use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
 use crate::judge::model_state::{ModelEvent, ModelState};
-use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Structure};
+use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Sender, Structure};
 use crate::outcome::Outcome;
 use crate::prefetch;
 use crate::reference::Reference;
@@ -111,9 +111,9 @@ pub struct ModelEngine {
     memory: Memory,
     structure: Structure,
     drift: Drift,
-    /// Codes of the row under judgement; a buffer that is used again.
+    /// Buffer of codes, in use while a query is judged.
     codes: Codes,
-    /// Detections of the row under judgement; a buffer that is used again.
+    /// Buffer of detections, in use while a query is judged.
     detections: Vec<Detection>,
 }
 
@@ -166,18 +166,36 @@ impl ModelEngine {
         };
         let outcome = self.count(arrival, out);
         let sender = self.memory.callers.sender(query, now);
-        self.profile.coder.encode(&query.row, &mut self.codes);
+        let mut codes = self.encode(&query.row);
         if !late {
-            self.memory.windows.count(query.time, &self.codes.coarse, self.profile.coder.sizes());
+            self.memory.windows.count(query.time, &codes.coarse, self.profile.coder.sizes());
         }
-        let Some(sender) = sender else { return (outcome, None) };
-        let asked = Asked { query, at: sender.client(), now, late };
-        self.memory.callers.prefetch_rows(asked.at);
-        let prepared = self.structure.prepare(query, &self.codes, sender, &self.memory.callers.clients);
-        let gap = self.memory.callers.note(&asked, &self.codes, &self.profile);
-        self.judge_distribution(&asked, out);
-        self.judge_structure(&asked, prepared, out);
+        let gap = sender.and_then(|sender| {
+            let asked = Asked { query, at: sender.client(), now, late };
+            self.judge(&asked, sender, &mut codes, out)
+        });
+        self.codes = codes;
         (outcome, gap)
+    }
+
+    /// Encodes a row into the buffer of codes, which is given back after the query.
+    fn encode(&mut self, row: &[Cell]) -> Codes {
+        let mut codes = std::mem::take(&mut self.codes);
+        self.profile.coder.encode(row, &mut codes);
+        codes
+    }
+
+    /// Judges a query of a known sender: evidence of its distribution, then of its structure. Returns the seconds since the client's
+    /// previous query.
+    fn judge(&mut self, asked: &Asked<'_>, sender: Sender, codes: &mut Codes, out: &mut Vec<Verdict>) -> Option<f64> {
+        self.memory.callers.prefetch_rows(asked.at);
+        let prepared = self.structure.prepare(asked.query, codes, sender, &self.memory.callers.clients);
+        let gap = self.memory.callers.note(asked, codes, &self.profile);
+        if let Some(vote) = self.vote(asked, codes) {
+            self.act_on_vote(asked, vote, out);
+        }
+        self.judge_structure(asked, prepared, out);
+        gap
     }
 
     /// Counts a query, and moves event time on if it is on time.
@@ -191,9 +209,8 @@ impl ModelEngine {
         Outcome::Accepted
     }
 
-    /// Distribution evidence: the row votes, and what follows from the vote is said.
-    fn judge_distribution(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
-        let Some(vote) = self.vote(asked) else { return };
+    /// Says what follows from a vote.
+    fn act_on_vote(&mut self, asked: &Asked<'_>, vote: VoteOutcome, out: &mut Vec<Verdict>) {
         let threshold = self.memory.population.member_threshold();
         match vote {
             VoteOutcome::Detected { .. } if self.is_explained(asked.at, threshold) => {}
@@ -202,22 +219,22 @@ impl ModelEngine {
         }
     }
 
-    /// Lets the row vote; `None` if it says nothing new about its client.
-    fn vote(&mut self, asked: &Asked<'_>) -> Option<VoteOutcome> {
+    /// Distribution evidence: lets the row vote. `None` if it says nothing new about its client.
+    fn vote(&mut self, asked: &Asked<'_>, codes: &mut Codes) -> Option<VoteOutcome> {
         let Asked { query, at, now, late } = *asked;
         let Memory { callers, population, state, counts, .. } = &mut self.memory;
         let client = callers.clients.get_mut(at)?;
         let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
         let is_first = client.distribution.votes == 0;
-        let near = self.profile.boundary.p(query.prediction, &self.codes);
-        let admitted = population.admits(client, &self.codes, near, now)?;
-        self.profile.coder.score(&query.row, &mut self.codes);
-        client.distribution.keep_scores(admitted, &self.codes.normal);
-        let cells = self.statistics.density().cells(&self.codes, near);
+        let near = self.profile.boundary.p(query.prediction, codes);
+        let admitted = population.admits(client, codes, near, now)?;
+        self.profile.coder.score(&query.row, codes);
+        client.distribution.keep_scores(admitted, &codes.normal);
+        let cells = self.statistics.density().cells(codes, near);
         let outcome = population.vote(&mut callers.clients, voter, cells, now, state.is_drift_pending());
         counts.votes += 1;
         if !late {
-            self.drift.vote(now, at, &self.codes, query.prediction);
+            self.drift.vote(now, at, codes, query.prediction);
         }
         let client = callers.clients.get_mut(at)?;
         if is_first || client.distribution.is_odd() {

@@ -194,7 +194,10 @@ impl KafkaProducer {
         }
         reports.metrics.outbox_depth(reports.waiting.load(Ordering::Acquire));
         self.check()?;
-        Ok(if done || reports.waiting.load(Ordering::Acquire) == 0 { Flushed::Done } else { Flushed::Pending })
+        // A report may have come since the letters were taken: one that says "too large" is not delivered yet.
+        let delivered = done || reports.waiting.load(Ordering::Acquire) == 0;
+        let all = delivered && reports.too_large.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        Ok(if all { Flushed::Done } else { Flushed::Pending })
     }
 }
 

@@ -140,8 +140,9 @@ fn a_dead_letter_that_is_too_large_for_its_topic_is_sent_again_in_part() {
     let original = Original { payload: Some(&payload), ..Original::default() };
     let provenance = Provenance { topic: "t".into(), ..Provenance::default() };
     sink.deliver(&DeadLetter { provenance: &provenance, original, reason: "too_large", message: "long" }).unwrap();
-    assert_eq!(sink.flush(soon()).unwrap(), Flushed::Pending, "the part is on its way");
-    assert_eq!(sink.flush(soon()).unwrap(), Flushed::Done);
+    // The first flush sends the part, which may or may not have arrived when it returns.
+    let flushes = (1..=2).find(|_| sink.flush(soon()).unwrap() == Flushed::Done);
+    assert!(flushes.is_some(), "the part arrives");
     let letter = bench.read("t.dlq", 1).remove(0);
     assert_eq!(letter.payload().map(<[u8]>::len), Some(CUT_BYTES));
     let headers = letter.headers().unwrap();
