@@ -98,7 +98,6 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, receiver: usize) {
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
         match result {
             Ok(_) => self.metrics.alert(RECEIVERS[receiver], DeliveryOutcome::Delivered),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), message)) if receiver == DEAD_LETTERS => {
@@ -121,6 +120,8 @@ impl ProducerContext for Reports {
                 *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
             }
         }
+        // Last, so that a reader of zero also sees what the report says.
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -193,10 +194,10 @@ impl KafkaProducer {
             done = false;
         }
         reports.metrics.outbox_depth(reports.waiting.load(Ordering::Acquire));
-        self.check()?;
-        // A report may have come since the letters were taken: one that says "too large" is not delivered yet.
+        // In this order: a report may come at any time, and one that says "failed" or "too large" is no delivery.
         let delivered = done || reports.waiting.load(Ordering::Acquire) == 0;
         let all = delivered && reports.too_large.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        self.check()?;
         Ok(if all { Flushed::Done } else { Flushed::Pending })
     }
 }
