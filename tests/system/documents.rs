@@ -132,3 +132,21 @@ fn every_target_that_the_documents_name_is_in_the_makefile() {
         }
     }
 }
+
+#[test]
+fn every_room_of_the_source_is_listed_in_the_architecture_and_in_the_map() {
+    let (architecture, map) = (document("ARCHITECTURE.md"), document("src/lib.rs"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut rooms = 0;
+    for entry in std::fs::read_dir(source).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(room) = name.strip_suffix(".rs").filter(|room| !["lib", "main"].contains(room)) else { continue };
+        rooms += 1;
+        assert!(architecture.contains(&format!("| [{room}](src/{room}.rs) | ")), "{room} is not in ARCHITECTURE.md");
+        assert!(
+            map.contains(&format!("//! | [`{room}`]")) || map.contains(&format!("//! | `{room}` |")),
+            "{room} is not in src/lib.rs"
+        );
+    }
+    assert!(rooms > 20, "{rooms} rooms");
+}
