@@ -83,8 +83,8 @@ impl Recorded {
     }
 }
 
-/// Line of the log before which the golden snapshot was written.
-const GOLDEN_LINE: usize = 1_500;
+/// Line of the log before which the golden snapshot was written: a campaign is known then, and most of its members are not named yet.
+const GOLDEN_LINE: usize = 3_000;
 
 /// The golden snapshot pins the format. Where this fails after a change of a field, the format has changed: count `FORMAT` up, write the
 /// golden snapshot anew with `TRIPLINE_UPDATE=1 cargo test --test system snapshot`, and say so in the CHANGELOG.
