@@ -1,4 +1,4 @@
-//! `tripline demo`: the arguments of the [`demo`](crate::demo).
+//! `tripline demo`: the arguments of the [`demo`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Learns a reference profile from training (or early production) rows.
 //!
 //! Bins avoid what goes wrong in usual PSI implementations. Quantile edges collapse on 0/1 features, so features with few values
-//! get a bin per value ([`column`]). A histogram drops values outside the training range, so the outer bins are open and values
+//! get a bin per value ([`mod@column`]). A histogram drops values outside the training range, so the outer bins are open and values
 //! below and above the range have codes of their own. A single value may hold a large share of the rows; such an *atom* gets a
 //! bin of its own ([`bins`]).
 //!

@@ -5,7 +5,7 @@
 //! a person:
 //! * how many features change at once (a form is edited one to three fields at a time),
 //! * going on to one new feature after the other (people play with two or three fields),
-//! * values ([`line`]): the range's extremes first, exact midpoints of values tried before (bisection), equal steps (a lattice), each
+//! * values ([`mod@line`]): the range's extremes first, exact midpoints of values tried before (bisection), equal steps (a lattice), each
 //!   category exactly once (enumeration), every combination of values (a product),
 //! * one size of step wherever it is taken: the same feature elsewhere, the same share of another feature's scale, or equal shares in
 //!   all features that move at once ([`super::perturbation`]),

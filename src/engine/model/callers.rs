@@ -47,8 +47,8 @@ impl Callers {
         let account = account_hash(&query.account);
         let key = Key { address: query.address, account };
         // A flood of new clients must not make the engine forget whom it flagged, nor may flagged clients fill its memory.
-        let (flagged, held) = (self.flagged.values().sum::<u64>(), self.clients.len() as u64);
-        let spare = |client: &Client| client.is_flagged() && flagged * 2 <= held;
+        let (flagged, held) = (&self.flagged, self.clients.len() as u64);
+        let spare = |client: &Client| client.is_flagged() && flagged.values().sum::<u64>() * 2 <= held;
         let (at, is_new, forgotten) = self.clients.touch_sparing(&key, || Client::new(query, now), spare);
         if let Some(client) = self.clients.get(at) {
             client.prefetch();
