@@ -30,6 +30,10 @@ const UNSEEN: u16 = 0x8000;
 const UNSEEN_HASH: u64 = 0x7fff;
 /// Lowest code of a number. Chosen: so far from [`MISSING`] that the two never look similar.
 const LOWEST: u16 = 4096;
+/// Lowest code (and highest, [`MOST_MEASURED`]) of a number that says where on the grid it lies; one beyond is held at an end.
+pub const LEAST_MEASURED: u16 = LOWEST + 1;
+/// See [`LEAST_MEASURED`].
+pub const MOST_MEASURED: u16 = u16::MAX - 1;
 /// Code in the middle of the grid: halfway between [`LOWEST`] and 65,536.
 const GRID_MIDDLE: f64 = 34_816.0;
 /// Codes that are compared at once: rows are filled up to a multiple of it. Eight of sixteen bits fill a register of 128.
@@ -134,10 +138,6 @@ pub fn padded(features: usize) -> usize {
     features.next_multiple_of(LANES)
 }
 
-/// Whether the code of a number says where on the grid it lies: there is a value, and it is not held at an end.
-pub fn is_measured(code: u16) -> bool {
-    code > LOWEST && code < u16::MAX
-}
 
 /// The features in the order of their places: numbers, then categories.
 pub fn places(reference: &Reference) -> Vec<usize> {

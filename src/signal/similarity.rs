@@ -13,8 +13,10 @@ mod tail;
 use wide::{u16x8, u32x8};
 
 use crate::event::Cell;
-use crate::reference::{Feature, Reference};
-use crate::signal::quantise::{FIRST_CATEGORY, LANES, MISSING, PER_TOLERANCE, is_measured, padded, places};
+use crate::reference::{Feature, Reference, code};
+use crate::signal::quantise::{
+    FIRST_CATEGORY, LANES, LEAST_MEASURED, MISSING, MOST_MEASURED, PER_TOLERANCE, Quantised, Quantiser, padded, places,
+};
 use learned::{LEVELS, Levels, NAT_STEPS, NOTHING, category_scores, difference, levels, number_scores, one_feature_rates};
 use tail::{Tail, TailCounts};
 
@@ -46,6 +48,8 @@ pub struct PreparedRow {
     missing: Vec<u16>,
     /// By place: what equality is worth, for categories; in [`NAT_STEPS`] of a nat.
     equal: Vec<u16>,
+    /// Whether the reference knows every value: then one-feature edits are as rare as it counts them.
+    known: bool,
     /// Similarity to itself, in nats.
     most: f32,
 }
@@ -56,9 +60,12 @@ pub struct Similarity {
     /// Scores of numbers by level, by place, and tables of zeros behind them for whole blocks.
     levels: Vec<Levels>,
     numbers: usize,
-    /// −ln P(both equal, and as rare as this) by category, in [`NAT_STEPS`] of a nat; the last entry is for unseen ones. By place, after the
-    /// numbers.
+    /// −ln P(both equal, and as rare as this) by category, in [`NAT_STEPS`] of a nat. By place, after the numbers.
     categories: Vec<Vec<u16>>,
+    /// Codes of the smallest and the largest number of the reference, by place.
+    ranges: Vec<(u16, u16)>,
+    /// By place: whether rows of the reference lack a value.
+    lacks: Vec<bool>,
     /// Feature of each place.
     features: Vec<usize>,
     /// By place: what a difference of codes must be at least to be a change.
@@ -91,6 +98,8 @@ impl Similarity {
             levels,
             numbers,
             categories,
+            ranges: ranges(reference),
+            lacks: features.iter().map(|&j| lacks_values(&reference.features[j])).collect(),
             least: (0..padded(width)).map(|place| if place < numbers { PER_TOLERANCE } else { 1 }).collect(),
             blanks: Vec::new(),
             features,
@@ -125,19 +134,27 @@ impl Similarity {
         let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
         prepared.codes.clear();
         prepared.codes.extend_from_slice(row);
-        // Two missing values are no similarity: a field that stops being filled in would make everybody similar. Two values off the grid are
-        // none either: a new unit would make everybody similar.
+        // How rare a value is that the reference does not know, nobody knows: a new spelling, unit or default would make everybody similar.
+        // So two such values are no similarity, and two missing ones are none.
+        let mut unknown = 0;
         prepared.missing.clear();
-        prepared.missing.extend(numbers.iter().map(|&code| if is_measured(code) { 0 } else { NOTHING }));
+        prepared.missing.extend(numbers.iter().zip(&self.ranges).map(|(&code, &(least, most))| {
+            let is_known = (least..=most).contains(&code);
+            unknown += usize::from(!is_known && code != MISSING);
+            if is_known { 0 } else { NOTHING }
+        }));
         prepared.missing.resize(row.len(), 0);
         prepared.equal.clear();
         prepared.equal.resize(numbers.len(), 0);
         prepared.equal.extend(categories.iter().zip(&self.categories).map(|(&code, scores)| {
-            // All that the reference does not know is rated as unseen.
-            let known = usize::from(code).checked_sub(usize::from(FIRST_CATEGORY)).and_then(|index| scores.get(index));
-            if code == MISSING { 0 } else { known.or(scores.last()).copied().unwrap_or(0) }
+            let index = usize::from(code).checked_sub(usize::from(FIRST_CATEGORY));
+            let worth = index.and_then(|index| scores.get(index));
+            unknown += usize::from(worth.is_none() && code != MISSING);
+            worth.copied().unwrap_or(0)
         }));
         prepared.equal.resize(row.len(), 0);
+        let lacking = row.iter().zip(&self.lacks).filter(|&(&code, &lacks)| code == MISSING && !lacks).count();
+        prepared.known = unknown + lacking == 0;
         prepared.most = self.score(prepared, row);
     }
 
@@ -205,14 +222,14 @@ impl Similarity {
             return (Comparison { g, changed: all, unequal: all, feature: 0 }, ordinary);
         }
         let comparison = self.differences(prepared, other, g);
-        (comparison, self.log_p(comparison, shift))
+        (comparison, self.log_p(prepared.known, comparison, shift))
     }
 
     /// ln P(two natural rows are at least this similar), `shift` nats of similarity being explained by drift.
-    pub fn log_p(&self, comparison: Comparison, shift: f64) -> f64 {
+    pub fn log_p(&self, known: bool, comparison: Comparison, shift: f64) -> f64 {
         let g = f64::from(comparison.g);
         let tail = self.tail.log_p(g - shift);
-        if comparison.unequal == 1 {
+        if comparison.unequal == 1 && known {
             // One-feature edits are counted directly; the correction for drift is the same as for the tail.
             let counted = self.one_feature[usize::from(comparison.feature)] + tail - self.tail.log_p(g);
             return tail.min(counted.min(0.0));
@@ -240,10 +257,27 @@ impl Similarity {
     }
 }
 
+/// Codes of the smallest and the largest number of each place, as far as they are measured.
+fn ranges(reference: &Reference) -> Vec<(u16, u16)> {
+    let quantiser = Quantiser::new(reference);
+    let codes = |end: fn(&Feature) -> f64| {
+        let row: Vec<Cell> = reference.features.iter().map(|feature| Cell::number(end(feature))).collect();
+        let mut quantised = Quantised::default();
+        quantiser.encode(&row, &mut quantised);
+        quantised.codes
+    };
+    let ends = codes(|f| f.min - f.slack()).into_iter().zip(codes(|f| f.max + f.slack()));
+    ends.map(|(least, most)| (least.max(LEAST_MEASURED), most.min(MOST_MEASURED))).collect()
+}
+
+/// Whether a feature is missing in rows of the reference.
+fn lacks_values(feature: &Feature) -> bool {
+    feature.counts.get(feature.bins() + code::MISSING).is_some_and(|&rows| rows > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signal::quantise::{Quantised, Quantiser};
 
     struct World {
         reference: Reference,
@@ -270,7 +304,7 @@ mod tests {
             let mut prepared = PreparedRow::default();
             self.similarity.prepare(&self.codes(a), &mut prepared);
             let comparison = self.similarity.compare(&prepared, &self.codes(b));
-            (comparison, self.similarity.log_p(comparison, 0.0))
+            (comparison, self.similarity.log_p(prepared.known, comparison, 0.0))
         }
     }
 

@@ -83,20 +83,16 @@ pub(super) fn number_scores(place: usize, width: usize, sample: &[u16]) -> Level
     levels
 }
 
-/// −ln of the probability that two rows share a category at least as rare as this one.
+/// −ln of the probability that two rows share a category at least as rare as this one, by category.
 pub(super) fn category_scores(feature: &Feature) -> Vec<u16> {
     let total = feature.counts.iter().sum::<u64>().max(1) as f64;
     let p: Vec<f64> = feature.counts[..feature.bins()].iter().map(|&c| c as f64 / total).collect();
-    let mut scores: Vec<u16> = p
-        .iter()
+    p.iter()
         .map(|&own| {
             let both: f64 = p.iter().filter(|&&other| other <= own + 1e-12).map(|other| other * other).sum();
             steps(-(both + 1.0 / (total * total)).min(1.0).ln())
         })
-        .collect();
-    let rarest = scores.iter().copied().max().unwrap_or(0);
-    scores.push(rarest);
-    scores
+        .collect()
 }
 
 /// ln of the rate at which pairs of reference rows differ in exactly feature j, with an upper bound of about two standard
