@@ -8,6 +8,7 @@
 //! | [`distribution`] | are a client's rows distributed like the world's and its peers'? |
 //! | [`evidence`] | sequential evidence with a bounded rate of false alarms |
 //! | [`ablation`] | is a client odd, or one column of its data? |
+//! | [`common_cause`] | is an oddity common to callers? |
 //! | [`structure`] | do rows stand in a relation to earlier rows that nature does not produce? |
 //! | [`campaign`] | components of linked rows, whoever sent them |
 //! | [`shared_identity`] | what flagged clients have in common: address, prefix, account |
@@ -21,6 +22,7 @@ pub mod ablation;
 pub mod caller;
 pub mod campaign;
 pub mod client;
+pub mod common_cause;
 pub mod distribution;
 pub mod drift;
 pub mod evidence;

@@ -11,6 +11,7 @@
 //! | [`row_statistics`] | density statistics under the mask of drifted features |
 //! | [`windows`] | watermark, quarters of an hour, the clock of the drift test |
 //! | [`callers`] | the clients, what they share, and who is flagged |
+//! | [`confirmation`] | is the oddity of a client common to callers? |
 //! | [`cases`] | case ids, campaigns that were announced |
 //! | [`reasons`] | the signals of a verdict on a client |
 //! | [`lines`] | how detections become verdict lines |
@@ -23,6 +24,7 @@
 
 mod callers;
 mod cases;
+mod confirmation;
 mod lines;
 mod profile;
 mod reasons;
@@ -31,12 +33,14 @@ pub(super) mod snapshot;
 mod status;
 mod windows;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::settings::EngineConfig;
 use crate::event::{Cell, EventTime, Query};
 use crate::judge::Family;
 use crate::judge::Verdict;
+use crate::judge::common_cause::CommonColumns;
 use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
 use crate::judge::model_state::{ModelEvent, ModelState};
@@ -48,6 +52,7 @@ use crate::signal::codes::Codes;
 use crate::window::clients::SlotRef;
 use callers::Callers;
 use cases::Cases;
+use confirmation::Confirmation;
 use lines::Flagging;
 use profile::Profile;
 use row_statistics::RowStatistics;
@@ -97,6 +102,9 @@ struct Memory {
     windows: Windows,
     callers: Callers,
     population: Population,
+    common: CommonColumns,
+    /// Clients whose evidence waits for what other callers show, the longest first.
+    waiting: VecDeque<SlotRef>,
     state: ModelState,
     reasons: DriftReasons,
     counts: Counts,
@@ -129,6 +137,8 @@ impl ModelEngine {
                 windows: Windows::new(config.allowed_lateness_seconds),
                 callers: Callers::new(config.max_clients),
                 population: Population::new(config.alarms_per_client_day, config.salt),
+                common: CommonColumns::new(profile.reference.features.len()),
+                waiting: VecDeque::new(),
                 state: ModelState::default(),
                 reasons: DriftReasons::default(),
                 counts: Counts::default(),
@@ -211,18 +221,20 @@ impl ModelEngine {
 
     /// Says what follows from a vote.
     fn act_on_vote(&mut self, asked: &Asked<'_>, vote: VoteOutcome, out: &mut Vec<Verdict>) {
-        let threshold = self.memory.population.member_threshold();
         match vote {
-            VoteOutcome::Detected { .. } if self.is_explained(asked.at, threshold) => {}
-            VoteOutcome::Detected { evidence, threshold } => self.flag_odd(asked, evidence.max(threshold), out),
+            VoteOutcome::Detected { threshold } => match self.confirm(asked.at, threshold, asked.now) {
+                Confirmation::Stands(evidence) => self.flag_odd(asked, asked.at, evidence.max(threshold), out),
+                Confirmation::Held => self.memory.population.held(&mut self.memory.callers.clients, asked.at, asked.now),
+            },
             VoteOutcome::Counted => self.report_suspicion(asked, out),
         }
+        self.confirm_waiting(asked, out);
     }
 
     /// Distribution evidence: lets the row vote. `None` if it says nothing new about its client.
     fn vote(&mut self, asked: &Asked<'_>, codes: &mut Codes) -> Option<VoteOutcome> {
         let Asked { query, at, now, late } = *asked;
-        let Memory { callers, population, state, counts, .. } = &mut self.memory;
+        let Memory { callers, population, common, state, counts, .. } = &mut self.memory;
         let client = callers.clients.get_mut(at)?;
         let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
         let is_first = client.distribution.votes == 0;
@@ -230,9 +242,14 @@ impl ModelEngine {
         let admitted = population.admits(client, codes, near, now)?;
         self.profile.coder.score(&query.row, codes);
         client.distribution.keep_scores(admitted, &codes.normal);
-        let cells = self.statistics.density().cells(codes, near);
+        let cells = self.statistics.cells(codes, near, &self.profile);
         let outcome = population.vote(&mut callers.clients, voter, cells, now, state.is_drift_pending());
         counts.votes += 1;
+        if population.is_established(callers.clients.get(at), now)
+            && common.note(at, self.profile.coder.unknown(codes), !population.is_warm(now))
+        {
+            self.statistics.set_common(common.common(), &self.profile);
+        }
         if !late {
             self.drift.vote(now, at, codes, query.prediction);
         }
@@ -244,14 +261,14 @@ impl ModelEngine {
     }
 
     /// Flags a client whose rows are odd, and the burst of newcomers that it belongs to, if there is one.
-    fn flag_odd(&mut self, asked: &Asked<'_>, evidence: f64, out: &mut Vec<Verdict>) {
-        let Some(client) = self.memory.callers.clients.get(asked.at) else { return };
+    fn flag_odd(&mut self, asked: &Asked<'_>, at: SlotRef, evidence: f64, out: &mut Vec<Verdict>) {
+        let Some(client) = self.memory.callers.clients.get(at) else { return };
         let votes = f64::from(client.distribution.votes);
         let family = Family::of_oddity(&client.distribution.detector);
         let confidence = (1.0 - votes / evidence).clamp(CONFIDENCE.0, CONFIDENCE.1);
         let burst = self.memory.population.newcomer_burst_active(asked.now);
-        let case = burst.then(|| self.burst_case(asked.at));
-        self.flag(asked, Flagging { at: asked.at, family, confidence, case: case.clone() }, out);
+        let case = burst.then(|| self.burst_case(at));
+        self.flag(asked, Flagging { at, family, confidence, case: case.clone() }, out);
         if let Some(case) = case {
             self.flag_burst(asked, &case, out);
         }
@@ -334,6 +351,9 @@ impl ModelEngine {
 
     /// Tests drift in the windows that end at `now`, without the suspects, and reports the model's finding if it changed.
     fn test_drift(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
+        if self.memory.common.release() {
+            self.statistics.set_common(self.memory.common.common(), &self.profile);
+        }
         self.ask_for_explanations();
         let Memory { callers, population, state, .. } = &self.memory;
         let clients = &callers.clients;
@@ -366,7 +386,9 @@ impl ModelEngine {
             .map(|(at, _, _)| at)
             .collect();
         for at in suspicious {
-            self.is_explained(at, SUSPICIOUS);
+            if self.reassess(at) >= SUSPICIOUS {
+                self.is_explained(at, SUSPICIOUS);
+            }
         }
     }
 

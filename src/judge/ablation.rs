@@ -24,7 +24,7 @@ const TWO_FROM: usize = 8;
 /// Statistics with features left out, made when first needed.
 #[derive(Clone, Debug, Default)]
 pub struct Ablation {
-    made: FxHashMap<Vec<usize>, Density>,
+    made: FxHashMap<Vec<bool>, Density>,
 }
 
 // === impl Ablation ===
@@ -51,28 +51,25 @@ impl Ablation {
         (1..=most.min(order.len())).any(|n| {
             let mut left_out: Vec<usize> = order[..n].to_vec();
             left_out.extend((0..width).filter(|&j| masked[j]));
-            left_out.sort_unstable();
-            self.evidence_without(left_out, state, reference, (coder, boundary), factors) < enough
+            let left_out: Vec<bool> = (0..width).map(|j| left_out.contains(&j)).collect();
+            self.evidence_without(&left_out, state, reference, (coder, boundary), factors) < enough
         })
     }
 
-    /// Evidence of the recent votes without some features.
-    fn evidence_without(
+    /// Evidence of the recent votes without the features that are `left_out`.
+    pub fn evidence_without(
         &mut self,
-        left_out: Vec<usize>,
+        left_out: &[bool],
         state: &ClientDistribution,
         reference: &Reference,
         (coder, boundary): (&Coder, &Boundary),
         factors: &Factors,
     ) -> f64 {
-        let width = reference.features.len();
-        if self.made.len() >= KEPT && !self.made.contains_key(&left_out) {
+        if self.made.len() >= KEPT && !self.made.contains_key(left_out) {
             self.made.clear();
         }
-        let density = self.made.entry(left_out).or_insert_with_key(|left_out| {
-            let masked: Vec<bool> = (0..width).map(|j| left_out.contains(&j)).collect();
-            Density::new(reference, coder, boundary, &masked)
-        });
+        let make = || Density::new(reference, coder, boundary, left_out);
+        let density = self.made.entry(left_out.to_vec()).or_insert_with(make);
         let mut detector = Detector::default();
         state.recent(coder, |codes, near| detector.update(density.cells(codes, near), factors));
         detector.total()

@@ -81,9 +81,7 @@ pub enum VoteOutcome {
     Counted,
     /// The evidence passed the threshold.
     Detected {
-        /// Evidence (not its logarithm).
-        evidence: f64,
-        /// The threshold that it passed.
+        /// The threshold on evidence (not its logarithm).
         threshold: f64,
     },
 }
@@ -149,6 +147,11 @@ impl Population {
         &self.client_factors
     }
 
+    /// Likelihood ratios against honest clients of the warm-up, whatever peers show now.
+    pub fn factors_without_peers(&self) -> Factors {
+        Factors::new(&self.heterogeneity.client, CLIENT_BETS)
+    }
+
     /// Evidence at which members of a burst of newcomers are named.
     pub fn member_threshold(&self) -> f64 {
         self.threshold / MEMBER_FRACTION
@@ -191,17 +194,36 @@ impl Population {
         }
         let threshold = self.threshold_for(newcomer, now);
         if total >= threshold {
-            return if self.must_wait(clients, voter.at, now, drift_pending) {
-                VoteOutcome::Counted
-            } else {
-                VoteOutcome::Detected { evidence: total, threshold }
-            };
+            if !self.must_wait(clients, voter.at, now, drift_pending) {
+                return VoteOutcome::Detected { threshold };
+            }
         }
-        let old_enough = !newcomer || now.seconds_since(voter.first) >= PEER_AGE_SECONDS;
-        if votes > FIRST_VOTES && old_enough && clients.get(voter.at).is_some_and(|client| self.peers.have_room_for(client)) {
-            self.peers.add(clients, voter.at, cells);
-        }
+        self.held(clients, voter.at, now);
         VoteOutcome::Counted
+    }
+
+    /// A client stays unflagged with its newest vote, which may be one of the peers'.
+    pub fn held(&mut self, clients: &mut Table<Key, Client>, at: SlotRef, now: EventTime) {
+        let client = clients.get(at).filter(|client| self.is_established(Some(client), now) && self.peers.have_room_for(client));
+        if let Some(cells) = client.map(|client| client.distribution.newest_cells) {
+            self.peers.add(clients, at, cells);
+        }
+    }
+
+    /// Whether a client may speak for its peers: it is not flagged, and has a past. During the warm-up nobody has one.
+    pub fn is_established(&self, client: Option<&Client>, now: EventTime) -> bool {
+        client.is_some_and(|client| {
+            let has_past = || {
+                let old_enough = !self.is_newcomer(client.first) || now.seconds_since(client.first) >= PEER_AGE_SECONDS;
+                client.distribution.votes > FIRST_VOTES && old_enough
+            };
+            !client.is_flagged() && (!self.is_warm(now) || has_past())
+        })
+    }
+
+    /// Whether the warm-up is over.
+    pub fn is_warm(&self, now: EventTime) -> bool {
+        self.warm_at().is_some_and(|warm| now > warm)
     }
 
     /// Ends the warm-up when it is time, and computes the likelihood ratios anew when enough has changed.
@@ -222,6 +244,10 @@ impl Population {
 
     /// Threshold on the evidence. Each flagged client lets the next newcomer be flagged on proportionally less, down to a
     /// hundredth (the e-BH procedure of Wang and Ramdas 2022 allows it: the false discovery *proportion* stays bounded).
+    pub fn threshold_of(&self, first: Option<EventTime>, now: EventTime) -> f64 {
+        self.threshold_for(first.is_some_and(|first| self.is_newcomer(first)), now)
+    }
+
     fn threshold_for(&self, newcomer: bool, now: EventTime) -> f64 {
         match (newcomer, self.peers_match_reference()) {
             (false, true) | (true, false) => self.threshold,

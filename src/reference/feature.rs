@@ -118,6 +118,12 @@ impl Feature {
         self.bins() + code::EXTRA
     }
 
+    /// First code that no row of the reference has: those of values that it does not know, and of missing ones if it lacks none.
+    pub fn first_unknown_code(&self) -> usize {
+        let lacks = self.counts.get(self.bins() + code::MISSING).is_some_and(|&rows| rows > 0);
+        self.bins() + if lacks { code::UNSEEN } else { code::MISSING }
+    }
+
     /// Whether the feature holds numbers (so that differences mean something).
     pub fn is_numeric(&self) -> bool {
         self.kind != Kind::Categorical

@@ -22,6 +22,8 @@ pub struct Coder {
     coarse: Vec<Vec<u8>>,
     sizes: Vec<usize>,
     scores: NormalScores,
+    /// First code of each feature that no row of the reference has.
+    unknown: Vec<u16>,
 }
 
 /// What tells the bins of a feature apart, in one place of memory: nearly every value lies in an ordinary bin.
@@ -61,7 +63,14 @@ impl Coder {
             bins: reference.features.iter().map(Bins::new).collect(),
             features: reference.features.clone(),
             scores: NormalScores::new(reference),
+            unknown: reference.features.iter().map(|f| small_code(f.first_unknown_code())).collect(),
         }
+    }
+
+    /// Features of a row whose values the reference does not know: unseen, unreadable, beyond its range, or missing where it lacks none.
+    pub fn unknown(&self, codes: &Codes) -> impl Iterator<Item = u16> {
+        let is_unknown = |(_, (code, unknown)): &(u16, (&u16, &u16))| code >= unknown;
+        (0..).zip(codes.fine.iter().zip(&self.unknown)).filter(is_unknown).map(|(feature, _)| feature)
     }
 
     /// Number of coarse codes of each feature.
@@ -108,10 +117,15 @@ impl Coder {
         let cells = row.iter().copied().chain(std::iter::repeat(Cell::MISSING));
         codes.fine.extend(self.bins.iter().zip(&self.features).zip(cells).map(|((bins, feature), cell)| {
             let fine = bins.ordinary(cell.value()).unwrap_or_else(|| feature.code(cell));
-            u16::try_from(fine).unwrap_or(u16::MAX)
+            small_code(fine)
         }));
         self.coarsen(codes);
     }
+}
+
+/// A code in two bytes; references have fewer.
+fn small_code(code: usize) -> u16 {
+    u16::try_from(code).unwrap_or(u16::MAX)
 }
 
 // === impl Bins ===

@@ -114,6 +114,10 @@ impl ModelEngine {
     pub(super) fn report_suspicion(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
         let (at, now) = (asked.at, asked.now);
         let suspicious = self.memory.population.member_threshold() * SUSPICION;
+        let unreported = |client: &Client| !client.reported_suspicious && !client.is_flagged();
+        if self.memory.callers.clients.get(at).is_some_and(|c| unreported(c) && c.distribution.detector.total() >= suspicious) {
+            self.reassess(at);
+        }
         let Some(client) = self.memory.callers.clients.get(at) else { return };
         let evidence = client.distribution.detector.total();
         let finding = match client.reported_suspicious {

@@ -60,6 +60,8 @@ pub struct ClientDistribution {
     pub suspicious_since: Option<EventTime>,
     /// Since when its detection waits for the model's drift test.
     pub(in crate::judge) held_since: Option<EventTime>,
+    /// Where the count of rows stood when its detection began to wait for what other callers show ([`crate::judge::common_cause`]).
+    pub(crate) waiting_since: Option<u64>,
     /// Its votes among those of the peers.
     pub(in crate::judge) peer_votes: u8,
     /// Largest evidence so far.
@@ -183,6 +185,11 @@ impl ClientDistribution {
             codes.normal.extend(self.scores.iter().skip(nth * scores).take(scores).map(|&byte| normal_scores::from_byte(byte)));
             each(&codes, f64::from(near.max(1)) / f64::from(u16::MAX));
         }
+    }
+
+    /// Whether votes count in the evidence that are not among the recent ones.
+    pub fn has_forgotten_votes(&self) -> bool {
+        self.votes as usize > RECENT_VOTES
     }
 
     /// Whether one or two features were found to explain the evidence.
