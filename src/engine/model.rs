@@ -199,6 +199,7 @@ impl ModelEngine {
     /// previous query.
     fn judge(&mut self, asked: &Asked<'_>, sender: Sender, codes: &mut Codes, out: &mut Vec<Verdict>) -> Option<f64> {
         self.memory.callers.prefetch_rows(asked.at);
+        let sender = sender.established(self.memory.population.is_established(self.memory.callers.clients.get(asked.at), asked.now));
         let prepared = self.structure.prepare(asked.query, codes, sender, &self.memory.callers.clients);
         let gap = self.memory.callers.note(asked, codes, &self.profile);
         if let Some(vote) = self.vote(asked, codes) {
@@ -249,6 +250,7 @@ impl ModelEngine {
             && common.note(at, self.profile.coder.unknown(codes), !population.is_warm(now))
         {
             self.statistics.set_common(common.common(), &self.profile);
+            self.structure.set_common(common.common(), &self.profile.reference);
         }
         if !late {
             self.drift.vote(now, at, codes, query.prediction);
@@ -353,6 +355,7 @@ impl ModelEngine {
     fn test_drift(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
         if self.memory.common.release() {
             self.statistics.set_common(self.memory.common.common(), &self.profile);
+            self.structure.set_common(self.memory.common.common(), &self.profile.reference);
         }
         self.ask_for_explanations();
         let Memory { callers, population, state, .. } = &self.memory;

@@ -244,6 +244,11 @@ impl Structure {
         }
     }
 
+    /// Columns that many callers write as the reference does not know; rows that are written so are compared without them.
+    pub fn set_common(&mut self, columns: &[bool], reference: &Reference) {
+        self.similarity.set_common(columns, reference, &self.reference_rows);
+    }
+
     /// Hashes and encodes the row of a query, of which `codes` are the [`Feature::code`]s, and prefetches what [`Structure::step`] will
     /// read: the row's buckets of the index, and the sender's own rows. Other work may be done in between. A query that is dropped
     /// instead costs the next one the allocation of its vectors.
@@ -332,7 +337,7 @@ impl Structure {
         if self.breaks.is_empty() || new.near.iter().any(|n| n.own && n.is_edit()) {
             return None;
         }
-        self.breaks.check(&new.query.row, new.sender.at, state, self.thresholds.proximity)
+        self.breaks.check(&new.query.row, new.sender, state, self.thresholds.proximity)
     }
 
     /// A row that is linked to nothing lowers its sender's proximity, and measures how similar live rows are.

@@ -118,10 +118,14 @@ impl Feature {
         self.bins() + code::EXTRA
     }
 
+    /// Whether rows of the reference lack a value.
+    pub fn lacks_values(&self) -> bool {
+        self.counts.get(self.bins() + code::MISSING).is_some_and(|&rows| rows > 0)
+    }
+
     /// First code that no row of the reference has: those of values that it does not know, and of missing ones if it lacks none.
     pub fn first_unknown_code(&self) -> usize {
-        let lacks = self.counts.get(self.bins() + code::MISSING).is_some_and(|&rows| rows > 0);
-        self.bins() + if lacks { code::UNSEEN } else { code::MISSING }
+        self.bins() + if self.lacks_values() { code::UNSEEN } else { code::MISSING }
     }
 
     /// Whether the feature holds numbers (so that differences mean something).

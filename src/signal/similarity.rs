@@ -13,7 +13,7 @@ mod tail;
 use wide::{u16x8, u32x8};
 
 use crate::event::Cell;
-use crate::reference::{Feature, Reference, code};
+use crate::reference::{Feature, Reference};
 use crate::signal::quantise::{
     FIRST_CATEGORY, LANES, LEAST_MEASURED, MISSING, MOST_MEASURED, PER_TOLERANCE, Quantised, Quantiser, padded, places,
 };
@@ -22,6 +22,8 @@ use tail::{Tail, TailCounts};
 
 /// Pairs of features that are compared for the tail. Chosen: enough for P down to 1e-7, and a fraction of a second of work at start.
 const PAIR_WORK: usize = 60_000_000;
+/// The same when columns are left out while traffic flows: a quarter, some tens of milliseconds. The tail beyond P = 1e-6 is extrapolated.
+const PAIR_WORK_WITHOUT: usize = PAIR_WORK / 4;
 /// ln p above which a pair is so ordinary that what exactly differs does not matter. Chosen: one pair in twenty is more similar.
 const ORDINARY: f64 = -3.0;
 /// Share of a row's similarity to itself below which another row cannot be the same one, and from which what differs is looked at.
@@ -48,10 +50,37 @@ pub struct PreparedRow {
     missing: Vec<u16>,
     /// By place: what equality is worth, for categories; in [`NAT_STEPS`] of a nat.
     equal: Vec<u16>,
-    /// Whether the reference knows every value: then one-feature edits are as rare as it counts them.
-    known: bool,
+    written: Written,
     /// Similarity to itself, in nats.
     most: f32,
+}
+
+/// How a row is written, which decides what its similarities are compared with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Written {
+    /// The reference knows every value.
+    #[default]
+    Known,
+    /// All values that it does not know are in common columns, so the row is compared without these.
+    Commonly,
+    /// Others are unknown, too. Their columns are worth nothing, and similarity is compared with that of whole rows, which is cautious.
+    Oddly,
+}
+
+/// How similar natural rows are, with all columns or without some.
+#[derive(Clone, Debug)]
+struct Baseline {
+    tail: Tail,
+    /// ln rate of pairs that differ in exactly one feature, by that feature; 0 for one that is left out.
+    one_feature: Vec<f64>,
+}
+
+/// What rows are compared with that are written in common columns as the reference does not know.
+#[derive(Clone, Debug)]
+struct WithoutCommon {
+    /// The columns, by place.
+    places: Vec<bool>,
+    baseline: Baseline,
 }
 
 /// Similarity of rows under one reference. Rows are codes of [`super::quantise::Quantiser`].
@@ -72,9 +101,8 @@ pub struct Similarity {
     least: Vec<u16>,
     /// Places where a value that is there in one row and missing in the other is no difference.
     blanks: Vec<usize>,
-    tail: Tail,
-    /// ln rate of pairs that differ in exactly one feature, by that feature.
-    one_feature: Vec<f64>,
+    baseline: Baseline,
+    without_common: Option<Box<WithoutCommon>>,
 }
 
 /// Two slices, as far as there are both.
@@ -82,6 +110,18 @@ pub struct Similarity {
 fn same_length<'a>(a: &'a [u16], b: &'a [u16]) -> (&'a [u16], &'a [u16]) {
     let length = a.len().min(b.len());
     (&a[..length], &b[..length])
+}
+
+// === impl PreparedRow ===
+
+impl PreparedRow {
+    /// Makes some places worth nothing.
+    fn leave_out(&mut self, places: &[bool]) {
+        for (place, _) in places.iter().enumerate().filter(|(_, left_out)| **left_out) {
+            self.missing[place] = NOTHING;
+            self.equal[place] = 0;
+        }
+    }
 }
 
 // === impl Similarity ===
@@ -99,20 +139,23 @@ impl Similarity {
             numbers,
             categories,
             ranges: ranges(reference),
-            lacks: features.iter().map(|&j| lacks_values(&reference.features[j])).collect(),
+            lacks: features.iter().map(|&j| reference.features[j].lacks_values()).collect(),
             least: (0..padded(width)).map(|place| if place < numbers { PER_TOLERANCE } else { 1 }).collect(),
             blanks: Vec::new(),
             features,
-            tail: TailCounts::default().fit(),
-            one_feature: one_feature_rates(&reference.sample, width),
+            baseline: Baseline {
+                tail: TailCounts::default().fit(),
+                one_feature: one_feature_rates(&reference.sample, &vec![false; width]),
+            },
+            without_common: None,
         };
-        similarity.tail = similarity.count_pairs(width, sample).fit();
+        similarity.baseline.tail = similarity.count_pairs(width, sample, None).fit();
         similarity
     }
 
     /// The 95% point of G over reference pairs, in nats: the yardstick of the drift correction.
     pub fn g95(&self) -> f64 {
-        self.tail.g95
+        self.baseline.tail.g95
     }
 
     /// From now on, values of a feature that are missing in one row only are no difference: the world has stopped filling it in, or begun to.
@@ -120,42 +163,60 @@ impl Similarity {
         self.blanks.extend(self.features.iter().position(|&at| at == feature));
     }
 
-    /// Places of codes that are unlike all of the reference: numbers beyond its range, categories that it does not know.
-    pub fn strange<'a>(&'a self, profile: &'a [Feature], row: &'a [Cell]) -> impl Iterator<Item = usize> + 'a {
-        let unknown = |j: usize| {
-            let (feature, value) = (&profile[j], row.get(j).map_or(f64::NAN, |cell| cell.value()));
-            if feature.is_numeric() { feature.is_beyond(value) } else { value >= feature.bins() as f64 }
-        };
-        self.features.iter().enumerate().filter(move |(_, j)| unknown(**j)).map(|(place, _)| place)
+    /// From now on rows that are written in some of these columns as the reference does not know, and known in all others, are compared
+    /// without these columns, and with pairs of the reference without them.
+    pub fn set_common(&mut self, columns: &[bool], reference: &Reference, sample: &[u16]) {
+        self.without_common = columns.contains(&true).then(|| {
+            let places: Vec<bool> = self.features.iter().map(|&feature| columns[feature]).collect();
+            let tail = self.count_pairs(columns.len(), sample, Some(&places)).fit();
+            let baseline = Baseline { tail, one_feature: one_feature_rates(&reference.sample, columns) };
+            Box::new(WithoutCommon { places, baseline })
+        });
     }
 
     /// Prepares a row.
     pub fn prepare(&self, row: &[u16], prepared: &mut PreparedRow) {
+        self.weigh(row, prepared);
+        let mut unknown = self.unknown(row).peekable();
+        prepared.written = match &self.without_common {
+            _ if unknown.peek().is_none() => Written::Known,
+            Some(common) if unknown.all(|place| common.places[place]) => {
+                prepared.leave_out(&common.places);
+                Written::Commonly
+            }
+            _ => Written::Oddly,
+        };
+        prepared.most = self.score(prepared, row);
+    }
+
+    /// Places of a row whose values the reference does not know.
+    fn unknown<'a>(&'a self, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
+        let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
+        let beyond = |(&code, &(least, most)): (&u16, &(u16, u16))| code < least || code > most;
+        let unseen = |(&code, scores): (&u16, &Vec<u16>)| !(FIRST_CATEGORY..).contains(&code) || usize::from(code - FIRST_CATEGORY) >= scores.len();
+        let is_unknown = numbers.iter().zip(&self.ranges).map(beyond).chain(categories.iter().zip(&self.categories).map(unseen));
+        let missing = row.iter().zip(&self.lacks).map(|(&code, &lacks)| code == MISSING && lacks);
+        is_unknown.zip(missing).enumerate().filter(|(_, (unknown, missing))| *unknown && !*missing).map(|(place, _)| place)
+    }
+
+    /// Prepares a row with all its columns.
+    fn weigh(&self, row: &[u16], prepared: &mut PreparedRow) {
         let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
         prepared.codes.clear();
         prepared.codes.extend_from_slice(row);
         // How rare a value is that the reference does not know, nobody knows: a new spelling, unit or default would make everybody similar.
         // So two such values are no similarity, and two missing ones are none.
-        let mut unknown = 0;
         prepared.missing.clear();
-        prepared.missing.extend(numbers.iter().zip(&self.ranges).map(|(&code, &(least, most))| {
-            let is_known = (least..=most).contains(&code);
-            unknown += usize::from(!is_known && code != MISSING);
-            if is_known { 0 } else { NOTHING }
-        }));
+        let is_known = |(&code, &(least, most)): (&u16, &(u16, u16))| (least..=most).contains(&code);
+        prepared.missing.extend(numbers.iter().zip(&self.ranges).map(|at| if is_known(at) { 0 } else { NOTHING }));
         prepared.missing.resize(row.len(), 0);
         prepared.equal.clear();
         prepared.equal.resize(numbers.len(), 0);
         prepared.equal.extend(categories.iter().zip(&self.categories).map(|(&code, scores)| {
             let index = usize::from(code).checked_sub(usize::from(FIRST_CATEGORY));
-            let worth = index.and_then(|index| scores.get(index));
-            unknown += usize::from(worth.is_none() && code != MISSING);
-            worth.copied().unwrap_or(0)
+            index.and_then(|index| scores.get(index)).copied().unwrap_or(0)
         }));
         prepared.equal.resize(row.len(), 0);
-        let lacking = row.iter().zip(&self.lacks).filter(|&(&code, &lacks)| code == MISSING && !lacks).count();
-        prepared.known = unknown + lacking == 0;
-        prepared.most = self.score(prepared, row);
     }
 
     /// Similarity G of a row to the prepared one, in nats. Both are of [`padded`] width.
@@ -216,35 +277,48 @@ impl Similarity {
     #[inline]
     pub fn assess(&self, prepared: &PreparedRow, other: &[u16], shift: f64) -> (Comparison, f64) {
         let g = self.score(prepared, other);
-        let ordinary = self.tail.log_p(f64::from(g) - shift);
+        let ordinary = self.baseline_of(prepared).tail.log_p(f64::from(g) - shift);
         if ordinary > ORDINARY && g < ALIKE * prepared.most {
             let all = self.features.len() as u16;
             return (Comparison { g, changed: all, unequal: all, feature: 0 }, ordinary);
         }
         let comparison = self.differences(prepared, other, g);
-        (comparison, self.log_p(prepared.known, comparison, shift))
+        (comparison, self.log_p(prepared, comparison, shift))
     }
 
     /// ln P(two natural rows are at least this similar), `shift` nats of similarity being explained by drift.
-    pub fn log_p(&self, known: bool, comparison: Comparison, shift: f64) -> f64 {
+    pub fn log_p(&self, prepared: &PreparedRow, comparison: Comparison, shift: f64) -> f64 {
         let g = f64::from(comparison.g);
-        let tail = self.tail.log_p(g - shift);
-        if comparison.unequal == 1 && known {
+        let Baseline { tail: natural, one_feature } = self.baseline_of(prepared);
+        let tail = natural.log_p(g - shift);
+        if comparison.unequal == 1 && prepared.written != Written::Oddly {
             // One-feature edits are counted directly; the correction for drift is the same as for the tail.
-            let counted = self.one_feature[usize::from(comparison.feature)] + tail - self.tail.log_p(g);
+            let counted = one_feature[usize::from(comparison.feature)] + tail - natural.log_p(g);
             return tail.min(counted.min(0.0));
         }
         tail
     }
 
-    /// Similarities of pairs of the sample's rows; rows that differ in nothing are the same row and no pair.
-    fn count_pairs(&self, width: usize, sample: &[u16]) -> TailCounts {
-        let count = ((2 * PAIR_WORK / width.max(1)) as f64).sqrt() as usize;
+    /// What the similarities of a row are compared with.
+    #[inline]
+    fn baseline_of(&self, prepared: &PreparedRow) -> &Baseline {
+        match (&self.without_common, prepared.written) {
+            (Some(common), Written::Commonly) => &common.baseline,
+            _ => &self.baseline,
+        }
+    }
+
+    /// Similarities of pairs of the sample's rows, without some places; rows that differ in nothing are the same row and no pair.
+    fn count_pairs(&self, width: usize, sample: &[u16], without: Option<&[bool]>) -> TailCounts {
+        let work = if without.is_some() { PAIR_WORK_WITHOUT } else { PAIR_WORK };
+        let count = ((2 * work / width.max(1)) as f64).sqrt() as usize;
         let rows = || sample.chunks_exact(padded(width.max(1))).take(count);
         let mut prepared = PreparedRow::default();
         let mut counts = TailCounts::default();
         for (i, a) in rows().enumerate() {
-            self.prepare(a, &mut prepared);
+            self.weigh(a, &mut prepared);
+            prepared.leave_out(without.unwrap_or_default());
+            prepared.most = self.score(&prepared, a);
             for b in rows().take(i) {
                 let g = self.score(&prepared, b);
                 if g >= ALIKE * prepared.most && self.differences(&prepared, b, g).changed == 0 {
@@ -268,11 +342,6 @@ fn ranges(reference: &Reference) -> Vec<(u16, u16)> {
     };
     let ends = codes(|f| f.min - f.slack()).into_iter().zip(codes(|f| f.max + f.slack()));
     ends.map(|(least, most)| (least.max(LEAST_MEASURED), most.min(MOST_MEASURED))).collect()
-}
-
-/// Whether a feature is missing in rows of the reference.
-fn lacks_values(feature: &Feature) -> bool {
-    feature.counts.get(feature.bins() + code::MISSING).is_some_and(|&rows| rows > 0)
 }
 
 #[cfg(test)]
@@ -304,7 +373,7 @@ mod tests {
             let mut prepared = PreparedRow::default();
             self.similarity.prepare(&self.codes(a), &mut prepared);
             let comparison = self.similarity.compare(&prepared, &self.codes(b));
-            (comparison, self.similarity.log_p(prepared.known, comparison, 0.0))
+            (comparison, self.similarity.log_p(&prepared, comparison, 0.0))
         }
     }
 

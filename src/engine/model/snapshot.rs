@@ -80,6 +80,8 @@ impl ModelEngine {
         }
         self.memory = memory;
         self.structure.restore(structure);
+        self.statistics.set_common(self.memory.common.common(), &self.profile);
+        self.structure.set_common(self.memory.common.common(), &self.profile.reference);
         self.drift.restore(drift);
     }
 }

@@ -3,8 +3,10 @@
 //! A broken dependency is odd only as long as others keep it: when a code book changes, everybody breaks it. Therefore:
 //! * each row that says anything about the dependencies is one check of its client, kept among the last [`RECENT`];
 //! * a break is compared with the rate at which peers break dependencies now, one vote a peer;
-//! * a detection waits until enough of what peers sent *afterwards* has been seen.
+//! * a detection waits until enough of what peers sent *afterwards* has been seen;
+//! * there is none while several clients with a past break dependencies: what many do has a common cause, however often one does it.
 
+use super::query::Sender;
 use super::thresholds::{Detection, Reason, STEP_CAP};
 use crate::event::Cell;
 use crate::judge::Family;
@@ -28,6 +30,9 @@ const MOST_RATE: f64 = 0.9;
 const WAIT_CHECKS: u32 = 20;
 /// Share of those checks that may break as well. Chosen: beyond it most peers break the dependency, so the world has changed.
 const MOST_PEER_BREAKS: f64 = 0.6;
+/// Peers with a past that break dependencies now, at least and as a share of all, from which there is no detection. Chosen: of the peers
+/// of a day the share is a hundredth or so, and three of them at once are no coincidence.
+const COMMON: (f64, f64) = (3.0, 0.1);
 /// Share of a prober's checks that break a dependency. Chosen: the prober does not know it, and keeps it by luck one time in five.
 const PROBER_BREAKS: f64 = 0.8;
 /// Share of a prober's checks that keep it.
@@ -83,7 +88,8 @@ impl Breaks {
     }
 
     /// Checks a row of a client: broken by this client, kept by its peers? `threshold` is the evidence, in nats, of a detection.
-    pub(super) fn check(&mut self, row: &[Cell], at: SlotRef, state: &mut ClientStructure, threshold: f64) -> Option<Detection> {
+    pub(super) fn check(&mut self, row: &[Cell], sender: Sender, state: &mut ClientStructure, threshold: f64) -> Option<Detection> {
+        let at = sender.at;
         let broken = match self.dependencies.check(row) {
             Check::Silent => return None,
             Check::Kept => false,
@@ -103,7 +109,7 @@ impl Breaks {
         let mut detection = None;
         if state.broken <= 0.0 {
             state.waiting = None;
-        } else if state.broken > threshold && state.waiting.is_some_and(|since| self.peers_kept_since(since)) {
+        } else if state.broken > threshold && !self.is_common(at) && state.waiting.is_some_and(|since| self.peers_kept_since(since)) {
             detection = Some(Detection {
                 client: at,
                 reason: Reason::BrokenDependency,
@@ -113,7 +119,9 @@ impl Breaks {
             });
             state.waiting = None;
         }
-        self.note(at, broken);
+        if sender.is_established {
+            self.note(at, broken);
+        }
         detection
     }
 
@@ -126,11 +134,21 @@ impl Breaks {
     /// Upper estimate of the rate at which peers of a client break dependencies now, one vote a peer. Laplace's rule adds one break and
     /// one kept dependency.
     fn rate(&self, at: SlotRef) -> f64 {
-        let own = self.recent.iter().find(|check| check.client == at).map(|check| check.broken);
-        let peers = f64::from(self.clients - u32::from(own.is_some()));
-        let breaking = f64::from(self.breaking - u32::from(own == Some(true)));
+        let (breaking, peers) = self.peers_of(at);
         let observed: f64 = if peers > 0.0 { (breaking + 1.0) / (peers + 2.0) * RATE_MARGIN } else { 0.0 };
         self.dependencies.rate.max(observed).max(if peers < ENOUGH_PEERS { FEW_PEERS_RATE } else { 0.0 }).min(MOST_RATE)
+    }
+
+    /// Peers of a client that break dependencies now, and peers.
+    fn peers_of(&self, at: SlotRef) -> (f64, f64) {
+        let own = self.recent.iter().find(|check| check.client == at).map(|check| check.broken);
+        (f64::from(self.breaking - u32::from(own == Some(true))), f64::from(self.clients - u32::from(own.is_some())))
+    }
+
+    /// Whether so many peers of a client break dependencies now that it has a common cause.
+    fn is_common(&self, at: SlotRef) -> bool {
+        let (breaking, peers) = self.peers_of(at);
+        breaking >= COMMON.0 && breaking >= COMMON.1 * peers
     }
 
     /// Puts a check into the ring; keeps the counted checks and the sums right.

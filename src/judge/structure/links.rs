@@ -8,8 +8,6 @@ use super::nearest_neighbour_test::TEST_SPAN;
 use super::query::{ComparedRow, Sender};
 use super::thresholds::{LINKED, MOST_PROXIMITY, MULTIPLICITY, Neighbour, nearest};
 use crate::judge::client::rows::ClientStructure;
-use crate::signal::quantise::MISSING;
-use crate::signal::similarity::PreparedRow;
 use crate::window::history::RowId;
 
 /// ln of the p-value at which a row joins a component that exists: ln 0.001. Chosen: a tenth of [`LINKED`], since a component grows for
@@ -131,7 +129,7 @@ impl Structure {
         if nearest.own.is_none() {
             return false;
         }
-        let (own, reference) = self.on_equal_terms(new, nearest.own_to_test(), nearest.reference);
+        let (own, reference) = (nearest.own_to_test(), nearest.reference);
         let won = self.test_own_rows(own.filter(is_near), reference, new.sender, state);
         // A row with many changed columns is no edit. It is near only because the distribution is dense there, if the reference is as near.
         let unexplained = |own: Neighbour| own.is_edit() || own.log_p < reference - LEAD;
@@ -188,18 +186,6 @@ impl Structure {
         }
         let so_far = if edited { state.nearest_neighbour } else { state.nearest_neighbour_by_session };
         won && so_far > LINKING_EVIDENCE
-    }
-
-    /// An own row and the nearest reference row, compared without the values that the reference cannot know. When a few clients change a
-    /// unit, their own rows are near each other and no reference row is, although nobody searches. This is rare, so it may allocate.
-    pub(super) fn on_equal_terms(&self, new: &ComparedRow<'_>, own: Option<Neighbour>, reference: f64) -> (Option<Neighbour>, f64) {
-        let mut strange = self.similarity.strange(&self.features, &new.query.row).peekable();
-        let Some(own) = own.filter(|own| !own.is_edit() && strange.peek().is_some()) else { return (own, reference) };
-        let mut codes = new.encoded.quantised.codes.clone();
-        strange.for_each(|place| codes[place] = MISSING);
-        let prepared = self.prepared(&codes, PreparedRow::default());
-        let (_, log_p) = self.similarity.assess(&prepared, self.history.row(own.row), self.baseline.shift);
-        (Some(Neighbour { log_p, ..own }), self.nearest_reference(new.encoded, &prepared))
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Sender {
     pub(super) account: u64,
     /// What is remembered with each row.
     pub(super) hashes: SenderHashes,
+    /// Whether it may speak for its peers.
+    pub(super) is_established: bool,
 }
 
 /// A row in the two forms that finding and comparing need.
@@ -80,7 +82,12 @@ impl Sender {
     /// The client `at`, with its address and the hash of its account (0 for none).
     pub fn new(at: SlotRef, address: Address, account: u64) -> Self {
         let address = hash::mix2(ADDRESS_SALT, address_bits(address)) as u32;
-        Self { at, account, hashes: SenderHashes { address, account: account as u32 } }
+        Self { at, account, hashes: SenderHashes { address, account: account as u32 }, is_established: true }
+    }
+
+    /// The same sender, which may speak for its peers or not.
+    pub fn established(self, is_established: bool) -> Self {
+        Self { is_established, ..self }
     }
 
     /// The client.

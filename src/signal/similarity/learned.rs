@@ -96,19 +96,19 @@ pub(super) fn category_scores(feature: &Feature) -> Vec<u16> {
 }
 
 /// ln of the rate at which pairs of reference rows differ in exactly feature j, with an upper bound of about two standard
-/// errors: a rate of zero in 30 million pairs is not a rate of zero.
-pub(super) fn one_feature_rates(rows: &[Vec<Cell>], width: usize) -> Vec<f64> {
+/// errors: a rate of zero in 30 million pairs is not a rate of zero. Features that are left out may differ or not.
+pub(super) fn one_feature_rates(rows: &[Vec<Cell>], left_out: &[bool]) -> Vec<f64> {
     let pairs = (rows.len() as f64 * (rows.len() as f64 - 1.0) / 2.0).max(1.0);
-    let mut counts = vec![0.0_f64; width];
-    let mut tokens = vec![0; width];
+    let mut counts = vec![0.0_f64; left_out.len()];
+    let mut tokens = vec![0; left_out.len()];
     let hashes: Vec<(u64, Vec<u64>)> = rows
         .iter()
         .map(|row| {
-            let whole = row_tokens(row, &mut tokens);
+            let whole = row_tokens(row, left_out, &mut tokens);
             (whole, tokens.clone())
         })
         .collect();
-    for (j, count) in counts.iter_mut().enumerate() {
+    for (j, count) in counts.iter_mut().enumerate().filter(|(j, _)| !left_out[*j]) {
         // Rows that agree but for feature j, by their value there: unequal pairs are all pairs less the equal ones.
         let mut groups: FxHashMap<u64, FxHashMap<u64, u64>> = FxHashMap::default();
         for (whole, tokens) in &hashes {
@@ -123,13 +123,14 @@ pub(super) fn one_feature_rates(rows: &[Vec<Cell>], width: usize) -> Vec<f64> {
             .sum();
         *count = twice as f64 / 2.0;
     }
-    counts.iter().map(|&n| ((n + 2.0 * n.sqrt() + NONE_SEEN) / pairs).min(1.0).ln()).collect()
+    let rate = |n: f64| ((n + 2.0 * n.sqrt() + NONE_SEEN) / pairs).min(1.0).ln();
+    counts.iter().zip(left_out).map(|(&n, &left_out)| if left_out { 0.0 } else { rate(n) }).collect()
 }
 
-/// One hash per cell, and their exclusive or: the row's hash, from which any feature can be taken out again in one step.
-fn row_tokens(row: &[Cell], tokens: &mut [u64]) -> u64 {
+/// One hash per cell that is not left out, and their exclusive or: the row's hash, from which any feature can be taken out again in one step.
+fn row_tokens(row: &[Cell], left_out: &[bool], tokens: &mut [u64]) -> u64 {
     let mut whole = 0;
-    for (j, (token, cell)) in tokens.iter_mut().zip(row).enumerate() {
+    for (j, (token, cell)) in tokens.iter_mut().zip(row).enumerate().filter(|(j, _)| !left_out[*j]) {
         *token = hash::mix(cell.bits() ^ hash::mix(j as u64 + TOKEN_SALT));
         whole ^= *token;
     }
