@@ -9,6 +9,7 @@
 //! | [`evidence`] | sequential evidence with a bounded rate of false alarms |
 //! | [`ablation`] | is a client odd, or one column of its data? |
 //! | [`common_cause`] | is an oddity common to callers? |
+//! | [`column_change`] | a column that many callers write otherwise |
 //! | [`structure`] | do rows stand in a relation to earlier rows that nature does not produce? |
 //! | [`campaign`] | components of linked rows, whoever sent them |
 //! | [`shared_identity`] | what flagged clients have in common: address, prefix, account |
@@ -22,6 +23,7 @@ pub mod ablation;
 pub mod caller;
 pub mod campaign;
 pub mod client;
+pub mod column_change;
 pub mod common_cause;
 pub mod distribution;
 pub mod drift;
@@ -35,6 +37,7 @@ pub mod structure;
 
 use serde::{Serialize, Serializer};
 
+pub use column_change::ColumnChange;
 pub use family::Family;
 
 use crate::event::{EventTime, Provenance};
@@ -201,6 +204,9 @@ pub struct Verdict {
     /// Model scope: the features that drifted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<FeatureDrift>,
+    /// Model scope: the columns that many callers write as the reference does not know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnChange>,
     /// Why, heaviest first.
     pub signals: Vec<SignalValue>,
     /// The queries that led here, oldest first, bounded.
@@ -230,6 +236,7 @@ impl Verdict {
             since: None,
             members: Vec::new(),
             features: Vec::new(),
+            columns: Vec::new(),
             signals: Vec::new(),
             queries: Vec::new(),
         }

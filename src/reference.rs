@@ -24,7 +24,7 @@ pub mod training;
 
 use serde::{Deserialize, Serialize};
 
-pub use feature::{Feature, Kind, MOST_DECIMALS, code};
+pub use feature::{Feature, Kind, MOST_DECIMALS, UnknownValue, code};
 pub use fit::{FitError, FitOptions, fit};
 pub use schema::{Scalar, Schema};
 pub use sign::{Trust, require_signature};

@@ -12,6 +12,7 @@
 //! | [`windows`] | watermark, quarters of an hour, the clock of the drift test |
 //! | [`callers`] | the clients, what they share, and who is flagged |
 //! | [`confirmation`] | is the oddity of a client common to callers? |
+//! | [`columns`] | columns that many callers write otherwise |
 //! | [`cases`] | case ids, campaigns that were announced |
 //! | [`reasons`] | the signals of a verdict on a client |
 //! | [`lines`] | how detections become verdict lines |
@@ -24,6 +25,7 @@
 
 mod callers;
 mod cases;
+mod columns;
 mod confirmation;
 mod lines;
 mod profile;
@@ -43,7 +45,7 @@ use crate::judge::Verdict;
 use crate::judge::common_cause::CommonColumns;
 use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
-use crate::judge::model_state::{ModelEvent, ModelState};
+use crate::judge::model_state::{DriftTest, ModelEvent, ModelState};
 use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Sender, Structure};
 use crate::outcome::Outcome;
 use crate::prefetch;
@@ -178,7 +180,9 @@ impl ModelEngine {
         let sender = self.memory.callers.sender(query, now);
         let mut codes = self.encode(&query.row);
         if !late {
-            self.memory.windows.count(query.time, &codes.coarse, self.profile.coder.sizes());
+            let coder = &self.profile.coder;
+            let unknown = coder.unknown_values(&query.row, &codes);
+            self.memory.windows.count(query.time, &codes.coarse, coder.sizes(), unknown);
         }
         let gap = sender.and_then(|sender| {
             let asked = Asked { query, at: sender.client(), now, late };
@@ -247,7 +251,7 @@ impl ModelEngine {
         let outcome = population.vote(&mut callers.clients, voter, cells, now, state.is_drift_pending());
         counts.votes += 1;
         if population.is_established(callers.clients.get(at), now)
-            && common.note(at, self.profile.coder.unknown(codes), !population.is_warm(now))
+            && common.note(at, now, self.profile.coder.unknown(codes), !population.is_warm(now))
         {
             self.statistics.set_common(common.common(), &self.profile);
             self.structure.set_common(common.common(), &self.profile.reference);
@@ -289,7 +293,9 @@ impl ModelEngine {
         {
             client.evidence.keep(query);
         }
-        if let (Seen::New(row) | Seen::Before(row), false) = (seen, late) {
+        // Rows that lost what told them apart are not the same row.
+        let is_known = self.profile.coder.unknown(&self.codes).next().is_none();
+        if let (Seen::New(row) | Seen::Before(row), false, true) = (seen, late, is_known) {
             self.drift.answer(now, at, self.structure.answer_mut(row), query.prediction);
         }
         for detection in &detections {
@@ -363,9 +369,12 @@ impl ModelEngine {
         let suspect = |at| is_suspect(callers, population, at, now);
         let finding = self.drift.evaluate(now, state.is_probed(now), suspect, |at| clients.get(at).map(|c| c.first));
         let attribution = self.drift.attribute(&finding, now, suspect);
-        let changed = self.memory.state.on(ModelEvent::Tested(finding.event()), now);
-        if finding.drifts() || !self.memory.state.is_drifting() {
-            self.memory.reasons = self.drift.reasons(&finding, attribution);
+        let reasons = self.drift.reasons(&finding, attribution);
+        let columns = self.column_changes();
+        let drifts = finding.drifts() || Self::columns_have_changed(&columns, now);
+        let changed = self.memory.state.on(ModelEvent::Tested(DriftTest { drifts, ..finding.event() }), now);
+        if drifts || !self.memory.state.is_drifting() {
+            self.memory.reasons = reasons.with_columns(columns);
         }
         if finding.drifts() {
             self.mask(&finding.drifted);

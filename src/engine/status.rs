@@ -6,7 +6,20 @@ use serde::Serialize;
 
 use crate::event::EventTime;
 use crate::judge::information_budget::InformationBudget;
-use crate::judge::{FeatureDrift, Finding};
+use crate::judge::{ColumnChange, FeatureDrift, Finding};
+
+/// How a feature is written over the last hour.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct ColumnStatus {
+    /// Feature name.
+    pub name: String,
+    /// Share of the queries without a value, 0 to 1.
+    pub missing: f64,
+    /// Share of the queries with a value that the reference does not know: unseen, of the wrong kind, or beyond its range.
+    pub unseen: f64,
+    /// Whether many callers write it as the reference does not know.
+    pub changed: bool,
+}
 
 /// State of one model for metrics, pages and reports.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -37,6 +50,10 @@ pub struct ModelStatus {
     pub information_budget_ratio: f64,
     /// The largest information budgets, largest first, at most [`crate::judge::information_budget::LISTED`].
     pub information_budgets: Vec<InformationBudget>,
+    /// How each feature is written, in schema order.
+    pub columns: Vec<ColumnStatus>,
+    /// Columns that many callers write as the reference does not know.
+    pub column_changes: Vec<ColumnChange>,
     /// Drift by feature, in schema order.
     pub features: Vec<FeatureDrift>,
     /// Drift of the model's answers.

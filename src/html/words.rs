@@ -1,7 +1,11 @@
 //! Plain words for the names of the engine (families, statistics, findings), and numbers as people write them.
 
 use crate::event::EventTime;
-use crate::judge::{Family, FeatureDrift, Finding, SignalValue};
+use crate::judge::{ColumnChange, Family, FeatureDrift, Finding, SignalValue};
+use crate::reference::UnknownValue;
+
+/// Share of the callers from which all of them are meant: one of the 64 that are compared may have sent its newest row before.
+const ALL: f64 = 0.98;
 use crate::signal::density::statistic::DensityStatistic;
 
 /// A family of probing in a word or two, for tables.
@@ -117,6 +121,24 @@ pub fn change(signals: &[SignalValue]) -> Option<String> {
         said.push(format!("{:.0} repeated rows got other answers", answers.value));
     }
     (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// A column that many callers write as the reference does not know, in a sentence without a full stop.
+pub fn column_change(change: &ColumnChange) -> String {
+    let name = printable(&change.name, 40);
+    let (since, callers) = (minute(change.since.0), percent(change.callers));
+    let example = change.example.as_deref().map_or_else(String::new, |text| format!(" (for example '{}')", printable(text, 40)));
+    match change.kind {
+        UnknownValue::Missing if change.callers >= ALL => format!("since {since}, the field {name} is gone: no caller sends it"),
+        UnknownValue::Missing => format!("since {since}, {callers} of the callers send no {name}"),
+        UnknownValue::Unseen => {
+            format!("since {since}, {callers} of the callers send values of {name} that the reference does not know{example}")
+        }
+        UnknownValue::Unreadable => format!("since {since}, {callers} of the callers send values of {name} of the wrong kind{example}"),
+        UnknownValue::OutOfRange => {
+            format!("since {since}, {callers} of the callers send numbers of {name} beyond the range of the reference")
+        }
+    }
 }
 
 /// How a drifted feature is to be read: the drift stays or vanishes without the suspects' queries.

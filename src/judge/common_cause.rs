@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::EventTime;
 use crate::window::clients::SlotRef;
 
 /// Callers whose newest rows are compared. Chosen: a tenth of them is six callers, so that a share is no accident, and on usual traffic
@@ -39,6 +40,7 @@ pub const WAIT_CALLERS: u32 = 16;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Written {
     client: SlotRef,
+    at: EventTime,
     /// Number of the row among all rows noted.
     number: u64,
     /// Columns with a value that the reference does not know.
@@ -53,6 +55,9 @@ pub struct CommonColumns {
     /// Callers by column whose newest row has a value there that the reference does not know.
     counts: Vec<u32>,
     common: Vec<bool>,
+    /// Since when a column is written so, for those that are common, and a value.
+    since: Vec<Option<EventTime>>,
+    examples: Vec<Option<Box<str>>>,
     /// Rows noted so far.
     noted: u64,
 }
@@ -62,26 +67,25 @@ pub struct CommonColumns {
 impl CommonColumns {
     /// Nothing is known yet of `columns` columns.
     pub fn new(columns: usize) -> Self {
-        Self { recent: VecDeque::new(), counts: vec![0; columns], common: vec![false; columns], noted: 0 }
+        Self { recent: VecDeque::new(), counts: vec![0; columns], common: vec![false; columns], since: vec![None; columns], examples: vec![None; columns], noted: 0 }
     }
 
     /// Notes the columns of a caller's row that are written as the reference does not know; says whether a column has become common.
     /// `at_start` during the warm-up.
-    pub fn note(&mut self, client: SlotRef, unknown: impl Iterator<Item = u16>, at_start: bool) -> bool {
+    pub fn note(&mut self, client: SlotRef, at: EventTime, unknown: impl Iterator<Item = u16>, at_start: bool) -> bool {
         let known = self.recent.iter().position(|written| written.client == client);
         let mut written = known.and_then(|place| self.recent.remove(place)).unwrap_or_else(|| {
             let oldest = if self.recent.len() >= CALLERS { self.recent.pop_front() } else { None };
-            oldest.unwrap_or(Written { client, number: 0, unknown: Vec::new() })
+            oldest.unwrap_or(Written { client, at, number: 0, unknown: Vec::new() })
         });
         self.count(&written.unknown, false);
         written.unknown.clear();
         written.unknown.extend(unknown);
         self.count(&written.unknown, true);
         self.noted += 1;
-        (written.client, written.number) = (client, self.noted);
-        let grew = self.becomes_common(&written.unknown, at_start);
+        (written.client, written.number, written.at) = (client, self.noted, at);
         self.recent.push_back(written);
-        grew
+        self.becomes_common(at_start)
     }
 
     fn count(&mut self, unknown: &[u16], came: bool) {
@@ -91,19 +95,17 @@ impl CommonColumns {
         }
     }
 
-    /// Marks those of some columns that are common now; says whether there are any.
-    fn becomes_common(&mut self, columns: &[u16], at_start: bool) -> bool {
-        // The row that is being noted is not in the list.
-        let callers = self.recent.len() + 1;
-        if callers < ENOUGH {
-            return false;
-        }
-        let least = (if at_start { COMMON_AT_START } else { COMMON }) * callers as f64;
+    /// Marks the columns of the newest row that are common now; says whether there are any.
+    fn becomes_common(&mut self, at_start: bool) -> bool {
+        let Self { recent, counts, common, since, .. } = self;
+        let Some(newest) = recent.back().filter(|_| recent.len() >= ENOUGH) else { return false };
+        let least = (if at_start { COMMON_AT_START } else { COMMON }) * recent.len() as f64;
         let mut grew = false;
-        for &column in columns {
-            let column = usize::from(column);
-            if !self.common[column] && f64::from(self.counts[column]) >= least {
-                self.common[column] = true;
+        for &column in &newest.unknown {
+            let at = usize::from(column);
+            if !common[at] && f64::from(counts[at]) >= least {
+                common[at] = true;
+                since[at] = recent.iter().filter(|written| written.unknown.contains(&column)).map(|written| written.at).min();
                 grew = true;
             }
         }
@@ -114,9 +116,9 @@ impl CommonColumns {
     pub fn release(&mut self) -> bool {
         let most = LEAVES * self.recent.len() as f64;
         let mut released = false;
-        for (common, &count) in self.common.iter_mut().zip(&self.counts) {
-            if *common && f64::from(count) < most {
-                *common = false;
+        for (column, &count) in self.counts.iter().enumerate() {
+            if self.common[column] && f64::from(count) < most {
+                (self.common[column], self.since[column], self.examples[column]) = (false, None, None);
                 released = true;
             }
         }
@@ -128,9 +130,21 @@ impl CommonColumns {
         &self.common
     }
 
-    /// Whether any of these columns is common.
-    pub fn any_common(&self, mut columns: impl Iterator<Item = u16>) -> bool {
-        columns.any(|column| self.common[usize::from(column)])
+    /// Since when a column is written so; `None` if it is not common.
+    pub fn since(&self, column: usize) -> Option<EventTime> {
+        self.since.get(column).copied().flatten()
+    }
+
+    /// A value of a common column that the reference does not know.
+    pub fn example(&self, column: usize) -> Option<&str> {
+        self.examples.get(column)?.as_deref()
+    }
+
+    /// Keeps a value of a common column, if none is kept yet.
+    pub fn keep_example(&mut self, column: usize, text: &str) {
+        if self.common.get(column) == Some(&true) && self.examples[column].is_none() {
+            self.examples[column] = Some(text.into());
+        }
     }
 
     /// Rows noted so far: a mark to count from with [`CommonColumns::others_since`].
@@ -151,5 +165,95 @@ impl CommonColumns {
     /// Callers whose newest row has an unknown value in a column, and callers.
     pub fn callers(&self, column: usize) -> (u32, u32) {
         (self.counts.get(column).copied().unwrap_or(0), self.recent.len() as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(slot: u32) -> SlotRef {
+        SlotRef { slot, generation: 1 }
+    }
+
+    /// Notes one row of each of some callers; those for which `odd` holds write column 2 otherwise.
+    fn note(common: &mut CommonColumns, callers: std::ops::Range<u32>, at_start: bool, odd: impl Fn(u32) -> bool) -> bool {
+        let mut grew = false;
+        for caller in callers {
+            let unknown = odd(caller).then_some(2);
+            grew |= common.note(client(caller), EventTime::from_micros(i64::from(caller)), unknown.into_iter(), at_start);
+        }
+        grew
+    }
+
+    #[test]
+    fn a_column_is_common_when_a_tenth_of_the_callers_write_it_so_and_until_hardly_any_do() {
+        let mut common = CommonColumns::new(4);
+        assert!(!note(&mut common, 0..64, false, |caller| caller < 6), "six of 64");
+        assert!(note(&mut common, 6..7, false, |_| true), "seven");
+        assert_eq!(common.common(), [false, false, true, false]);
+        assert!(!common.release(), "they still do");
+        note(&mut common, 0..64, false, |caller| caller < 3);
+        assert!(common.release() && !common.common()[2], "three of 64");
+        assert_eq!(common.since(2), None);
+    }
+
+    #[test]
+    fn one_caller_makes_nothing_common_however_much_it_sends() {
+        let mut common = CommonColumns::new(4);
+        note(&mut common, 0..40, false, |_| false);
+        for _ in 0..1_000 {
+            assert!(!note(&mut common, 7..8, false, |_| true));
+        }
+        assert_eq!(common.callers(2), (1, 40));
+    }
+
+    #[test]
+    fn nothing_is_common_among_a_few_callers_and_at_the_start_it_takes_a_majority() {
+        let mut common = CommonColumns::new(4);
+        assert!(!note(&mut common, 0..ENOUGH as u32 - 1, false, |_| true));
+        assert!(note(&mut common, 15..16, false, |_| true));
+        let mut common = CommonColumns::new(4);
+        assert!(!note(&mut common, 0..64, true, |caller| caller % 5 < 2), "two fifths");
+        assert!(note(&mut common, 0..64, true, |caller| caller % 5 < 3), "three fifths");
+    }
+
+    #[test]
+    fn the_counts_are_what_a_count_over_the_rows_gives() {
+        let mut common = CommonColumns::new(8);
+        for i in 0..5_000_u64 {
+            let random = crate::hash::mix(i);
+            let unknown = (0..8).filter(|column| random >> (8 * column) & 15 == 0);
+            common.note(client((random >> 32) as u32 % 90), EventTime::default(), unknown, false);
+            for column in 0..8_u16 {
+                let held = common.recent.iter().filter(|written| written.unknown.contains(&column)).count();
+                assert_eq!(common.callers(usize::from(column)).0 as usize, held);
+            }
+        }
+        assert_eq!(common.recent.len(), CALLERS);
+    }
+
+    #[test]
+    fn others_are_counted_from_a_mark_on_and_without_the_caller_itself() {
+        let mut common = CommonColumns::new(4);
+        note(&mut common, 0..10, false, |_| false);
+        let mark = common.mark();
+        note(&mut common, 3..6, false, |_| false);
+        note(&mut common, 3..4, false, |_| false);
+        assert_eq!((common.others_since(mark, client(3)), common.others_since(mark, client(50))), (2, 3));
+    }
+
+    #[test]
+    fn a_value_is_kept_for_a_column_that_is_common_and_goes_with_it() {
+        let mut common = CommonColumns::new(4);
+        common.keep_example(2, " Private");
+        assert_eq!(common.example(2), None, "it is not common");
+        note(&mut common, 0..20, false, |_| true);
+        common.keep_example(2, " Private");
+        common.keep_example(2, " Public");
+        assert_eq!((common.example(2), common.since(2)), (Some(" Private"), Some(EventTime::from_micros(0))));
+        note(&mut common, 0..64, false, |_| false);
+        assert!(common.release());
+        assert_eq!(common.example(2), None);
     }
 }

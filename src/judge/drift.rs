@@ -237,7 +237,7 @@ impl Drift {
             let (rows, enough) = (finding.changed.0 as f64, CHANGED_ANSWERS.0 as f64);
             signals.insert(0, ModelSignal::ChangedAnswers.describes(rows, enough));
         }
-        DriftReasons { features, signals }
+        DriftReasons { features, columns: Vec::new(), signals }
     }
 }
 

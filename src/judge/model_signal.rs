@@ -7,6 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::SignalValue;
+use crate::reference::UnknownValue;
 
 /// A signal of a verdict on a model.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -23,6 +24,14 @@ pub enum ModelSignal {
     ChangeQuarters,
     /// Index of the last hour against the same hour of yesterday; the reference is its index against the reference profile.
     PsiSameHourYesterday,
+    /// Largest share of the callers, over the columns, that send no value; the reference is the share of the queries.
+    MissingValues,
+    /// The same for values that the reference never saw.
+    UnseenValues,
+    /// The same for values of the wrong kind.
+    UnreadableValues,
+    /// The same for numbers beyond the range of the reference.
+    OutOfRangeValues,
     /// Callers that are flagged as probing.
     FlaggedClients,
 }
@@ -44,13 +53,17 @@ pub struct ModelSignalValue {
 
 impl ModelSignal {
     /// Every signal.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Psi,
         Self::ChangedAnswers,
         Self::VanishesWithoutSuspects,
         Self::MovedCallers,
         Self::ChangeQuarters,
         Self::PsiSameHourYesterday,
+        Self::MissingValues,
+        Self::UnseenValues,
+        Self::UnreadableValues,
+        Self::OutOfRangeValues,
         Self::FlaggedClients,
     ];
 
@@ -63,6 +76,10 @@ impl ModelSignal {
             Self::MovedCallers => "moved_callers",
             Self::ChangeQuarters => "change_quarters",
             Self::PsiSameHourYesterday => "psi_same_hour_yesterday",
+            Self::MissingValues => "missing_values",
+            Self::UnseenValues => "unseen_values",
+            Self::UnreadableValues => "unreadable_values",
+            Self::OutOfRangeValues => "out_of_range_values",
             Self::FlaggedClients => "flagged_clients",
         }
     }
@@ -76,6 +93,10 @@ impl ModelSignal {
             Self::MovedCallers => "callers whose rows moved with the change",
             Self::ChangeQuarters => "time that the change took",
             Self::PsiSameHourYesterday => "index against the same hour of yesterday",
+            Self::MissingValues => "callers that leave a column empty",
+            Self::UnseenValues => "callers that send values which the reference does not know",
+            Self::UnreadableValues => "callers that send values of the wrong kind",
+            Self::OutOfRangeValues => "callers that send numbers beyond the reference's range",
             Self::FlaggedClients => "callers flagged as probing",
         }
     }
@@ -85,9 +106,23 @@ impl ModelSignal {
         match self {
             Self::Psi | Self::PsiSameHourYesterday => "nats",
             Self::ChangedAnswers => "rows",
-            Self::VanishesWithoutSuspects => "share",
+            Self::VanishesWithoutSuspects
+            | Self::MissingValues
+            | Self::UnseenValues
+            | Self::UnreadableValues
+            | Self::OutOfRangeValues => "share",
             Self::MovedCallers | Self::FlaggedClients => "callers",
             Self::ChangeQuarters => "quarters of an hour",
+        }
+    }
+
+    /// The signal of columns with unknown values of a kind.
+    pub const fn of_unknown(kind: UnknownValue) -> Self {
+        match kind {
+            UnknownValue::Missing => Self::MissingValues,
+            UnknownValue::Unseen => Self::UnseenValues,
+            UnknownValue::Unreadable => Self::UnreadableValues,
+            UnknownValue::OutOfRange => Self::OutOfRangeValues,
         }
     }
 

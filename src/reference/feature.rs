@@ -46,6 +46,20 @@ pub mod code {
     pub const EXTRA: usize = 4;
 }
 
+/// Why the reference does not know a value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownValue {
+    /// There is none.
+    Missing,
+    /// The reference never saw it.
+    Unseen,
+    /// It is of the wrong kind.
+    Unreadable,
+    /// It is a number beyond the range of the reference.
+    OutOfRange,
+}
+
 /// One feature of the model's input and its distribution in the reference.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +90,18 @@ pub struct Feature {
     pub p99: f64,
     /// Decimals that the reference's numbers use, 0 to 6.
     pub decimals: u8,
+}
+
+// === impl UnknownValue ===
+
+impl UnknownValue {
+    /// Every kind, in the order of [`UnknownValue::index`].
+    pub const ALL: [Self; 4] = [Self::Missing, Self::Unseen, Self::Unreadable, Self::OutOfRange];
+
+    /// Place in a table of counts by kind.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
 }
 
 // === impl Kind ===
@@ -152,6 +178,17 @@ impl Feature {
             }
             Kind::Discrete | Kind::Boolean => self.nearest_support(value).unwrap_or(own + code::UNSEEN),
         }
+    }
+
+    /// Why the reference does not know a value, of which `code` is the code; `None` if it knows it.
+    #[inline]
+    pub fn unknown_value(&self, code: usize, cell: Cell) -> Option<UnknownValue> {
+        Some(match code.checked_sub(self.bins())? {
+            code::MISSING => UnknownValue::Missing,
+            code::UNSEEN if cell.is_unreadable() => UnknownValue::Unreadable,
+            code::UNSEEN => UnknownValue::Unseen,
+            _ => UnknownValue::OutOfRange,
+        })
     }
 
     /// The code of a category by its index; negative indices are categories that the reference never saw.

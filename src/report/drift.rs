@@ -5,6 +5,21 @@ use maud::{Markup, html};
 use super::summary::ModelSummary;
 use crate::html::{svg, words};
 
+/// Columns that many callers write as the reference does not know; nothing without any.
+pub fn columns(model: &ModelSummary) -> Markup {
+    let columns = &model.history.columns;
+    if columns.is_empty() {
+        return html! {};
+    }
+    html! {
+        h3 { "What changed: how columns are written" }
+        p.lead { "Many callers send values that the reference does not know. Look at the pipeline first: a release, a unit, a default, a spelling. Nobody is accused for it." }
+        div.card {
+            ul { @for change in columns.values() { li.wrap { (words::column_change(change)) } } }
+        }
+    }
+}
+
 /// Drifted features, furthest beyond chance first; nothing without any.
 pub fn section(model: &ModelSummary) -> Markup {
     let drifted = model.history.drifted_by_excess();

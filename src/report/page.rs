@@ -103,6 +103,7 @@ impl ReportPage<'_> {
                 }
                 (case::section(model, sample))
                 (budget::table(model))
+                (drift::columns(model))
                 (drift::section(model))
                 (pictures(sample, &flags, &volumes, suspect_queries > 0))
             }

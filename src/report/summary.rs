@@ -106,6 +106,7 @@ impl Summary {
     pub fn status(&mut self, status: Vec<ModelStatus>) {
         for one in status {
             let model = self.model(&one.model);
+            model.history.columns(&one.column_changes);
             model.status = Some(one);
         }
     }

@@ -59,6 +59,7 @@ impl fmt::Display for ModelSummary {
         if let Some(mismatch) = self.mismatch() {
             writeln!(f, "  note       {mismatch}")?;
         }
+        self.write_columns(f)?;
         self.write_campaigns(f)?;
         self.write_callers(f)?;
         budget::line(self, f)?;
@@ -67,6 +68,19 @@ impl fmt::Display for ModelSummary {
 }
 
 impl ModelSummary {
+    fn write_columns(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = &self.history.columns;
+        for (nth, change) in columns.values().take(LISTED_FEATURES).enumerate() {
+            let label = if nth == 0 { "pipeline" } else { "" };
+            writeln!(f, "  {label:<10} {}", words::column_change(change))?;
+        }
+        match columns.len().saturating_sub(LISTED_FEATURES) {
+            0 if columns.is_empty() => Ok(()),
+            0 => writeln!(f, "  {:<10} look at the pipeline first: a release, a unit, a default, a spelling", ""),
+            rest => writeln!(f, "  {:<10} and {rest} more columns; look at the pipeline first", ""),
+        }
+    }
+
     fn write_callers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let history = &self.history;
         let callers = history.probing_by_evidence();

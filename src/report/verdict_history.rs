@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::event::EventTime;
 use crate::judge::caller::Caller;
-use crate::judge::{Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
+use crate::judge::{ColumnChange, Family, FeatureDrift, Finding, QueryRef, Scope, SignalValue, Verdict};
 
 /// Callers, and campaigns, kept for each model. Chosen: more than a person reads, while 2,000 subjects with a few kilobytes of
 /// reasons and queries each stay below 20 MB. The verdict file has them all.
@@ -27,6 +27,8 @@ pub struct VerdictHistory {
     pub campaigns: BTreeMap<String, Subject>,
     /// Features that drifted at some time, with the values when the index was highest.
     pub drifted: BTreeMap<String, Drifted>,
+    /// Columns that many callers wrote as the reference does not know, with the largest share of callers.
+    pub columns: BTreeMap<String, ColumnChange>,
     /// Signals of the first verdict that spoke of drift: what kind of change it was.
     pub change: Vec<SignalValue>,
     /// Subjects and changes beyond the bounds.
@@ -112,11 +114,22 @@ impl VerdictHistory {
         if self.change.is_empty() {
             self.change.clone_from(&verdict.signals);
         }
+        self.columns(&verdict.columns);
         for feature in &verdict.features {
             let drifted = self.drifted.entry(feature.name.clone());
             let drifted = drifted.or_insert_with(|| Drifted { since: verdict.at.0, worst: feature.clone() });
             if feature.psi > drifted.worst.psi {
                 drifted.worst = feature.clone();
+            }
+        }
+    }
+
+    /// Takes columns that many callers write as the reference does not know.
+    pub fn columns(&mut self, changes: &[ColumnChange]) {
+        for change in changes {
+            let known = self.columns.entry(change.name.clone()).or_insert_with(|| change.clone());
+            if change.callers > known.callers {
+                *known = ColumnChange { since: known.since.min(change.since), ..change.clone() };
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::event::Cell;
 use crate::reference::fit::{coarse_codes, coarse_map};
-use crate::reference::{Feature, Kind, Reference};
+use crate::reference::{Feature, Kind, Reference, UnknownValue};
 use crate::signal::normal_scores::NormalScores;
 use crate::signal::search_grid::{self, SearchGrid};
 
@@ -22,8 +22,9 @@ pub struct Coder {
     coarse: Vec<Vec<u8>>,
     sizes: Vec<usize>,
     scores: NormalScores,
-    /// First code of each feature that no row of the reference has.
+    /// First code of each feature that no row of the reference has, and number of own bins.
     unknown: Vec<u16>,
+    own: Vec<u16>,
 }
 
 /// What tells the bins of a feature apart, in one place of memory: nearly every value lies in an ordinary bin.
@@ -63,6 +64,7 @@ impl Coder {
             bins: reference.features.iter().map(Bins::new).collect(),
             features: reference.features.clone(),
             scores: NormalScores::new(reference),
+            own: reference.features.iter().map(|f| small_code(f.bins())).collect(),
             unknown: reference.features.iter().map(|f| small_code(f.first_unknown_code())).collect(),
         }
     }
@@ -76,6 +78,16 @@ impl Coder {
     /// Number of coarse codes of each feature.
     pub fn sizes(&self) -> &[usize] {
         &self.sizes
+    }
+
+    /// Features of a row that have no value, or one that the reference does not know, and why.
+    #[inline]
+    pub fn unknown_values<'a>(&'a self, row: &'a [Cell], codes: &'a Codes) -> impl Iterator<Item = (usize, UnknownValue)> + 'a {
+        let extra = codes.fine.iter().zip(&self.own).enumerate().filter(|(_, (code, own))| code >= own);
+        extra.filter_map(|(j, (&code, _))| {
+            let cell = row.get(j).copied().unwrap_or(Cell::MISSING);
+            Some((j, self.features[j].unknown_value(usize::from(code), cell)?))
+        })
     }
 
     /// The normal scores of the numbers.

@@ -153,9 +153,10 @@ impl Similarity {
         similarity
     }
 
-    /// The 95% point of G over reference pairs, in nats: the yardstick of the drift correction.
-    pub fn g95(&self) -> f64 {
-        self.baseline.tail.g95
+    /// Similarity of a row to the prepared one beyond the 95% point over the pairs of the reference that it is compared with, in nats: what
+    /// the drift correction measures.
+    pub fn excess(&self, prepared: &PreparedRow, other: &[u16]) -> f32 {
+        self.score(prepared, other) - self.baseline_of(prepared).tail.g95 as f32
     }
 
     /// From now on, values of a feature that are missing in one row only are no difference: the world has stopped filling it in, or begun to.

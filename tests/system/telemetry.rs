@@ -176,6 +176,7 @@ fn alerts_are_routed_to_the_people_they_concern() {
         (["team=security", "severity=critical"], "security"),
         (["team=security", "severity=warning"], "security"),
         (["team=sre", "severity=warning"], "sre"),
+        (["team=owners", "severity=warning"], "owners"),
         (["team=both", "severity=warning"], "security,sre"),
         (["team=security", "severity=info"], "nobody"),
         (["team=sre", "severity=info"], "nobody"),

@@ -210,6 +210,7 @@ impl ModelEngine {
             confidence: self.memory.state.confidence(now, LEVEL_PER_DAY),
             queries_seen: self.memory.counts.queries,
             features: reasons.map(|why| why.features.clone()).unwrap_or_default(),
+            columns: reasons.map(|why| why.columns.clone()).unwrap_or_default(),
             signals,
             ..Verdict::new(now, Scope::Model, self.name(), finding)
         }

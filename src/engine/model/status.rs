@@ -33,6 +33,8 @@ impl ModelEngine {
             feature_entropy_ratio: self.entropy_ratio(),
             information_budget_ratio: information_budgets.first().map_or(0.0, |most| most.ratio),
             information_budgets,
+            columns: self.column_status(),
+            column_changes: self.column_changes(),
             features: self.drift.features(),
             prediction: self.drift.prediction(),
         }

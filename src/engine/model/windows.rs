@@ -2,6 +2,7 @@
 
 use crate::event::EventTime;
 use crate::judge::drift;
+use crate::reference::UnknownValue;
 use crate::window::{Ring, Standing, Watermark};
 
 /// Largest jump of event time that one event may cause, in seconds: two days bridge a weekend's pause of a log.
@@ -18,6 +19,9 @@ const PANE_SECONDS: i64 = 15 * 60;
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct ValuePane {
     counts: Vec<u32>,
+    queries: u32,
+    /// Values by feature that are missing or that the reference does not know, by kind.
+    unknown: Vec<[u32; UnknownValue::ALL.len()]>,
 }
 
 /// When a query arrives, by event time.
@@ -97,8 +101,15 @@ impl Windows {
         Some(step)
     }
 
-    /// Counts the coarse codes of a row in the quarter of an hour of `at`; `sizes` is the number of codes of each feature.
-    pub(super) fn count(&mut self, at: EventTime, coarse: &[u8], sizes: &[usize]) {
+    /// Counts the coarse codes of a row in the quarter of an hour of `at`, and its unknown values; `sizes` is the number of codes of each
+    /// feature.
+    pub(super) fn count(
+        &mut self,
+        at: EventTime,
+        coarse: &[u8],
+        sizes: &[usize],
+        unknown: impl Iterator<Item = (usize, UnknownValue)>,
+    ) {
         let Some(pane) = self.quarters.pane_mut(at) else { return };
         if pane.counts.is_empty() {
             pane.counts = vec![0; sizes.iter().sum()];
@@ -108,6 +119,24 @@ impl Windows {
             pane.counts[offset + usize::from(code)] += 1;
             offset += size;
         }
+        pane.queries += 1;
+        for (feature, kind) in unknown {
+            if pane.unknown.is_empty() {
+                pane.unknown.resize(sizes.len(), Default::default());
+            }
+            pane.unknown[feature][kind.index()] += 1;
+        }
+    }
+
+    /// Queries over the last `seconds`, and their values of a feature that are missing or unknown, by kind.
+    pub(super) fn unknown_values(&self, seconds: i64, feature: usize) -> (u64, [u64; UnknownValue::ALL.len()]) {
+        let (mut queries, mut sums) = (0, [0; UnknownValue::ALL.len()]);
+        for pane in self.quarters.window(seconds) {
+            queries += u64::from(pane.queries);
+            let counts = pane.unknown.get(feature).copied().unwrap_or_default();
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += u64::from(count));
+        }
+        (queries, sums)
     }
 
     /// Counts by feature and coarse code, one feature after the other, over the last `seconds`.
@@ -156,9 +185,11 @@ mod tests {
     #[test]
     fn counts_are_kept_by_feature_and_code() {
         let mut windows = Windows::new(0);
-        windows.count(at(0), &[1, 0], &[2, 3]);
-        windows.count(at(1000), &[1, 2], &[2, 3]);
+        windows.count(at(0), &[1, 0], &[2, 3], std::iter::empty());
+        windows.count(at(1000), &[1, 2], &[2, 3], std::iter::once((1, UnknownValue::Unseen)));
         assert_eq!(windows.counts(3600, &[2, 3]), [0, 2, 1, 0, 1]);
         assert_eq!(windows.counts(900, &[2, 3]), [0, 1, 0, 0, 1], "the last quarter alone");
+        assert_eq!(windows.unknown_values(3600, 1), (2, [0, 1, 0, 0]));
+        assert_eq!(windows.unknown_values(3600, 0), (2, [0; 4]));
     }
 }

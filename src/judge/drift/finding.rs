@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::CHANGED_ANSWERS;
-use crate::judge::FeatureDrift;
-use crate::judge::model_signal::ModelSignalValue;
+use crate::judge::{ColumnChange, FeatureDrift, column_change};
+use crate::judge::model_signal::{ModelSignal, ModelSignalValue};
 use crate::judge::model_state::DriftTest;
+use crate::reference::UnknownValue;
 
 /// What an evaluation found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +27,9 @@ pub struct DriftReasons {
     /// Figures of the columns.
     #[serde(with = "unrounded")]
     pub features: Vec<FeatureDrift>,
+    /// Columns that many callers write as the reference does not know.
+    #[serde(with = "column_change::unrounded")]
+    pub columns: Vec<ColumnChange>,
     /// Signals, heaviest first.
     pub signals: Vec<ModelSignalValue>,
 }
@@ -44,6 +48,22 @@ mod unrounded {
         let figures = Vec::<(String, f64, f64, f64)>::deserialize(deserializer)?;
         let feature = |(name, psi, critical, psi_without_suspects)| FeatureDrift { name, psi, critical, psi_without_suspects };
         Ok(figures.into_iter().map(feature).collect())
+    }
+}
+
+// === impl DriftReasons ===
+
+impl DriftReasons {
+    /// The reasons, with columns that many callers write as the reference does not know.
+    #[must_use]
+    pub fn with_columns(mut self, columns: Vec<ColumnChange>) -> Self {
+        let of_kind = |kind| columns.iter().filter(move |change: &&ColumnChange| change.kind == kind);
+        for kind in UnknownValue::ALL {
+            if let Some(most) = of_kind(kind).max_by(|a, b| a.callers.total_cmp(&b.callers)) {
+                self.signals.push(ModelSignal::of_unknown(kind).describes(most.callers, most.queries));
+            }
+        }
+        Self { columns, ..self }
     }
 }
 

@@ -89,8 +89,7 @@ impl SimilarityBaseline {
                 // The upper half of the product is as even as a remainder, without a division.
                 let other = (((self.random >> 32) * held as u64) >> 32) as usize;
                 if self.clients[other] != at {
-                    let g = similarity.score(prepared, &self.codes[other * width..(other + 1) * width]);
-                    self.note(g, similarity.g95());
+                    self.note(similarity.excess(prepared, &self.codes[other * width..(other + 1) * width]));
                 }
             }
         }
@@ -104,8 +103,8 @@ impl SimilarityBaseline {
         }
     }
 
-    /// Notes one comparison; `reference_g95` is the 95% point of the reference's own comparisons.
-    fn note(&mut self, g: f32, reference_g95: f64) {
+    /// Notes one comparison: similarity beyond the 95% point of the reference's own comparisons, in nats.
+    fn note(&mut self, g: f32) {
         self.above += u32::from(g > self.quantile);
         self.reached += u32::from(g >= self.quantile);
         if self.recent.len() < COMPARISONS {
@@ -120,18 +119,18 @@ impl SimilarityBaseline {
         let wanted = self.recent.len() as f64 * ABOVE;
         let strayed = f64::from(self.above) > wanted * (1.0 + STRAYED) || f64::from(self.reached) < wanted * (1.0 - STRAYED);
         if self.recent.len() >= MIN_COMPARISONS && strayed {
-            self.estimate(wanted, reference_g95);
+            self.estimate(wanted);
         }
     }
 
     /// Estimates the quantile, above which `wanted` of the comparisons lie, and the shift.
-    fn estimate(&mut self, wanted: f64, reference_g95: f64) {
+    fn estimate(&mut self, wanted: f64) {
         let mut sorted = self.recent.clone();
         let at = sorted.len() - 1 - wanted as usize;
         let (_, &mut quantile, _) = sorted.select_nth_unstable_by(at, f32::total_cmp);
         let count = |within: fn(f32, f32) -> bool| self.recent.iter().filter(|&&g| within(g, quantile)).count() as u32;
         (self.quantile, self.above, self.reached) = (quantile, count(|g, q| g > q), count(|g, q| g >= q));
-        self.shift = (f64::from(quantile) - reference_g95 - SLACK).max(0.0);
+        self.shift = (f64::from(quantile) - SLACK).max(0.0);
     }
 }
 
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
 
     /// What the reference's own 95% point is in these tests.
-    const REFERENCE: f64 = 2.0;
+    const REFERENCE: f32 = 2.0;
 
     /// A number between 0 and `scale` that belongs to `i`.
     fn uniform(i: u64, scale: f64) -> f32 {
@@ -150,12 +149,12 @@ mod tests {
     #[test]
     fn the_shift_is_how_far_the_quantile_lies_beyond_the_references() {
         let mut baseline = SimilarityBaseline::new(1);
-        (0..MIN_COMPARISONS as u64 - 1).for_each(|i| baseline.note(uniform(i, 20.0), REFERENCE));
+        (0..MIN_COMPARISONS as u64 - 1).for_each(|i| baseline.note(uniform(i, 20.0) - REFERENCE));
         assert!(baseline.shift.abs() < 1e-12, "too few comparisons to say");
-        (0..2 * COMPARISONS as u64).for_each(|i| baseline.note(uniform(1 << 20 | i, 20.0), REFERENCE));
+        (0..2 * COMPARISONS as u64).for_each(|i| baseline.note(uniform(1 << 20 | i, 20.0) - REFERENCE));
         // Uniform up to 20: the 95% point is 19.
-        assert!((baseline.shift - (19.0 - REFERENCE - SLACK)).abs() < 0.4, "{}", baseline.shift);
-        (0..2 * COMPARISONS as u64).for_each(|i| baseline.note(uniform(1 << 30 | i, 2.0), REFERENCE));
+        assert!((baseline.shift - (19.0 - f64::from(REFERENCE) - SLACK)).abs() < 0.4, "{}", baseline.shift);
+        (0..2 * COMPARISONS as u64).for_each(|i| baseline.note(uniform(1 << 30 | i, 2.0) - REFERENCE));
         assert!(baseline.shift.abs() < 1e-12, "the drift is over: {}", baseline.shift);
     }
 
@@ -163,7 +162,7 @@ mod tests {
     fn the_counts_are_what_a_count_over_the_ring_gives() {
         let mut baseline = SimilarityBaseline::new(1);
         for i in 0..3 * COMPARISONS as u64 {
-            baseline.note(uniform(i, 5.0), REFERENCE);
+            baseline.note(uniform(i, 5.0) - REFERENCE);
             let count = |within: fn(f32, f32) -> bool| baseline.recent.iter().filter(|&&g| within(g, baseline.quantile)).count();
             assert_eq!(
                 (baseline.above as usize, baseline.reached as usize),

@@ -34,6 +34,12 @@ impl Inner {
                 unmeasured.with_label_values(&[name, feature]).set(f64::NAN);
             }
         }
+        for feature in features {
+            let labels = [name, feature.as_str()];
+            self.unseen.with_label_values(&labels);
+            self.missing.with_label_values(&labels);
+            self.column_changed.with_label_values(&labels);
+        }
         for finding in MODEL_FINDINGS {
             self.model_verdict.with_label_values(&[name, finding.name()]);
             self.verdicts.with_label_values(&[name, scope_name(Scope::Model), NO_FAMILY, finding.name()]);
@@ -64,6 +70,13 @@ impl Inner {
         for family in Family::ALL {
             let flagged = status.flagged.get(family.name()).copied().unwrap_or(0);
             self.flagged.with_label_values(&[name, family.name()]).set(whole(flagged));
+        }
+        // These are counts and no test, so they need no window.
+        for column in status.columns.iter().filter(|column| model.features.contains(&column.name)) {
+            let labels = [name, column.name.as_str()];
+            self.unseen.with_label_values(&labels).set(column.unseen);
+            self.missing.with_label_values(&labels).set(column.missing);
+            self.column_changed.with_label_values(&labels).set(i64::from(column.changed));
         }
         if status.verdict.is_none() {
             return; // No window has closed: what is measured stays NaN.
@@ -96,7 +109,10 @@ impl Inner {
         for gauge in [&self.prediction_psi, &self.prediction_psi_critical, &self.rate_p95, &self.entropy, &self.budget] {
             let _ = gauge.remove_label_values(&[name]);
         }
-        for gauge in [&self.psi, &self.psi_critical, &self.psi_without_suspects] {
+        for feature in features {
+            let _ = self.column_changed.remove_label_values(&[name, feature.as_str()]);
+        }
+        for gauge in [&self.psi, &self.psi_critical, &self.psi_without_suspects, &self.unseen, &self.missing] {
             for feature in features {
                 let _ = gauge.remove_label_values(&[name, feature.as_str()]);
             }

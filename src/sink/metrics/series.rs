@@ -116,6 +116,33 @@ pub const PSI_WITHOUT_SUSPECTS: Series = Series {
     note: "Where the plain index is above the critical value and this one is below, the suspects are the drift. NaN until the \
            first window has closed.",
 };
+/// Values that the reference does not know.
+pub const UNSEEN: Series = Series {
+    name: "tripline_unseen_ratio",
+    kind: Kind::Gauge,
+    labels: &["model", "feature"],
+    help: "Share of the last hour's queries with a value that the reference does not know: unseen, of the wrong kind, or out of its range.",
+    bound: FEATURES,
+    note: "Near 0 on the day of the fit. A step to a large share is a change of the pipeline: a spelling, a unit, a new default.",
+};
+/// Missing values.
+pub const MISSING: Series = Series {
+    name: "tripline_missing_ratio",
+    kind: Kind::Gauge,
+    labels: &["model", "feature"],
+    help: "Share of the last hour's queries without a value.",
+    bound: FEATURES,
+    note: "Compare with the share in the reference (`tripline reference show`).",
+};
+/// Columns that changed.
+pub const COLUMN_CHANGED: Series = Series {
+    name: "tripline_column_changed",
+    kind: Kind::Gauge,
+    labels: &["model", "feature"],
+    help: "1 while many callers with a past write the column as the reference does not know, else 0.",
+    bound: FEATURES,
+    note: "It counts callers and not queries, so that one caller cannot set it. Rows that are written so are judged without the column.",
+};
 /// Drift of the answers.
 pub const PREDICTION_PSI: Series = Series {
     name: "tripline_prediction_psi",
@@ -295,6 +322,9 @@ pub const ALL: &[Series] = &[
     PSI,
     PSI_CRITICAL,
     PSI_WITHOUT_SUSPECTS,
+    UNSEEN,
+    MISSING,
+    COLUMN_CHANGED,
     PREDICTION_PSI,
     PREDICTION_PSI_CRITICAL,
     MODEL_VERDICT,

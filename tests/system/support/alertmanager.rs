@@ -48,7 +48,7 @@ impl Alertmanager {
     pub fn start(folder: &Path, webhooks: &Webhooks) -> Self {
         let port = free_port();
         let mut config = committed("grafana/alertmanager/alertmanager.yml");
-        for receiver in ["security", "sre"] {
+        for receiver in ["security", "sre", "owners"] {
             let hook = format!("http://127.0.0.1:{}/{receiver}", webhooks.port);
             config = replaced(&config, &format!("http://{receiver}.example/tripline"), &hook);
             let token = folder.join(format!("{receiver}-token"));
