@@ -9,6 +9,7 @@
 //! | [`evidence`] | sequential evidence with a bounded rate of false alarms |
 //! | [`ablation`] | is a client odd, or one column of its data? |
 //! | [`common_cause`] | is an oddity common to callers? |
+//! | [`accusation_limit`] | how many accusations are believable? |
 //! | [`column_change`] | a column that many callers write otherwise |
 //! | [`structure`] | do rows stand in a relation to earlier rows that nature does not produce? |
 //! | [`campaign`] | components of linked rows, whoever sent them |
@@ -20,6 +21,7 @@
 //! | [`family`] | the shapes of probing and their names |
 
 pub mod ablation;
+pub mod accusation_limit;
 pub mod caller;
 pub mod campaign;
 pub mod client;

@@ -42,6 +42,7 @@ use super::settings::EngineConfig;
 use crate::event::{Cell, EventTime, Query};
 use crate::judge::Family;
 use crate::judge::Verdict;
+use crate::judge::accusation_limit::AccusationLimit;
 use crate::judge::common_cause::CommonColumns;
 use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
@@ -105,6 +106,7 @@ struct Memory {
     callers: Callers,
     population: Population,
     common: CommonColumns,
+    limit: AccusationLimit,
     /// Clients whose evidence waits for what other callers show, the longest first.
     waiting: VecDeque<SlotRef>,
     state: ModelState,
@@ -140,6 +142,7 @@ impl ModelEngine {
                 callers: Callers::new(config.max_clients),
                 population: Population::new(config.alarms_per_client_day, config.salt),
                 common: CommonColumns::new(profile.reference.features.len()),
+                limit: AccusationLimit::new(config.alarms_per_client_day),
                 waiting: VecDeque::new(),
                 state: ModelState::default(),
                 reasons: DriftReasons::default(),
@@ -273,8 +276,9 @@ impl ModelEngine {
         let family = Family::of_oddity(&client.distribution.detector);
         let confidence = (1.0 - votes / evidence).clamp(CONFIDENCE.0, CONFIDENCE.1);
         let burst = self.memory.population.newcomer_burst_active(asked.now);
+        let began = client.distribution.suspicious_since;
         let case = burst.then(|| self.burst_case(at));
-        self.flag(asked, Flagging { at, family, confidence, case: case.clone() }, out);
+        self.flag(asked, Flagging { at, family, confidence, case: case.clone(), began }, out);
         if let Some(case) = case {
             self.flag_burst(asked, &case, out);
         }
@@ -314,9 +318,10 @@ impl ModelEngine {
             return;
         }
         let confidence = (1.0 - (-detection.evidence).exp()).clamp(CONFIDENCE.0, CONFIDENCE.1);
-        let component = detection.component.and_then(|c| self.structure.components.get(c)).filter(|c| c.flagged.is_some());
-        let case = component.map(|c| cases::of_component(&self.profile, c));
-        let flagging = Flagging { at: detection.client, family: detection.family, confidence, case: case.clone() };
+        let component = detection.component.and_then(|c| self.structure.components.get(c));
+        let began = component.map(|component| component.since);
+        let case = component.filter(|c| c.flagged.is_some()).map(|c| cases::of_component(&self.profile, c));
+        let flagging = Flagging { at: detection.client, family: detection.family, confidence, case: case.clone(), began };
         self.flag(asked, flagging, out);
         if let (Some(case), Reason::Campaign) = (case, detection.reason) {
             self.announce(asked.now, &case, out);

@@ -75,6 +75,8 @@ pub struct Client {
     pub information: Information,
     /// Whether it was reported as suspicious.
     pub reported_suspicious: bool,
+    /// Whether an accusation of it was held back ([`super::accusation_limit`]).
+    pub was_held_back: bool,
     /// Whether it is flagged.
     pub flag: Option<Flag>,
     /// Queries that count as evidence.
@@ -100,6 +102,7 @@ impl Client {
             structure: ClientStructure::default(),
             information: Information::default(),
             reported_suspicious: false,
+            was_held_back: false,
             flag: None,
             evidence: EvidenceTrail::default(),
         }

@@ -32,6 +32,8 @@ pub enum ModelSignal {
     UnreadableValues,
     /// The same for numbers beyond the range of the reference.
     OutOfRangeValues,
+    /// Callers with a past whose accusation was held back, since so many at once have a common cause.
+    HeldAccusations,
     /// Callers that are flagged as probing.
     FlaggedClients,
 }
@@ -53,7 +55,7 @@ pub struct ModelSignalValue {
 
 impl ModelSignal {
     /// Every signal.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Psi,
         Self::ChangedAnswers,
         Self::VanishesWithoutSuspects,
@@ -64,6 +66,7 @@ impl ModelSignal {
         Self::UnseenValues,
         Self::UnreadableValues,
         Self::OutOfRangeValues,
+        Self::HeldAccusations,
         Self::FlaggedClients,
     ];
 
@@ -80,6 +83,7 @@ impl ModelSignal {
             Self::UnseenValues => "unseen_values",
             Self::UnreadableValues => "unreadable_values",
             Self::OutOfRangeValues => "out_of_range_values",
+            Self::HeldAccusations => "held_accusations",
             Self::FlaggedClients => "flagged_clients",
         }
     }
@@ -97,6 +101,7 @@ impl ModelSignal {
             Self::UnseenValues => "callers that send values which the reference does not know",
             Self::UnreadableValues => "callers that send values of the wrong kind",
             Self::OutOfRangeValues => "callers that send numbers beyond the reference's range",
+            Self::HeldAccusations => "callers with a past that look odd together",
             Self::FlaggedClients => "callers flagged as probing",
         }
     }
@@ -111,7 +116,7 @@ impl ModelSignal {
             | Self::UnseenValues
             | Self::UnreadableValues
             | Self::OutOfRangeValues => "share",
-            Self::MovedCallers | Self::FlaggedClients => "callers",
+            Self::MovedCallers | Self::HeldAccusations | Self::FlaggedClients => "callers",
             Self::ChangeQuarters => "quarters of an hour",
         }
     }

@@ -2,8 +2,9 @@
 
 use super::callers::account_hash;
 use super::cases::{self, Announced};
-use super::{Asked, CONFIDENCE, ModelEngine};
+use super::{Asked, CONFIDENCE, Memory, ModelEngine};
 use crate::event::EventTime;
+use crate::judge::accusation_limit::PAST_SECONDS;
 use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
 use crate::judge::client::{Client, Flag, subject};
 use crate::judge::drift::LEVEL_PER_DAY;
@@ -32,6 +33,8 @@ pub(super) struct Flagging {
     pub(super) confidence: f64,
     /// The case that it belongs to; a case of its own if there is none.
     pub(super) case: Option<String>,
+    /// When what speaks against it began; `None` if that is not known.
+    pub(super) began: Option<EventTime>,
 }
 
 /// What flagged clients share: which signal says so, and the figures.
@@ -67,15 +70,19 @@ impl ModelEngine {
             let Some(state) = self.memory.callers.clients.get(at).map(|c| &c.distribution) else { continue };
             let family = Family::of_oddity(&state.detector);
             let confidence = (1.0 - f64::from(state.votes) / state.detector.total()).clamp(CONFIDENCE.0, SHARED_CONFIDENCE);
-            self.flag(asked, Flagging { at, family, confidence, case: Some(case.to_owned()) }, out);
+            let began = state.suspicious_since;
+            self.flag(asked, Flagging { at, family, confidence, case: Some(case.to_owned()), began }, out);
         }
         self.announce(asked.now, case, out);
     }
 
     /// Flags a client, and reports it: the client, what it shares with other flagged clients, and the model.
     pub(super) fn flag(&mut self, asked: &Asked<'_>, flagging: Flagging, out: &mut Vec<Verdict>) {
-        let Flagging { at, family, confidence, case } = flagging;
         let now = asked.now;
+        if self.hold_back(&flagging, now, out) {
+            return;
+        }
+        let Flagging { at, family, confidence, case, .. } = flagging;
         let signals = self.client_signals(at, now);
         let Some(client) = self.memory.callers.clients.get_mut(at).filter(|client| !client.is_flagged()) else { return };
         if at == asked.at {
@@ -108,6 +115,26 @@ impl ModelEngine {
         if let Some(finding) = self.memory.state.on(ModelEvent::Flagged { confidence }, now) {
             out.push(self.model_line(finding, now));
         }
+    }
+
+    /// Whether an accusation is one too many of callers with a past: then it is held back, and the client is reported as suspicious.
+    fn hold_back(&mut self, flagging: &Flagging, now: EventTime, out: &mut Vec<Verdict>) -> bool {
+        let &Flagging { at, family, confidence, began, .. } = flagging;
+        let Memory { callers, limit, .. } = &mut self.memory;
+        let known = callers.clients.len();
+        let Some(client) = callers.clients.get_mut(at).filter(|client| !client.is_flagged()) else { return false };
+        let has_past = client.first.plus_seconds(PAST_SECONDS) < began.unwrap_or(now);
+        if !has_past || limit.admits(now, known, !client.was_held_back) {
+            return false;
+        }
+        client.was_held_back = true;
+        if !client.reported_suspicious {
+            client.reported_suspicious = true;
+            let Some(client) = self.memory.callers.clients.get(at) else { return true };
+            let line = self.client_line(client, now, Finding::Suspicious, self.client_signals(at, now)).with_family(family);
+            out.push(Verdict { confidence: Some(confidence.min(SHARED_CONFIDENCE)), ..line });
+        }
+        true
     }
 
     /// Reports once that a client is suspicious, well before it is flagged, and once that it no longer is.
@@ -202,6 +229,9 @@ impl ModelEngine {
     pub(super) fn model_line(&self, finding: Finding, now: EventTime) -> Verdict {
         let reasons = (finding != Finding::Stable).then_some(&self.memory.reasons);
         let mut signals: Vec<SignalValue> = reasons.iter().flat_map(|why| &why.signals).map(|&signal| signal.into()).collect();
+        if self.memory.limit.held() > 0 {
+            signals.push(ModelSignal::HeldAccusations.describes(self.memory.limit.held() as f64, 0.0).into());
+        }
         if self.memory.state.is_probed(now) {
             let flagged = self.memory.callers.flagged_where(|_| true).len();
             signals.push(ModelSignal::FlaggedClients.describes(flagged as f64, 0.0).into());
