@@ -206,7 +206,8 @@ impl ModelEngine {
     /// previous query.
     fn judge(&mut self, asked: &Asked<'_>, sender: Sender, codes: &mut Codes, out: &mut Vec<Verdict>) -> Option<f64> {
         self.memory.callers.prefetch_rows(asked.at);
-        let sender = sender.established(self.memory.population.is_established(self.memory.callers.clients.get(asked.at), asked.now));
+        let sender =
+            sender.established(self.memory.population.is_established(self.memory.callers.clients.get(asked.at), asked.now));
         let prepared = self.structure.prepare(asked.query, codes, sender, &self.memory.callers.clients);
         let gap = self.memory.callers.note(asked, codes, &self.profile);
         if let Some(vote) = self.vote(asked, codes) {

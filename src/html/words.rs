@@ -134,7 +134,9 @@ pub fn column_change(change: &ColumnChange) -> String {
         UnknownValue::Unseen => {
             format!("since {since}, {callers} of the callers send values of {name} that the reference does not know{example}")
         }
-        UnknownValue::Unreadable => format!("since {since}, {callers} of the callers send values of {name} of the wrong kind{example}"),
+        UnknownValue::Unreadable => {
+            format!("since {since}, {callers} of the callers send values of {name} of the wrong kind{example}")
+        }
         UnknownValue::OutOfRange => {
             format!("since {since}, {callers} of the callers send numbers of {name} beyond the range of the reference")
         }

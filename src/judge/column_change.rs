@@ -39,8 +39,13 @@ pub(super) mod unrounded {
     }
 
     pub(in crate::judge) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ColumnChange>, D::Error> {
-        let of = |(name, kind, queries, callers, since, example)| {
-            ColumnChange { name, kind, queries, callers, since: At(since), example }
+        let of = |(name, kind, queries, callers, since, example)| ColumnChange {
+            name,
+            kind,
+            queries,
+            callers,
+            since: At(since),
+            example,
         };
         Ok(Vec::<Fields>::deserialize(deserializer)?.into_iter().map(of).collect())
     }

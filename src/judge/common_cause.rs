@@ -67,7 +67,14 @@ pub struct CommonColumns {
 impl CommonColumns {
     /// Nothing is known yet of `columns` columns.
     pub fn new(columns: usize) -> Self {
-        Self { recent: VecDeque::new(), counts: vec![0; columns], common: vec![false; columns], since: vec![None; columns], examples: vec![None; columns], noted: 0 }
+        Self {
+            recent: VecDeque::new(),
+            counts: vec![0; columns],
+            common: vec![false; columns],
+            since: vec![None; columns],
+            examples: vec![None; columns],
+            noted: 0,
+        }
     }
 
     /// Notes the columns of a caller's row that are written as the reference does not know; says whether a column has become common.
@@ -154,7 +161,8 @@ impl CommonColumns {
 
     /// Other callers whose newest row was noted after a mark.
     pub fn others_since(&self, mark: u64, client: SlotRef) -> u32 {
-        self.recent.iter().rev().take_while(|written| written.number > mark).filter(|written| written.client != client).count() as u32
+        self.recent.iter().rev().take_while(|written| written.number > mark).filter(|written| written.client != client).count()
+            as u32
     }
 
     /// Whether enough callers are known to say what is common.

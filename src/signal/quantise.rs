@@ -138,7 +138,6 @@ pub fn padded(features: usize) -> usize {
     features.next_multiple_of(LANES)
 }
 
-
 /// The features in the order of their places: numbers, then categories.
 pub fn places(reference: &Reference) -> Vec<usize> {
     let of_kind = |numeric| (0..reference.features.len()).filter(move |&j| reference.features[j].is_numeric() == numeric);

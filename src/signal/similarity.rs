@@ -8,16 +8,16 @@
 //! subtraction, a look-up and an addition a number, and an addition a category, without branches.
 
 mod learned;
+mod prepared;
 mod tail;
 
 use wide::{u16x8, u32x8};
 
-use crate::event::Cell;
-use crate::reference::{Feature, Reference};
-use crate::signal::quantise::{
-    FIRST_CATEGORY, LANES, LEAST_MEASURED, MISSING, MOST_MEASURED, PER_TOLERANCE, Quantised, Quantiser, padded, places,
-};
-use learned::{LEVELS, Levels, NAT_STEPS, NOTHING, category_scores, difference, levels, number_scores, one_feature_rates};
+use crate::reference::Reference;
+use crate::signal::quantise::{LANES, MISSING, PER_TOLERANCE, padded, places};
+use learned::{LEVELS, Levels, NAT_STEPS, category_scores, difference, levels, number_scores, one_feature_rates};
+pub use prepared::PreparedRow;
+use prepared::{Written, ranges};
 use tail::{Tail, TailCounts};
 
 /// Pairs of features that are compared for the tail. Chosen: enough for P down to 1e-7, and a fraction of a second of work at start.
@@ -40,31 +40,6 @@ pub struct Comparison {
     pub unequal: u16,
     /// Last feature that changed.
     pub feature: u16,
-}
-
-/// A row, prepared to be compared with many; reused between rows.
-#[derive(Clone, Debug, Default)]
-pub struct PreparedRow {
-    codes: Vec<u16>,
-    /// By place: bits that make any level [`NOTHING`], for numbers that are missing.
-    missing: Vec<u16>,
-    /// By place: what equality is worth, for categories; in [`NAT_STEPS`] of a nat.
-    equal: Vec<u16>,
-    written: Written,
-    /// Similarity to itself, in nats.
-    most: f32,
-}
-
-/// How a row is written, which decides what its similarities are compared with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Written {
-    /// The reference knows every value.
-    #[default]
-    Known,
-    /// All values that it does not know are in common columns, so the row is compared without these.
-    Commonly,
-    /// Others are unknown, too. Their columns are worth nothing, and similarity is compared with that of whole rows, which is cautious.
-    Oddly,
 }
 
 /// How similar natural rows are, with all columns or without some.
@@ -110,18 +85,6 @@ pub struct Similarity {
 fn same_length<'a>(a: &'a [u16], b: &'a [u16]) -> (&'a [u16], &'a [u16]) {
     let length = a.len().min(b.len());
     (&a[..length], &b[..length])
-}
-
-// === impl PreparedRow ===
-
-impl PreparedRow {
-    /// Makes some places worth nothing.
-    fn leave_out(&mut self, places: &[bool]) {
-        for (place, _) in places.iter().enumerate().filter(|(_, left_out)| **left_out) {
-            self.missing[place] = NOTHING;
-            self.equal[place] = 0;
-        }
-    }
 }
 
 // === impl Similarity ===
@@ -173,51 +136,6 @@ impl Similarity {
             let baseline = Baseline { tail, one_feature: one_feature_rates(&reference.sample, columns) };
             Box::new(WithoutCommon { places, baseline })
         });
-    }
-
-    /// Prepares a row.
-    pub fn prepare(&self, row: &[u16], prepared: &mut PreparedRow) {
-        self.weigh(row, prepared);
-        let mut unknown = self.unknown(row).peekable();
-        prepared.written = match &self.without_common {
-            _ if unknown.peek().is_none() => Written::Known,
-            Some(common) if unknown.all(|place| common.places[place]) => {
-                prepared.leave_out(&common.places);
-                Written::Commonly
-            }
-            _ => Written::Oddly,
-        };
-        prepared.most = self.score(prepared, row);
-    }
-
-    /// Places of a row whose values the reference does not know.
-    fn unknown<'a>(&'a self, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
-        let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
-        let beyond = |(&code, &(least, most)): (&u16, &(u16, u16))| code < least || code > most;
-        let unseen = |(&code, scores): (&u16, &Vec<u16>)| !(FIRST_CATEGORY..).contains(&code) || usize::from(code - FIRST_CATEGORY) >= scores.len();
-        let is_unknown = numbers.iter().zip(&self.ranges).map(beyond).chain(categories.iter().zip(&self.categories).map(unseen));
-        let missing = row.iter().zip(&self.lacks).map(|(&code, &lacks)| code == MISSING && lacks);
-        is_unknown.zip(missing).enumerate().filter(|(_, (unknown, missing))| *unknown && !*missing).map(|(place, _)| place)
-    }
-
-    /// Prepares a row with all its columns.
-    fn weigh(&self, row: &[u16], prepared: &mut PreparedRow) {
-        let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
-        prepared.codes.clear();
-        prepared.codes.extend_from_slice(row);
-        // How rare a value is that the reference does not know, nobody knows: a new spelling, unit or default would make everybody similar.
-        // So two such values are no similarity, and two missing ones are none.
-        prepared.missing.clear();
-        let is_known = |(&code, &(least, most)): (&u16, &(u16, u16))| (least..=most).contains(&code);
-        prepared.missing.extend(numbers.iter().zip(&self.ranges).map(|at| if is_known(at) { 0 } else { NOTHING }));
-        prepared.missing.resize(row.len(), 0);
-        prepared.equal.clear();
-        prepared.equal.resize(numbers.len(), 0);
-        prepared.equal.extend(categories.iter().zip(&self.categories).map(|(&code, scores)| {
-            let index = usize::from(code).checked_sub(usize::from(FIRST_CATEGORY));
-            index.and_then(|index| scores.get(index)).copied().unwrap_or(0)
-        }));
-        prepared.equal.resize(row.len(), 0);
     }
 
     /// Similarity G of a row to the prepared one, in nats. Both are of [`padded`] width.
@@ -332,22 +250,11 @@ impl Similarity {
     }
 }
 
-/// Codes of the smallest and the largest number of each place, as far as they are measured.
-fn ranges(reference: &Reference) -> Vec<(u16, u16)> {
-    let quantiser = Quantiser::new(reference);
-    let codes = |end: fn(&Feature) -> f64| {
-        let row: Vec<Cell> = reference.features.iter().map(|feature| Cell::number(end(feature))).collect();
-        let mut quantised = Quantised::default();
-        quantiser.encode(&row, &mut quantised);
-        quantised.codes
-    };
-    let ends = codes(|f| f.min - f.slack()).into_iter().zip(codes(|f| f.max + f.slack()));
-    ends.map(|(least, most)| (least.max(LEAST_MEASURED), most.min(MOST_MEASURED))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Cell;
+    use crate::signal::quantise::{Quantised, Quantiser};
 
     struct World {
         reference: Reference,

@@ -57,7 +57,9 @@ impl ModelEngine {
         let (running, population) = (state.detector.total(), &self.memory.population);
         let renewed = self.statistics.evidence(state, &self.profile, population.factors());
         let total = renewed.total();
-        if total >= running || (state.has_forgotten_votes() && !self.statistics.has_lost_weight(state, &self.profile, population, total)) {
+        if total >= running
+            || (state.has_forgotten_votes() && !self.statistics.has_lost_weight(state, &self.profile, population, total))
+        {
             return running;
         }
         state.detector = renewed;

@@ -2,8 +2,8 @@
 
 use super::profile::Profile;
 use crate::judge::ablation::Ablation;
-use crate::judge::distribution::Population;
 use crate::judge::client::votes::ClientDistribution;
+use crate::judge::distribution::Population;
 use crate::judge::evidence::{Detector, Factors};
 use crate::signal::codes::Codes;
 use crate::signal::density::Density;

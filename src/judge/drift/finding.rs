@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::CHANGED_ANSWERS;
-use crate::judge::{ColumnChange, FeatureDrift, column_change};
 use crate::judge::model_signal::{ModelSignal, ModelSignalValue};
 use crate::judge::model_state::DriftTest;
+use crate::judge::{ColumnChange, FeatureDrift, column_change};
 use crate::reference::UnknownValue;
 
 /// What an evaluation found.

@@ -109,7 +109,8 @@ impl Breaks {
         let mut detection = None;
         if state.broken <= 0.0 {
             state.waiting = None;
-        } else if state.broken > threshold && !self.is_common(at) && state.waiting.is_some_and(|since| self.peers_kept_since(since)) {
+        } else if state.broken > threshold && !self.is_common(at) && state.waiting.is_some_and(|since| self.peers_kept_since(since))
+        {
             detection = Some(Detection {
                 client: at,
                 reason: Reason::BrokenDependency,
