@@ -13,6 +13,7 @@
 //! | [`callers`] | the clients, what they share, and who is flagged |
 //! | [`confirmation`] | is the oddity of a client common to callers? |
 //! | [`columns`] | columns that many callers write otherwise |
+//! | [`held`] | accusations that are held back |
 //! | [`cases`] | case ids, campaigns that were announced |
 //! | [`reasons`] | the signals of a verdict on a client |
 //! | [`lines`] | how detections become verdict lines |
@@ -27,6 +28,7 @@ mod callers;
 mod cases;
 mod columns;
 mod confirmation;
+mod held;
 mod lines;
 mod profile;
 mod reasons;
@@ -56,6 +58,7 @@ use crate::window::clients::SlotRef;
 use callers::Callers;
 use cases::Cases;
 use confirmation::Confirmation;
+use held::Waiting;
 use lines::Flagging;
 use profile::Profile;
 use row_statistics::RowStatistics;
@@ -107,6 +110,8 @@ struct Memory {
     population: Population,
     common: CommonColumns,
     limit: AccusationLimit,
+    /// Accusations that wait, the longest first.
+    held: Vec<Waiting>,
     /// Clients whose evidence waits for what other callers show, the longest first.
     waiting: VecDeque<SlotRef>,
     state: ModelState,
@@ -143,6 +148,7 @@ impl ModelEngine {
                 population: Population::new(config.alarms_per_client_day, config.salt),
                 common: CommonColumns::new(profile.reference.features.len()),
                 limit: AccusationLimit::new(config.alarms_per_client_day),
+                held: Vec::new(),
                 waiting: VecDeque::new(),
                 state: ModelState::default(),
                 reasons: DriftReasons::default(),
@@ -209,6 +215,7 @@ impl ModelEngine {
         let sender =
             sender.established(self.memory.population.is_established(self.memory.callers.clients.get(asked.at), asked.now));
         let prepared = self.structure.prepare(asked.query, codes, sender, &self.memory.callers.clients);
+        self.structure.note_values(&prepared, &self.profile.reference);
         let gap = self.memory.callers.note(asked, codes, &self.profile);
         if let Some(vote) = self.vote(asked, codes) {
             self.act_on_vote(asked, vote, out);
@@ -279,7 +286,7 @@ impl ModelEngine {
         let burst = self.memory.population.newcomer_burst_active(asked.now);
         let began = client.distribution.suspicious_since;
         let case = burst.then(|| self.burst_case(at));
-        self.flag(asked, Flagging { at, family, confidence, case: case.clone(), began }, out);
+        self.flag(asked.now, Some(asked), Flagging { at, family, confidence, case: case.clone(), began, waits: false }, out);
         if let Some(case) = case {
             self.flag_burst(asked, &case, out);
         }
@@ -322,8 +329,9 @@ impl ModelEngine {
         let component = detection.component.and_then(|c| self.structure.components.get(c));
         let began = component.map(|component| component.since);
         let case = component.filter(|c| c.flagged.is_some()).map(|c| cases::of_component(&self.profile, c));
-        let flagging = Flagging { at: detection.client, family: detection.family, confidence, case: case.clone(), began };
-        self.flag(asked, flagging, out);
+        let flagging =
+            Flagging { at: detection.client, family: detection.family, confidence, case: case.clone(), began, waits: true };
+        self.flag(asked.now, Some(asked), flagging, out);
         if let (Some(case), Reason::Campaign) = (case, detection.reason) {
             self.announce(asked.now, &case, out);
         }
@@ -352,11 +360,15 @@ impl ModelEngine {
     pub fn end(&mut self, out: &mut Vec<Verdict>) {
         self.memory.windows.complete();
         self.advance(out);
+        if let Some(now) = self.memory.windows.watermark() {
+            self.decide_held(now, true, out);
+        }
     }
 
     /// Tests drift at every step that the watermark has passed.
     fn advance(&mut self, out: &mut Vec<Verdict>) {
         while let Some(step) = self.memory.windows.next_step() {
+            self.decide_held(step, false, out);
             if self.memory.counts.votes >= MIN_VOTES {
                 self.test_drift(step, out);
             }

@@ -18,6 +18,9 @@ const WITHIN_SECONDS: i64 = 6 * 3600;
 const ALWAYS: usize = 3;
 /// Probability of more chance accusations than the limit, in a quarter of a day: once in 250 days.
 const IMPROBABLE: f64 = 1e-3;
+/// Seconds for which an accusation of such a caller by structure evidence waits for others. Chosen: two steps of the drift test. A release
+/// reaches the callers that repeat their rows within that time, and somebody who has been there for hours can wait as long.
+pub const WAIT_SECONDS: i64 = 1800;
 /// Seconds before the evidence against a caller began from which on it is a caller with a past.
 pub const PAST_SECONDS: i64 = 3600;
 /// Accusations remembered: more than any limit that is reached in practice, so that a flood costs no memory.
@@ -28,7 +31,7 @@ const MOST: usize = 4096;
 pub struct AccusationLimit {
     /// Expected chance accusations of one caller within [`WITHIN_SECONDS`].
     rate: f64,
-    /// When callers were accused, or held back for the first time.
+    /// When evidence first spoke against each caller with a past.
     recent: VecDeque<EventTime>,
     /// Callers held back so far.
     held: u64,
@@ -42,22 +45,26 @@ impl AccusationLimit {
         Self { rate: alarms_per_client_day * WITHIN_SECONDS as f64 / 86_400.0, ..Self::default() }
     }
 
-    /// Whether one more accusation of a caller with a past is admitted at `now`, among so many callers. `is_new` unless this caller was
-    /// held back before.
-    pub fn admits(&mut self, now: EventTime, callers: usize, is_new: bool) -> bool {
+    /// Notes that evidence speaks against a caller with a past.
+    pub fn note(&mut self, now: EventTime) {
+        if self.recent.len() >= MOST {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+    }
+
+    /// Whether those that were noted within the last quarter of a day are few enough to be believed, among so many callers.
+    pub fn admits(&mut self, now: EventTime, callers: usize) -> bool {
         let since = now.plus_seconds(-WITHIN_SECONDS);
         while self.recent.front().is_some_and(|&at| at < since) {
             self.recent.pop_front();
         }
-        let admitted = self.recent.len() < limit(self.rate * callers as f64);
-        if is_new {
-            if self.recent.len() >= MOST {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(now);
-            self.held += u64::from(!admitted);
-        }
-        admitted
+        self.recent.len() <= limit(self.rate * callers as f64)
+    }
+
+    /// Counts a caller that is held back.
+    pub fn hold(&mut self) {
+        self.held += 1;
     }
 
     /// Callers held back so far.
@@ -95,21 +102,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_the_limit_is_held_back_until_it_is_quiet() {
+    fn what_is_beyond_the_limit_is_not_admitted_until_it_is_quiet() {
         let mut accusations = AccusationLimit::new(1e-4);
-        let admitted: Vec<bool> = (0..5).map(|i| accusations.admits(at(i), 1_000, true)).collect();
-        assert_eq!(admitted, [true, true, true, false, false]);
-        assert_eq!(accusations.held(), 2);
-        assert!(!accusations.admits(at(6 * 3600), 1_000, true), "those that were held back count, too");
-        assert!(accusations.admits(at(13 * 3600), 1_000, true), "quiet for six hours");
+        for second in 0..3 {
+            accusations.note(at(second));
+            assert!(accusations.admits(at(second), 1_000), "the {second}th");
+        }
+        accusations.note(at(3));
+        assert!(!accusations.admits(at(3), 1_000) && !accusations.admits(at(3600), 1_000));
+        assert!(accusations.admits(at(3 + 6 * 3600), 1_000), "quiet for six hours");
     }
 
     #[test]
-    fn a_caller_that_asks_again_is_counted_once() {
+    fn a_flood_is_remembered_within_a_bound() {
         let mut accusations = AccusationLimit::new(1e-4);
-        (0..3).for_each(|i| assert!(accusations.admits(at(i), 1_000, true)));
-        assert!(!accusations.admits(at(3), 1_000, true));
-        (0..100).for_each(|i| assert!(!accusations.admits(at(4 + i), 1_000, false)));
-        assert_eq!((accusations.held(), accusations.recent.len()), (1, 4));
+        (0..10_000).for_each(|_| accusations.note(at(0)));
+        assert_eq!(accusations.recent.len(), MOST);
+        assert!(!accusations.admits(at(0), 1_000));
     }
 }

@@ -21,6 +21,7 @@
 //! | [`repeats`] | rows that were sent before |
 //! | [`dependencies`] | functional dependencies broken against the peers |
 //! | [`nearest_neighbour_test`] | how much of nearness is coincidence |
+//! | [`frequent_values`] | values that many callers send and the reference hardly has |
 //! | [`similarity_baseline`] | how much of similarity is drift |
 //! | [`accounts`] | the rows of one account at several addresses |
 //! | [`thresholds`] | what all of them share: detections, neighbours, thresholds |
@@ -29,6 +30,7 @@ mod accounts;
 mod automation;
 mod dependencies;
 mod earlier_rows;
+mod frequent_values;
 mod linking;
 mod links;
 mod members;
@@ -58,6 +60,7 @@ use crate::window::index::RowIndex;
 use accounts::Accounts;
 use dependencies::Breaks;
 use earlier_rows::Compared;
+use frequent_values::FrequentValues;
 use nearest_neighbour_test::NearestNeighbourTest;
 use query::{Buffers, ComparedRow, EncodedRow};
 pub use query::{PreparedQuery, Sender};
@@ -104,6 +107,9 @@ pub struct Structure {
     similarity: Similarity,
     scales: Scales,
     breaks: Breaks,
+    frequent: FrequentValues,
+    /// Columns that many callers write as the reference does not know.
+    common: Vec<bool>,
     hasher: Hasher,
     quantiser: Quantiser,
     reference_rows: Vec<u16>,
@@ -140,6 +146,7 @@ struct StructureStateRef<'a> {
     accounts: &'a Accounts,
     baseline: &'a SimilarityBaseline,
     breaks: &'a Breaks,
+    frequent: &'a FrequentValues,
     nearest_neighbours: &'a NearestNeighbourTest,
     own_nearest_neighbours: &'a NearestNeighbourTest,
     drifted: &'a [usize],
@@ -156,6 +163,7 @@ pub struct StructureState {
     accounts: Accounts,
     baseline: SimilarityBaseline,
     breaks: Breaks,
+    frequent: FrequentValues,
     nearest_neighbours: NearestNeighbourTest,
     own_nearest_neighbours: NearestNeighbourTest,
     drifted: Vec<usize>,
@@ -178,6 +186,8 @@ impl Structure {
             similarity: Similarity::new(reference, &reference_rows),
             scales: Scales::new(reference),
             breaks: Breaks::new(reference),
+            frequent: FrequentValues::new(reference.features.len()),
+            common: vec![false; reference.features.len()],
             index: RowIndex::new(index_rows * hasher.keys_per_row(), max_history),
             index_rows,
             reference_index: index_of_sample(reference, coder, &hasher),
@@ -213,6 +223,7 @@ impl Structure {
             accounts: &self.accounts,
             baseline: &self.baseline,
             breaks: &self.breaks,
+            frequent: &self.frequent,
             nearest_neighbours: &self.nearest_neighbours,
             own_nearest_neighbours: &self.own_nearest_neighbours,
             drifted: &self.drifted,
@@ -229,6 +240,7 @@ impl Structure {
         self.accounts = state.accounts;
         self.baseline = state.baseline;
         self.breaks.restore(state.breaks);
+        self.frequent = state.frequent;
         self.nearest_neighbours = state.nearest_neighbours;
         self.own_nearest_neighbours = state.own_nearest_neighbours;
         self.drifted(&state.drifted);
@@ -246,7 +258,16 @@ impl Structure {
 
     /// Columns that many callers write as the reference does not know; rows that are written so are compared without them.
     pub fn set_common(&mut self, columns: &[bool], reference: &Reference) {
-        self.similarity.set_common(columns, reference, &self.reference_rows);
+        self.common.copy_from_slice(columns);
+        self.similarity.set_common(&self.common, self.frequent.values(), reference, &self.reference_rows);
+    }
+
+    /// Notes the row of a prepared query for its sender, which may speak for its peers.
+    pub fn note_values(&mut self, prepared: &PreparedQuery<'_>, reference: &Reference) {
+        let codes = &prepared.encoded.quantised.codes;
+        if prepared.sender.is_established && self.frequent.note(prepared.sender.at, codes, &self.reference_rows) {
+            self.similarity.set_common(&self.common, self.frequent.values(), reference, &self.reference_rows);
+        }
     }
 
     /// Hashes and encodes the row of a query, of which `codes` are the [`Feature::code`]s, and prefetches what [`Structure::step`] will

@@ -53,8 +53,11 @@ struct Baseline {
 /// What rows are compared with that are written in common columns as the reference does not know.
 #[derive(Clone, Debug)]
 struct WithoutCommon {
-    /// The columns, by place.
+    /// The columns, by place, and those that are written otherwise.
     places: Vec<bool>,
+    unknown: Vec<usize>,
+    /// By place: a value that many callers send now, as if the reference did not know it.
+    frequent: Vec<Option<u16>>,
     baseline: Baseline,
 }
 
@@ -129,13 +132,20 @@ impl Similarity {
 
     /// From now on rows that are written in some of these columns as the reference does not know, and known in all others, are compared
     /// without these columns, and with pairs of the reference without them.
-    pub fn set_common(&mut self, columns: &[bool], reference: &Reference, sample: &[u16]) {
-        self.without_common = columns.contains(&true).then(|| {
-            let places: Vec<bool> = self.features.iter().map(|&feature| columns[feature]).collect();
-            let tail = self.count_pairs(columns.len(), sample, Some(&places)).fit();
-            let baseline = Baseline { tail, one_feature: one_feature_rates(&reference.sample, columns) };
-            Box::new(WithoutCommon { places, baseline })
-        });
+    /// `frequent` are values by place that count as unknown, since many callers send them.
+    pub fn set_common(&mut self, columns: &[bool], frequent: &[Option<u16>], reference: &Reference, sample: &[u16]) {
+        self.without_common = None;
+        let unknown = self.features.iter().map(|&feature| columns[feature]);
+        let places: Vec<bool> = unknown.clone().zip(frequent).map(|(unknown, frequent)| unknown || frequent.is_some()).collect();
+        if !places.contains(&true) {
+            return;
+        }
+        let mut left_out = vec![false; columns.len()];
+        self.features.iter().zip(&places).for_each(|(&feature, &common)| left_out[feature] = common);
+        let tail = self.count_pairs(columns.len(), sample, Some(&places)).fit();
+        let baseline = Baseline { tail, one_feature: one_feature_rates(&reference.sample, &left_out) };
+        let unknown = unknown.enumerate().filter(|(_, unknown)| *unknown).map(|(place, _)| place).collect();
+        self.without_common = Some(Box::new(WithoutCommon { places, unknown, frequent: frequent.to_vec(), baseline }));
     }
 
     /// Similarity G of a row to the prepared one, in nats. Both are of [`padded`] width.
@@ -177,13 +187,18 @@ impl Similarity {
             result.changed = result.changed.wrapping_add(u16::from(difference >= least));
         }
         let changed = |place: usize| own[place].abs_diff(other[place]) >= least[place];
-        let is_blank = |place: usize| own[place] != other[place] && (own[place] == MISSING || other[place] == MISSING);
-        for &place in self.blanks.iter().filter(|&&place| place < own.len() && is_blank(place)) {
+        let common: &[usize] = self.without_common.as_ref().map_or(&[], |common| &common.unknown);
+        let written_so = |place: usize| self.is_unknown(place, own[place]) || self.is_unknown(place, other[place]);
+        let is_missing = |place: usize| own[place] == MISSING || other[place] == MISSING;
+        let is_blank =
+            |place: usize| own[place] != other[place] && (is_missing(place) || (common.contains(&place) && written_so(place)));
+        let only_drifted = self.blanks.iter().filter(|place| !common.contains(place));
+        for &place in only_drifted.chain(common).filter(|&&place| place < own.len() && is_blank(place)) {
             result.unequal -= 1;
             result.changed -= u16::from(changed(place));
         }
         if result.changed > 0 {
-            let is_excused = |place: usize| is_blank(place) && self.blanks.contains(&place);
+            let is_excused = |place: usize| is_blank(place) && (self.blanks.contains(&place) || common.contains(&place));
             let last = (0..own.len()).rev().find(|&place| changed(place) && !is_excused(place));
             result.feature = last.and_then(|place| self.features.get(place)).map_or(0, |&feature| feature as u16);
         }

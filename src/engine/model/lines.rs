@@ -2,9 +2,8 @@
 
 use super::callers::account_hash;
 use super::cases::{self, Announced};
-use super::{Asked, CONFIDENCE, Memory, ModelEngine};
+use super::{Asked, CONFIDENCE, ModelEngine};
 use crate::event::EventTime;
-use crate::judge::accusation_limit::PAST_SECONDS;
 use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
 use crate::judge::client::{Client, Flag, subject};
 use crate::judge::drift::LEVEL_PER_DAY;
@@ -21,11 +20,12 @@ const BURST_SHARE: f64 = 0.1;
 const BURST_LEAD_SECONDS: i64 = 3600;
 /// Largest confidence of a verdict that rests on what a client has in common with others. Chosen: with one chance in a thousand a
 /// neighbour of a campaign is taken for a member, whatever its evidence.
-const SHARED_CONFIDENCE: f64 = 0.999;
+pub(super) const SHARED_CONFIDENCE: f64 = 0.999;
 /// Multiple of the members' threshold at which a client is reported as suspicious: a hundredth of what accuses it.
 const SUSPICION: f64 = 10.0;
 
 /// A client to flag.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Flagging {
     pub(super) at: SlotRef,
     pub(super) family: Family,
@@ -35,6 +35,8 @@ pub(super) struct Flagging {
     pub(super) case: Option<String>,
     /// When what speaks against it began; `None` if that is not known.
     pub(super) began: Option<EventTime>,
+    /// Whether it waits for others if the client has a past.
+    pub(super) waits: bool,
 }
 
 /// What flagged clients share: which signal says so, and the figures.
@@ -71,21 +73,25 @@ impl ModelEngine {
             let family = Family::of_oddity(&state.detector);
             let confidence = (1.0 - f64::from(state.votes) / state.detector.total()).clamp(CONFIDENCE.0, SHARED_CONFIDENCE);
             let began = state.suspicious_since;
-            self.flag(asked, Flagging { at, family, confidence, case: Some(case.to_owned()), began }, out);
+            self.flag(
+                asked.now,
+                Some(asked),
+                Flagging { at, family, confidence, case: Some(case.to_owned()), began, waits: false },
+                out,
+            );
         }
         self.announce(asked.now, case, out);
     }
 
     /// Flags a client, and reports it: the client, what it shares with other flagged clients, and the model.
-    pub(super) fn flag(&mut self, asked: &Asked<'_>, flagging: Flagging, out: &mut Vec<Verdict>) {
-        let now = asked.now;
+    pub(super) fn flag(&mut self, now: EventTime, asked: Option<&Asked<'_>>, flagging: Flagging, out: &mut Vec<Verdict>) {
         if self.hold_back(&flagging, now, out) {
             return;
         }
         let Flagging { at, family, confidence, case, .. } = flagging;
         let signals = self.client_signals(at, now);
         let Some(client) = self.memory.callers.clients.get_mut(at).filter(|client| !client.is_flagged()) else { return };
-        if at == asked.at {
+        if let Some(asked) = asked.filter(|asked| asked.at == at) {
             client.evidence.keep(asked.query);
         }
         let own_case = || client.evidence.first().map_or_else(String::new, |query| cases::of_client(&self.profile, query));
@@ -115,26 +121,6 @@ impl ModelEngine {
         if let Some(finding) = self.memory.state.on(ModelEvent::Flagged { confidence }, now) {
             out.push(self.model_line(finding, now));
         }
-    }
-
-    /// Whether an accusation is one too many of callers with a past: then it is held back, and the client is reported as suspicious.
-    fn hold_back(&mut self, flagging: &Flagging, now: EventTime, out: &mut Vec<Verdict>) -> bool {
-        let &Flagging { at, family, confidence, began, .. } = flagging;
-        let Memory { callers, limit, .. } = &mut self.memory;
-        let known = callers.clients.len();
-        let Some(client) = callers.clients.get_mut(at).filter(|client| !client.is_flagged()) else { return false };
-        let has_past = client.first.plus_seconds(PAST_SECONDS) < began.unwrap_or(now);
-        if !has_past || limit.admits(now, known, !client.was_held_back) {
-            return false;
-        }
-        client.was_held_back = true;
-        if !client.reported_suspicious {
-            client.reported_suspicious = true;
-            let Some(client) = self.memory.callers.clients.get(at) else { return true };
-            let line = self.client_line(client, now, Finding::Suspicious, self.client_signals(at, now)).with_family(family);
-            out.push(Verdict { confidence: Some(confidence.min(SHARED_CONFIDENCE)), ..line });
-        }
-        true
     }
 
     /// Reports once that a client is suspicious, well before it is flagged, and once that it no longer is.
@@ -213,7 +199,7 @@ impl ModelEngine {
     }
 
     /// A line that speaks of a client.
-    fn client_line(&self, client: &Client, now: EventTime, finding: Finding, signals: Vec<SignalValue>) -> Verdict {
+    pub(super) fn client_line(&self, client: &Client, now: EventTime, finding: Finding, signals: Vec<SignalValue>) -> Verdict {
         let (source_ip, client_id) = subject(client, self.memory.callers.shared_identities.accounts_at(client.address));
         let line = Verdict {
             source_ip,

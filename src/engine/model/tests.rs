@@ -44,9 +44,9 @@ impl World {
         self.engine.query(&query, &mut self.out);
         let at = self.engine.memory.callers.sender(&query, query.time).unwrap().client();
         let asked = Asked { query: &query, at, now: query.time, late: false };
-        let flagging = Flagging { at, family: Family::Grid, confidence, case: case.map(str::to_owned), began: None };
+        let flagging = Flagging { at, family: Family::Grid, confidence, case: case.map(str::to_owned), began: None, waits: false };
         let mut lines = Vec::new();
-        self.engine.flag(&asked, flagging, &mut lines);
+        self.engine.flag(asked.now, Some(&asked), flagging, &mut lines);
         lines
     }
 }

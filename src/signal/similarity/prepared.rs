@@ -57,21 +57,31 @@ impl Similarity {
                 prepared.leave_out(&common.places);
                 Written::Commonly
             }
-            _ => Written::Oddly,
+            Some(common) => {
+                prepared.leave_out(&common.places);
+                Written::Oddly
+            }
+            None => Written::Oddly,
         };
         prepared.most = self.score(prepared, row);
     }
 
-    /// Places of a row whose values the reference does not know.
+    /// Places of a row whose values the reference does not know, or that many callers send now.
     fn unknown<'a>(&'a self, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
-        let (numbers, categories) = row.split_at(self.numbers.min(row.len()));
-        let beyond = |(&code, &(least, most)): (&u16, &(u16, u16))| code < least || code > most;
-        let unseen = |(&code, scores): (&u16, &Vec<u16>)| {
-            !(FIRST_CATEGORY..).contains(&code) || usize::from(code - FIRST_CATEGORY) >= scores.len()
+        let frequent = self.without_common.as_ref().map(|common| &common.frequent);
+        let is_frequent = move |place: usize, code: u16| frequent.is_some_and(|frequent| frequent[place] == Some(code));
+        let places = row.iter().take(self.features.len()).enumerate();
+        places.filter(move |&(place, &code)| self.is_unknown(place, code) || is_frequent(place, code)).map(|(place, _)| place)
+    }
+
+    /// Whether a code is one of a value that the reference does not know.
+    #[inline]
+    pub(super) fn is_unknown(&self, place: usize, code: u16) -> bool {
+        let is_known = match place.checked_sub(self.numbers) {
+            None => (self.ranges[place].0..=self.ranges[place].1).contains(&code),
+            Some(category) => code >= FIRST_CATEGORY && usize::from(code - FIRST_CATEGORY) < self.categories[category].len(),
         };
-        let is_unknown = numbers.iter().zip(&self.ranges).map(beyond).chain(categories.iter().zip(&self.categories).map(unseen));
-        let missing = row.iter().zip(&self.lacks).map(|(&code, &lacks)| code == MISSING && lacks);
-        is_unknown.zip(missing).enumerate().filter(|(_, (unknown, missing))| *unknown && !*missing).map(|(place, _)| place)
+        !is_known && !(code == MISSING && self.lacks[place])
     }
 
     /// Prepares a row with all its columns.

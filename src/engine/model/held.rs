@@ -1,0 +1,71 @@
+//! Accusations that are held back: of callers with a past, when there are more than the stated rate explains, and until it is known whether
+//! there are ([`crate::judge::accusation_limit`]).
+
+use super::lines::{Flagging, SHARED_CONFIDENCE};
+use super::{Memory, ModelEngine};
+use crate::event::EventTime;
+use crate::judge::accusation_limit::{PAST_SECONDS, WAIT_SECONDS};
+use crate::judge::{Finding, Verdict};
+
+/// Accusations that wait at most. Chosen: far beyond any limit; more would be held back anyway.
+const MOST_WAITING: usize = 256;
+
+/// An accusation that waits for what other callers show.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Waiting {
+    flagging: Flagging,
+    since: EventTime,
+}
+
+// === impl ModelEngine ===
+
+impl ModelEngine {
+    /// Whether an accusation is held back: it waits, or it is one too many of callers with a past, and then the client is reported as
+    /// suspicious.
+    pub(super) fn hold_back(&mut self, flagging: &Flagging, now: EventTime, out: &mut Vec<Verdict>) -> bool {
+        let Memory { callers, population, limit, held, .. } = &mut self.memory;
+        let known = callers.clients.len();
+        let Some(client) = callers.clients.get_mut(flagging.at).filter(|client| !client.is_flagged()) else { return false };
+        let began = flagging.began.unwrap_or(now);
+        // During the warm-up nobody has a past, and a release may have come before the log.
+        if client.first.plus_seconds(PAST_SECONDS) >= began && (population.is_warm(now) || !flagging.waits) {
+            return false;
+        }
+        let is_new = !std::mem::replace(&mut client.was_held_back, true);
+        if is_new {
+            limit.note(now);
+        }
+        if flagging.waits {
+            if is_new && held.len() < MOST_WAITING {
+                held.push(Waiting { flagging: flagging.clone(), since: now });
+            }
+            return true;
+        }
+        if limit.admits(now, known) {
+            return false;
+        }
+        if !std::mem::replace(&mut client.reported_suspicious, true) {
+            limit.hold();
+            let Some(client) = self.memory.callers.clients.get(flagging.at) else { return true };
+            let line = self.client_line(client, now, Finding::Suspicious, self.client_signals(flagging.at, now));
+            let confidence = Some(flagging.confidence.min(SHARED_CONFIDENCE));
+            out.push(Verdict { confidence, ..line.with_family(flagging.family) });
+        }
+        true
+    }
+
+    /// Decides the accusations that have waited long enough, or all of them when the input has ended.
+    pub(super) fn decide_held(&mut self, now: EventTime, has_ended: bool, out: &mut Vec<Verdict>) {
+        let is_due = |waiting: &Waiting| has_ended || now.seconds_since(waiting.since) >= WAIT_SECONDS as f64;
+        let (due, waiting) = std::mem::take(&mut self.memory.held).into_iter().partition(is_due);
+        self.memory.held = waiting;
+        let due: Vec<Waiting> = due;
+        for Waiting { flagging, .. } in due {
+            let case = flagging.case.clone();
+            self.flag(now, None, Flagging { waits: false, ..flagging }, out);
+            if let Some(case) = case {
+                self.announce(now, &case, out);
+            }
+        }
+    }
+}
