@@ -43,18 +43,18 @@ impl Answer {
             headline,
             open: open.clone(),
         };
-        let undetermined = |word: &str, headline| Self {
+        let undetermined = |headline| Self {
             name: UNDETERMINED,
-            word: word.to_owned(),
+            word: UNDETERMINED.to_uppercase(),
             class: UNDETERMINED,
             headline,
             open: open.clone(),
         };
         match (finding, judged) {
             (Some(finding), _) if finding != Finding::Stable => found(finding, headline(finding)),
-            (_, Some(judged)) if !judged.drift.pending.is_empty() => undetermined("UNDER TEST", "A change is under test"),
-            (_, Some(judged)) if !judged.drift.cleared => undetermined("NOT JUDGED", "Not judged yet"),
-            (None, None) => undetermined("NOT JUDGED", "Not judged yet"),
+            (_, Some(judged)) if !judged.drift.pending.is_empty() => undetermined("A change is under test"),
+            (_, Some(judged)) if !judged.drift.cleared => undetermined("Not judged yet"),
+            (None, None) => undetermined("Not judged yet"),
             (_, Some(judged)) if judged.callers.is_impossible() => found(Finding::Stable, "No drift; callers were not judged"),
             (_, _) => found(Finding::Stable, headline(Finding::Stable)),
         }
@@ -62,7 +62,7 @@ impl Answer {
 
     /// An answer on a log that was not judged as a whole, whatever was found in parts of it.
     pub fn refused(headline: &'static str, why: String) -> Self {
-        Self { name: UNDETERMINED, word: "NOT JUDGED".into(), class: UNDETERMINED, headline, open: vec![why] }
+        Self { name: UNDETERMINED, word: UNDETERMINED.to_uppercase(), class: UNDETERMINED, headline, open: vec![why] }
     }
 
     /// Whether the model was judged, with whatever result.
