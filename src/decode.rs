@@ -47,10 +47,6 @@ pub const MAX_TEXT_BYTES: usize = 512;
 /// Most unknown names of one object. Chosen: as many as a dataset may have columns; an object with more is not this model's input.
 pub const MAX_UNKNOWN_NAMES: usize = 4_096;
 
-/// Unknown names of features that are noted for each model, so that a person can be told of them. Chosen: more than a person reads; what
-/// a caller invents beyond it is counted, and not kept.
-pub const MAX_NOTED_NAMES: usize = 32;
-
 /// Settings of the decoder.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -58,8 +58,10 @@ impl Readiness {
     /// Enters a phase. Stopping is final: a late success of another thread must not call traffic back.
     pub fn set(&self, phase: Phase) {
         // The closure refuses to leave the last phase; the refusal is the wanted outcome.
-        let _ =
-            self.0.phase.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now != Phase::Stopping as u8).then_some(phase as u8));
+        let _ = self
+            .0
+            .phase
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now != Phase::Stopping as u8).then_some(phase as u8));
     }
 
     /// The present phase.

@@ -100,7 +100,13 @@ mod tests {
         let status = |cleared: bool| {
             let drift = DriftJudgement { cleared, ..DriftJudgement::default() };
             let judged = Judged { drift, ..Judged::default() };
-            ModelStatus { model: "adult".into(), queries: 1, verdict: cleared.then_some(Finding::Stable), judged, ..ModelStatus::default() }
+            ModelStatus {
+                model: "adult".into(),
+                queries: 1,
+                verdict: cleared.then_some(Finding::Stable),
+                judged,
+                ..ModelStatus::default()
+            }
         };
         let mut see = |status: ModelStatus| {
             let Ok(()) = observer.status(&[status], &OutcomeCounts::default(), Duration::ZERO);

@@ -239,7 +239,10 @@ fn notes(reference: &Reference, loaded: &Loaded, advice: &[Advice]) -> Vec<Strin
     for feature in reference.features.iter().filter(advised) {
         let present: u64 = feature.counts.iter().take(feature.bins()).sum();
         if feature.bins() == 1 {
-            notes.push(format!("'{0}' has the same value in every row; it is no evidence until it changes (--drop {0} leaves it out)", feature.name));
+            notes.push(format!(
+                "'{0}' has the same value in every row; it is no evidence until it changes (--drop {0} leaves it out)",
+                feature.name
+            ));
         } else if feature.kind == Kind::Categorical && feature.values.len() as u64 * 2 > present {
             notes.push(format!("'{0}' has a text of its own in most rows; if it is an id, --drop {0}", feature.name));
         } else if looks_like_row_number(feature, present) {

@@ -58,7 +58,8 @@ impl std::str::FromStr for Size {
         let wrong = || format!("'{text}' is no size; write bytes, or a number with K, M or G, such as 512M");
         let units = [("K", 10), ("M", 20), ("G", 30)];
         let plain = text.trim().trim_end_matches('B').trim_end_matches('i');
-        let (number, shift) = units.iter().find_map(|(unit, shift)| Some((plain.strip_suffix(unit)?, *shift))).unwrap_or((plain, 0));
+        let (number, shift) =
+            units.iter().find_map(|(unit, shift)| Some((plain.strip_suffix(unit)?, *shift))).unwrap_or((plain, 0));
         let number: usize = number.trim().parse().map_err(|_| wrong())?;
         number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).map(Self).ok_or_else(wrong)
     }

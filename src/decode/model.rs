@@ -6,8 +6,9 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{MAX_NOTED_NAMES, MAX_TEXT_BYTES, MAX_UNKNOWN_NAMES, RejectReason, Rejection, excerpt};
+use super::{MAX_TEXT_BYTES, MAX_UNKNOWN_NAMES, RejectReason, Rejection, excerpt};
 use crate::hash;
+use crate::reference::mismatch::MAX_NOTED_NAMES;
 use crate::reference::{Reference, Schema};
 
 /// Stands in the expected order where the last object had an unknown name.

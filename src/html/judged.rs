@@ -13,7 +13,8 @@ const NAME: usize = 40;
 /// Pending changes that are named; more would not fit a sentence.
 const NAMED_CHANGES: usize = 3;
 /// What to do if no record says who asked.
-const NAME_CALLERS: &str = "log source_ip or client_id, or say where they lie: decode.mapping.source_ip and decode.mapping.client_id in --config";
+const NAME_CALLERS: &str =
+    "log source_ip or client_id, or say where they lie: decode.mapping.source_ip and decode.mapping.client_id in --config";
 
 /// What is said of a model.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,7 +131,10 @@ fn needs(drift: &DriftJudgement) -> Option<String> {
         lacks.push(format!("{} more of log", duration(needs.seconds)));
     }
     if needs.new_rows > 0 {
-        lacks.push(format!("{} (rows that their caller has not sent before)", counted(needs.new_rows, "more new row", "more new rows")));
+        lacks.push(format!(
+            "{} (rows that their caller has not sent before)",
+            counted(needs.new_rows, "more new row", "more new rows")
+        ));
     }
     if let (Some(rows), true) = (drift.thin_rows, needs.new_rows == 0) {
         lacks.push(format!(
@@ -163,7 +167,8 @@ mod tests {
 
     #[test]
     fn stable_is_said_of_what_was_tested_alone() {
-        let tested = judged(DriftJudgement { tests_of_one_window: 3, cleared: true, newest: Some(at(0)), ..DriftJudgement::default() });
+        let tested =
+            judged(DriftJudgement { tests_of_one_window: 3, cleared: true, newest: Some(at(0)), ..DriftJudgement::default() });
         let answer = Answer::of(Some(Finding::Stable), Some(&tested));
         assert_eq!((answer.word.as_str(), answer.headline, answer.open.len()), ("STABLE", "Nothing unusual", 0));
         for finding in [None, Some(Finding::Stable)] {
@@ -184,7 +189,10 @@ mod tests {
         assert!(said.contains("that needs 4 h more of log"), "{said}");
         let thin = DriftJudgement { needs: Some(NEEDS), too_thin: 5, thin_rows: Some(31), ..DriftJudgement::default() };
         let said = open(&judged(thin)).join(" ");
-        assert!(said.contains("needs 100 new rows within 6 h, at most 8 of one caller; when the newest test was due there were 31"), "{said}");
+        assert!(
+            said.contains("needs 100 new rows within 6 h, at most 8 of one caller; when the newest test was due there were 31"),
+            "{said}"
+        );
         let lull = DriftJudgement { thin_rows: Some(12), newest: Some(at(60)), cleared: true, ..DriftJudgement::default() };
         assert!(open(&judged(lull)).join(" ").starts_with("Drift was last tested at 2026-03-02 01:00 UTC"));
     }
@@ -209,7 +217,10 @@ mod tests {
     fn callers_without_a_name_are_said_with_the_remedy() {
         let nameless = Judged { callers: CallerJudgement { named: 0, unnamed: 9, warm_up_seconds: 0.0 }, ..Judged::default() };
         let said = open(&nameless).concat();
-        assert!(said.starts_with("Neither callers nor drift were judged: no record says who asked. To do: log source_ip"), "{said}");
+        assert!(
+            said.starts_with("Neither callers nor drift were judged: no record says who asked. To do: log source_ip"),
+            "{said}"
+        );
         let tested = DriftJudgement { tests_of_one_window: 1, cleared: true, ..DriftJudgement::default() };
         let answer = Answer::of(Some(Finding::Stable), Some(&Judged { drift: tested.clone(), ..nameless.clone() }));
         assert_eq!((answer.name, answer.headline), ("stable", "No drift; callers were not judged"));

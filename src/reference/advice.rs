@@ -10,7 +10,19 @@ use super::{Feature, Kind, PredictionKind, Reference};
 
 /// Names that people give to the true answer. Chosen from the documentation of scikit-learn, XGBoost, pandas and OpenML.
 const TARGET_NAMES: [&str; 14] = [
-    "label", "labels", "target", "y", "class", "outcome", "truth", "groundtruth", "ytrue", "actual", "response", "dependent", "islabel",
+    "label",
+    "labels",
+    "target",
+    "y",
+    "class",
+    "outcome",
+    "truth",
+    "groundtruth",
+    "ytrue",
+    "actual",
+    "response",
+    "dependent",
+    "islabel",
     "answer",
 ];
 /// Share of the errors of always guessing the commonest decision that a column must save for the prediction to repeat it. Chosen: a
@@ -224,10 +236,22 @@ mod tests {
     fn numbers_that_are_written_as_text_are_said_unless_they_are_meant() {
         let money = |row: u64| text(format!("${},{:03}", 1 + row % 7, row % 5 * 100));
         let said_of = said("price", money);
-        assert!(said_of[0].contains("text that looks like numbers, such as '$1,0") && said_of[0].ends_with("--kind price=categorical"), "{said_of:?}");
+        assert!(
+            said_of[0].contains("text that looks like numbers, such as '$1,0") && said_of[0].ends_with("--kind price=categorical"),
+            "{said_of:?}"
+        );
         assert!(said("decided", money).is_empty());
         assert!(said("city", |row| text(format!("city {}", row % 9))).is_empty());
-        for (number, is) in [("12 %", true), ("3,5", true), ("1 234", true), ("-€5", false), ("12", false), ("a,b", false), (",", false), ("1-2", false)] {
+        for (number, is) in [
+            ("12 %", true),
+            ("3,5", true),
+            ("1 234", true),
+            ("-€5", false),
+            ("12", false),
+            ("a,b", false),
+            (",", false),
+            ("1-2", false),
+        ] {
             assert_eq!(is_dressed_number(number), is, "{number}");
         }
     }

@@ -12,9 +12,11 @@ use rustc_hash::FxHashSet;
 use serde::Serialize;
 
 use super::{Feature, Kind, Reference, code};
-use crate::decode::MAX_NOTED_NAMES;
 use crate::event::{Cell, EventTime, Query};
 
+/// Unknown names of features that are noted for each model, by the decoder and here, so that a person can be told of them. Chosen: more
+/// than a person reads; what a caller invents beyond it is counted, and not kept.
+pub const MAX_NOTED_NAMES: usize = 32;
 /// Rows after which a model is compared with its profile. Chosen: a value that a tenth of the rows have is missed by two hundred with
 /// a probability of one in a billion, and a busy model sends as many within seconds.
 pub const FIRST_ROWS: u64 = 200;
@@ -230,8 +232,13 @@ impl ColumnCounts {
             return None;
         }
         let known = known_values(feature);
-        let codes = self.codes as f64 / self.unknown as f64 >= WRONG_KIND && !feature.values.iter().all(|v| v.parse::<f64>().is_ok());
-        Some(if codes { Mismatch::NumbersForText { feature: name, known } } else { Mismatch::UnknownValues { feature: name, known } })
+        let codes =
+            self.codes as f64 / self.unknown as f64 >= WRONG_KIND && !feature.values.iter().all(|v| v.parse::<f64>().is_ok());
+        Some(if codes {
+            Mismatch::NumbersForText { feature: name, known }
+        } else {
+            Mismatch::UnknownValues { feature: name, known }
+        })
     }
 }
 
@@ -294,7 +301,9 @@ impl Mismatch {
             }
             Self::NeverLogged { feature } => {
                 let feature = safe(feature);
-                format!("the reference has the column {feature}, no record has a value for it: fit again with --drop {feature}, or log it")
+                format!(
+                    "the reference has the column {feature}, no record has a value for it: fit again with --drop {feature}, or log it"
+                )
             }
             Self::TextForNumbers { feature } => {
                 let feature = safe(feature);
@@ -315,7 +324,10 @@ impl Mismatch {
                 list(known)
             ),
             Self::UnknownFields { names } => {
-                format!("records have fields that the reference does not know and that are left out: {}; fit again with them if the model uses them", list(names))
+                format!(
+                    "records have fields that the reference does not know and that are left out: {}; fit again with them if the model uses them",
+                    list(names)
+                )
             }
         }
     }

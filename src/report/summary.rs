@@ -185,7 +185,13 @@ impl ModelSummary {
         let (first, last) = self.span.unwrap_or((query.time, query.time));
         self.span = Some((first.min(query.time), last.max(query.time)));
         match &mut self.comparison {
-            Some(comparison) => if comparison.take(query) { comparison.mismatches() } else { Vec::new() },
+            Some(comparison) => {
+                if comparison.take(query) {
+                    comparison.mismatches()
+                } else {
+                    Vec::new()
+                }
+            }
             None => Vec::new(),
         }
     }

@@ -239,7 +239,8 @@ fn a_reference_of_other_features_is_said() {
     let text = summary.to_string();
     assert!(text.contains("mismatch   records have A-G-E, the reference has age: log it as age"), "{text}");
     assert!(text.contains("records have fields that the reference does not know and that are left out: \u{fffd}[2J"), "{text}");
-    let page = ReportPage { events: "log", summary: &summary, samples: &[Sample::new(reference)], config: &EngineConfig::default() };
+    let page =
+        ReportPage { events: "log", summary: &summary, samples: &[Sample::new(reference)], config: &EngineConfig::default() };
     assert!(page.render().contains("records have A-G-E, the reference has age"));
 }
 
@@ -247,7 +248,9 @@ fn a_reference_of_other_features_is_said() {
 fn a_model_that_was_not_tested_is_not_said_to_be_stable() {
     let (summary, page) = render("adult", 100, &[]);
     assert!(summary.contains("adult: UNDETERMINED. Not judged yet."), "{summary}");
-    assert!(page.contains("Not judged yet") && !page.contains("Nothing unusual") && !page.contains("as they did when the reference"));
+    assert!(
+        page.contains("Not judged yet") && !page.contains("Nothing unusual") && !page.contains("as they did when the reference")
+    );
 }
 
 #[test]
@@ -259,7 +262,10 @@ fn a_log_of_which_most_came_late_is_not_judged_but_who_was_found_is_named() {
         verdicts.iter().for_each(|verdict| summary.verdict(verdict));
         assert_eq!(summary.note_disorder(60, |queries| queries), None, "so many are allowed");
         let why = summary.note_disorder(60, |queries| queries / 2).unwrap();
-        assert!(why.starts_with("9 of 10 records came more than 60 s after newer ones: the log is not in time order. Sort it"), "{why}");
+        assert!(
+            why.starts_with("9 of 10 records came more than 60 s after newer ones: the log is not in time order. Sort it"),
+            "{why}"
+        );
         summary.to_string()
     };
     let quiet = disordered(&verdicts("adult")[..1]);

@@ -162,7 +162,10 @@ impl Source for SortedSource {
 
 impl std::fmt::Debug for SortedSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SortedSource").field("records", &self.records).field("used_files", &self.used_files()).finish_non_exhaustive()
+        f.debug_struct("SortedSource")
+            .field("records", &self.records)
+            .field("used_files", &self.used_files())
+            .finish_non_exhaustive()
     }
 }
 

@@ -85,7 +85,11 @@ fn two_hours_of_another_unit_are_under_test_and_five_are_a_drift() {
     assert!(ended.out.contains("A change of hours_per_week") && ended.out.contains("it must last another 60 min"), "{}", ended.out);
     let pending = &summary["models"][0]["judged"]["drift"]["pending"][0];
     assert_eq!((&pending["column"], &pending["seconds_left"]), (&"hours_per_week".into(), &3600.into()), "{summary}");
-    assert!(ended.err.contains("warning: adult: hardly a value of hours_per_week is one that the reference knows"), "{}", ended.err);
+    assert!(
+        ended.err.contains("warning: adult: hardly a value of hours_per_week is one that the reference knows"),
+        "{}",
+        ended.err
+    );
     assert!(ended.out.contains("mismatch   hardly a value of hours_per_week"), "{}", ended.out);
     let (ended, summary) = replay(&lines(5.0, unit), &["--require-judged"]);
     ended.must_succeed();
@@ -182,8 +186,11 @@ fn a_sorted_log_and_a_shuffled_one_with_sort_say_the_same() {
         assert_eq!(placeless(&found), placeless(&expected), "from standard input with {memory}");
     }
     // The offset is the line of the file as it is.
-    let found: Vec<Value> =
-        std::fs::read_to_string(folder.path().join("found-1.jsonl")).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let found: Vec<Value> = std::fs::read_to_string(folder.path().join("found-1.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     let query = found.iter().flat_map(|line| line["queries"].as_array().into_iter().flatten()).next().unwrap();
     let line = &shuffled[usize::try_from(query["offset"].as_u64().unwrap()).unwrap()];
     assert_eq!(serde_json::from_str::<Value>(line).unwrap()["request_id"], query["request_id"]);
@@ -230,7 +237,10 @@ fn a_log_and_a_reference_of_other_columns_are_told_apart_at_once() {
         "records have hours-per-week, the reference has hours_per_week: log it as hours_per_week",
         "the reference has the column fnlwgt, no record has a value for it: fit again with --drop fnlwgt, or log it",
     ] {
-        assert!(ended.err.contains(&format!("warning: adult: {said}")) && ended.out.contains(&format!("mismatch   {said}")), "{ended:?}");
+        assert!(
+            ended.err.contains(&format!("warning: adult: {said}")) && ended.out.contains(&format!("mismatch   {said}")),
+            "{ended:?}"
+        );
     }
     assert_eq!(summary["models"][0]["mismatches"][0]["kind"], "other_spelling", "{summary}");
 }

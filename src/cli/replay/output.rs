@@ -60,7 +60,11 @@ const SHOWN_EVERY: u64 = 4_096;
 impl Progress {
     /// A bar by bytes of `source`; `what` is done with `events`.
     pub(super) fn of_bytes(what: &str, events: &Path, source: &FileSource) -> Self {
-        let look = if source.size().is_some() { "{prefix} {wide_bar} {bytes}/{total_bytes} {msg} {eta}" } else { "{prefix} {spinner} {bytes} {msg}" };
+        let look = if source.size().is_some() {
+            "{prefix} {wide_bar} {bytes}/{total_bytes} {msg} {eta}"
+        } else {
+            "{prefix} {spinner} {bytes} {msg}"
+        };
         Self { bar: bar(what, events, source.size(), look), consumed: Some(source.consumed()), shown: 0 }
     }
 

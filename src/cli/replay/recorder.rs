@@ -91,7 +91,8 @@ impl Recorder {
 
     /// The models of the references that were not judged, with the reason.
     fn not_judged(&self) -> Vec<String> {
-        let not_judged = self.summary.models().iter().map(|model| (model, model.answer())).filter(|(_, answer)| !answer.is_judged());
+        let not_judged =
+            self.summary.models().iter().map(|model| (model, model.answer())).filter(|(_, answer)| !answer.is_judged());
         not_judged
             .map(|(model, answer)| {
                 let name = words::printable(&model.model, 80);
@@ -202,4 +203,3 @@ impl Observer for Recorder {
         self.progress.show(self.summary.accepted + self.summary.late);
     }
 }
-

@@ -3,10 +3,10 @@
 use super::{MIN_VOTES, ModelEngine};
 use crate::engine::judged::{CallerJudgement, DriftJudgement, DriftNeeds, Judged, PendingChange};
 use crate::engine::status::ModelStatus;
-use crate::judge::drift;
-use crate::judge::information_budget::Budgets;
 use crate::event::EventTime;
 use crate::judge::distribution::WARM_UP_SECONDS;
+use crate::judge::drift;
+use crate::judge::information_budget::Budgets;
 use crate::judge::model_state::PROBING_SECONDS;
 use crate::signal::entropy;
 

@@ -1,7 +1,7 @@
 //! Each kind of mismatch is found in the first rows, and a log that fits gives none.
 
 use super::*;
-use crate::reference::{Column, Dataset, FitOptions, Raw, Schema, Scalar, fit};
+use crate::reference::{Column, Dataset, FitOptions, Raw, Scalar, Schema, fit};
 
 const TEXTS: [&str; 3] = ["Private", "Local-gov", "Self-emp"];
 
@@ -82,7 +82,11 @@ fn a_field_in_another_spelling_is_found() {
         assert!(rename(name)[0].starts_with(&expected), "{:?}", rename(name));
     }
     let other = rename("minutes");
-    assert!(other[0].contains("no record has a value") && other[1].ends_with("left out: minutes; fit again with them if the model uses them"), "{other:?}");
+    assert!(
+        other[0].contains("no record has a value")
+            && other[1].ends_with("left out: minutes; fit again with them if the model uses them"),
+        "{other:?}"
+    );
 }
 
 #[test]
@@ -91,7 +95,10 @@ fn text_where_numbers_belong_and_the_reverse_are_told_apart() {
     assert!(texts[0].starts_with("records have text in age, the reference has numbers"), "{texts:?}");
     let codes = said(|schema, nth, query| query.row[1] = schema.bind(1, Scalar::Number((nth % 3) as f64)));
     assert_eq!(codes.len(), 1);
-    assert!(codes[0].starts_with("records have numbers in workclass, the reference has texts (Local-gov, Private, Self-emp)"), "{codes:?}");
+    assert!(
+        codes[0].starts_with("records have numbers in workclass, the reference has texts (Local-gov, Private, Self-emp)"),
+        "{codes:?}"
+    );
 }
 
 #[test]
