@@ -9,7 +9,7 @@ use crate::dataset::open::Packing;
 use crate::dataset::{self, DatasetError, Fault, Loaded, ReadOptions};
 use crate::exit::{Exit, Failure};
 use crate::html::words;
-use crate::reference::advice::{Advice, advice};
+use crate::reference::advice::advice;
 use crate::reference::{Feature, FitError, FitOptions, Kind, PredictionKind, Reference, fit, sign};
 
 const EXAMPLES: &str = "\
@@ -207,18 +207,17 @@ fn report(reference: &Reference, loaded: &Loaded, args: &Args, output: &Path, by
     // Writing to a String cannot fail.
     let _ = writeln!(text, "\nread     {} ({}{packing})", dataset::open::display_name(&args.input), loaded.format);
     let _ = writeln!(text, "written  {} ({} kB)", output.display(), bytes.div_ceil(1000));
-    let advice = advice(reference, |column| args.kind.iter().any(|(name, _)| name == column));
-    for one in &advice {
+    for one in advice(reference, |column| args.kind.iter().any(|(name, _)| name == column)) {
         let _ = writeln!(text, "warning  {}", words::printable(&one.what, MAX_ADVICE));
     }
-    for note in notes(reference, loaded, &advice) {
+    for note in notes(reference, loaded) {
         let _ = writeln!(text, "note     {note}");
     }
     text
 }
 
 /// What a person should know about the data, though it is no fault.
-fn notes(reference: &Reference, loaded: &Loaded, advice: &[Advice]) -> Vec<String> {
+fn notes(reference: &Reference, loaded: &Loaded) -> Vec<String> {
     let mut notes = Vec::new();
     if loaded.rows_read > loaded.rows_kept() as u64 {
         notes.push(format!(
@@ -235,8 +234,7 @@ fn notes(reference: &Reference, loaded: &Loaded, advice: &[Advice]) -> Vec<Strin
     if unanswered > 0 {
         notes.push(format!("{unanswered} rows have no prediction"));
     }
-    let advised = |feature: &&Feature| !advice.iter().any(|one| one.column == feature.name);
-    for feature in reference.features.iter().filter(advised) {
+    for feature in &reference.features {
         let present: u64 = feature.counts.iter().take(feature.bins()).sum();
         if feature.bins() == 1 {
             notes.push(format!(

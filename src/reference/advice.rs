@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_true_answer_among_the_features_is_found_by_name_or_by_what_it_says() {
-        let flips = |row: u64, of: u64| u64::from(score(row) >= 0.5) ^ u64::from(hash::mix2(row, 7) % of == 0);
+        let flips = |row: u64, of: u64| u64::from(score(row) >= 0.5) ^ u64::from(hash::mix2(row, 7).is_multiple_of(of));
         let exact = said("bought", |row| Raw::Number(flips(row, 1_000_000) as f64));
         assert!(exact[0].contains("'bought' goes with the model's decision") && exact[0].ends_with("--drop bought"), "{exact:?}");
         let named = said("Y_true", |row| Raw::Number(flips(row, 6) as f64));

@@ -248,9 +248,7 @@ fn a_reference_of_other_features_is_said() {
 fn a_model_that_was_not_tested_is_not_said_to_be_stable() {
     let (summary, page) = render("adult", 100, &[]);
     assert!(summary.contains("adult: UNDETERMINED. Not judged yet."), "{summary}");
-    assert!(
-        page.contains("Not judged yet") && !page.contains("Nothing unusual") && !page.contains("as they did when the reference")
-    );
+    assert!(page.contains("Not judged yet") && !page.contains("Nothing unusual"));
 }
 
 #[test]
