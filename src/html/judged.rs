@@ -42,7 +42,8 @@ impl Answer {
             word: finding.name().to_uppercase().replace('+', " + "),
             class: frame::class(finding),
             headline,
-            open: open.clone(),
+            // Of a model that is said to drift, more columns under test are no open question.
+            open: judged.map(|judged| if drifts(finding) { tested(judged) } else { open.clone() }).unwrap_or_default(),
         };
         let undetermined = |headline| Self {
             name: UNDETERMINED,
@@ -80,7 +81,18 @@ pub fn open(judged: &Judged) -> Vec<String> {
         return vec![format!("{drift}: no record says who asked. To do: {NAME_CALLERS}.")];
     }
     let mut said: Vec<String> = pending(&drift.pending).into_iter().collect();
-    said.extend(needs(drift));
+    said.extend(tested(judged));
+    said
+}
+
+fn drifts(finding: Finding) -> bool {
+    matches!(finding, Finding::Drift | Finding::DriftAndProbing)
+}
+
+/// What was not judged, without the changes under test.
+fn tested(judged: &Judged) -> Vec<String> {
+    let Judged { drift, callers } = judged;
+    let mut said: Vec<String> = needs(drift).into_iter().collect();
     if callers.warm_up_seconds > 0.0 && callers.named > 0 {
         said.push(format!(
             "Callers are judged by what they ask, but newcomers are not watched before the first 4 h of log have shown how callers differ: \
@@ -204,6 +216,7 @@ mod tests {
         let one = judged(drift(vec![change("hours_per_week", Some(2_700))]));
         let answer = Answer::of(Some(Finding::Stable), Some(&one));
         assert_eq!((answer.name, answer.headline), (UNDETERMINED, "A change is under test"));
+        assert_eq!(Answer::of(Some(Finding::Drift), Some(&one)).open, Vec::<String>::new(), "drift is drift");
         assert_eq!(
             answer.open,
             ["A change of hours_per_week, seen since 2026-03-02 06:10 UTC, is under test: it must last another 45 min."]
