@@ -5,6 +5,7 @@
 //! polling → finish what was read → deliver → commit → leave the group → close the endpoint. Each part is bounded, and a second
 //! signal ends at once.
 
+mod log_observer;
 pub mod stop;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ use crate::sink::metrics::Metrics;
 use crate::sink::{DeadLetterSink, MustDeliver};
 use crate::source::kafka::{KafkaFeed, connect};
 use crate::telemetry::TelemetryServer;
+use log_observer::LogObserver;
 use stop::Stop;
 
 /// How long the endpoint may take to close: its own drain of 3 s, and some slack.
@@ -90,6 +92,8 @@ fn consume(
     let decoder = || Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error));
     let decoders = (0..config.runtime.decoders()).map(|_| decoder()).collect::<Result<Vec<_>, _>>()?;
     let lateness = Duration::from_secs(config.engine.allowed_lateness_seconds.into());
+    let mut observers = observers;
+    observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
     let shards = Shards::new(config.runtime.engine_shards, &config.engine, references).map_err(|error| usage(&error))?;
     readiness.set(Phase::Connecting);
     tracing::info!(brokers = config.source.kafka.brokers, topics = ?config.source.kafka.topics, "connecting to Kafka");

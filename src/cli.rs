@@ -6,6 +6,7 @@ pub mod describe;
 pub mod drill;
 pub mod fit;
 pub mod keys;
+mod limit;
 pub mod load;
 pub mod output;
 pub mod reference;

@@ -30,6 +30,7 @@ pub use batch::Batch;
 pub use mapping::Mapping;
 pub use model::ModelLayout;
 
+use crate::event::Query;
 use crate::outcome::{RejectReason, Rejection, excerpt};
 use crate::reference::Reference;
 use crate::source::Record;
@@ -125,6 +126,7 @@ impl Decoder {
                 Ok(batch.len - start)
             }
             Err(rejection) => {
+                self.models.forget_names(&batch.queries[start..batch.len]);
                 batch.len = start;
                 Err(rejection)
             }
@@ -157,6 +159,12 @@ impl Decoder {
 // === impl Models ===
 
 impl Models {
+    /// Forgets the names that a refused record noted.
+    fn forget_names(&mut self, queries: &[Query]) {
+        let Some(model) = self.all.get_mut(self.last) else { return };
+        queries.iter().flat_map(|query| &query.new_names).for_each(|name| model.forget_unknown(name));
+    }
+
     /// Position of the model called `name`. Logs rarely change the model from line to line, so the last one is tried first.
     fn find(&mut self, name: &str) -> Option<usize> {
         if self.all.get(self.last).is_none_or(|model| model.name() != name) {

@@ -1,11 +1,12 @@
 //! The pure core: windows, signals and judging strung together, one engine a model. No clock, no I/O, no randomness of its own.
 //!
-//! [`settings`] is what it is told, [`status`] what it shows besides verdicts; the line that a query runs through is in
+//! [`settings`] is what it is told, [`status`] what it shows besides verdicts, [`judged`] what was really tested; the line that a query runs through is in
 //! `engine/model.rs`.
 //!
 //! The shell feeds it [`Input`]s in any order of event time within the allowed lateness and takes what it says from the
 //! [`Outbox`]. The same input gives the same bytes out.
 
+pub mod judged;
 mod model;
 pub mod settings;
 pub mod status;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
+pub use judged::Judged;
 pub use settings::{EngineConfig, SettingError};
 pub use status::ModelStatus;
 

@@ -316,6 +316,9 @@ pub struct Query {
     pub label: String,
     /// Fields of the event's `features` that the schema does not know.
     pub extra_features: u32,
+    /// Names of those of them that the decoder met for the first time, as full paths; bounded by
+    /// [`MAX_NOTED_NAMES`](crate::reference::mismatch::MAX_NOTED_NAMES) over a whole log.
+    pub new_names: Vec<Box<str>>,
     /// Where the record lay.
     pub provenance: Provenance,
 }

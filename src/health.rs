@@ -4,8 +4,8 @@
 //! *Ready* is one shared atomic, set by whoever knows (the runtime, the shutdown) and read by the health endpoint. It carries a
 //! reason, since "not ready" alone sends the person on call to the logs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What the instance is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +25,14 @@ pub enum Phase {
 
 /// The shared readiness; clones speak of the same instance.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
+pub struct Readiness(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    phase: AtomicU8,
+    /// What is not judged yet, a line a model. It changes nothing of being ready.
+    open: RwLock<Vec<String>>,
+}
 
 // === impl Phase ===
 
@@ -51,13 +58,25 @@ impl Readiness {
     /// Enters a phase. Stopping is final: a late success of another thread must not call traffic back.
     pub fn set(&self, phase: Phase) {
         // The closure refuses to leave the last phase; the refusal is the wanted outcome.
-        let _ =
-            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now != Phase::Stopping as u8).then_some(phase as u8));
+        let _ = self
+            .0
+            .phase
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now != Phase::Stopping as u8).then_some(phase as u8));
     }
 
     /// The present phase.
     pub fn phase(&self) -> Phase {
-        Phase::ALL.get(usize::from(self.0.load(Ordering::Acquire))).copied().unwrap_or(Phase::Starting)
+        Phase::ALL.get(usize::from(self.0.phase.load(Ordering::Acquire))).copied().unwrap_or(Phase::Starting)
+    }
+
+    /// What is not judged yet, a line a model; empty if all is.
+    pub fn open(&self) -> Vec<String> {
+        self.0.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what is not judged yet.
+    pub fn set_open(&self, open: Vec<String>) {
+        *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = open;
     }
 
     /// Whether traffic (or a partition) may be given to this instance.

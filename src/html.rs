@@ -3,6 +3,7 @@
 //! * [`frame`] is the page around a body: head, title, the one stylesheet and the one content security policy.
 //! * [`words`] names findings, families and statistics in plain words and writes numbers as people do; [`glossary`] explains
 //!   the terms.
+//! * [`judged`] says what was found on a model, and what was not judged.
 //! * [`svg`] draws: bars, lines, text, axes and intervals, with a tooltip on every mark and a sentence for screen readers.
 //!
 //! Pages are rendered here on the server with maud, which escapes every value that is spliced in. There is no chart library
@@ -11,5 +12,6 @@
 
 pub mod frame;
 pub mod glossary;
+pub mod judged;
 pub mod svg;
 pub mod words;

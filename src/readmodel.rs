@@ -21,6 +21,7 @@ use dashmap::DashMap;
 
 use crate::engine::ModelStatus;
 use crate::event::EventTime;
+use crate::html::judged::Answer;
 use crate::judge::caller::Caller;
 use crate::judge::{FeatureDrift, Finding, Scope, Verdict};
 use crate::observer::Observer;
@@ -119,6 +120,11 @@ impl Model {
     /// Its verdict; none before the first window closed.
     pub fn finding(&self) -> Option<Finding> {
         self.timeline.last().map(|change| change.finding)
+    }
+
+    /// What is said of it: its verdict, or what is missing for one.
+    pub fn answer(&self) -> Answer {
+        Answer::of(self.finding(), self.status.as_ref().map(|status| &status.judged))
     }
 
     /// Since when it has this verdict.

@@ -6,10 +6,13 @@
 //! rows.
 //!
 //! * [`training`] is the data that a profile is learned from; [`fit`](mod@fit) learns it.
+//! * [`advice`] says what looks wrong with the data.
 //! * [`feature`] gives every value its code; [`schema`] binds the values of an event to [`Cell`]s in schema order.
+//! * [`mismatch`] compares the first records of a log with a profile.
 //! * [`check`](mod@check) refuses parts that contradict each other; [`sign`] signs and verifies a profile with Ed25519.
 //! * `load` reads profiles and trusted keys from files for every command; `config` says which ones (both with the feature `runtime`).
 
+pub mod advice;
 mod cell;
 mod check;
 #[cfg(feature = "runtime")]
@@ -18,6 +21,7 @@ pub mod feature;
 pub mod fit;
 #[cfg(feature = "runtime")]
 pub mod load;
+pub mod mismatch;
 pub mod schema;
 pub mod sign;
 pub mod training;

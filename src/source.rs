@@ -13,6 +13,8 @@ pub mod file;
 pub mod kafka;
 #[cfg(feature = "runtime")]
 pub mod memory;
+#[cfg(feature = "runtime")]
+pub mod sorted;
 
 use crate::event::Provenance;
 

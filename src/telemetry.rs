@@ -93,7 +93,8 @@ async fn livez() -> &'static str {
 async fn readyz(State(shared): State<Shared>) -> Response {
     let phase = shared.readiness.phase();
     let code = if shared.readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, format!("{}\n", phase.reason())).into_response()
+    let lines: String = shared.readiness.open().iter().map(|line| format!("{line}\n")).collect();
+    (code, format!("{}\n{lines}", phase.reason())).into_response()
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::replay::{MaxRejects, source_failure};
+use super::limit::Limit;
+use super::replay::source_failure;
 use super::{load, output};
 use crate::config::Config;
 use crate::decode::Decoder;
@@ -99,7 +100,7 @@ pub struct Args {
     log_name: Option<String>,
     /// Unreadable messages that are put up with: a number, or a share such as 1% (of at least 1000 messages).
     #[arg(long, value_name = "N|N%", default_value = "1%")]
-    max_rejects: MaxRejects,
+    max_rejects: Limit,
     /// Threads [default: one per core].
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -226,14 +227,14 @@ fn read(args: &Args, config: &Config, reference: &Arc<Reference>, bar: &Bar) -> 
             &mut source,
             &mut decoder,
             || bar.reading(consumed.load(Ordering::Relaxed), size),
-            |facts| facts.rejected > max_rejects.allows(facts.read),
+            |facts| facts.rejected > max_rejects.allows_so_far(facts.read),
         )
         .map_err(|error| match error {
             LogError::Source(error) => source_failure(&error),
             LogError::OneCaller(_) => Failure::new(Exit::Data, error.to_string()),
         })?;
     let facts = &log.facts;
-    if facts.rejected > max_rejects.allows(facts.read) {
+    if facts.rejected > max_rejects.allows_so_far(facts.read) {
         let first = facts.first_rejection.clone().unwrap_or_default();
         let message = format!(
             "{}: {} of {} messages could not be read, more than --max-rejects; the first is in {first}",

@@ -8,6 +8,8 @@ use super::describe;
 use crate::dataset::open::Packing;
 use crate::dataset::{self, DatasetError, Fault, Loaded, ReadOptions};
 use crate::exit::{Exit, Failure};
+use crate::html::words;
+use crate::reference::advice::advice;
 use crate::reference::{Feature, FitError, FitOptions, Kind, PredictionKind, Reference, fit, sign};
 
 const EXAMPLES: &str = "\
@@ -63,6 +65,8 @@ pub struct Args {
     max_rows: usize,
 }
 
+/// Characters of a warning: the words and two names of columns.
+const MAX_ADVICE: usize = 400;
 /// Fewest rows of the sample and of the data: `fit` needs ten rows for each of ten bins.
 const MIN_ROWS: usize = 100;
 /// Fewest and most rows of the sample. Chosen: above 200,000 no statistic gains, the file has some 25 MB at 15 features and every start is slower.
@@ -203,6 +207,9 @@ fn report(reference: &Reference, loaded: &Loaded, args: &Args, output: &Path, by
     // Writing to a String cannot fail.
     let _ = writeln!(text, "\nread     {} ({}{packing})", dataset::open::display_name(&args.input), loaded.format);
     let _ = writeln!(text, "written  {} ({} kB)", output.display(), bytes.div_ceil(1000));
+    for one in advice(reference, |column| args.kind.iter().any(|(name, _)| name == column)) {
+        let _ = writeln!(text, "warning  {}", words::printable(&one.what, MAX_ADVICE));
+    }
     for note in notes(reference, loaded) {
         let _ = writeln!(text, "note     {note}");
     }
@@ -230,7 +237,10 @@ fn notes(reference: &Reference, loaded: &Loaded) -> Vec<String> {
     for feature in &reference.features {
         let present: u64 = feature.counts.iter().take(feature.bins()).sum();
         if feature.bins() == 1 {
-            notes.push(format!("'{}' has the same value in every row; it is no evidence until it changes", feature.name));
+            notes.push(format!(
+                "'{0}' has the same value in every row; it is no evidence until it changes (--drop {0} leaves it out)",
+                feature.name
+            ));
         } else if feature.kind == Kind::Categorical && feature.values.len() as u64 * 2 > present {
             notes.push(format!("'{0}' has a text of its own in most rows; if it is an id, --drop {0}", feature.name));
         } else if looks_like_row_number(feature, present) {

@@ -2,32 +2,28 @@
 //!
 //! Nothing here depends on the machine's clock but the progress bar: two replays of the same log give identical bytes.
 
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
+mod output;
+mod recorder;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
-
+use super::limit::{Limit, Size};
 use super::load;
 use crate::config::Config;
-use crate::decode::Decoder;
-use crate::engine::{Engine, ModelStatus};
+use crate::decode::{Batch, Decoder};
+use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
-use crate::judge::Verdict;
-use crate::observer::{ObservedRecord, Observer};
-use crate::outcome::{Outcome, OutcomeCounts, RejectReason};
 use crate::replay::{Ended, TopicCopy, replay};
+use crate::report::document::SummaryDocument;
 use crate::report::page::ReportPage;
 use crate::report::sample::Sample;
 use crate::report::summary::Summary;
-use crate::sink::DeadLetter;
-use crate::sink::dead_letter::DeadLetterLine;
 use crate::source::file::{FileError, FileSource, STDIN};
 use crate::source::kafka::config::is_topic_name;
+use crate::source::sorted::SortedSource;
+use crate::source::{Record, Source};
+use output::{Output, Progress};
+use recorder::Recorder;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,8 +35,16 @@ Examples:
       several models from one stream, and what could not be read in a file of its own
   tripline replay partition.jsonl --reference adult.json --topic predictions --verdicts verdicts.jsonl
       repeat what `run` said about a topic with one partition: the same verdicts, ids and query references
+  tripline replay shuffled.jsonl.gz --reference adult.json --sort
+      a log that is not in time order
+  tripline replay today.jsonl --reference adult.json --require-judged --summary -
+      for a script: exit code 1 if the log was too short to judge, and the findings as JSON
 
-The log may be plain, .gz or .zst. It need not be sorted, as long as nothing is later than engine.allowed_lateness_seconds.";
+The log may be plain, .gz or .zst. It need not be sorted, as long as nothing is later than engine.allowed_lateness_seconds; else
+use --sort. \"Nothing unusual\" is said after a drift test alone; until then the summary says what is missing, and the verdict in
+--summary is \"undetermined\".
+Exit codes: 0 done; 1 a model was not judged (--require-judged); 64 usage or configuration; 65 more bad data than --max-rejects
+allows, or more late records than --max-late allows; 66 a missing file; 74 reading or writing failed.";
 
 /// Arguments of `tripline replay`.
 #[derive(Debug, clap::Args)]
@@ -72,22 +76,34 @@ pub struct Args {
     /// Unreadable messages that are tolerated: a number, or a share such as 1% (of at least 1000 messages). Events of
     /// models without a reference are counted but do not count here.
     #[arg(long, value_name = "N|N%", default_value = "1%")]
-    max_rejects: MaxRejects,
+    max_rejects: Limit,
+    /// Records of a model that may come late: a number, or a share. With more, the log is not in time order and the model is not
+    /// judged (exit code 65).
+    #[arg(long, value_name = "N|N%", default_value = "50%")]
+    max_late: Limit,
+    /// Sort the log by event time first. What does not fit --sort-memory goes to temporary files in TMPDIR, packed and without a
+    /// name. A record without a readable time stays behind the one before it. Offsets remain the lines of the log as it is.
+    #[arg(long)]
+    sort: bool,
+    /// Memory of the sort in bytes, or with K, M or G.
+    #[arg(long, value_name = "SIZE", default_value = SORT_MEMORY)]
+    sort_memory: Size,
+    /// Write what was found and what was judged as one JSON object; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// End with exit code 1 if a model could not be judged: `stable` then is the answer of a test.
+    #[arg(long)]
+    require_judged: bool,
 }
 
-/// How much bad data is tolerated.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum MaxRejects {
-    Number(u64),
-    /// Part of the messages, 0 to 1.
-    Share(f64),
-}
+/// Memory of a sort unless given. Chosen: two hundred thousand usual events, and little beside the engine's own memory.
+const SORT_MEMORY: &str = "256M";
 
-/// A share of bad data is taken of at least this many messages. Chosen: of ten lines, one bad line says nothing about the log; a
-/// thousand lines at the default of 1% tolerate ten.
-const SHARE_FLOOR: u64 = 1_000;
-/// Bytes of payload kept in a dead letter. A whole message is kept up to the size that Kafka takes by default.
-const DEAD_LETTER_BYTES: usize = 1024 * 1024;
+/// A log as it is, or sorted.
+enum Log {
+    AsItIs(FileSource),
+    Sorted(SortedSource),
+}
 
 /// Runs `tripline replay`.
 ///
@@ -98,22 +114,35 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let references = load::named_references(&args.reference, &config)?;
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
     let source = FileSource::open(&args.events, config.decode.max_message_bytes).map_err(|error| source_failure(&error))?;
-    let decoder = Decoder::new(&references, config.decode).map_err(|error| usage(&error))?;
+    let name = source.name().to_owned();
+    let decoder = Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error))?;
+    let lateness_seconds = config.engine.allowed_lateness_seconds;
     let mut engine = Engine::new(config.engine, references.clone()).map_err(|error| usage(&error))?;
-    let summary = Summary::new(&references);
-    let samples = if args.report.is_some() { references.into_iter().map(Sample::new).collect() } else { Vec::new() };
+    let (log, progress) = if args.sort {
+        let decoder = Decoder::new(&references, config.decode).map_err(|error| usage(&error))?;
+        let log = sort(source, decoder, &args)?;
+        let progress = Progress::of_events("replaying", &args.events, log.records());
+        (Log::Sorted(log), progress)
+    } else {
+        let progress = Progress::of_bytes("replaying", &args.events, &source);
+        (Log::AsItIs(source), progress)
+    };
     let mut recorder = Recorder {
-        log: source.name().to_owned(),
-        samples,
-        summary,
+        log: name,
+        summary: Summary::new(&references),
+        samples: if args.report.is_some() { references.into_iter().map(Sample::new).collect() } else { Vec::new() },
         max_rejects: args.max_rejects,
+        max_late: args.max_late,
+        lateness_seconds,
+        require_judged: args.require_judged,
+        disorder_said: false,
         verdicts: args.verdicts.as_deref().map(Output::create).transpose()?,
         dead_letters: args.dead_letters.as_deref().map(Output::create).transpose()?,
-        progress: Progress::new(&args.events, &source),
+        progress,
     };
-    let source = TopicCopy::new(source, args.topic.as_deref().unwrap_or_default());
-    let ended = replay(source, decoder, &mut engine, &mut recorder);
-    recorder.progress.bar.finish_and_clear();
+    let log = TopicCopy::new(log, args.topic.as_deref().unwrap_or_default());
+    let ended = replay(log, decoder, &mut engine, &mut recorder);
+    recorder.progress.finish();
     for output in [&mut recorder.verdicts, &mut recorder.dead_letters].into_iter().flatten() {
         output.finish()?;
     }
@@ -121,11 +150,44 @@ pub fn run(args: Args) -> Result<(), Failure> {
         // A replay that was ended early has had no last status.
         recorder.summary.status(engine.status());
     }
-    print!("{}", recorder.summary);
-    if let Some(path) = &args.report {
-        write_report(path, &args.events, &recorder, &engine)?;
+    let max_late = args.max_late;
+    let disorder = recorder.summary.note_disorder(lateness_seconds, |queries| max_late.allows(queries));
+    write_results(&args, &recorder, &engine)?;
+    recorder.conclude(ended, disorder)
+}
+
+/// The log in the order of event time.
+fn sort(source: FileSource, mut decoder: Decoder, args: &Args) -> Result<SortedSource, Failure> {
+    let mut progress = Progress::of_bytes("sorting", &args.events, &source);
+    let mut batch = Batch::default();
+    let time_of = |record: &Record<'_>| {
+        batch.clear();
+        decoder.decode(record, &mut batch).ok()?;
+        batch.queries().first().map(|query| query.time)
+    };
+    let sorted = SortedSource::sort(source, time_of, args.sort_memory.0, || progress.count());
+    progress.finish();
+    sorted.map_err(|error| source_failure(&error))
+}
+
+/// Writes the summary and, if they are wanted, its document and the page.
+fn write_results(args: &Args, recorder: &Recorder, engine: &Engine) -> Result<(), Failure> {
+    if [&args.verdicts, &args.dead_letters, &args.summary].into_iter().flatten().all(|path| path.as_os_str() != STDIN) {
+        print!("{}", recorder.summary);
+    } else {
+        // Standard output has JSON lines alone.
+        eprint!("{}", recorder.summary);
     }
-    recorder.conclude(ended)
+    if let Some(path) = &args.summary {
+        let mut document = serde_json::to_vec(&SummaryDocument::of(&recorder.summary))
+            .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+        document.push(b'\n');
+        match path.to_str() {
+            Some(STDIN) => super::output::print(&String::from_utf8_lossy(&document))?,
+            _ => super::output::write_atomically(path, &document)?,
+        }
+    }
+    args.report.as_ref().map_or(Ok(()), |path| write_report(path, &args.events, recorder, engine))
 }
 
 fn write_report(path: &Path, events: &Path, recorder: &Recorder, engine: &Engine) -> Result<(), Failure> {
@@ -146,225 +208,15 @@ pub(super) fn source_failure(error: &FileError) -> Failure {
     Failure::new(exit, error.to_string())
 }
 
-// === impl MaxRejects ===
+// === impl Log ===
 
-impl std::str::FromStr for MaxRejects {
-    type Err = String;
+impl Source for Log {
+    type Error = FileError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is neither a number of messages nor a share such as 1%");
-        match text.strip_suffix('%') {
-            None => text.parse().map(Self::Number).map_err(|_| wrong()),
-            Some(share) => {
-                let percent = share.trim().parse().ok().filter(|share: &f64| (0.0..=100.0).contains(share));
-                percent.map(|percent| Self::Share(percent / 100.0)).ok_or_else(wrong)
-            }
-        }
-    }
-}
-
-impl MaxRejects {
-    /// Rejections allowed among so many messages.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of lines")]
-    pub(super) fn allows(self, messages: u64) -> u64 {
+    fn next(&mut self) -> Result<Option<Record<'_>>, FileError> {
         match self {
-            Self::Number(number) => number,
-            Self::Share(share) => (share * messages.max(SHARE_FLOOR) as f64) as u64,
+            Self::AsItIs(log) => log.next(),
+            Self::Sorted(log) => log.next(),
         }
-    }
-}
-
-/// What a replay keeps: files, counts, samples for the report, the progress bar.
-struct Recorder {
-    /// Name of the log.
-    log: String,
-    summary: Summary,
-    /// One a model; empty without `--report`.
-    samples: Vec<Sample>,
-    max_rejects: MaxRejects,
-    verdicts: Option<Output>,
-    dead_letters: Option<Output>,
-    progress: Progress,
-}
-
-/// Why the recorder ends a replay.
-#[derive(Debug)]
-enum Stopped {
-    /// There is more bad data than allowed.
-    TooMuchBadData,
-    /// A file cannot be written.
-    Failed(Failure),
-}
-
-// === impl Recorder ===
-
-impl Recorder {
-    /// Whether there is more bad data than allowed; `whole` says that the log has ended.
-    fn is_too_much(&self, whole: bool) -> bool {
-        let unknown = self.summary.rejected(RejectReason::UnknownModel.label());
-        let rejected = self.summary.rejections() - unknown;
-        // Counted against what was read so far, so that a log in another layout ends the replay at once.
-        let nothing_used = whole && self.summary.accepted + self.summary.late == 0 && rejected + unknown > 0;
-        rejected > self.max_rejects.allows(self.summary.messages()) || nothing_used
-    }
-
-    fn dead_letter(&mut self, record: &ObservedRecord<'_>) -> Result<(), Stopped> {
-        let message = record.message();
-        match (&mut self.dead_letters, DeadLetter::of(record, &message)) {
-            (Some(output), Some(letter)) => {
-                output.line(&DeadLetterLine::new(&letter, &self.log, DEAD_LETTER_BYTES)).map_err(Stopped::Failed)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What the command ends with.
-    fn conclude(&self, ended: Ended<FileError, Stopped>) -> Result<(), Failure> {
-        match ended {
-            Ended::Observer(Stopped::Failed(failure)) => Err(failure),
-            Ended::Source(error) => {
-                let judged = format!("; the {} events before that were judged", self.summary.accepted + self.summary.late);
-                let failure = source_failure(&error);
-                Err(Failure::new(failure.exit, failure.message + &judged))
-            }
-            Ended::Observer(Stopped::TooMuchBadData) => Err(self.too_much_bad_data()),
-            Ended::Whole if self.is_too_much(true) => Err(self.too_much_bad_data()),
-            Ended::Whole => Ok(()),
-        }
-    }
-
-    fn too_much_bad_data(&self) -> Failure {
-        let Summary { accepted, late, .. } = self.summary;
-        let why = match self.summary.first_rejection() {
-            Some((reason, example)) => {
-                let remedy = RejectReason::ALL.into_iter().find(|known| known.label() == reason).map(RejectReason::remedy);
-                let to_do = remedy.map(|remedy| format!(" (to do: {remedy})")).unwrap_or_default();
-                format!("; the first is {reason} in line {}: {}{to_do}", example.provenance.offset + 1, example.message)
-            }
-            None => String::new(),
-        };
-        let count = self.summary.rejections();
-        let hint =
-            "see --dead-letters for all of them, --max-rejects to allow more, and [decode.mapping] in --config for other layouts";
-        let message = if accepted + late == 0 {
-            format!("none of {count} events could be used{why}; {hint}")
-        } else {
-            format!("{count} of {} events could not be used{why}; {hint}", count + accepted + late)
-        };
-        Failure::new(Exit::Data, message)
-    }
-}
-
-impl Observer for Recorder {
-    type Error = Stopped;
-
-    fn keeps_originals(&self) -> bool {
-        self.dead_letters.is_some()
-    }
-
-    fn record(&mut self, record: &ObservedRecord<'_>) -> Result<(), Stopped> {
-        match (record.outcome, record.query) {
-            (Outcome::Accepted, Some(query)) => self.summary.accepted(query),
-            (Outcome::Late { .. }, Some(query)) => self.summary.late(query),
-            (Outcome::Rejected(rejection), _) => self.summary.reject(rejection, record.provenance),
-            // Only a decoded record is accepted or late.
-            (Outcome::Accepted | Outcome::Late { .. }, None) => {}
-        }
-        if *record.outcome != Outcome::Accepted {
-            self.dead_letter(record)?;
-        }
-        if let Outcome::Rejected(_) = record.outcome {
-            return if self.is_too_much(false) { Err(Stopped::TooMuchBadData) } else { Ok(()) };
-        }
-        // Few models; a map would cost more than it saves.
-        if let Some(query) = record.query
-            && let Some(sample) = self.samples.iter_mut().find(|sample| sample.reference().model == query.model)
-        {
-            sample.take(query, record.gap_seconds);
-        }
-        Ok(())
-    }
-
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Stopped> {
-        self.summary.verdict(verdict);
-        self.verdicts.as_mut().map_or(Ok(()), |output| output.line(verdict).map_err(Stopped::Failed))
-    }
-
-    fn status(&mut self, models: &[ModelStatus], _counts: &OutcomeCounts, _elapsed: Duration) -> Result<(), Stopped> {
-        self.summary.status(models.to_vec());
-        Ok(())
-    }
-
-    fn pause(&mut self) {
-        self.progress.show(self.summary.accepted + self.summary.late);
-    }
-}
-
-/// A file of JSON lines; `-` is standard output.
-struct Output {
-    path: PathBuf,
-    writer: BufWriter<Box<dyn std::io::Write>>,
-}
-
-// === impl Output ===
-
-impl Output {
-    fn create(path: &Path) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: cannot be written: {error}", path.display()));
-        let writer: Box<dyn std::io::Write> = match path.to_str() {
-            Some(STDIN) => Box::new(std::io::stdout()),
-            _ => Box::new(File::create(path).map_err(failed)?),
-        };
-        Ok(Self { path: path.to_owned(), writer: BufWriter::new(writer) })
-    }
-
-    fn line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.writer, value).map_err(std::io::Error::from).map_err(|error| self.failed(&error))?;
-        self.writer.write_all(b"\n").map_err(|error| self.failed(&error))
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.writer.flush().map_err(|error| self.failed(&error))
-    }
-
-    fn failed(&self, error: &std::io::Error) -> Failure {
-        Failure::new(Exit::Io, format!("{}: cannot be written: {error}", self.path.display()))
-    }
-}
-
-/// A bar by bytes with the rate of events, on a terminal only.
-struct Progress {
-    bar: ProgressBar,
-    consumed: Arc<AtomicU64>,
-}
-
-// === impl Progress ===
-
-impl Progress {
-    fn new(events: &Path, source: &FileSource) -> Self {
-        let consumed = source.consumed();
-        if !std::io::stderr().is_terminal() {
-            return Self { bar: ProgressBar::hidden(), consumed };
-        }
-        let (bar, look) = match source.size() {
-            Some(size) => (ProgressBar::new(size), "{prefix} {wide_bar} {bytes}/{total_bytes} {msg} {eta}"),
-            None => (ProgressBar::new_spinner(), "{prefix} {spinner} {bytes} {msg}"),
-        };
-        // A template that does not parse leaves the default look.
-        if let Ok(style) = ProgressStyle::with_template(look) {
-            bar.set_style(style);
-        }
-        bar.set_prefix(format!("replaying {}", events.display()));
-        Self { bar, consumed }
-    }
-
-    fn show(&self, events: u64) {
-        if self.bar.is_hidden() {
-            return;
-        }
-        self.bar.set_position(self.consumed.load(Ordering::Relaxed));
-        let seconds = self.bar.elapsed().as_secs_f64().max(0.001);
-        #[expect(clippy::cast_precision_loss, reason = "a rate to look at")]
-        self.bar.set_message(format!("{events} events, {:.0}/s", events as f64 / seconds));
     }
 }

@@ -53,12 +53,14 @@ impl Batch {
             latency_ms,
             label,
             extra_features,
+            new_names,
             provenance,
         } = &mut *query;
         for text in [model, model_version, request_id, account, label] {
             text.clear();
         }
         row.clear();
+        new_names.clear();
         (*time, *address, *prediction, *latency_ms) = (EventTime::default(), Address::Unknown, Prediction::Missing, None);
         (*extra_features, *provenance) = (0, Provenance::default());
         query

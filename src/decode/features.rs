@@ -34,6 +34,7 @@ impl FeaturesSeed<'_> {
             fault: &mut *self.fault,
             row: &mut query.row,
             extra: &mut query.extra_features,
+            new_names: &mut query.new_names,
         };
         row.begin();
         Ok(row)

@@ -6,8 +6,9 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{MAX_UNKNOWN_NAMES, RejectReason, Rejection, excerpt};
+use super::{MAX_TEXT_BYTES, MAX_UNKNOWN_NAMES, RejectReason, Rejection, excerpt};
 use crate::hash;
+use crate::reference::mismatch::MAX_NOTED_NAMES;
 use crate::reference::{Reference, Schema};
 
 /// Stands in the expected order where the last object had an unknown name.
@@ -28,6 +29,8 @@ pub struct ModelLayout {
     expected: Vec<usize>,
     /// Whether any feature's name has a dot, so that nested objects are flattened.
     dotted: bool,
+    /// Hashes of the unknown names that were noted, at most [`MAX_NOTED_NAMES`].
+    noted: FxHashSet<u64>,
 }
 
 /// The unknown names of one object, as hashes: enough to refuse a name that occurs twice, in bounded memory. Two different names with
@@ -48,6 +51,7 @@ impl ModelLayout {
             expected: (0..names.len()).collect(),
             dotted: names.iter().any(|name| name.contains('.')),
             names,
+            noted: FxHashSet::default(),
         }
     }
 
@@ -76,6 +80,16 @@ impl ModelLayout {
     /// Whether nested objects are flattened.
     pub(super) fn is_dotted(&self) -> bool {
         self.dotted
+    }
+
+    /// Whether an unknown name is new, and is noted now.
+    pub(super) fn note_unknown(&mut self, name: &str) -> bool {
+        self.noted.len() < MAX_NOTED_NAMES && name.len() <= MAX_TEXT_BYTES && self.noted.insert(hash::text(name))
+    }
+
+    /// Forgets that an unknown name was noted: its record was refused, and nobody has heard of it.
+    pub(super) fn forget_unknown(&mut self, name: &str) {
+        self.noted.remove(&hash::text(name));
     }
 
     /// Position of the feature `name`, which stands at place `nth` of its object.

@@ -32,6 +32,7 @@ pub(super) struct Row<'a> {
     pub fault: &'a mut Option<Rejection>,
     pub row: &'a mut Vec<Cell>,
     pub extra: &'a mut u32,
+    pub new_names: &'a mut Vec<Box<str>>,
 }
 
 // === impl Row ===
@@ -89,9 +90,12 @@ impl Row<'_> {
         self.model.is_dotted()
     }
 
-    /// Counts an unknown feature.
+    /// Counts an unknown feature, and notes its name if it is new. The scratch has its full path.
     fn count_extra(&mut self) {
         *self.extra = self.extra.saturating_add(1);
+        if self.model.note_unknown(&self.scratch.path) {
+            self.new_names.push(self.scratch.path.as_str().into());
+        }
     }
 
     /// Length of the path, to return to with [`Row::leave`].

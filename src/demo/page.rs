@@ -118,8 +118,7 @@ fn clock(view: &View) -> Markup {
 }
 
 fn verdict(view: &View) -> Markup {
-    let class = frame::class(view.finding());
-    frame::verdict(class, &html! { "Tripline says" }, view.headline(), &html! { p { (view.explained()) } })
+    frame::verdict(view.answer().class, &html! { "Tripline says" }, view.headline(), &html! { p { (view.explained()) } })
 }
 
 fn facts(view: &View) -> Markup {

@@ -18,7 +18,6 @@ use super::state::DemoState;
 use super::view::{FlaggedCaller, Score};
 use crate::html::frame::{STYLE, STYLE_PATH};
 use crate::http::{HttpError, Limits, Server};
-use crate::judge::Finding;
 use crate::outcome::OutcomeCounts;
 
 /// Port of the page unless another is asked for.
@@ -36,7 +35,7 @@ pub struct DemoPage {
 struct StateDocument {
     model: String,
     clock: String,
-    finding: Finding,
+    finding: &'static str,
     finished: bool,
     counts: OutcomeCounts,
     score: Score,
@@ -99,7 +98,7 @@ fn document(state: &DemoState) -> StateDocument {
     StateDocument {
         model: view.script.model.clone(),
         clock: view.clock.to_string(),
-        finding: view.finding(),
+        finding: view.answer().name,
         finished: view.finished,
         counts: view.counts,
         score: view.score,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::script::Script;
 use super::truth::Bucket;
 use crate::event::{Address, EventTime};
+use crate::html::judged::Answer;
 use crate::html::words;
 use crate::judge::{Finding, Scope, Verdict};
 use crate::outcome::OutcomeCounts;
@@ -106,9 +107,9 @@ pub struct FlaggedCaller {
 // === impl View ===
 
 impl View {
-    /// The verdict on the model; stable before the first.
-    pub fn finding(&self) -> Finding {
-        self.model.finding().unwrap_or(Finding::Stable)
+    /// What is said of the model.
+    pub fn answer(&self) -> Answer {
+        self.model.answer()
     }
 
     /// The verdict as a headline.
@@ -116,7 +117,7 @@ impl View {
         match (self.model.finding(), self.counts.accepted) {
             (None, 0) => "Connecting",
             (None, _) => "Watching",
-            (Some(finding), _) => words::headline(finding),
+            (Some(_), _) => self.answer().headline,
         }
     }
 
@@ -132,7 +133,8 @@ impl View {
                 format!("Two things at once. {} And {} systematically, to copy or fool the model.", self.drift_explained(), flagged())
             }
             None if self.counts.accepted == 0 => "The embedded broker and the service are starting.".to_owned(),
-            None => "The first windows are filling; the first verdict comes after two simulated hours, unless somebody stands out sooner.".to_owned(),
+            None => format!("The first windows are filling; nothing is judged yet, unless somebody stands out. {}", self.answer().open.join(" ")),
+            Some(_) if !self.answer().is_judged() => self.answer().open.join(" "),
             Some(_) => "Callers ask what they always ask. Batch jobs, retries, load tests and curious people are among them; none of them is a reason for an alarm.".to_owned(),
         }
     }

@@ -14,6 +14,7 @@ use super::DrillError;
 use super::log::Log;
 use crate::engine::{Engine, EngineConfig, ModelStatus, Outbox};
 use crate::event::{EventTime, Query};
+use crate::html::judged;
 use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Scope, Verdict};
 use crate::observer::{self, ObservedRecord, Observer, Original};
@@ -55,6 +56,8 @@ pub struct Baseline {
     pub span: Option<(EventTime, EventTime)>,
     /// Clients that the engine forgot to keep within its memory.
     pub evicted: u64,
+    /// What the engine could not judge of the log alone, in sentences.
+    pub not_judged: Vec<String>,
 }
 
 /// An engine for one model.
@@ -173,6 +176,7 @@ impl Observer for Baseline {
 
     fn status(&mut self, models: &[ModelStatus], _counts: &OutcomeCounts, _elapsed: Duration) -> Result<(), Infallible> {
         self.evicted = models.first().map_or(0, |model| model.evicted_clients);
+        self.not_judged = models.first().map(|model| judged::open(&model.judged)).unwrap_or_default();
         Ok(())
     }
 }

@@ -72,6 +72,9 @@ pub struct LogSummary {
     pub accepted: u64,
     /// Clients that the engine forgot to keep within its memory.
     pub clients_forgotten: u64,
+    /// What could not be judged of the log as it is, in sentences; left out if all was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_judged: Vec<String>,
     /// What was read and kept.
     #[serde(flatten)]
     pub facts: Facts,
@@ -273,13 +276,14 @@ impl LogSummary {
             callers: log.callers.len() as u64,
             accepted: baseline.accepted_events(),
             clients_forgotten: baseline.evicted,
+            not_judged: baseline.not_judged.clone(),
             facts: log.facts.clone(),
         }
     }
 
     /// What of the log is not in the numbers, in words; empty if all is.
     pub fn left_out(&self) -> Vec<String> {
-        let mut said = Vec::new();
+        let mut said = self.not_judged.clone();
         let mut say = |number: u64, words: &str| {
             if number > 0 {
                 said.push(format!("{} {words}", crate::html::words::count(number)));

@@ -100,6 +100,8 @@ struct Counts {
     votes: u64,
     /// Queries behind the watermark.
     late: u64,
+    /// Queries, on time or late, that do not say who asked.
+    unnamed: u64,
 }
 
 /// What a log taught about one model, in one place: with structure evidence and drift, all that a snapshot holds.
@@ -187,6 +189,7 @@ impl ModelEngine {
         };
         let outcome = self.count(arrival, out);
         let sender = self.memory.callers.sender(query, now);
+        self.memory.counts.unnamed += u64::from(sender.is_none());
         let mut codes = self.encode(&query.row);
         if !late {
             let coder = &self.profile.coder;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::judged::Judged;
 use crate::event::EventTime;
 use crate::judge::information_budget::InformationBudget;
 use crate::judge::{ColumnChange, FeatureDrift, Finding};
@@ -36,8 +37,10 @@ pub struct ModelStatus {
     pub clients: u64,
     /// Clients forgotten to keep within memory.
     pub evicted_clients: u64,
-    /// Finding on the model that was reported last; `None` before the first drift test.
+    /// Finding on the model that was reported last; `None` while it is undetermined: nothing was found, and no drift test was made.
     pub verdict: Option<Finding>,
+    /// What was really judged, and what is missing.
+    pub judged: Judged,
     /// Clients currently flagged as probing, by family.
     pub flagged: BTreeMap<&'static str, u64>,
     /// Active campaigns.

@@ -6,8 +6,9 @@ use super::words;
 use crate::judge::Family;
 
 /// Terms with their meaning, in the order in which a reader meets them.
-pub const TERMS: [(&str, &str); 18] = [
+pub const TERMS: [(&str, &str); 19] = [
     ("Stable", "Callers and values look as they did when the reference was made."),
+    ("Undetermined", "Nothing was found, but no drift test was made yet, or a change is still under test."),
     (
         "Drift",
         "The world changed: values of features or answers moved away from the reference, for many callers alike. The model may need care; nobody is to blame.",

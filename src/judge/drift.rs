@@ -19,11 +19,13 @@
 //! | [`evaluation`] | the test of the windows that end at an instant |
 //! | [`attribution`] | what kind of change it is |
 //! | [`finding`] | what was found, and why |
+//! | [`record`] | which tests were really made |
 
 pub mod attribution;
 mod columns;
 mod evaluation;
 mod finding;
+pub mod record;
 
 use std::collections::VecDeque;
 
@@ -39,10 +41,11 @@ use crate::window::clients::SlotRef;
 use attribution::Attribution;
 use columns::Columns;
 pub use finding::{DriftFinding, DriftReasons};
+use record::TestRecord;
 
 /// Sliding windows of the test, in seconds, the shortest first. Chosen: two hours hold the hundred votes that a test needs on a quiet
 /// model; six see a change that is too slow for two, within a shift.
-const WINDOWS: [i64; 2] = [2 * 3600, 6 * 3600];
+pub const WINDOWS: [i64; 2] = [2 * 3600, 6 * 3600];
 /// Seconds between evaluations: an eighth of the short window, so that a change waits little for the next look.
 pub const STEP: i64 = 15 * 60;
 /// Evaluations in a row that must agree: five span an hour, which is longer than it takes to notice a campaign.
@@ -56,7 +59,7 @@ const SHARED: f64 = 0.25;
 /// until they are known callers, too.
 const NEWCOMERS_WAIT: u32 = 24;
 /// Votes of one client in a window: no client is more than eight hundredths of the smallest window that is judged ([`MIN_VOTES`]).
-const VOTES_EACH: u32 = 8;
+pub const VOTES_EACH: u32 = 8;
 /// Probability of a false drift in a day, over all columns, windows and looks: one false alarm of a model in three years. The stated
 /// rate of false drift; `docs/drift-calibration.md` measures it.
 pub const LEVEL_PER_DAY: f64 = 1e-3;
@@ -66,7 +69,7 @@ const LOOKS: f64 = 96.0;
 /// significant change"; a smaller excess shows in no histogram.
 const EFFECT: f64 = 0.04;
 /// Fewest votes on which a window is judged: ten a bin of a numeric feature, the usual condition of a chi-squared approximation.
-const MIN_VOTES: usize = 100;
+pub const MIN_VOTES: usize = 100;
 /// Votes kept. It bounds memory at high rates; with so many votes a test sees any excess of [`EFFECT`], so more would tell
 /// nothing.
 const MAX_VOTES: usize = 65_536;
@@ -109,6 +112,7 @@ pub struct DriftState {
     /// Repeated rows whose answers changed: when, and who saw it.
     changed: VecDeque<(EventTime, SlotRef)>,
     panes: attribution::Panes,
+    record: TestRecord,
 }
 
 // === impl Drift ===
@@ -173,6 +177,7 @@ impl DriftState {
             latest_all: vec![None; columns],
             changed: VecDeque::new(),
             panes: attribution::Panes::default(),
+            record: TestRecord::default(),
         }
     }
 }
@@ -199,6 +204,16 @@ impl Drift {
                 }
             })
             .collect()
+    }
+
+    /// Which tests were made so far.
+    pub fn record(&self) -> &TestRecord {
+        &self.state.record
+    }
+
+    /// Name of a column, as verdicts have it.
+    pub fn column_name(&self, column: usize) -> &str {
+        self.columns.names.get(column).map_or("", String::as_str)
     }
 
     /// Figures of every feature, in schema order.

@@ -10,6 +10,9 @@
 //!    ▲ ◀───────────────────┘                          │ └──────┘
 //!    └────────────────────────────────────────────────┘ RELEASE_TESTS quiet tests, or all of it was the suspects' work
 //! ```
+//!
+//! A test whose windows hold too few votes is no test: it neither clears a model nor counts as quiet. `Stable` is said only after a test
+//! that found nothing above its critical value.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +47,8 @@ pub struct DriftTest {
     pub pending: bool,
     /// What was above its critical value is not any more when the suspects are left out.
     pub suspects_alone: bool,
+    /// A window held enough votes. If none did, nothing was tested, and the other answers say nothing.
+    pub tested: bool,
 }
 
 /// Where the question of drift stands.
@@ -77,6 +82,8 @@ struct Probing {
 pub struct ModelState {
     drift: DriftPhase,
     probing: Option<Probing>,
+    /// A test was made that found nothing above its critical value.
+    cleared: bool,
     last_reported: Option<Finding>,
 }
 
@@ -85,9 +92,10 @@ pub struct ModelState {
 impl DriftPhase {
     /// The phase after a test.
     fn after(self, test: DriftTest) -> Self {
-        let DriftTest { drifts, pending, suspects_alone } = test;
+        let DriftTest { drifts, pending, suspects_alone, tested } = test;
         match self {
             _ if drifts => Self::Drifting { quiet: 0, pending },
+            Self::Drifting { quiet, .. } if !tested => Self::Drifting { quiet, pending: false },
             Self::Drifting { .. } if pending => Self::Drifting { quiet: 0, pending },
             // What vanishes with its makers was never the world's doing.
             Self::Drifting { quiet, .. } if quiet + 1 < RELEASE_TESTS && !suspects_alone => {
@@ -105,27 +113,35 @@ impl ModelState {
     /// Takes an event at an instant of event time; returns the finding to report, if it is another than the last one.
     pub fn on(&mut self, event: ModelEvent, now: EventTime) -> Option<Finding> {
         match event {
-            ModelEvent::Tested(test) => self.drift = self.drift.after(test),
+            ModelEvent::Tested(test) => {
+                self.drift = self.drift.after(test);
+                self.cleared |= test.tested && self.drift == DriftPhase::Calm;
+            }
             ModelEvent::Flagged { confidence } => {
                 let known = self.probing.filter(|probing| now < probing.until).map_or(0.0, |probing| probing.confidence);
                 self.probing = Some(Probing { until: now.plus_seconds(PROBING_SECONDS), confidence: confidence.max(known) });
             }
         }
-        let finding = self.finding(now);
+        let finding = self.finding(now)?;
         (self.last_reported != Some(finding)).then(|| {
             self.last_reported = Some(finding);
             finding
         })
     }
 
-    /// What is true now.
-    pub fn finding(&self, now: EventTime) -> Finding {
+    /// What is true now; `None` while nothing was found and no test has cleared the model.
+    pub fn finding(&self, now: EventTime) -> Option<Finding> {
         match (self.is_drifting(), self.is_probed(now)) {
-            (false, false) => Finding::Stable,
-            (true, false) => Finding::Drift,
-            (false, true) => Finding::Probing,
-            (true, true) => Finding::DriftAndProbing,
+            (false, false) => self.cleared.then_some(Finding::Stable),
+            (true, false) => Some(Finding::Drift),
+            (false, true) => Some(Finding::Probing),
+            (true, true) => Some(Finding::DriftAndProbing),
         }
+    }
+
+    /// Whether a drift test was made that found nothing above its critical value.
+    pub fn is_cleared(&self) -> bool {
+        self.cleared
     }
 
     /// What was reported last; `None` before the first verdict.
@@ -165,12 +181,15 @@ impl ModelState {
 mod tests {
     use super::*;
 
-    const DRIFTS: DriftTest = DriftTest { drifts: true, pending: true, suspects_alone: false };
-    const PENDING: DriftTest = DriftTest { drifts: false, pending: true, suspects_alone: false };
-    const QUIET: DriftTest = DriftTest { drifts: false, pending: false, suspects_alone: false };
-    const SUSPECTS: DriftTest = DriftTest { drifts: false, pending: false, suspects_alone: true };
+    const DRIFTS: DriftTest = DriftTest { drifts: true, pending: true, suspects_alone: false, tested: true };
+    const PENDING: DriftTest = DriftTest { drifts: false, pending: true, suspects_alone: false, tested: true };
+    const QUIET: DriftTest = DriftTest { drifts: false, pending: false, suspects_alone: false, tested: true };
+    const SUSPECTS: DriftTest = DriftTest { drifts: false, pending: false, suspects_alone: true, tested: true };
     /// Answers changed, and no column is above its critical value.
-    const CONCEPT: DriftTest = DriftTest { drifts: true, pending: false, suspects_alone: false };
+    const CONCEPT: DriftTest = DriftTest { drifts: true, pending: false, suspects_alone: false, tested: true };
+
+    /// No window held enough votes.
+    const THIN: DriftTest = DriftTest { drifts: false, pending: false, suspects_alone: false, tested: false };
 
     fn at(seconds: i64) -> EventTime {
         EventTime::from_micros(1_772_409_600_000_000).plus_seconds(seconds)
@@ -185,6 +204,10 @@ mod tests {
         let last = RELEASE_TESTS - 1;
         for (from, test, to) in [
             (DriftPhase::Calm, QUIET, DriftPhase::Calm),
+            (DriftPhase::Calm, THIN, DriftPhase::Calm),
+            (DriftPhase::Pending, THIN, DriftPhase::Calm),
+            (drifting(3, true), THIN, drifting(3, false)),
+            (drifting(last, false), THIN, drifting(last, false)),
             (DriftPhase::Calm, SUSPECTS, DriftPhase::Calm),
             (DriftPhase::Calm, PENDING, DriftPhase::Pending),
             (DriftPhase::Calm, DRIFTS, drifting(0, true)),
@@ -220,6 +243,36 @@ mod tests {
         let later = at(1900 + PROBING_SECONDS);
         assert_eq!(state.on(ModelEvent::Tested(QUIET), later), Some(Finding::Stable));
         assert_eq!(state.last_reported(), Some(Finding::Stable));
+    }
+
+    #[test]
+    fn a_test_with_too_few_votes_clears_nothing() {
+        let mut state = ModelState::default();
+        assert_eq!(state.on(ModelEvent::Tested(THIN), at(0)), None);
+        assert_eq!((state.finding(at(0)), state.last_reported()), (None, None));
+        assert_eq!(state.on(ModelEvent::Flagged { confidence: 0.9 }, at(10)), Some(Finding::Probing));
+        let later = at(10 + PROBING_SECONDS);
+        assert_eq!(state.on(ModelEvent::Tested(THIN), later), None, "the probing has ended, and nothing was tested since");
+        assert_eq!(state.finding(later), None);
+        assert_eq!(state.on(ModelEvent::Tested(QUIET), later), Some(Finding::Stable));
+        assert_eq!(state.on(ModelEvent::Tested(THIN), later), None, "what was tested once stays tested");
+    }
+
+    #[test]
+    fn stable_is_not_said_before_a_test_ends_without_a_question() {
+        let mut state = ModelState::default();
+        assert_eq!(state.on(ModelEvent::Tested(PENDING), at(0)), None, "a change is under test");
+        assert_eq!(state.on(ModelEvent::Tested(QUIET), at(900)), Some(Finding::Stable));
+    }
+
+    #[test]
+    fn a_lull_does_not_end_a_drift() {
+        let mut state = ModelState::default();
+        state.on(ModelEvent::Tested(DRIFTS), at(0));
+        for lull in 1..40 {
+            assert_eq!(state.on(ModelEvent::Tested(THIN), at(900 * lull)), None);
+        }
+        assert!(state.is_drifting());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::verdict_history::Drifted;
 use super::{budget, case, drift};
 use crate::engine::EngineConfig;
 use crate::html::frame::{self, Delivery};
+use crate::html::judged::Answer;
 use crate::html::{glossary, svg, words};
 use crate::judge::Finding;
 
@@ -90,7 +91,8 @@ impl ReportPage<'_> {
                     ("campaigns", words::count(history.probing_campaigns().count() as u64)),
                     ("share of suspects' queries", words::percent(svg::share(suspect_queries, queries))),
                 ]))
-                @if let Some(mismatch) = model.mismatch() { p.card { strong { "Please check: " } (mismatch) } }
+                @for mismatch in model.mismatch_sentences() { p.card { strong { "Please check: " } (mismatch) } }
+                @if let Some(late) = model.late_note() { p.note { (late) } }
                 @if let Some(picture) = model.span.and_then(|span| timeline::draw(span, sample, history)) {
                     h3 { "What happened when" }
                     figure {
@@ -160,13 +162,17 @@ impl ReportPage<'_> {
 
 /// The verdict on a model, over the whole log.
 fn verdict(nth: usize, model: &ModelSummary) -> Markup {
-    let finding = model.history.finding();
-    let word = html! { a.plain href={ "#m" (nth) } { (words::printable(&model.model, 60)) } " · " (finding.name()) };
-    frame::verdict(frame::class(finding), &word, words::headline(finding), &html! { p { (sentence(model, finding)) } })
+    let answer = model.answer();
+    let word = html! { a.plain href={ "#m" (nth) } { (words::printable(&model.model, 60)) } " · " (answer.name) };
+    let rest = html! {
+        p { (sentence(model, &answer)) }
+        @for open in &answer.open { p { (open) } }
+    };
+    frame::verdict(answer.class, &word, answer.headline, &rest)
 }
 
 /// The verdict's reasons in one or two sentences.
-fn sentence(model: &ModelSummary, finding: Finding) -> String {
+fn sentence(model: &ModelSummary, answer: &Answer) -> String {
     let history = &model.history;
     let mut sentences = Vec::new();
     let callers = history.probing().count() as u64;
@@ -196,7 +202,7 @@ fn sentence(model: &ModelSummary, finding: Finding) -> String {
     if let Some(change) = words::change(&history.change) {
         sentences.push(format!("The change is {change}."));
     }
-    if finding == Finding::Stable {
+    if answer.headline == words::headline(Finding::Stable) {
         sentences.push("Callers and values look as they did when the reference was made.".to_owned());
     }
     match history.suspicious() {

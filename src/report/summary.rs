@@ -6,13 +6,20 @@ use std::sync::Arc;
 use super::verdict_history::VerdictHistory;
 use crate::engine::ModelStatus;
 use crate::event::{EventTime, Provenance, Query};
+use crate::html::judged::Answer;
 use crate::html::words;
 use crate::judge::Verdict;
 use crate::outcome::Rejection;
 use crate::reference::Reference;
+use crate::reference::mismatch::{Comparison, Mismatch};
 
 /// Features listed in the terminal, so that a model's lines fit a screen.
 pub(super) const LISTED_FEATURES: usize = 8;
+/// Characters of a column's name that are shown, as in the tables of features.
+const NAME: usize = 40;
+/// Share of late queries from which a word is said of them. Chosen: one in a hundred; clocks and retries make fewer late.
+const NOTED_LATE: f64 = 0.01;
+
 /// What was read, used and refused.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -41,12 +48,10 @@ pub struct ModelSummary {
     pub history: VerdictHistory,
     /// The engine's state at the end, if it gave one.
     pub status: Option<ModelStatus>,
-    /// Features of the reference that no event had a value for, yet.
-    pub never_seen: Vec<String>,
-    /// Position of each of [`ModelSummary::never_seen`] in the schema.
-    never_seen_at: Vec<usize>,
-    /// Queries with features that the reference does not know.
-    pub with_unknown_features: u64,
+    /// The events compared with the reference; `None` if there is none.
+    comparison: Option<Comparison>,
+    /// Why the model's queries were not judged as a whole, if most came late.
+    disorder: Option<String>,
 }
 
 /// The first record of its kind.
@@ -66,27 +71,40 @@ impl Summary {
         let mut summary = Self::default();
         for reference in references {
             let model = summary.model(&reference.model);
-            model.never_seen = reference.features.iter().map(|feature| feature.name.clone()).collect();
-            model.never_seen_at = (0..reference.features.len()).collect();
+            model.comparison = Some(Comparison::new(Arc::clone(reference)));
         }
         summary.models.sort_by(|a, b| a.model.cmp(&b.model));
         summary
     }
 
-    /// A query was counted.
-    pub fn accepted(&mut self, query: &Query) {
+    /// A query was counted. Returns what to say of the model's first events at once: how they differ from the reference.
+    pub fn accepted(&mut self, query: &Query) -> Vec<Mismatch> {
         self.accepted += 1;
         let model = self.model(&query.model);
         model.accepted += 1;
-        model.count(query);
+        model.count(query)
     }
 
-    /// A query came too late.
-    pub fn late(&mut self, query: &Query) {
+    /// A query came too late. Returns the same as [`Summary::accepted`].
+    pub fn late(&mut self, query: &Query) -> Vec<Mismatch> {
         self.late += 1;
         let model = self.model(&query.model);
         model.late += 1;
-        model.count(query);
+        model.count(query)
+    }
+
+    /// The models of which more queries came late than `allowed` among so many are not judged: their log is not in time order.
+    /// `lateness_seconds` is how late a query may come. Returns what is to be said of the log, if there are any.
+    pub fn note_disorder(&mut self, lateness_seconds: u32, allowed: impl Fn(u64) -> u64) -> Option<String> {
+        let mut all = (0, 0);
+        for model in &mut self.models {
+            let queries = model.accepted + model.late;
+            if model.late > allowed(queries) {
+                model.disorder = Some(disorder(model.late, queries, lateness_seconds));
+                all = (all.0 + model.late, all.1 + queries);
+            }
+        }
+        (all.0 > 0).then(|| disorder(all.0, all.1, lateness_seconds))
     }
 
     /// A record was refused.
@@ -163,37 +181,74 @@ impl Summary {
 // === impl ModelSummary ===
 
 impl ModelSummary {
-    fn count(&mut self, query: &Query) {
+    fn count(&mut self, query: &Query) -> Vec<Mismatch> {
         let (first, last) = self.span.unwrap_or((query.time, query.time));
         self.span = Some((first.min(query.time), last.max(query.time)));
-        self.with_unknown_features += u64::from(query.extra_features > 0);
-        // Empty after the first few events, as a rule.
-        let mut nth = 0;
-        while let Some(&at) = self.never_seen_at.get(nth) {
-            if query.row.get(at).is_some_and(|cell| !cell.is_missing()) {
-                self.never_seen_at.remove(nth);
-                self.never_seen.remove(nth);
-            } else {
-                nth += 1;
+        match &mut self.comparison {
+            Some(comparison) => {
+                if comparison.take(query) {
+                    comparison.mismatches()
+                } else {
+                    Vec::new()
+                }
             }
+            None => Vec::new(),
         }
     }
 
-    /// Whether events and reference speak of different features, in words; nothing if they agree.
-    pub fn mismatch(&self) -> Option<String> {
-        let mut faults = Vec::new();
-        if !self.never_seen.is_empty() {
-            let names =
-                self.never_seen.iter().take(LISTED_FEATURES).map(|name| words::printable(name, 40)).collect::<Vec<_>>().join(", ");
-            let more = if self.never_seen.len() > LISTED_FEATURES { ", …" } else { "" };
-            let features =
-                words::counted(self.never_seen.len() as u64, "feature of the reference has", "features of the reference have");
-            faults.push(format!("{features} no value in any event: {names}{more}"));
+    /// What is said of the model over the whole log.
+    pub fn answer(&self) -> Answer {
+        match &self.disorder {
+            // Callers that were found are found, however their queries came.
+            Some(why) if self.history.probing().next().is_none() => Answer::refused("The log is not in time order", why.clone()),
+            Some(why) => {
+                let answer = Answer::of(self.history.finding(), None);
+                Answer { open: vec![why.clone()], ..answer }
+            }
+            None => Answer::of(self.history.finding(), self.status.as_ref().map(|status| &status.judged)),
         }
-        if self.with_unknown_features > 0 {
-            let events = words::counted(self.with_unknown_features, "event has", "events have");
-            faults.push(format!("{events} features that the reference does not know"));
-        }
-        (!faults.is_empty()).then(|| faults.join("; ") + ". Is it the right reference?")
     }
+
+    /// Whether nobody can be judged, because no record says who asked.
+    pub fn has_no_callers(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.judged.callers.is_impossible())
+    }
+
+    /// Where events and reference speak of different columns.
+    pub fn mismatches(&self) -> Vec<Mismatch> {
+        self.comparison.as_ref().map(Comparison::mismatches).unwrap_or_default()
+    }
+
+    /// The same in sentences that are safe to print.
+    pub fn mismatch_sentences(&self) -> Vec<String> {
+        self.mismatches().iter().map(mismatch_sentence).collect()
+    }
+
+    /// A word on late queries of a log that was judged all the same; nothing if they are few.
+    pub fn late_note(&self) -> Option<String> {
+        let queries = self.accepted + self.late;
+        let many = self.disorder.is_none() && self.late as f64 >= NOTED_LATE * queries as f64 && self.late > 0;
+        many.then(|| {
+            format!(
+                "{} of {} came late and were left out of the windows and of the drift test; to count them: tripline replay --sort",
+                words::count(self.late),
+                words::counted(queries, "query", "queries")
+            )
+        })
+    }
+}
+
+/// A mismatch in a sentence that is safe to print.
+pub fn mismatch_sentence(mismatch: &Mismatch) -> String {
+    mismatch.sentence(|name| words::printable(name, NAME))
+}
+
+/// That a log is not in time order, and what to do.
+fn disorder(late: u64, of: u64, lateness_seconds: u32) -> String {
+    format!(
+        "{} of {} came more than {} after newer ones: the log is not in time order. Sort it first: tripline replay --sort ...",
+        words::count(late),
+        words::counted(of, "record", "records"),
+        words::duration(f64::from(lateness_seconds))
+    )
 }

@@ -42,9 +42,9 @@ impl fmt::Display for ModelSummary {
         if accepted + late == 0 {
             return writeln!(f, "{}: no queries", words::printable(model, 80));
         }
-        let finding = history.finding();
-        let word = finding.name().to_uppercase().replace('+', " + ");
-        writeln!(f, "{}: {word}. {}.", words::printable(model, 80), words::headline(finding))?;
+        let answer = self.answer();
+        writeln!(f, "{}: {}. {}.", words::printable(model, 80), answer.word, answer.headline)?;
+        answer.open.iter().try_for_each(|open| writeln!(f, "  open       {open}"))?;
         let callers = status.as_ref().map_or(0, |status| status.clients + status.evicted_clients);
         let from = if callers > 0 { format!(" from {}", words::counted(callers, "caller", "callers")) } else { String::new() };
         writeln!(f, "  traffic    {}{from}", words::counted(accepted + late, "query", "queries"))?;
@@ -56,8 +56,11 @@ impl fmt::Display for ModelSummary {
         if let Some(change) = words::change(&history.change) {
             writeln!(f, "  change     {change}")?;
         }
-        if let Some(mismatch) = self.mismatch() {
-            writeln!(f, "  note       {mismatch}")?;
+        for mismatch in self.mismatch_sentences().into_iter().take(LISTED) {
+            writeln!(f, "  mismatch   {mismatch}")?;
+        }
+        if let Some(late) = self.late_note() {
+            writeln!(f, "  note       {late}")?;
         }
         self.write_columns(f)?;
         self.write_campaigns(f)?;
@@ -82,6 +85,9 @@ impl ModelSummary {
     }
 
     fn write_callers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.has_no_callers() {
+            return writeln!(f, "  who        nobody was judged: no record says who asked");
+        }
         let history = &self.history;
         let callers = history.probing_by_evidence();
         let suspicious = match history.suspicious() {

@@ -229,12 +229,46 @@ fn the_same_log_gives_the_same_bytes() {
 #[test]
 fn a_reference_of_other_features_is_said() {
     let reference = reference("adult");
-    let mut summary = Summary::new(&[reference]);
-    let query = Query { row: vec![Cell::number(1.0), Cell::MISSING], extra_features: 3, ..query("adult", 1) };
-    summary.accepted(&query);
-    let summary = summary.to_string();
-    assert!(summary.contains("1 feature of the reference has no value in any event"), "{summary}");
-    assert!(summary.contains("1 event has features that the reference does not know"), "{summary}");
+    let mut summary = Summary::new(&[Arc::clone(&reference)]);
+    let strange: Box<[Box<str>]> = Box::new(["\u{1b}[2J".into(), "A-G-E".into()]);
+    for _ in 0..5 {
+        let row = vec![Cell::MISSING, Cell::number(0.0)];
+        let query = Query { row, extra_features: 2, new_names: strange.to_vec(), ..query("adult", 1) };
+        assert_eq!(summary.accepted(&query), [], "too early to say");
+    }
+    let text = summary.to_string();
+    assert!(text.contains("mismatch   records have A-G-E, the reference has age: log it as age"), "{text}");
+    assert!(text.contains("records have fields that the reference does not know and that are left out: \u{fffd}[2J"), "{text}");
+    let page =
+        ReportPage { events: "log", summary: &summary, samples: &[Sample::new(reference)], config: &EngineConfig::default() };
+    assert!(page.render().contains("records have A-G-E, the reference has age"));
+}
+
+#[test]
+fn a_model_that_was_not_tested_is_not_said_to_be_stable() {
+    let (summary, page) = render("adult", 100, &[]);
+    assert!(summary.contains("adult: UNDETERMINED. Not judged yet."), "{summary}");
+    assert!(page.contains("Not judged yet") && !page.contains("Nothing unusual"));
+}
+
+#[test]
+fn a_log_of_which_most_came_late_is_not_judged_but_who_was_found_is_named() {
+    let disordered = |verdicts: &[Verdict]| {
+        let mut summary = Summary::new(&[reference("adult")]);
+        summary.accepted(&query("adult", 0));
+        (1..10).for_each(|nth| drop(summary.late(&query("adult", nth))));
+        verdicts.iter().for_each(|verdict| summary.verdict(verdict));
+        assert_eq!(summary.note_disorder(60, |queries| queries), None, "so many are allowed");
+        let why = summary.note_disorder(60, |queries| queries / 2).unwrap();
+        assert!(
+            why.starts_with("9 of 10 records came more than 60 s after newer ones: the log is not in time order. Sort it"),
+            "{why}"
+        );
+        summary.to_string()
+    };
+    let quiet = disordered(&verdicts("adult")[..1]);
+    assert!(quiet.contains("adult: UNDETERMINED. The log is not in time order."), "{quiet}");
+    assert!(disordered(&verdicts("adult")).contains("PROBING"), "what was found stays found");
 }
 
 #[test]

@@ -134,8 +134,8 @@ impl VerdictHistory {
         }
     }
 
-    /// The finding over the whole log: drift and probing count if they were found at some time.
-    pub fn finding(&self) -> Finding {
+    /// The finding over the whole log: drift and probing count if they were found at some time. `None` if no verdict was reached.
+    pub fn finding(&self) -> Option<Finding> {
         let mut drift = false;
         let mut probing = self.probing().next().is_some() || self.probing_campaigns().next().is_some();
         for change in &self.changes {
@@ -143,10 +143,10 @@ impl VerdictHistory {
             probing |= matches!(change.verdict, Finding::Probing | Finding::DriftAndProbing);
         }
         match (drift, probing) {
-            (false, false) => Finding::Stable,
-            (true, false) => Finding::Drift,
-            (false, true) => Finding::Probing,
-            (true, true) => Finding::DriftAndProbing,
+            (false, false) => (!self.changes.is_empty()).then_some(Finding::Stable),
+            (true, false) => Some(Finding::Drift),
+            (false, true) => Some(Finding::Probing),
+            (true, true) => Some(Finding::DriftAndProbing),
         }
     }
 

@@ -38,6 +38,14 @@ pub enum FileError {
         /// What the system says.
         error: io::Error,
     },
+    /// A temporary file of the sort failed.
+    #[error("a temporary file in {folder} failed: {error}; make room there, or name another folder in the variable TMPDIR")]
+    Temporary {
+        /// Where temporary files lie.
+        folder: String,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Reading broke off: a damaged or cut compressed file, or a failing disk.
     #[error("{path}: reading broke off after {lines} lines: {what}")]
     Broken {

@@ -1,7 +1,11 @@
 //! What a model shows of itself: its state for metrics, pages and reports, and the memory that it holds.
 
-use super::ModelEngine;
+use super::{MIN_VOTES, ModelEngine};
+use crate::engine::judged::{CallerJudgement, DriftJudgement, DriftNeeds, Judged, PendingChange};
 use crate::engine::status::ModelStatus;
+use crate::event::EventTime;
+use crate::judge::distribution::WARM_UP_SECONDS;
+use crate::judge::drift;
 use crate::judge::information_budget::Budgets;
 use crate::judge::model_state::PROBING_SECONDS;
 use crate::signal::entropy;
@@ -26,7 +30,8 @@ impl ModelEngine {
             late: memory.counts.late,
             clients: clients.len() as u64,
             evicted_clients: clients.evicted(),
-            verdict: memory.state.last_reported(),
+            verdict: memory.state.finding(watermark).and_then(|_| memory.state.last_reported()),
+            judged: self.judged(),
             flagged: memory.callers.flagged().iter().map(|(family, &count)| (family.name(), count)).collect(),
             campaigns: active.count() as u64,
             client_rate_p95: memory.windows.rate_p95,
@@ -37,6 +42,44 @@ impl ModelEngine {
             column_changes: self.column_changes(),
             features: self.drift.features(),
             prediction: self.drift.prediction(),
+        }
+    }
+
+    /// What was judged, and what is missing.
+    fn judged(&self) -> Judged {
+        let memory = &self.memory;
+        let record = self.drift.record();
+        let watermark = memory.windows.watermark();
+        let needs = DriftNeeds {
+            seconds: memory.windows.seconds_to_next_test(),
+            new_rows: MIN_VOTES.saturating_sub(memory.counts.votes),
+            rows_in_window: drift::MIN_VOTES as u64,
+            rows_of_one_caller: u64::from(drift::VOTES_EACH),
+            window_seconds: drift::WINDOWS[1],
+        };
+        let change = |one: &drift::record::PendingColumn| PendingChange {
+            column: self.drift.column_name(one.column).to_owned(),
+            since: one.since,
+            seconds_left: one.seconds_left,
+        };
+        let unnamed = memory.counts.unnamed;
+        let warm_up = |at: EventTime| memory.population.warm_at().map(|warm| warm.seconds_since(at).max(0.0));
+        Judged {
+            drift: DriftJudgement {
+                tests_of_one_window: record.one_window,
+                tests_of_both_windows: record.both_windows,
+                too_thin: record.too_thin,
+                newest: record.newest,
+                thin_rows: record.thin_votes,
+                cleared: memory.state.is_cleared(),
+                needs: (record.tests() == 0).then_some(needs),
+                pending: record.pending.iter().map(change).collect(),
+            },
+            callers: CallerJudgement {
+                named: (memory.counts.queries + memory.counts.late).saturating_sub(unnamed),
+                unnamed,
+                warm_up_seconds: watermark.and_then(warm_up).unwrap_or(WARM_UP_SECONDS as f64),
+            },
         }
     }
 

@@ -101,6 +101,14 @@ impl Windows {
         Some(step)
     }
 
+    /// Seconds of event time until the next step at which drift is tested.
+    pub(super) fn seconds_to_next_test(&self) -> f64 {
+        match (self.watermark.at(), self.next_test) {
+            (Some(mark), Some(next)) => next.seconds_since(mark).max(0.0),
+            _ => FIRST_TEST_SECONDS as f64,
+        }
+    }
+
     /// Counts the coarse codes of a row in the quarter of an hour of `at`, and its unknown values; `sizes` is the number of codes of each
     /// feature.
     pub(super) fn count(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
+use super::record::PendingColumn;
 use super::{COLUMNS, Drift, DriftFinding, MIN_VOTES, NEWCOMERS_WAIT, PERSISTENCE, SHARED, STEP, VOTES_EACH, WINDOWS, exceeds};
 use crate::event::EventTime;
 use crate::signal::psi::{Clusters, Test};
@@ -59,16 +60,40 @@ impl Drift {
         self.state.latest.iter_mut().chain(&mut self.state.latest_all).for_each(|test| *test = None);
         let askers = Askers { suspect: &suspect, first: &first };
         let mut columns = vec![Column::default(); self.columns.len()];
+        let mut tested = 0;
         for seconds in WINDOWS {
             if let Some(tests) = self.test_window(now.plus_seconds(-seconds), longest, &askers) {
                 self.take_window(tests, &mut columns);
+                tested += 1;
             }
         }
         for (count, column) in self.state.persistent.iter_mut().zip(&columns) {
             *count = if column.hit { *count + 1 } else { 0 };
         }
         let changed = self.changed_answers(&suspect);
-        self.finding(&columns, probed, changed)
+        let finding = DriftFinding { tested: tested > 0, ..self.finding(&columns, probed, changed) };
+        self.note_test(now, tested, longest, &columns, probed, &finding, &suspect);
+        finding
+    }
+
+    /// Notes what was tested, and what is undecided.
+    #[expect(clippy::too_many_arguments, reason = "everything that an evaluation knows, in one place")]
+    fn note_test(
+        &mut self,
+        now: EventTime,
+        tested: usize,
+        longest: EventTime,
+        columns: &[Column],
+        probed: bool,
+        finding: &DriftFinding,
+        suspect: impl Fn(SlotRef) -> bool,
+    ) {
+        let thin_votes = if tested == 0 { self.votes_by_client(longest, suspect).1 as u64 } else { 0 };
+        let persistent = self.state.persistent.iter().zip(columns).enumerate();
+        let undecided = persistent.filter(|(at, (count, _))| **count > 0 && !finding.drifted.contains(at));
+        let pending = undecided.map(|(at, (&count, column))| PendingColumn::new(at, count, now, column.by_newcomers, probed));
+        let pending = pending.collect();
+        self.state.record.note(now, tested, thin_votes, pending);
     }
 
     /// Forgets votes and answers up to an instant.
@@ -153,13 +178,20 @@ impl Drift {
         DriftFinding {
             drifted: (0..columns.len()).filter(drifts).collect(),
             pending: state.persistent.iter().any(|&evaluations| evaluations > 0),
+            tested: true,
             changed,
             suspects: (0..columns.len()).filter(|&at| above(state.latest_all[at]) && !above(state.latest[at])).collect(),
         }
     }
 
     /// Numbers of the votes since an instant by client, at most [`VOTES_EACH`] of each, the newest; `None` if there are too few.
-    pub(super) fn by_client(&self, since: EventTime, mut skip: impl FnMut(SlotRef) -> bool) -> Option<Vec<Vec<u32>>> {
+    pub(super) fn by_client(&self, since: EventTime, skip: impl FnMut(SlotRef) -> bool) -> Option<Vec<Vec<u32>>> {
+        let (order, kept) = self.votes_by_client(since, skip);
+        (kept >= MIN_VOTES).then_some(order)
+    }
+
+    /// The same without a least number, with how many there are.
+    fn votes_by_client(&self, since: EventTime, mut skip: impl FnMut(SlotRef) -> bool) -> (Vec<Vec<u32>>, usize) {
         /// Place of a client that is left out.
         const LEFT_OUT: u32 = u32::MAX;
         let mut by_client: FxHashMap<SlotRef, (u32, u32)> = FxHashMap::default();
@@ -182,7 +214,7 @@ impl Drift {
                 kept += 1;
             }
         }
-        (kept >= MIN_VOTES).then_some(order)
+        (order, kept)
     }
 
     /// Tests of every column over the votes since an instant; `None` if there are too few.

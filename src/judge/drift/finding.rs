@@ -15,6 +15,8 @@ pub struct DriftFinding {
     pub drifted: Vec<usize>,
     /// Whether anything is above its critical value without having lasted.
     pub pending: bool,
+    /// Whether a window held enough votes; if none did, nothing was tested.
+    pub tested: bool,
     /// Repeated rows whose answers changed, and callers who saw it.
     pub changed: (usize, usize),
     /// Columns above their critical value with everybody, and not without the suspects: their work.
@@ -77,7 +79,12 @@ impl DriftFinding {
 
     /// The finding as an event of the model's state.
     pub fn event(&self) -> DriftTest {
-        DriftTest { drifts: self.drifts(), pending: self.pending, suspects_alone: !self.pending && !self.suspects.is_empty() }
+        DriftTest {
+            drifts: self.drifts(),
+            pending: self.pending,
+            suspects_alone: !self.pending && !self.suspects.is_empty(),
+            tested: self.tested,
+        }
     }
 
     /// Whether answers to repeated rows changed, often enough and for several callers.

@@ -5,6 +5,7 @@ use prometheus::{Histogram, HistogramOpts};
 use super::series;
 use super::{Inner, Model, NO_FAMILY};
 use crate::engine::ModelStatus;
+use crate::html::judged::UNDETERMINED;
 use crate::judge::{Family, Finding, Scope};
 use crate::reference::{PredictionKind, Reference};
 
@@ -40,6 +41,7 @@ impl Inner {
             self.missing.with_label_values(&labels);
             self.column_changed.with_label_values(&labels);
         }
+        self.model_verdict.with_label_values(&[name, UNDETERMINED]).set(1);
         for finding in MODEL_FINDINGS {
             self.model_verdict.with_label_values(&[name, finding.name()]);
             self.verdicts.with_label_values(&[name, scope_name(Scope::Model), NO_FAMILY, finding.name()]);
@@ -63,6 +65,7 @@ impl Inner {
         self.campaigns.with_label_values(&[name]).set(whole(status.campaigns));
         self.rate_p95.with_label_values(&[name]).set(status.client_rate_p95);
         self.budget.with_label_values(&[name]).set(status.information_budget_ratio);
+        self.model_verdict.with_label_values(&[name, UNDETERMINED]).set(i64::from(status.verdict.is_none()));
         for finding in MODEL_FINDINGS {
             let holds = i64::from(status.verdict == Some(finding));
             self.model_verdict.with_label_values(&[name, finding.name()]).set(holds);
@@ -78,8 +81,8 @@ impl Inner {
             self.missing.with_label_values(&labels).set(column.missing);
             self.column_changed.with_label_values(&labels).set(i64::from(column.changed));
         }
-        if status.verdict.is_none() {
-            return; // No window has closed: what is measured stays NaN.
+        if status.verdict.is_none() && status.judged.drift.tests() == 0 {
+            return; // Nothing was measured: it stays NaN.
         }
         self.entropy.with_label_values(&[name]).set(status.feature_entropy_ratio);
         // Only features of the announced reference: a status cannot invent series either.
@@ -117,6 +120,7 @@ impl Inner {
                 let _ = gauge.remove_label_values(&[name, feature.as_str()]);
             }
         }
+        let _ = self.model_verdict.remove_label_values(&[name, UNDETERMINED]);
         for finding in MODEL_FINDINGS {
             let _ = self.model_verdict.remove_label_values(&[name, finding.name()]);
         }

@@ -167,8 +167,9 @@ pub const MODEL_VERDICT: Series = Series {
     kind: Kind::Gauge,
     labels: &["model", "verdict"],
     help: "1 for the verdict in force on the model, 0 for the others.",
-    bound: "models x 4",
-    note: "`verdict` is stable, drift, probing or drift+probing. All are 0 until the first window has closed.",
+    bound: "models x 5",
+    note: "`verdict` is stable, drift, probing, drift+probing or undetermined. It is undetermined until something is found or a drift test \
+           has found nothing; /readyz says what is missing.",
 };
 /// Clients in memory.
 pub const CLIENTS: Series =

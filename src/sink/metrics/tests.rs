@@ -104,7 +104,12 @@ fn measurements_are_not_a_number_until_measured_and_exactly_one_verdict_holds() 
     let metrics = metrics();
     assert!(value(&metrics, "tripline_psi{feature=\"age\",model=\"adult\"}").unwrap().is_nan());
     assert_eq!(value(&metrics, "tripline_model_verdict{model=\"adult\",verdict=\"stable\"}"), Some(0.0));
+    let undetermined = "tripline_model_verdict{model=\"adult\",verdict=\"undetermined\"}";
+    assert_eq!(value(&metrics, undetermined), Some(1.0));
+    metrics.publish(&[ModelStatus { verdict: None, ..status() }], None);
+    assert_eq!(value(&metrics, undetermined), Some(1.0), "a status without a verdict");
     metrics.publish(&[status()], None);
+    assert_eq!(value(&metrics, undetermined), Some(0.0));
     assert_eq!(value(&metrics, "tripline_psi{feature=\"age\",model=\"adult\"}"), Some(0.31));
     assert_eq!(value(&metrics, "tripline_psi_without_suspects{feature=\"age\",model=\"adult\"}"), Some(0.02));
     assert_eq!(value(&metrics, "tripline_model_verdict{model=\"adult\",verdict=\"probing\"}"), Some(1.0));

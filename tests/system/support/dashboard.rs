@@ -45,7 +45,7 @@ const HEIGHT: u64 = 8;
 const VERDICT: &str = "clamp_max(max by (model) (tripline_model_verdict{model=~\"$model\",verdict=\"drift\"}) \
      + 2 * max by (model) (tripline_model_verdict{model=~\"$model\",verdict=\"probing\"}) \
      + 3 * max by (model) (tripline_model_verdict{model=~\"$model\",verdict=\"drift+probing\"}) \
-     - (max by (model) (tripline_model_verdict{model=~\"$model\"}) == bool 0), 3)";
+     - (max by (model) (tripline_model_verdict{model=~\"$model\",verdict!=\"undetermined\"}) == bool 0), 3)";
 
 /// The dashboard as Grafana reads it.
 pub fn dashboard() -> Value {
