@@ -4,9 +4,13 @@
 //! buffers have grown; the engine only borrows it. Decoding binds feature values to the reference's schema, so a row is a slice of
 //! [`Cell`]s in schema order and no later stage looks at a name.
 
+pub mod repairs;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+pub use repairs::{Repair, Repairs};
 
 /// Event time: microseconds since the Unix epoch, as the log states it. Never the machine's clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
@@ -316,6 +320,8 @@ pub struct Query {
     pub label: String,
     /// Fields of the event's `features` that the schema does not know.
     pub extra_features: u32,
+    /// Faults of the record that cost a field and not the row.
+    pub repairs: Repairs,
     /// Where the record lay.
     pub provenance: Provenance,
 }

@@ -1,6 +1,6 @@
 //! Queries in buffers that are used again: decoding allocates only until the buffers have grown.
 
-use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
+use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query, Repairs};
 
 /// Decoded queries, reused from batch to batch so that their buffers are allocated once.
 #[derive(Debug, Default)]
@@ -53,6 +53,7 @@ impl Batch {
             latency_ms,
             label,
             extra_features,
+            repairs,
             provenance,
         } = &mut *query;
         for text in [model, model_version, request_id, account, label] {
@@ -60,7 +61,7 @@ impl Batch {
         }
         row.clear();
         (*time, *address, *prediction, *latency_ms) = (EventTime::default(), Address::Unknown, Prediction::Missing, None);
-        (*extra_features, *provenance) = (0, Provenance::default());
+        (*extra_features, *repairs, *provenance) = (0, Repairs::default(), Provenance::default());
         query
     }
 

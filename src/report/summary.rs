@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::verdict_history::VerdictHistory;
 use crate::engine::ModelStatus;
-use crate::event::{EventTime, Provenance, Query};
+use crate::event::{EventTime, Provenance, Query, Repair};
 use crate::html::words;
 use crate::judge::Verdict;
 use crate::outcome::Rejection;
@@ -24,6 +24,7 @@ pub struct Summary {
     last: usize,
     rejected: BTreeMap<&'static str, (u64, Example)>,
     first: Option<&'static str>,
+    repaired: BTreeMap<Repair, (u64, Provenance)>,
 }
 
 /// One model's part.
@@ -76,6 +77,7 @@ impl Summary {
     /// A query was counted.
     pub fn accepted(&mut self, query: &Query) {
         self.accepted += 1;
+        self.repaired(query);
         let model = self.model(&query.model);
         model.accepted += 1;
         model.count(query);
@@ -84,9 +86,22 @@ impl Summary {
     /// A query came too late.
     pub fn late(&mut self, query: &Query) {
         self.late += 1;
+        self.repaired(query);
         let model = self.model(&query.model);
         model.late += 1;
         model.count(query);
+    }
+
+    /// Counts what was repaired in a query.
+    fn repaired(&mut self, query: &Query) {
+        for repair in query.repairs.iter() {
+            self.repaired.entry(repair).or_insert_with(|| (0, query.provenance.clone())).0 += 1;
+        }
+    }
+
+    /// Queries with a fault that cost one field, by fault, with the place of the first of each.
+    pub fn repairs(&self) -> impl Iterator<Item = (Repair, u64, &Provenance)> {
+        self.repaired.iter().map(|(repair, (count, first))| (*repair, *count, first))
     }
 
     /// A record was refused.
