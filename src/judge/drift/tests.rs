@@ -168,7 +168,7 @@ fn what_only_suspects_move_is_no_drift_and_its_share_is_known() {
         assert!(finding.drifted.is_empty(), "{finding:?}");
     }
     assert_eq!(finding.suspects, [0], "seen all the same");
-    let DriftReasons { features, signals } = world.drift.reasons(&finding, None);
+    let DriftReasons { features, signals, .. } = world.drift.reasons(&finding, None);
     assert!(features[0].psi > features[0].critical && features[0].psi_without_suspects < features[0].critical, "{features:?}");
     assert!(signals.iter().any(|s| s.signal == ModelSignal::VanishesWithoutSuspects && s.value > 0.8), "{signals:?}");
 }
