@@ -5,6 +5,7 @@
 //! does without it, and the repair is noted.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde_json::Value;
 
@@ -75,6 +76,13 @@ fn rfc3339_in_utc(text: &str) -> Option<EventTime> {
 
 /// The caller's address. `null` is unknown, and so is what is no address.
 pub(super) fn address(token: Option<Token<'_>>, trusted_proxies: usize, repairs: &mut Repairs) -> Address {
+    // Nearly every log has one bare address, and no list reads as one.
+    if trusted_proxies == 0
+        && let Some(Token::Text(text)) = token
+        && let Ok(ip) = text.parse::<IpAddr>()
+    {
+        return Address::Ip(ip.to_canonical());
+    }
     match token {
         Some(Token::Null) => Address::Unknown,
         Some(Token::Text(text)) if !text.contains(',') => match hop(text) {
@@ -165,6 +173,11 @@ pub(super) const LABEL: TextField = TextField { wrong_type: Repair::LabelType, t
 /// An id or name, into a buffer; `None` is an object or an array. Numbers and booleans are written as text; `null` is none.
 pub(super) fn text(token: Option<Token<'_>>, field: TextField, into: &mut String, repairs: &mut Repairs) {
     into.clear();
+    if let Some(Token::Text(text)) = token
+        && text.len() <= MAX_TEXT_BYTES
+    {
+        return into.push_str(text);
+    }
     let Some(token) = token else { return repairs.add(field.wrong_type) };
     write(token, into);
     if into.len() > MAX_TEXT_BYTES {
@@ -176,7 +189,10 @@ pub(super) fn text(token: Option<Token<'_>>, field: TextField, into: &mut String
 /// The model's name, into a buffer. A row needs it, so a name that is too long stays as it is: no reference has it.
 pub(super) fn model(token: Token<'_>, into: &mut String) {
     into.clear();
-    write(token, into);
+    match token {
+        Token::Text(text) => into.push_str(text),
+        _ => write(token, into),
+    }
 }
 
 fn write(token: Token<'_>, into: &mut String) {
