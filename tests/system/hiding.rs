@@ -121,7 +121,7 @@ fn an_attacker_whose_rows_cannot_be_read_is_suspicious_once_and_nobody_else_is()
 #[test]
 fn a_release_that_breaks_the_records_of_many_callers_is_nobodys_fault() {
     let hash = |address: &str| address.bytes().fold(7_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
-    for one_in in [1, 3, 8] {
+    for one_in in [2, 3, 8] {
         let (said, _) = verdicts(|address| hash(address) % one_in == 0, ROWS[2].1);
         assert!(said.iter().all(|(.., family)| family != "unreadable"), "one in {one_in}: {said:?}");
     }
