@@ -146,6 +146,9 @@ impl Config {
     /// Notes the faults of what every command uses: trust, decoding and the engine.
     fn validate_core(&self, faults: &mut Faults<'_>) {
         self.reference.validate(faults);
+        if let Some(what) = self.decode.proxies_fault() {
+            faults.add("decode.trusted_proxies", what, "count the proxies of your own that add an address behind the caller's");
+        }
         for fault in self.decode.mapping.iter().flat_map(Mapping::faults) {
             let setting = format!("decode.mapping.{}", fault.setting);
             faults.add(&setting, fault.what, "see tripline.example.toml for how fields are mapped");
@@ -169,6 +172,7 @@ mod tests {
         let default = RuntimeConfig::default();
         assert_eq!(format!("{:?}", config.runtime), format!("{default:?}"));
         assert_eq!(config.engine, EngineConfig::default());
+        assert_eq!(config.decode, DecodeConfig::default());
         assert_eq!(config.server.metrics, ServerConfig::default().metrics);
         assert_eq!(config.sink.dead_letters.topic, DeadLetterConfig::default().topic);
         assert_eq!(config.source.kafka.connect_timeout, KafkaConfig::default().connect_timeout);
@@ -203,6 +207,17 @@ mod tests {
         let faults = Config::from_text(text, PathBuf::new()).unwrap_err();
         let found: Vec<_> = faults.iter().map(|fault| (fault.line, fault.setting.as_str())).collect();
         assert!(found.contains(&(2, "decode.mapping.source_ip")) && found.contains(&(3, "decode.mapping.label")), "{found:?}");
+    }
+
+    #[test]
+    fn a_number_of_proxies_that_cannot_be_is_a_fault_with_its_line() {
+        for text in
+            ["[decode]\ntrusted_proxies = 1000\n", "[decode]\ntrusted_proxies = -1\n", "[decode]\ntrusted_proxies = \"all\"\n"]
+        {
+            let faults = Config::from_text(text, PathBuf::new()).unwrap_err();
+            let fault = faults.iter().find(|fault| fault.setting == "decode.trusted_proxies");
+            assert!(fault.is_some_and(|fault| fault.line == 2 && !fault.remedy.is_empty()), "{text}: {faults:#?}");
+        }
     }
 
     #[test]

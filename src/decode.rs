@@ -7,8 +7,11 @@
 //! A message may hold many rows (a batch call). Each becomes a query of its own, numbered in `provenance.row`. A message is taken
 //! whole or refused whole, so that accepted + rejected + late counts every row of every message exactly once.
 //!
-//! A message is refused when its meaning would be a guess: the same key twice, an address that is none, a time in the year 1. A
-//! *value* that the model never saw is no fault but evidence: an unknown category, text in a numeric feature and a missing feature
+//! Sound messages are read once. A message with a fault is read a second time ([`lenient`]), and a fault in a field that judging can do
+//! without costs that field alone; `docs/bad-records.md` lists what is used instead. A message is refused when its time, its model or
+//! its features cannot be read; the rejection then says whose message it was, as far as that can be read.
+//!
+//! A *value* that the model never saw is no fault but evidence: an unknown category, text in a numeric feature and a missing feature
 //! are decoded as such and judged.
 
 mod answers;
@@ -16,6 +19,7 @@ pub mod batch;
 mod canonical;
 mod features;
 mod fields;
+mod lenient;
 pub mod mapping;
 pub mod model;
 mod row;
@@ -34,6 +38,7 @@ use crate::event::Query;
 use crate::outcome::{RejectReason, Rejection, excerpt};
 use crate::reference::Reference;
 use crate::source::Record;
+use lenient::Lenient;
 
 /// Most rows of one message. Chosen: batch calls of serving systems are far smaller, and a message with more rows would make the
 /// detector allocate without bound.
@@ -44,8 +49,10 @@ pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Longest text of an id, model name or label, in bytes. Chosen: ids are shorter (a UUID has 36), and they are kept in memory and
 /// repeated in verdicts, so that longer ones would let a caller fill both.
 pub const MAX_TEXT_BYTES: usize = 512;
-/// Most unknown names of one object. Chosen: as many as a dataset may have columns; an object with more is not this model's input.
-pub const MAX_UNKNOWN_NAMES: usize = 4_096;
+/// Most classes of one answer. Chosen: as many as a dataset may have columns; an answer with more is not this model's.
+pub const MAX_CLASSES: usize = 4_096;
+/// Most trusted proxies. Chosen: more than any chain of proxies has, so that a larger number is a mistake.
+pub const MAX_TRUSTED_PROXIES: usize = 32;
 
 /// Settings of the decoder.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -53,13 +60,24 @@ pub const MAX_UNKNOWN_NAMES: usize = 4_096;
 pub struct DecodeConfig {
     /// Longest message in bytes; a longer one is rejected as `too_large`.
     pub max_message_bytes: usize,
+    /// How many addresses at the end of a list in `source_ip` are proxies of the operator's. They are skipped; the address before them is
+    /// the caller's, because whoever is further away can only put addresses in front.
+    pub trusted_proxies: usize,
     /// Where the fields lie; absent means the canonical layout.
     pub mapping: Option<Mapping>,
 }
 
 impl Default for DecodeConfig {
     fn default() -> Self {
-        Self { max_message_bytes: MAX_MESSAGE_BYTES, mapping: None }
+        Self { max_message_bytes: MAX_MESSAGE_BYTES, trusted_proxies: 0, mapping: None }
+    }
+}
+
+impl DecodeConfig {
+    /// What is wrong with the number of trusted proxies, if anything.
+    pub fn proxies_fault(&self) -> Option<String> {
+        let too_many = self.trusted_proxies > MAX_TRUSTED_PROXIES;
+        too_many.then(|| format!("{} proxies are more than {MAX_TRUSTED_PROXIES}", self.trusted_proxies))
     }
 }
 
@@ -68,6 +86,8 @@ impl Default for DecodeConfig {
 pub struct Decoder {
     config: DecodeConfig,
     mapping: Option<mapping::Compiled>,
+    /// The canonical layout, for the second reading.
+    canonical: mapping::Compiled,
     models: Models,
     scratch: Scratch,
 }
@@ -87,8 +107,6 @@ struct Scratch {
     fault: Option<Rejection>,
     row: row::RowScratch,
     answers: answers::Answers,
-    /// Hashes of unknown top-level names.
-    unknown: model::UnknownNames,
 }
 
 // === impl Decoder ===
@@ -101,7 +119,8 @@ impl Decoder {
     pub fn new(references: &[Arc<Reference>], config: DecodeConfig) -> Result<Self, mapping::MappingError> {
         let mapping = config.mapping.as_ref().map(Mapping::compile).transpose()?;
         let all = references.iter().map(|reference| ModelLayout::new(reference)).collect();
-        Ok(Self { config, mapping, models: Models { all, last: 0 }, scratch: Scratch::default() })
+        let canonical = Mapping::default().compile()?;
+        Ok(Self { config, mapping, canonical, models: Models { all, last: 0 }, scratch: Scratch::default() })
     }
 
     /// Longest message in bytes that is not refused as too large.
@@ -116,7 +135,10 @@ impl Decoder {
     pub fn decode(&mut self, record: &Record<'_>, batch: &mut Batch) -> Result<usize, Rejection> {
         let start = batch.len;
         self.scratch.fault = None;
-        let read = self.read(record, batch);
+        let read = self.read(record, batch).or_else(|rejection| {
+            batch.len = start;
+            self.read_again(record, rejection, batch)
+        });
         match read {
             Ok(()) => {
                 for (row, query) in (0_u32..).zip(&mut batch.queries[start..batch.len]) {
@@ -149,11 +171,34 @@ impl Decoder {
                 format_args!("the byte at position {} begins no UTF-8 character", fault.valid_up_to()),
             )
         })?;
+        let Self { models, scratch, config: DecodeConfig { trusted_proxies, .. }, .. } = self;
         match &self.mapping {
-            None => canonical::read(text, &mut self.models, &mut self.scratch, batch),
-            Some(mapping) => mapping::read(mapping, text, &mut self.models, &mut self.scratch, batch),
+            None => canonical::read(text, *trusted_proxies, models, scratch, batch),
+            Some(mapping) => mapping::read(mapping, text, *trusted_proxies, models, scratch, batch),
         }
     }
+
+    /// Reads a record that was refused a second time, and saves what can be saved.
+    fn read_again(&mut self, record: &Record<'_>, rejection: Rejection, batch: &mut Batch) -> Result<(), Rejection> {
+        if rejection.reason == RejectReason::UnknownModel && (self.mapping.is_some() || names_one_model(record.payload)) {
+            // No model is watched, so nobody can hide from it; logs of many models have many such records.
+            return Err(rejection);
+        }
+        self.scratch.fault = None;
+        let lenient = Lenient {
+            mapping: self.mapping.as_ref().unwrap_or(&self.canonical),
+            canonical: self.mapping.is_none(),
+            trusted_proxies: self.config.trusted_proxies,
+            max_message_bytes: self.config.max_message_bytes,
+        };
+        lenient.read(record.payload, rejection, &mut self.models, &mut self.scratch, batch)
+    }
+}
+
+/// Whether the name `model` stands once in a record, and nothing is escaped that could be another.
+fn names_one_model(payload: &[u8]) -> bool {
+    let text = std::str::from_utf8(payload).unwrap_or_default();
+    text.matches(r#""model""#).count() == 1 && !text.contains(r"\u")
 }
 
 // === impl Models ===
@@ -188,7 +233,7 @@ impl Rejection {
             return Self::new(RejectReason::TooDeep, format_args!("nested deeper than 127 levels, at {place}"));
         }
         if said.starts_with("number out of range") {
-            return Self::new(RejectReason::NumberOutOfRange, format_args!("a number that no 64-bit float holds, at {place}"));
+            return Self::new(RejectReason::BadField, format_args!("a number that no 64-bit float holds, at {place}"));
         }
         if error.is_data() {
             return Self::new(RejectReason::NotAnObject, format_args!("an event is a JSON object: {said}"));

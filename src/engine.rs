@@ -22,7 +22,7 @@ pub use status::ModelStatus;
 
 use crate::event::{EventTime, Query};
 use crate::judge::Verdict;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, UnreadableRecord};
 use crate::reference::Reference;
 use model::ModelEngine;
 use model::snapshot::FORMAT as SNAPSHOT_FORMAT;
@@ -33,6 +33,8 @@ pub use model::snapshot::{ModelSnapshot, Snapshot, SnapshotHeader};
 pub enum Input<'a> {
     /// A query was logged.
     Query(&'a Query),
+    /// A record was logged that could not be read.
+    Unreadable(&'a UnreadableRecord<'a>),
     /// Event time has reached at least this instant on every input (an idle source says so).
     Tick(EventTime),
     /// The input ends: close every window.
@@ -44,7 +46,7 @@ pub enum Input<'a> {
 pub struct Outbox {
     /// Verdicts, in order.
     pub verdicts: Vec<Verdict>,
-    /// What became of the query of the last step.
+    /// What became of the last query.
     pub outcome: Outcome,
     /// Seconds since the same client's previous query, if there was one.
     pub gap_seconds: Option<f64>,
@@ -104,6 +106,11 @@ impl Engine {
                 None => out.outcome = Outcome::unknown_model(&query.model),
                 Some(model) => (out.outcome, out.gap_seconds) = model.query(query, &mut out.verdicts),
             },
+            Input::Unreadable(record) => {
+                if let Some(model) = self.model_of_unreadable(&record.caller.model) {
+                    model.unreadable(record, &mut out.verdicts);
+                }
+            }
             Input::Tick(at) => self.models.iter_mut().for_each(|model| model.tick(at, &mut out.verdicts)),
             Input::End => self.models.iter_mut().for_each(|model| model.end(&mut out.verdicts)),
         }
@@ -117,6 +124,11 @@ impl Engine {
             self.last = *self.by_name.get(model)?;
         }
         self.models.get_mut(self.last)
+    }
+
+    /// The model of a record that could not be read. If its model could not be read either, the first one in order of name stands for it.
+    fn model_of_unreadable(&mut self, model: &str) -> Option<&mut ModelEngine> {
+        if model.is_empty() { self.models.first_mut() } else { self.model_of(model) }
     }
 
     /// What the engine has learned of a model, as plain data for any serde format that tells fields apart by position (not JSON, whose

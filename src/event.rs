@@ -4,9 +4,13 @@
 //! buffers have grown; the engine only borrows it. Decoding binds feature values to the reference's schema, so a row is a slice of
 //! [`Cell`]s in schema order and no later stage looks at a name.
 
+pub mod repairs;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+pub use repairs::{Repair, Repairs};
 
 /// Event time: microseconds since the Unix epoch, as the log states it. Never the machine's clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
@@ -319,6 +323,8 @@ pub struct Query {
     /// Names of those of them that the decoder met for the first time, as full paths; bounded by
     /// [`MAX_NOTED_NAMES`](crate::reference::mismatch::MAX_NOTED_NAMES) over a whole log.
     pub new_names: Vec<Box<str>>,
+    /// Faults of the record that cost a field and not the row.
+    pub repairs: Repairs,
     /// Where the record lay.
     pub provenance: Provenance,
 }

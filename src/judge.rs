@@ -16,6 +16,7 @@
 //! | [`shared_identity`] | what flagged clients have in common: address, prefix, account |
 //! | [`information_budget`] | how much could have been learned from the answers |
 //! | [`drift`] | does the world change? |
+//! | [`unreadable`] | who hides in records that nobody can read |
 //! | [`model_state`] | the model's verdict as a state machine |
 //! | [`model_signal`] | the signals of a verdict on a model |
 //! | [`family`] | the shapes of probing and their names |
@@ -36,6 +37,7 @@ pub mod model_signal;
 pub mod model_state;
 pub mod shared_identity;
 pub mod structure;
+pub mod unreadable;
 
 use serde::{Serialize, Serializer};
 

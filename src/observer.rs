@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::engine::{Engine, Input, ModelStatus, Outbox};
 use crate::event::{EventTime, Provenance, Query};
 use crate::judge::Verdict;
-use crate::outcome::{Outcome, OutcomeCounts};
+use crate::outcome::{Outcome, OutcomeCounts, Rejection};
 use crate::source::OwnedHeader;
 
 /// A record as it came, for dead letters.
@@ -115,6 +115,28 @@ pub fn judge<O: Observer>(
         gap_seconds: outbox.gap_seconds,
         original,
     })?;
+    outbox.verdicts.iter().try_for_each(|verdict| observer.verdict(verdict))
+}
+
+/// Takes a record that could not be decoded, and tells the observer: the record first, then what follows for its sender. `outbox` is
+/// scratch space.
+///
+/// # Errors
+/// Those of the observer.
+pub fn reject<O: Observer>(
+    engine: &mut Engine,
+    provenance: &Provenance,
+    rejection: &Rejection,
+    original: Original<'_>,
+    outbox: &mut Outbox,
+    observer: &mut O,
+) -> Result<(), O::Error> {
+    outbox.verdicts.clear();
+    if let Some(record) = rejection.evidence(provenance) {
+        engine.step(Input::Unreadable(&record), outbox);
+    }
+    outbox.outcome = Outcome::Rejected(rejection.clone());
+    observer.record(&ObservedRecord { provenance, query: None, outcome: &outbox.outcome, gap_seconds: None, original })?;
     outbox.verdicts.iter().try_for_each(|verdict| observer.verdict(verdict))
 }
 

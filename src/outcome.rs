@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::event::EventTime;
+use crate::event::{Address, EventTime, Provenance};
 
 /// Label of a late record in dead letters. Late records have a counter of their own, so this is no [`RejectReason`].
 pub const LATE: &str = "late";
@@ -36,6 +36,32 @@ pub struct Rejection {
     pub reason: RejectReason,
     /// What exactly is wrong with this record, and where: a lower-case fragment.
     pub message: String,
+    /// Whose record it is; `None` if nothing of that can be read.
+    pub caller: Option<Box<CallerFacts>>,
+}
+
+/// Whose record was rejected, as far as that could be read. What could not be read is unknown or empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CallerFacts {
+    /// Caller's address.
+    pub address: Address,
+    /// Caller's account.
+    pub account: String,
+    /// Request id.
+    pub request_id: String,
+    /// Model that was asked.
+    pub model: String,
+    /// When it was asked.
+    pub time: Option<EventTime>,
+}
+
+/// A record that could not be read, as evidence about its sender.
+#[derive(Clone, Copy, Debug)]
+pub struct UnreadableRecord<'a> {
+    /// Whose it is.
+    pub caller: &'a CallerFacts,
+    /// Where it lies.
+    pub provenance: &'a Provenance,
 }
 
 /// Kind of fault; a bounded set, so that it can be a metric label.
@@ -49,28 +75,20 @@ pub enum RejectReason {
     Truncated,
     /// Nested deeper than any honest event.
     TooDeep,
-    /// Longer than the configured limit, or more rows or names than one message may hold.
+    /// Longer than the configured limit, with what is needed behind it, or more rows than one message may hold.
     TooLarge,
     /// JSON, but no object.
     NotAnObject,
-    /// The same name twice in one object: which one counts would be a guess.
-    DuplicateKey,
-    /// A number that no 64-bit float holds, such as 1e400.
-    NumberOutOfRange,
     /// A field that every event needs is absent.
     MissingField,
-    /// A field of the wrong kind, or an id beyond its bound.
+    /// A field that every event needs is of the wrong kind.
     BadField,
     /// The time cannot be read.
     BadTimestamp,
     /// The time is outside 2000 to 2099.
     TimestampOutOfRange,
-    /// The caller's address is neither an address nor `unknown`.
-    BadAddress,
     /// The features have the wrong shape.
     BadFeatures,
-    /// The answer has the wrong shape.
-    BadPrediction,
     /// No reference for this model.
     UnknownModel,
     /// The time is implausibly far ahead of all other events; only the engine can tell.
@@ -96,7 +114,7 @@ impl Outcome {
     /// A record whose time is implausibly far ahead of all other events.
     pub fn from_the_future(time: EventTime) -> Self {
         let message = format!("{time} is implausibly far ahead of all other events; is the clock of its sender wrong?");
-        Self::Rejected(Rejection { reason: RejectReason::FromTheFuture, message })
+        Self::Rejected(Rejection::new(RejectReason::FromTheFuture, message))
     }
 
     /// A record of a model without a reference profile.
@@ -132,7 +150,27 @@ impl Outcome {
 impl Rejection {
     /// A rejection with a message.
     pub fn new(reason: RejectReason, message: impl fmt::Display) -> Self {
-        Self { reason, message: message.to_string() }
+        Self { reason, message: message.to_string(), caller: None }
+    }
+
+    /// The rejection of a record of this caller.
+    #[must_use]
+    pub fn sent_by(self, caller: CallerFacts) -> Self {
+        let known = caller != CallerFacts::default();
+        Self { caller: known.then(|| Box::new(caller)), ..self }
+    }
+
+    /// The record as evidence about its sender; `None` if its model is watched by nobody.
+    pub fn evidence<'a>(&'a self, provenance: &'a Provenance) -> Option<UnreadableRecord<'a>> {
+        static NOBODY: CallerFacts = CallerFacts {
+            address: Address::Unknown,
+            account: String::new(),
+            request_id: String::new(),
+            model: String::new(),
+            time: None,
+        };
+        let caller = self.caller.as_deref().unwrap_or(&NOBODY);
+        (self.reason != RejectReason::UnknownModel).then_some(UnreadableRecord { caller, provenance })
     }
 
     /// A record of a model without a reference profile.
@@ -152,22 +190,18 @@ impl fmt::Display for Rejection {
 
 impl RejectReason {
     /// Every reason, for counters that must be present at zero.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 13] = [
         Self::NotUtf8,
         Self::NotJson,
         Self::Truncated,
         Self::TooDeep,
         Self::TooLarge,
         Self::NotAnObject,
-        Self::DuplicateKey,
-        Self::NumberOutOfRange,
         Self::MissingField,
         Self::BadField,
         Self::BadTimestamp,
         Self::TimestampOutOfRange,
-        Self::BadAddress,
         Self::BadFeatures,
-        Self::BadPrediction,
         Self::UnknownModel,
         Self::FromTheFuture,
     ];
@@ -181,15 +215,11 @@ impl RejectReason {
             Self::TooDeep => "too_deep",
             Self::TooLarge => "too_large",
             Self::NotAnObject => "not_an_object",
-            Self::DuplicateKey => "duplicate_key",
-            Self::NumberOutOfRange => "number_out_of_range",
             Self::MissingField => "missing_field",
             Self::BadField => "bad_field",
             Self::BadTimestamp => "bad_timestamp",
             Self::TimestampOutOfRange => "timestamp_out_of_range",
-            Self::BadAddress => "bad_address",
             Self::BadFeatures => "bad_features",
-            Self::BadPrediction => "bad_prediction",
             Self::UnknownModel => "unknown_model",
             Self::FromTheFuture => "from_the_future",
         }
@@ -202,17 +232,13 @@ impl RejectReason {
             Self::NotJson => "The record is not JSON.",
             Self::Truncated => "The JSON ends in the middle.",
             Self::TooDeep => "The JSON is nested deeper than 127 levels.",
-            Self::TooLarge => "The record is longer, or has more rows or names, than one record may have.",
+            Self::TooLarge => "The record is longer, or has more rows, than one record may have.",
             Self::NotAnObject => "The record is JSON, but not an object.",
-            Self::DuplicateKey => "A name stands twice in one object, so which value counts would be a guess.",
-            Self::NumberOutOfRange => "A number is too large for a 64-bit float.",
             Self::MissingField => "A field that every event needs is missing.",
-            Self::BadField => "A field has the wrong type, or an id is too long.",
+            Self::BadField => "A field that every event needs has the wrong type.",
             Self::BadTimestamp => "The timestamp cannot be read.",
             Self::TimestampOutOfRange => "The timestamp lies outside the years 2000 to 2099.",
-            Self::BadAddress => "The caller's address is neither an IP address nor 'unknown'.",
             Self::BadFeatures => "The features do not have the shape that the reference profile describes.",
-            Self::BadPrediction => "The prediction has a shape that no model answer has.",
             Self::UnknownModel => "There is no reference profile for the record's model.",
             Self::FromTheFuture => "The timestamp is more than two days ahead of all other events.",
         }
@@ -225,14 +251,10 @@ impl RejectReason {
             Self::Truncated => "check whether the sender or a proxy cuts long records",
             Self::TooDeep | Self::NotAnObject => "send the event itself, or describe its layout in [decode.mapping]",
             Self::TooLarge => "raise decode.max_message_bytes, or send smaller batches",
-            Self::DuplicateKey => "send every name once; check the serialiser of the sender",
-            Self::NumberOutOfRange => "send null where there is no finite number",
             Self::MissingField | Self::BadField => "correct the sender, or describe its layout in [decode.mapping]",
             Self::BadTimestamp => "send RFC 3339, or an epoch number in s, ms, µs or ns",
             Self::TimestampOutOfRange => "check the unit of the sender's epoch numbers, and its default values",
-            Self::BadAddress => "send the caller's address alone, or 'unknown'",
             Self::BadFeatures => "check whether the reference profile belongs to this model version",
-            Self::BadPrediction => "send a number, a label, or an object of class and probability",
             Self::UnknownModel => "fit a profile with 'tripline fit' and name it under [[models]], if the model is to be watched",
             Self::FromTheFuture => "correct the clock of the sender",
         }

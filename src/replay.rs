@@ -13,8 +13,8 @@ use std::sync::mpsc;
 use crate::decode::{Batch, Decoder};
 use crate::engine::{Engine, Outbox};
 use crate::event::{Provenance, Topic};
-use crate::observer::{self, ObservedRecord, Observer, Original};
-use crate::outcome::{Outcome, OutcomeCounts};
+use crate::observer::{self, Observer, Original};
+use crate::outcome::{OutcomeCounts, Rejection};
 use crate::source::{Record, Source};
 
 /// Messages in a chunk. Chosen: handing a chunk over costs two wake-ups of a thread, which are lost in the judging of 256 queries;
@@ -60,8 +60,8 @@ struct Message {
     provenance: Provenance,
     /// Its bytes, as a range of the chunk's.
     payload: Range<usize>,
-    /// Its queries, as a range of the chunk's batch; or what became of a message that could not be decoded.
-    decoded: Result<Range<usize>, Outcome>,
+    /// Its queries, as a range of the chunk's batch; or why it could not be decoded.
+    decoded: Result<Range<usize>, Rejection>,
 }
 
 // === impl TopicCopy ===
@@ -163,7 +163,7 @@ impl Chunk {
         while self.messages.len() < CHUNK_MESSAGES && self.batch.len() < CHUNK_ROWS && self.payloads.len() < CHUNK_BYTES {
             let Some(record) = source.next()? else { return Ok(ControlFlow::Break(())) };
             let first = self.batch.len();
-            let decoded = decoder.decode(&record, &mut self.batch).map(|rows| first..first + rows).map_err(Outcome::Rejected);
+            let decoded = decoder.decode(&record, &mut self.batch).map(|rows| first..first + rows);
             let start = self.payloads.len();
             if keep {
                 self.payloads.extend_from_slice(record.payload);
@@ -185,10 +185,10 @@ impl Chunk {
             let payload = &self.payloads[message.payload.clone()];
             let original = Original { payload: Some(payload), ..Original::default() };
             match &message.decoded {
-                Err(outcome) => {
-                    counts.record(outcome);
-                    let provenance = &message.provenance;
-                    observer.record(&ObservedRecord { provenance, query: None, outcome, gap_seconds: None, original })?;
+                Err(rejection) => {
+                    observer::reject(engine, &message.provenance, rejection, original, outbox, observer)?;
+                    counts.record(&outbox.outcome);
+                    counts.verdicts += outbox.verdicts.len() as u64;
                 }
                 Ok(rows) => {
                     for query in &self.batch.queries()[rows.clone()] {
@@ -210,7 +210,8 @@ mod tests {
     use super::*;
     use crate::decode::DecodeConfig;
     use crate::engine::EngineConfig;
-    use crate::outcome::RejectReason;
+    use crate::observer::ObservedRecord;
+    use crate::outcome::{Outcome, RejectReason};
     use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
     use crate::source::Record;
 

@@ -62,6 +62,11 @@ impl Watermark {
         self.newest.map(|t| t.plus_seconds(-self.lateness_seconds))
     }
 
+    /// The newest event time; `None` before the first event.
+    pub fn newest(&self) -> Option<EventTime> {
+        self.newest
+    }
+
     /// Places an event and moves the watermark if it is on time.
     pub fn observe(&mut self, at: EventTime) -> Standing {
         let Some(newest) = self.newest else {

@@ -16,6 +16,7 @@ mod system {
     mod documents;
     mod drill;
     mod end_to_end;
+    mod hiding;
     mod judged;
     mod kafka;
     mod observability;

@@ -7,9 +7,9 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::model::{ModelLayout, UnknownNames};
+use super::model::{ClassNames, ModelLayout};
 use super::token::{Field, Token, refuse, scalars_to_token};
-use super::{MAX_ROWS, MAX_UNKNOWN_NAMES, RejectReason, Rejection};
+use super::{MAX_CLASSES, MAX_ROWS, RejectReason, Rejection};
 use crate::event::Prediction;
 use crate::reference::PredictionKind;
 
@@ -50,7 +50,7 @@ struct Classes {
     text: String,
     /// Begin and end of each name in `text`, and its probability.
     spans: Vec<(usize, usize, f64)>,
-    names: UnknownNames,
+    names: ClassNames,
     numbers: Vec<f64>,
 }
 
@@ -73,7 +73,7 @@ fn answer(model: &ModelLayout, token: Token<'_>) -> Result<Prediction, Rejection
     let bound = model.schema().bind_prediction(token.scalar());
     if bound == Prediction::Missing && token != Token::Null {
         let message = format_args!("prediction {token} is not a number, as the reference of '{}' says it is", model.name());
-        return Err(Rejection::new(RejectReason::BadPrediction, message));
+        return Err(Rejection::new(RejectReason::BadField, message));
     }
     Ok(bound)
 }
@@ -87,7 +87,7 @@ fn answer_in_class_order(
     if numbers.len() != classes.len() {
         let message =
             format_args!("{} numbers as the answer to one row, where the reference has {} classes", numbers.len(), classes.len());
-        return Err(Rejection::new(RejectReason::BadPrediction, message));
+        return Err(Rejection::new(RejectReason::BadField, message));
     }
     numbers.clone().try_for_each(|number| probability(number).map(drop))?;
     Ok(model.schema().bind_probabilities(classes.iter().map(|class| &**class).zip(numbers)))
@@ -97,7 +97,7 @@ fn answer_in_class_order(
 fn answer_by_class(model: &ModelLayout, classes: &Classes) -> Result<Prediction, Rejection> {
     if model.schema().prediction_kind() == PredictionKind::Score {
         let message = format_args!("probabilities by class, where the reference of '{}' has one number", model.name());
-        return Err(Rejection::new(RejectReason::BadPrediction, message));
+        return Err(Rejection::new(RejectReason::BadField, message));
     }
     Ok(model.schema().bind_probabilities(classes.spans.iter().map(|&(start, end, number)| (&classes.text[start..end], number))))
 }
@@ -107,7 +107,7 @@ fn probability(number: f64) -> Result<f64, Rejection> {
     if (-PROBABILITY_SLACK..=1.0 + PROBABILITY_SLACK).contains(&number) {
         Ok(number)
     } else {
-        Err(Rejection::new(RejectReason::BadPrediction, format_args!("probability {number} is outside 0 to 1")))
+        Err(Rejection::new(RejectReason::BadField, format_args!("probability {number} is outside 0 to 1")))
     }
 }
 
@@ -132,7 +132,7 @@ impl Answers {
         batch: bool,
         mut to: impl FnMut(usize, Prediction),
     ) -> Result<(), Rejection> {
-        let fault = |message: fmt::Arguments<'_>| Err(Rejection::new(RejectReason::BadPrediction, message));
+        let fault = |message: fmt::Arguments<'_>| Err(Rejection::new(RejectReason::BadField, message));
         match self.shape {
             Shape::Absent => Ok(()),
             Shape::One if batch => fault(format_args!("one prediction for a batch of {rows} rows; give an array of as many")),
@@ -258,11 +258,11 @@ impl<'de> Visitor<'de> for AnswerSeed<'_> {
             let name = "the probability of a class";
             let read = |token: Token<'_>| {
                 token.number().map_or_else(
-                    || Err(Rejection::new(RejectReason::BadPrediction, format_args!("probability {token} is not a number"))),
+                    || Err(Rejection::new(RejectReason::BadField, format_args!("probability {token} is not a number"))),
                     probability,
                 )
             };
-            let number = map.next_value_seed(Field { name, nested: RejectReason::BadPrediction, fault, read })?;
+            let number = map.next_value_seed(Field { name, nested: RejectReason::BadField, fault, read })?;
             if let Some(span) = classes.spans.last_mut() {
                 span.2 = number;
             }
@@ -276,17 +276,14 @@ impl<'de> Visitor<'de> for AnswerSeed<'_> {
         let read = |token: Token<'_>| {
             token
                 .number()
-                .ok_or_else(|| Rejection::new(RejectReason::BadPrediction, format_args!("probability {token} is not a number")))
+                .ok_or_else(|| Rejection::new(RejectReason::BadField, format_args!("probability {token} is not a number")))
         };
         let name = "the probability of a class";
-        while let Some(number) = seq.next_element_seed(Field { name, nested: RejectReason::BadPrediction, fault, read })? {
-            if classes.numbers.len() == MAX_UNKNOWN_NAMES {
+        while let Some(number) = seq.next_element_seed(Field { name, nested: RejectReason::BadField, fault, read })? {
+            if classes.numbers.len() == MAX_CLASSES {
                 return Err(refuse(
                     fault,
-                    Rejection::new(
-                        RejectReason::TooLarge,
-                        format_args!("more than {MAX_UNKNOWN_NAMES} probabilities in one answer"),
-                    ),
+                    Rejection::new(RejectReason::TooLarge, format_args!("more than {MAX_CLASSES} probabilities in one answer")),
                 ));
             }
             classes.numbers.push(number);

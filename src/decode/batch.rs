@@ -1,6 +1,6 @@
 //! Queries in buffers that are used again: decoding allocates only until the buffers have grown.
 
-use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
+use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query, Repairs};
 
 /// Decoded queries, reused from batch to batch so that their buffers are allocated once.
 #[derive(Debug, Default)]
@@ -54,6 +54,7 @@ impl Batch {
             label,
             extra_features,
             new_names,
+            repairs,
             provenance,
         } = &mut *query;
         for text in [model, model_version, request_id, account, label] {
@@ -62,7 +63,7 @@ impl Batch {
         row.clear();
         new_names.clear();
         (*time, *address, *prediction, *latency_ms) = (EventTime::default(), Address::Unknown, Prediction::Missing, None);
-        (*extra_features, *provenance) = (0, Provenance::default());
+        (*extra_features, *repairs, *provenance) = (0, Repairs::default(), Provenance::default());
         query
     }
 

@@ -6,6 +6,8 @@
 //!
 //! A batch call is `features` (or `instances`) as an array of rows with `prediction` (or `predictions`) as an array of as many
 //! answers.
+//!
+//! This reader stops at the first fault, whatever it costs: [`lenient`](super::lenient) reads such a record again.
 
 use std::fmt;
 
@@ -14,10 +16,11 @@ use serde_json::value::RawValue;
 
 use super::answers::AnswersSeed;
 use super::features::FeaturesSeed;
-use super::fields;
+use super::fields::{self, TextField};
 use super::model::duplicate;
 use super::token::{Field, Token, refuse};
 use super::{Batch, Models, RejectReason, Rejection, Scratch};
+use crate::event::Repairs;
 
 /// The names of the canonical layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,20 +56,27 @@ struct Progress<'de> {
 /// Reads the object; the first query of the message is at `start`.
 struct EventSeed<'a> {
     start: usize,
+    trusted_proxies: usize,
     models: &'a mut Models,
     scratch: &'a mut Scratch,
     batch: &'a mut Batch,
 }
 
 /// Reads one message into new queries at the end of `batch`.
-pub(super) fn read(text: &str, models: &mut Models, scratch: &mut Scratch, batch: &mut Batch) -> Result<(), Rejection> {
+pub(super) fn read(
+    text: &str,
+    trusted_proxies: usize,
+    models: &mut Models,
+    scratch: &mut Scratch,
+    batch: &mut Batch,
+) -> Result<(), Rejection> {
     let start = batch.len();
     batch.push();
     scratch.answers.clear();
-    scratch.unknown.clear();
     let mut parser = serde_json::Deserializer::from_str(text);
-    let outcome =
-        EventSeed { start, models, scratch, batch }.deserialize(&mut parser).and_then(|progress| parser.end().map(|()| progress));
+    let outcome = EventSeed { start, trusted_proxies, models, scratch, batch }
+        .deserialize(&mut parser)
+        .and_then(|progress| parser.end().map(|()| progress));
     let mut progress = outcome.map_err(|error| fault_of(scratch, &error, text))?;
     let has = |name: Name| progress.seen & name.bit() != 0;
     for (name, field) in [(Name::Timestamp, "timestamp"), (Name::Model, "model"), (Name::Features, "features")] {
@@ -141,39 +151,44 @@ impl EventSeed<'_> {
                 })?;
             }
             Name::SourceIp => {
-                query.address = map.next_value_seed(Field {
-                    name: "source_ip",
-                    nested: RejectReason::BadAddress,
-                    fault,
-                    read: fields::address,
-                })?;
+                let (trusted, repairs) = (self.trusted_proxies, &mut query.repairs);
+                query.address =
+                    map.next_value_seed(plain("source_ip", fault, |token| Ok(fields::address(Some(token), trusted, repairs))))?;
             }
             Name::LatencyMs => {
-                query.latency_ms = map.next_value_seed(plain("latency_ms", fault, |token| fields::number(token, "latency_ms")))?
+                let repairs = &mut query.repairs;
+                query.latency_ms =
+                    map.next_value_seed(plain("latency_ms", fault, |token| Ok(fields::latency(Some(token), repairs))))?;
             }
             Name::Model => {
                 let into = &mut query.model;
-                map.next_value_seed(plain("model", fault, |token| fields::text(token, "model", into)))?;
+                map.next_value_seed(plain("model", fault, |token| {
+                    fields::model(token, into);
+                    Ok(())
+                }))?;
+                if query.model.is_empty() {
+                    return Err(refuse(fault, Rejection::new(RejectReason::MissingField, "there is no 'model'")));
+                }
                 let Some(at) = self.models.find(&query.model) else {
                     return Err(refuse(fault, unknown_model(&query.model)));
                 };
                 progress.model = Some(at);
             }
             Name::RequestId => {
-                let into = &mut query.request_id;
-                map.next_value_seed(plain("request_id", fault, |token| fields::text(token, "request_id", into)))?;
+                let text = text("request_id", fault, fields::REQUEST_ID, &mut query.request_id, &mut query.repairs);
+                map.next_value_seed(text)?;
             }
             Name::ModelVersion => {
-                let into = &mut query.model_version;
-                map.next_value_seed(plain("model_version", fault, |token| fields::text(token, "model_version", into)))?;
+                let text = text("model_version", fault, fields::VERSION, &mut query.model_version, &mut query.repairs);
+                map.next_value_seed(text)?;
             }
             Name::ClientId => {
-                let into = &mut query.account;
-                map.next_value_seed(plain("client_id", fault, |token| fields::text(token, "client_id", into)))?;
+                let text = text("client_id", fault, fields::ACCOUNT, &mut query.account, &mut query.repairs);
+                map.next_value_seed(text)?;
             }
             Name::Label => {
-                let into = &mut query.label;
-                map.next_value_seed(plain("label", fault, |token| fields::text(token, "label", into)))?;
+                let text = text("label", fault, fields::LABEL, &mut query.label, &mut query.repairs);
+                map.next_value_seed(text)?;
             }
             Name::Features => match progress.model {
                 Some(at) => {
@@ -200,6 +215,21 @@ where
     F: FnOnce(Token<'_>) -> Result<T, Rejection>,
 {
     Field { name, nested: RejectReason::BadField, fault, read }
+}
+
+/// A text that a row can do without.
+fn text<'a>(
+    name: &'a str,
+    fault: &'a mut Option<Rejection>,
+    field: TextField,
+    into: &'a mut String,
+    repairs: &'a mut Repairs,
+) -> Field<'a, impl FnOnce(Token<'_>) -> Result<(), Rejection>> {
+    let read = move |token: Token<'_>| {
+        fields::text(Some(token), field, into, repairs);
+        Ok(())
+    };
+    plain(name, fault, read)
 }
 
 /// The rejection of a model without a reference.
@@ -256,11 +286,9 @@ impl Visitor<'_> for NameSeed<'_> {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Name, E> {
         let name = Name::of(text);
-        let Scratch { fault, unknown, .. } = self.scratch;
-        if name == Name::Unknown {
-            unknown.insert(text).map_err(|rejection| refuse(fault, rejection))?;
-        } else if *self.seen & name.bit() != 0 {
-            return Err(refuse(fault, duplicate(text)));
+        // The second reading knows what to do with a name that stands twice. One without a meaning may do so.
+        if name != Name::Unknown && *self.seen & name.bit() != 0 {
+            return Err(refuse(&mut self.scratch.fault, duplicate(text)));
         }
         *self.seen |= name.bit();
         Ok(name)

@@ -5,12 +5,13 @@
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::model::ModelLayout;
-use super::row::{Row, RowScratch};
+use super::row::{Row, RowScratch, skip_elements};
 use super::token::{Token, refuse, scalars_to_token};
 use super::{Batch, MAX_ROWS, RejectReason, Rejection};
+use crate::event::{Cell, Repair};
 
 /// Reads `features` or `instances` into the last query of a batch and, for more rows, into further ones.
 pub(super) struct FeaturesSeed<'a> {
@@ -35,6 +36,7 @@ impl FeaturesSeed<'_> {
             row: &mut query.row,
             extra: &mut query.extra_features,
             new_names: &mut query.new_names,
+            repairs: &mut query.repairs,
         };
         row.begin();
         Ok(row)
@@ -131,11 +133,20 @@ impl ElementSeed<'_, '_> {
         Ok(Element::Value)
     }
 
+    /// An array or an object among the values of one row: this feature is unreadable.
+    fn nested(self) -> Element {
+        let features = self.features;
+        let query = &mut features.batch.queries[features.batch.len - 1];
+        query.repairs.add(Repair::FeatureNested);
+        // A surplus value has no cell; the count at the end refuses it.
+        if let Some(cell) = query.row.get_mut(self.nth) {
+            *cell = Cell::UNREADABLE;
+        }
+        Element::Value
+    }
+
     /// Makes room for the next row.
     fn next_row<E: de::Error>(&mut self) -> Result<(), E> {
-        if self.shape == Some(Element::Value) {
-            return Err(self.fault(RejectReason::BadFeatures, "a row among values"));
-        }
         if self.nth == MAX_ROWS {
             return Err(self.fault(RejectReason::TooLarge, format_args!("more than {MAX_ROWS} rows in one message")));
         }
@@ -163,7 +174,11 @@ impl<'de> Visitor<'de> for ElementSeed<'_, '_> {
 
     scalars_to_token!();
 
-    fn visit_map<A: MapAccess<'de>>(mut self, map: A) -> Result<Element, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Element, A::Error> {
+        if self.shape == Some(Element::Value) {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(self.nested());
+        }
         self.next_row()?;
         match self.features.row() {
             Ok(mut row) => row.read_object(map).map(|()| Element::Row),
@@ -171,7 +186,11 @@ impl<'de> Visitor<'de> for ElementSeed<'_, '_> {
         }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, seq: A) -> Result<Element, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Element, A::Error> {
+        if self.shape == Some(Element::Value) {
+            skip_elements(&mut seq)?;
+            return Ok(self.nested());
+        }
         self.next_row()?;
         match self.features.row() {
             Ok(mut row) => row.read_array(seq).map(|()| Element::Row),

@@ -1,11 +1,18 @@
 //! Single values of an event: times, addresses, ids, numbers. What a value may look like is decided here, once, for the streaming
 //! reader and for the mapped one.
+//!
+//! A row cannot do without its time, so a time that cannot be read is a fault. Every other value of this file is repaired: the row
+//! does without it, and the repair is noted.
 
 use std::fmt;
+use std::net::IpAddr;
+
+use serde_json::Value;
 
 use super::token::Token;
-use super::{MAX_TEXT_BYTES, RejectReason, Rejection};
-use crate::event::{Address, EventTime, TimeError};
+use super::{MAX_TEXT_BYTES, RejectReason, Rejection, tree};
+use crate::event::{Address, EventTime, Repair, Repairs, TimeError};
+use crate::hash;
 
 /// Event time: RFC 3339 or an epoch number.
 pub(super) fn time(token: Token<'_>) -> Result<EventTime, Rejection> {
@@ -67,51 +74,168 @@ fn rfc3339_in_utc(text: &str) -> Option<EventTime> {
     Some(EventTime::from_micros(((days * 24 + hour) * 3600 + minute * 60 + second) * 1_000_000 + micros))
 }
 
-/// The caller's address; `null` is unknown.
-pub(super) fn address(token: Token<'_>) -> Result<Address, Rejection> {
+/// The caller's address. `null` is unknown, and so is what is no address.
+pub(super) fn address(token: Option<Token<'_>>, trusted_proxies: usize, repairs: &mut Repairs) -> Address {
+    // Nearly every log has one bare address, and no list reads as one.
+    if trusted_proxies == 0
+        && let Some(Token::Text(text)) = token
+        && let Ok(ip) = text.parse::<IpAddr>()
+    {
+        return Address::Ip(ip.to_canonical());
+    }
     match token {
-        Token::Null => Ok(Address::Unknown),
-        Token::Text(text) => Address::parse(text).ok_or_else(|| {
-            let hint = if text.contains(',') { "; log the one address that you trust, not a list" } else { "" };
-            Rejection::new(RejectReason::BadAddress, format_args!("source_ip {token} is neither an address nor 'unknown'{hint}"))
-        }),
-        _ => Err(Rejection::new(RejectReason::BadAddress, format_args!("source_ip {token} is not text"))),
+        Some(Token::Null) => Address::Unknown,
+        Some(Token::Text(text)) if !text.contains(',') => match hop(text) {
+            Some(address) => {
+                if trusted_proxies > 0 && address != Address::Unknown {
+                    repairs.add(Repair::AddressListShort);
+                }
+                address
+            }
+            None => {
+                repairs.add(Repair::AddressUnreadable);
+                Address::Unknown
+            }
+        },
+        Some(Token::Text(text)) => {
+            let hops = text.split(',').map(str::trim).filter(|hop| !hop.is_empty());
+            behind_proxies(hops.clone().count(), hops.map(hop), trusted_proxies, repairs)
+        }
+        _ => {
+            repairs.add(Repair::AddressType);
+            Address::Unknown
+        }
     }
 }
 
-/// An id or name, into a buffer. Numbers and booleans are written as text; `null` is none.
-pub(super) fn text(token: Token<'_>, name: &str, into: &mut String) -> Result<(), Rejection> {
-    use fmt::Write as _;
+/// The caller's address in a tree, where it may also be an array of texts, each an address or a list of addresses.
+pub(super) fn address_of(value: Option<&Value>, trusted_proxies: usize, repairs: &mut Repairs) -> Address {
+    let Some(value) = value else { return Address::Unknown };
+    let Value::Array(elements) = value else { return address(tree::token(value), trusted_proxies, repairs) };
+    let hops = elements.iter().flat_map(|element| element.as_str().unwrap_or(NO_ADDRESS).split(',')).map(str::trim);
+    let hops = hops.filter(|hop| !hop.is_empty());
+    behind_proxies(hops.clone().count(), hops.map(hop), trusted_proxies, repairs)
+}
+
+/// Stands in a list of addresses for an element that is no text.
+const NO_ADDRESS: &str = "(no text)";
+
+/// The address before the trusted proxies, which are the last in the list. Whoever is further away than they are can only put
+/// addresses in front. If the list is shorter, the request did not come through all of them, and its first address is the caller's.
+fn behind_proxies(
+    count: usize,
+    mut hops: impl DoubleEndedIterator<Item = Option<Address>>,
+    trusted_proxies: usize,
+    repairs: &mut Repairs,
+) -> Address {
+    let found = if count > trusted_proxies { hops.nth_back(trusted_proxies) } else { hops.next() };
+    if count > 1 && trusted_proxies == 0 {
+        repairs.add(Repair::AddressList);
+    }
+    if count <= trusted_proxies && count > 0 {
+        repairs.add(Repair::AddressListShort);
+    }
+    found.flatten().unwrap_or_else(|| {
+        repairs.add(Repair::AddressUnreadable);
+        Address::Unknown
+    })
+}
+
+/// One address of a list, also in the form of RFC 7239 (`for="[2001:db8::1]:47011";proto=http`), where a name that begins with an
+/// underscore hides an address. `None` if it is none.
+fn hop(text: &str) -> Option<Address> {
+    if let Some(address) = Address::parse(text) {
+        return Some(address);
+    }
+    let named =
+        |part: &str| part.split_at_checked(4).filter(|(name, _)| name.eq_ignore_ascii_case("for=")).map(|(_, value)| value.len());
+    let value = text.split(';').map(str::trim).find_map(|part| named(part).map(|length| &part[part.len() - length..]));
+    let bare = value.unwrap_or(text).trim().trim_matches('"');
+    if bare.starts_with('_') { Some(Address::Unknown) } else { Address::parse(bare) }
+}
+
+/// How a text that a row can do without is repaired.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TextField {
+    wrong_type: Repair,
+    too_long: Repair,
+}
+
+/// The caller's account.
+pub(super) const ACCOUNT: TextField = TextField { wrong_type: Repair::AccountType, too_long: Repair::AccountLong };
+/// The request id.
+pub(super) const REQUEST_ID: TextField = TextField { wrong_type: Repair::RequestIdType, too_long: Repair::RequestIdLong };
+/// The model's version.
+pub(super) const VERSION: TextField = TextField { wrong_type: Repair::VersionType, too_long: Repair::VersionLong };
+/// The ground truth.
+pub(super) const LABEL: TextField = TextField { wrong_type: Repair::LabelType, too_long: Repair::LabelLong };
+
+/// An id or name, into a buffer; `None` is an object or an array. Numbers and booleans are written as text; `null` is none.
+pub(super) fn text(token: Option<Token<'_>>, field: TextField, into: &mut String, repairs: &mut Repairs) {
+    into.clear();
+    if let Some(Token::Text(text)) = token
+        && text.len() <= MAX_TEXT_BYTES
+    {
+        return into.push_str(text);
+    }
+    let Some(token) = token else { return repairs.add(field.wrong_type) };
+    write(token, into);
+    if into.len() > MAX_TEXT_BYTES {
+        repairs.add(field.too_long);
+        shorten(into);
+    }
+}
+
+/// The model's name, into a buffer. A row needs it, so a name that is too long stays as it is: no reference has it.
+pub(super) fn model(token: Token<'_>, into: &mut String) {
     into.clear();
     match token {
-        Token::Null => return Ok(()),
-        Token::Text(text) if text.len() > MAX_TEXT_BYTES => {
-            return Err(Rejection::new(
-                RejectReason::BadField,
-                format_args!("{name} is {} bytes long; {MAX_TEXT_BYTES} are allowed", text.len()),
-            ));
-        }
-        Token::Text(text) => {
-            into.push_str(text);
-            return Ok(());
-        }
+        Token::Text(text) => into.push_str(text),
+        _ => write(token, into),
+    }
+}
+
+fn write(token: Token<'_>, into: &mut String) {
+    use fmt::Write as _;
+    // Writing to a text cannot fail.
+    let _ = match token {
+        Token::Null => Ok(()),
+        Token::Text(text) => into.write_str(text),
         Token::Boolean(flag) => write!(into, "{flag}"),
         Token::Signed(number) => write!(into, "{number}"),
         Token::Unsigned(number) => write!(into, "{number}"),
         Token::Float(number) => write!(into, "{number}"),
-    }
-    .map_err(|_| Rejection::new(RejectReason::BadField, format_args!("{name} cannot be written as text")))
+    };
 }
 
-/// A number, or text that holds one; `null` is none.
-pub(super) fn number(token: Token<'_>, name: &str) -> Result<Option<f64>, Rejection> {
-    match token {
-        Token::Null => Ok(None),
-        _ => token
-            .number()
-            .map(Some)
-            .ok_or_else(|| Rejection::new(RejectReason::BadField, format_args!("{name} {token} is not a number"))),
+/// Cuts a text to [`MAX_TEXT_BYTES`]: its beginning, and a hash of the whole, so that two long ids stay two.
+fn shorten(text: &mut String) {
+    use fmt::Write as _;
+    let hash = hash::text(text);
+    let mut end = MAX_TEXT_BYTES - HASH_BYTES;
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
+    text.truncate(end);
+    let _ = write!(text, "~{hash:016x}");
+}
+
+/// Bytes of the hash at the end of a shortened text: a tilde and sixteen hexadecimal digits.
+const HASH_BYTES: usize = 17;
+
+/// A latency in milliseconds: a number, or text that holds one; `null` is none.
+pub(super) fn latency(token: Option<Token<'_>>, repairs: &mut Repairs) -> Option<f64> {
+    let number = match token {
+        Some(Token::Null) => return None,
+        Some(token) => token.number(),
+        None => None,
+    };
+    match number {
+        Some(latency) if latency >= 0.0 => return number,
+        Some(_) => repairs.add(Repair::LatencyNegative),
+        None => repairs.add(Repair::LatencyType),
+    }
+    None
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::fields;
 use super::model::ModelLayout;
 use super::token::Token;
 use super::{Batch, MAX_ROWS, Models, RejectReason, Rejection, Scratch, canonical, excerpt, tree};
+use crate::event::{Prediction, Query, Repair};
 
 /// Where the fields of an event lie. A pointer that finds nothing is an absent field.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -60,7 +61,7 @@ pub struct MappingError {
 
 /// A checked mapping.
 #[derive(Clone, Debug)]
-pub(super) struct Compiled(Mapping);
+pub(super) struct Compiled(pub(super) Mapping);
 
 impl Default for Mapping {
     /// The canonical layout.
@@ -127,43 +128,55 @@ impl Mapping {
     }
 }
 
-/// The scalar a pointer finds; absent is null.
-fn scalar<'a>(root: &'a Value, pointer: &str, name: &str, nested: RejectReason) -> Result<Token<'a>, Rejection> {
-    let Some(value) = root.pointer(pointer) else { return Ok(Token::Null) };
-    tree::token(value).ok_or_else(|| {
-        let what = if value.is_array() { "an array" } else { "an object" };
-        Rejection::new(nested, format_args!("{name} (at '{pointer}') is {what}, where one value belongs"))
-    })
+/// The scalar a pointer finds; absent is null, and `None` is an object or an array.
+fn scalar<'a>(root: &'a Value, pointer: &str) -> Option<Token<'a>> {
+    root.pointer(pointer).map_or(Some(Token::Null), tree::token)
+}
+
+/// The scalar that a row cannot do without.
+fn needed<'a>(root: &'a Value, pointer: &str, name: &str, nested: RejectReason) -> Result<Token<'a>, Rejection> {
+    match scalar(root, pointer) {
+        Some(Token::Null) => Err(missing(name, pointer)),
+        Some(token) => Ok(token),
+        None => {
+            let what = if root.pointer(pointer).is_some_and(Value::is_array) { "an array" } else { "an object" };
+            Err(Rejection::new(nested, format_args!("{name} (at '{pointer}') is {what}, where one value belongs")))
+        }
+    }
 }
 
 /// Reads one message into new queries at the end of `batch`.
 pub(super) fn read(
     compiled: &Compiled,
     text: &str,
+    trusted_proxies: usize,
+    models: &mut Models,
+    scratch: &mut Scratch,
+    batch: &mut Batch,
+) -> Result<(), Rejection> {
+    let root = tree::read(text)?;
+    if !root.is_object() {
+        return Err(Rejection::new(RejectReason::NotAnObject, "an event is a JSON object"));
+    }
+    read_tree(compiled, &root, trusted_proxies, models, scratch, batch)
+}
+
+/// Reads one message from its tree. What a row can do without is repaired.
+pub(super) fn read_tree(
+    compiled: &Compiled,
+    root: &Value,
+    trusted_proxies: usize,
     models: &mut Models,
     scratch: &mut Scratch,
     batch: &mut Batch,
 ) -> Result<(), Rejection> {
     let mapping = &compiled.0;
-    let root = tree::read(text)?;
-    if !root.is_object() {
-        return Err(Rejection::new(RejectReason::NotAnObject, "an event is a JSON object"));
-    }
     let start = batch.len();
     let query = batch.push();
-    let field = |pointer: &str, name: &str| scalar(&root, pointer, name, RejectReason::BadField);
-    query.time = match scalar(&root, &mapping.timestamp, "timestamp", RejectReason::BadTimestamp)? {
-        Token::Null => return Err(missing("timestamp", &mapping.timestamp)),
-        token => fields::time(token)?,
-    };
-    query.address = fields::address(scalar(&root, &mapping.source_ip, "source_ip", RejectReason::BadAddress)?)?;
-    query.latency_ms = fields::number(field(&mapping.latency_ms, "latency_ms")?, "latency_ms")?;
-    fields::text(field(&mapping.model_version, "model_version")?, "model_version", &mut query.model_version)?;
-    fields::text(field(&mapping.client_id, "client_id")?, "client_id", &mut query.account)?;
-    fields::text(field(&mapping.request_id, "request_id")?, "request_id", &mut query.request_id)?;
+    query.time = fields::time(needed(root, &mapping.timestamp, "timestamp", RejectReason::BadTimestamp)?)?;
     match &mapping.model_name {
         Some(name) => query.model.push_str(name),
-        None => fields::text(field(&mapping.model, "model")?, "model", &mut query.model)?,
+        None => fields::model(needed(root, &mapping.model, "model", RejectReason::BadField)?, &mut query.model),
     }
     if query.model.is_empty() {
         return Err(missing("model", &mapping.model));
@@ -172,8 +185,14 @@ pub(super) fn read(
         Some(at) => &mut models.all[at],
         None => return Err(canonical::unknown_model(&query.model)),
     };
+    let Query { address, latency_ms, model_version, account, request_id, repairs, .. } = query;
+    *address = fields::address_of(root.pointer(&mapping.source_ip), trusted_proxies, repairs);
+    *latency_ms = fields::latency(scalar(root, &mapping.latency_ms), repairs);
+    fields::text(scalar(root, &mapping.model_version), fields::VERSION, model_version, repairs);
+    fields::text(scalar(root, &mapping.client_id), fields::ACCOUNT, account, repairs);
+    fields::text(scalar(root, &mapping.request_id), fields::REQUEST_ID, request_id, repairs);
     match &mapping.rows {
-        None => read_part(mapping, &root, model, scratch, batch, start)?,
+        None => read_part(mapping, root, model, scratch, batch, start)?,
         Some(pointer) => {
             let rows = root.pointer(pointer).and_then(Value::as_array).filter(|rows| !rows.is_empty());
             let rows = rows.ok_or_else(|| {
@@ -206,17 +225,24 @@ fn read_part(
     batch: &mut Batch,
     at: usize,
 ) -> Result<(), Rejection> {
-    let Scratch { fault, row, answers, .. } = scratch;
+    let Scratch { fault, row, answers } = scratch;
     let features = part.pointer(&mapping.features).ok_or_else(|| missing("features", &mapping.features))?;
-    fields::text(scalar(part, &mapping.label, "label", RejectReason::BadField)?, "label", &mut batch.queries[at].label)?;
+    let Query { label, repairs, .. } = &mut batch.queries[at];
+    fields::text(scalar(part, &mapping.label), fields::LABEL, label, repairs);
     let many = FeaturesSeed { model, scratch: row, fault, batch }.deserialize(features);
     let many = many.map_err(|error| fault.take().unwrap_or_else(|| Rejection::new(RejectReason::BadFeatures, error)))?;
     answers.clear();
-    if let Some(answer) = part.pointer(&mapping.prediction) {
-        let read = AnswersSeed { model, answers, fault }.deserialize(answer);
-        read.map_err(|error| fault.take().unwrap_or_else(|| Rejection::new(RejectReason::BadPrediction, error)))?;
+    let answer = part.pointer(&mapping.prediction).filter(|answer| !answer.is_null());
+    let read = answer.is_none_or(|answer| AnswersSeed { model, answers, fault }.deserialize(answer).is_ok());
+    let queries = &mut batch.queries[at..batch.len];
+    if !read || answers.give(model, queries.len(), many, |nth, answer| queries[nth].prediction = answer).is_err() {
+        // The answer says little about the caller, and the row much.
+        for query in queries {
+            query.prediction = Prediction::Missing;
+            query.repairs.add(Repair::PredictionUnreadable);
+        }
     }
-    answers.give(model, batch.len() - at, many, |nth, answer| batch.queries[at + nth].prediction = answer)
+    Ok(())
 }
 
 fn missing(name: &str, pointer: &str) -> Rejection {

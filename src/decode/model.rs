@@ -1,12 +1,11 @@
-//! The input layout of one model: the names of its features, their positions, and the classes of its answers. Unknown names of an
-//! object are collected here, too.
+//! The input layout of one model: the names of its features, their positions, and the classes of its answers.
 //!
 //! A log writes the features of every event in the same order. A name is therefore compared first with the one that stood at its
 //! place in the previous object; the hash table is asked only when that fails.
 
 use rustc_hash::FxHashSet;
 
-use super::{MAX_TEXT_BYTES, MAX_UNKNOWN_NAMES, RejectReason, Rejection, excerpt};
+use super::{MAX_CLASSES, MAX_TEXT_BYTES, RejectReason, Rejection, excerpt};
 use crate::hash;
 use crate::reference::mismatch::MAX_NOTED_NAMES;
 use crate::reference::{Reference, Schema};
@@ -33,10 +32,10 @@ pub struct ModelLayout {
     noted: FxHashSet<u64>,
 }
 
-/// The unknown names of one object, as hashes: enough to refuse a name that occurs twice, in bounded memory. Two different names with
-/// the same 64-bit hash are refused, too; that harms only the sender of such an event.
+/// The class names of one answer, as hashes: enough to find a name that occurs twice, in bounded memory. Two different names with
+/// the same 64-bit hash count as the same; that harms only the sender of such an event.
 #[derive(Debug, Default)]
-pub(super) struct UnknownNames(FxHashSet<u64>);
+pub(super) struct ClassNames(FxHashSet<u64>);
 
 // === impl ModelLayout ===
 
@@ -72,11 +71,6 @@ impl ModelLayout {
         self.names.len()
     }
 
-    /// Name of the feature at `position`.
-    pub(super) fn feature(&self, position: usize) -> &str {
-        &self.names[position]
-    }
-
     /// Whether nested objects are flattened.
     pub(super) fn is_dotted(&self) -> bool {
         self.dotted
@@ -109,19 +103,19 @@ impl ModelLayout {
     }
 }
 
-// === impl UnknownNames ===
+// === impl ClassNames ===
 
-impl UnknownNames {
+impl ClassNames {
     pub(super) fn clear(&mut self) {
         if !self.0.is_empty() {
             self.0.clear();
         }
     }
 
-    /// Takes a name. Refuses a name that occurs twice, and more names than [`MAX_UNKNOWN_NAMES`].
+    /// Takes a name. Refuses a name that occurs twice, and more names than [`MAX_CLASSES`].
     pub(super) fn insert(&mut self, name: &str) -> Result<(), Rejection> {
-        if self.0.len() == MAX_UNKNOWN_NAMES {
-            let message = format_args!("more than {MAX_UNKNOWN_NAMES} unknown names in one object");
+        if self.0.len() == MAX_CLASSES {
+            let message = format_args!("more than {MAX_CLASSES} classes in one answer");
             return Err(Rejection::new(RejectReason::TooLarge, message));
         }
         if self.0.insert(hash::text(name)) { Ok(()) } else { Err(duplicate(name)) }
@@ -130,5 +124,5 @@ impl UnknownNames {
 
 /// The rejection of a name that stands twice in one object.
 pub(super) fn duplicate(name: &str) -> Rejection {
-    Rejection::new(RejectReason::DuplicateKey, format_args!("'{}' stands twice in one object", excerpt(name).escape_debug()))
+    Rejection::new(RejectReason::BadField, format_args!("'{}' stands twice in one object", excerpt(name).escape_debug()))
 }

@@ -1,26 +1,24 @@
 //! One row of cells, written while its object or array is parsed.
 //!
 //! Objects within features are flattened with dots (`{"customer":{"age":39}}` is the feature `customer.age`) when the reference
-//! has such names; otherwise they count as one unknown feature. A nested value *in the place of a known feature* is refused: the
-//! configuration does not describe such a layout, and a guess would fill the windows with wrong values.
+//! has such names; otherwise they count as one unknown feature. A nested value *in the place of a known feature* makes this feature
+//! unreadable, which every statistic knows as a value of its own. Of a feature that stands twice the last value counts.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::batch::blank_row;
-use super::model::{ModelLayout, UnknownNames, duplicate};
+use super::model::ModelLayout;
 use super::token::{Token, refuse, scalars_to_token};
-use super::{RejectReason, Rejection, excerpt};
-use crate::event::Cell;
+use super::{RejectReason, Rejection};
+use crate::event::{Cell, Repair, Repairs};
 
 /// Buffers for reading a row, used again.
 #[derive(Debug, Default)]
 pub(super) struct RowScratch {
     /// One bit a feature that occurred.
     seen: Vec<u64>,
-    /// Full paths of unknown features.
-    unknown: UnknownNames,
     /// Path to the object that is being flattened, with a dot behind each name.
     path: String,
 }
@@ -33,6 +31,7 @@ pub(super) struct Row<'a> {
     pub row: &'a mut Vec<Cell>,
     pub extra: &'a mut u32,
     pub new_names: &'a mut Vec<Box<str>>,
+    pub repairs: &'a mut Repairs,
 }
 
 // === impl Row ===
@@ -44,23 +43,21 @@ impl Row<'_> {
         blank_row(self.row, width);
         self.scratch.seen.clear();
         self.scratch.seen.resize(width.div_ceil(64), 0);
-        self.scratch.unknown.clear();
         self.scratch.path.clear();
     }
 
     /// Marks feature `position` as present.
-    fn mark(&mut self, position: usize) -> Result<(), Rejection> {
+    fn mark(&mut self, position: usize) {
         let (word, bit) = (position / 64, 1 << (position % 64));
         if self.scratch.seen[word] & bit != 0 {
-            return Err(duplicate(self.model.feature(position)));
+            self.repairs.add(Repair::NameRepeated);
         }
         self.scratch.seen[word] |= bit;
-        Ok(())
     }
 
     /// The position of the feature with this name, marked as present. `None` for an unknown one, whose full path is then in the
-    /// scratch.
-    fn place(&mut self, name: &str, nth: usize) -> Result<Option<usize>, Rejection> {
+    /// scratch if the object under it may be opened.
+    fn place(&mut self, name: &str, nth: usize) -> Option<usize> {
         let position = if self.scratch.path.is_empty() {
             self.model.position(name, nth)
         } else {
@@ -71,13 +68,11 @@ impl Row<'_> {
             found
         };
         match position {
-            Some(position) => self.mark(position)?,
-            None => {
-                self.scratch.path.push_str(name);
-                self.scratch.unknown.insert(&self.scratch.path)?;
-            }
+            Some(position) => self.mark(position),
+            None if self.flattens() => self.scratch.path.push_str(name),
+            None => {}
         }
-        Ok(position)
+        position
     }
 
     /// The value of feature `position`.
@@ -180,7 +175,7 @@ impl Visitor<'_> for NameSeed<'_, '_> {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        self.row.place(name, self.nth).map_err(|rejection| self.row.fault(rejection))
+        Ok(self.row.place(name, self.nth))
     }
 }
 
@@ -207,18 +202,11 @@ impl CellSeed<'_, '_> {
         Ok(())
     }
 
-    fn nested<E: de::Error>(self, what: &str) -> Result<(), E> {
-        let rejection = nested(self.row.model.feature(self.position), what);
-        Err(self.row.fault(rejection))
+    /// The feature is an object or an array.
+    fn nested(self) {
+        self.row.row[self.position] = Cell::UNREADABLE;
+        self.row.repairs.add(Repair::FeatureNested);
     }
-}
-
-/// The rejection of a feature that is an object or an array.
-fn nested(name: &str, what: &str) -> Rejection {
-    Rejection::new(
-        RejectReason::BadFeatures,
-        format_args!("the feature '{}' is {what}, where one value belongs", excerpt(name).escape_debug()),
-    )
 }
 
 impl<'de> Visitor<'de> for CellSeed<'_, '_> {
@@ -230,13 +218,22 @@ impl<'de> Visitor<'de> for CellSeed<'_, '_> {
 
     scalars_to_token!();
 
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        self.nested("an array")
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        self.nested();
+        skip_elements(&mut seq)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        self.nested("an object")
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        self.nested();
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(())
     }
+}
+
+/// Passes over the rest of an array.
+pub(super) fn skip_elements<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<(), A::Error> {
+    while seq.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
 }
 
 // === impl UnknownSeed ===
@@ -277,8 +274,7 @@ impl<'de> Visitor<'de> for UnknownSeed<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         self.row.count_extra();
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
+        skip_elements(&mut seq)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {

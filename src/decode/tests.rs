@@ -1,10 +1,12 @@
 //! What decoding promises: every kind of bad input has a clear outcome, and the details of layout in which logs differ do not change
 //! what is read.
 
+mod bad_records;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Address, Cell, Prediction, Provenance, Query};
+use crate::event::{Address, Cell, Prediction, Provenance, Query, Repair};
 use crate::reference::{Column, Dataset, FitOptions, Raw, fit};
 
 /// A model of three features (number, category, flag) whose answers have the given form.
@@ -77,6 +79,19 @@ fn cells(query: &Query) -> Vec<u64> {
     query.row.iter().map(|cell| cell.bits()).collect()
 }
 
+/// What was repaired in a query.
+fn repairs(query: &Query) -> Vec<Repair> {
+    query.repairs.iter().collect()
+}
+
+/// A faulty event is read all the same, and this was repaired.
+#[track_caller]
+fn repaired(text: &str, expected: &[Repair]) -> Query {
+    let query = one(text);
+    assert_eq!(repairs(&query), expected, "{text}");
+    query
+}
+
 #[test]
 fn every_field_of_the_canonical_layout_arrives() {
     let query = one(
@@ -91,7 +106,7 @@ fn every_field_of_the_canonical_layout_arrives() {
     assert_eq!(query.prediction, Prediction::Score(0.83));
     assert_eq!((query.latency_ms, query.label.as_str()), (Some(12.1), "yes"));
     assert_eq!(query.provenance, Provenance { partition: 3, offset: 41, ..Provenance::default() });
-    assert_eq!(query.extra_features, 0);
+    assert_eq!((query.extra_features, repairs(&query)), (0, vec![]));
 }
 
 #[test]
@@ -153,14 +168,21 @@ fn nested_features_are_flattened_where_the_reference_has_such_names() {
     let [nested, flat] = [nested, flat].map(|text| decode_with(&mut decoder, text.as_bytes()).unwrap().remove(0));
     assert_eq!(cells(&nested), cells(&flat));
     assert_eq!((nested.extra_features, flat.extra_features), (2, 2));
-    let twice = event(r#""features":{"job.class":"State","job":{"class":"State"}}"#);
-    assert_eq!(decode_with(&mut decoder, twice.as_bytes()).unwrap_err().reason, RejectReason::DuplicateKey);
+    let twice = event(r#""features":{"job.class":"Private","job":{"class":"State"},"age":39,"job.boss.loud":true}"#);
+    let twice = decode_with(&mut decoder, twice.as_bytes()).unwrap().remove(0);
+    assert_eq!((cells(&twice), repairs(&twice)), (cells(&flat), vec![Repair::NameRepeated]));
 }
 
 #[test]
-fn a_nested_value_in_the_place_of_a_feature_is_refused() {
-    refused(&event(r#""features":{"age":{"years":39}}"#), RejectReason::BadFeatures, "the feature 'age' is an object");
-    refused(&event(r#""features":{"age":[39]}"#), RejectReason::BadFeatures, "the feature 'age' is an array");
+fn a_nested_value_makes_its_feature_unreadable_and_no_other() {
+    for nested in [r#"{"years":39}"#, "[39]", "[]"] {
+        let query =
+            repaired(&event(&format!(r#""features":{{"age":{nested},"work":"State","loud":true}}"#)), &[Repair::FeatureNested]);
+        assert!(query.row[0].is_unreadable());
+        assert_eq!(cells(&query)[1..], cells(&one(&event(FEATURES)))[1..]);
+    }
+    let query = repaired(&event(r#""features":[39,["State"],true]"#), &[Repair::FeatureNested]);
+    assert!(query.row[1].is_unreadable());
     refused(&event(r#""features":39"#), RejectReason::BadFeatures, "where an object or an array belongs");
     refused(&event(r#""features":null"#), RejectReason::BadFeatures, "features is null");
 }
@@ -173,24 +195,40 @@ fn arrays_must_have_as_many_values_as_the_model_has_features() {
 }
 
 #[test]
-fn the_same_key_twice_is_refused_wherever_it_stands() {
-    refused(&event(r#""features":{"age":39,"age":40}"#), RejectReason::DuplicateKey, "'age' stands twice");
-    refused(&event(r#""features":{"x":1,"x":2}"#), RejectReason::DuplicateKey, "'x'");
-    refused(&event(&format!(r#"{FEATURES},"model":"m""#)), RejectReason::DuplicateKey, "'model'");
-    refused(&event(&format!(r#"{FEATURES},"x":1,"x":1"#)), RejectReason::DuplicateKey, "'x'");
-    refused(&event(&format!(r#"{FEATURES},"instances":[]"#)), RejectReason::DuplicateKey, "'instances'");
-    refused(&event(&format!(r#"{FEATURES},"\u006dodel":"l""#)), RejectReason::DuplicateKey, "'model'");
-    let label = r#""model":"l","features":{},"prediction":{"yes":0.4,"yes":0.6}"#;
-    refused(&format!(r#"{{"timestamp":1772442900,{label}}}"#), RejectReason::DuplicateKey, "'yes'");
+fn of_a_name_that_stands_twice_the_last_value_counts() {
+    let twice = &[Repair::NameRepeated];
+    assert_eq!(repaired(&event(r#""features":{"age":39,"age":40}"#), twice).row[0], Cell::number(40.0));
+    repaired(&event(&format!(r#"{FEATURES},"model":"m""#)), twice);
+    repaired(&event(&format!(r#"{FEATURES},"\u006dodel":"m""#)), twice);
+    assert_eq!(repaired(&event(&format!(r#"{FEATURES},"client_id":"a","client_id":"b""#)), twice).account, "b");
+    assert_eq!(repaired(&event(&format!(r#""features":{{"age":1}},{FEATURES}"#)), twice).row[0], Cell::number(39.0));
+    // The last model is the one that was asked, also if there is no reference for the first.
+    assert_eq!(repaired(&format!(r#"{{"model":"x",{}"#, &event(FEATURES)[1..]), twice).model, "m");
+    assert_eq!(repaired(&event(&format!(r#"{FEATURES},"\u006dodel":"x""#)), twice).model, "m", "the last one that can be used");
+    refused(&event(FEATURES).replace(r#""model":"m""#, r#""model":"x","model":"y""#), RejectReason::UnknownModel, "'x'");
+    let label = r#""model":"l","features":{},"prediction":{"yes":0.4,"no":0.4,"yes":0.6}"#;
+    assert!(matches!(
+        repaired(&format!(r#"{{"timestamp":1772442900,{label}}}"#), twice).prediction,
+        Prediction::Probabilities { probability: 0.6, .. }
+    ));
+    // Names without a meaning may stand as often as they like.
+    repaired(&event(r#""features":{"x":1,"x":2},"y":1,"y":2"#), &[]);
 }
 
 #[test]
-fn numbers_that_are_none_are_refused_with_a_remedy() {
-    refused(&event(r#""features":{"age":NaN}"#), RejectReason::NotJson, "log null instead");
-    refused(&event(r#""features":{"age":-Infinity}"#), RejectReason::NotJson, "");
-    refused(&event(r#""features":{"age":1e400}"#), RejectReason::NumberOutOfRange, "no 64-bit float");
-    refused(r#"{"features":{"age":1e400},"model":"m","timestamp":1772442900}"#, RejectReason::NumberOutOfRange, "no 64-bit float");
-    assert!(one(&event(r#""features":{"age":1e-400}"#)).row[0].value().abs() < f64::MIN_POSITIVE);
+fn numbers_that_are_none_cost_their_own_value() {
+    let age = |value: &str, expected: &[Repair]| {
+        repaired(&event(&format!(r#""features":{{"age":{value},"loud":true}}"#)), expected).row[0]
+    };
+    assert!(age("NaN", &[Repair::NumberNan]).is_missing());
+    assert!(age("-Infinity", &[Repair::NumberInfinite]).is_unreadable());
+    assert!(age("1e400", &[Repair::NumberOutOfRange]).is_unreadable());
+    assert!(age("1e-400", &[]).value().abs() < f64::MIN_POSITIVE);
+    let answer =
+        |value: &str, expected: &[Repair]| repaired(&event(&format!(r#"{FEATURES},"prediction":{value}"#)), expected).prediction;
+    assert_eq!(answer("NaN", &[Repair::NumberNan]), Prediction::Missing);
+    assert_eq!(answer("Infinity", &[Repair::PredictionUnreadable, Repair::NumberInfinite]), Prediction::Missing);
+    refused(r#"{"features":{"age":1},"model":"m","timestamp":1e400}"#, RejectReason::BadTimestamp, "'1e400'");
 }
 
 #[test]
@@ -201,15 +239,23 @@ fn garbage_is_told_apart() {
     refused("<xml/>", RejectReason::NotJson, "");
     refused("[1,2]", RejectReason::NotAnObject, "a JSON object");
     refused("\"text\"", RejectReason::NotAnObject, "a JSON object");
-    refused(&format!("{} x", event(FEATURES)), RejectReason::NotJson, "trailing");
+    repaired(&format!("{} x", event(FEATURES)), &[Repair::RecordSurrounded]);
     refused(&format!("{}{}", event(FEATURES), event(FEATURES)), RejectReason::NotJson, "trailing");
 }
 
 #[test]
-fn json_cut_anywhere_is_truncated_and_nothing_else() {
+fn json_cut_anywhere_is_truncated_unless_all_that_is_needed_stands_before_the_cut() {
     let text = event(&format!(r#"{FEATURES},"prediction":0.83,"source_ip":"203.0.113.7""#));
+    let needed = text.find(FEATURES).unwrap() + FEATURES.len();
+    let whole = cells(&one(&text));
     for end in 0..text.len() {
-        refused(&text[..end], RejectReason::Truncated, "ends in the middle");
+        if end < needed {
+            refused(&text[..end], RejectReason::Truncated, "ends in the middle");
+        } else {
+            let query = repaired(&text[..end], &[Repair::RecordCut]);
+            assert_eq!(cells(&query), whole, "{end}");
+            assert!(matches!(query.prediction, Prediction::Missing | Prediction::Score(0.83)), "half a number is none");
+        }
     }
 }
 
@@ -219,37 +265,39 @@ fn ten_thousand_levels_end_as_too_deep_or_are_skipped() {
     // A field without a meaning is skipped unread.
     assert_eq!(one(&event(&format!(r#"{FEATURES},"trace":{deep}"#))).extra_features, 0);
     assert_eq!(one(&event(&format!(r#""features":{{"age":1,"x":{deep}}}"#))).extra_features, 1);
-    refused(&event(&format!(r#""features":{{"age":{deep}}}"#)), RejectReason::BadFeatures, "'age' is an object");
+    assert!(one(&event(&format!(r#""features":{{"age":{deep}}}"#))).row[0].is_unreadable());
     let reference = named_model("m", ["age", "a.a", "loud"], &[Raw::Number(0.1), Raw::Number(0.9)]);
     let mut dotted = Decoder::new(&[reference], DecodeConfig::default()).unwrap();
-    let rejection = decode_with(&mut dotted, event(&format!(r#""features":{deep}"#)).as_bytes()).unwrap_err();
-    assert_eq!(rejection.reason, RejectReason::BadFeatures);
-    let rejection = decode_with(&mut dotted, event(&format!(r#""features":{{"b":{deep}}}"#)).as_bytes()).unwrap_err();
-    assert_eq!(rejection.reason, RejectReason::TooDeep);
+    let queries = decode_with(&mut dotted, event(&format!(r#""features":{deep}"#)).as_bytes()).unwrap();
+    assert_eq!((queries[0].row[1].is_unreadable(), repairs(&queries[0])), (true, vec![Repair::FeatureNested]));
+    let queries = decode_with(&mut dotted, event(&format!(r#""features":{{"b":{deep}}}"#)).as_bytes()).unwrap();
+    assert_eq!(repairs(&queries[0]), [Repair::ValueTooDeep]);
     let mapped = DecodeConfig { mapping: Some(Mapping::default()), ..DecodeConfig::default() };
     let mut mapped = Decoder::new(&[score_model()], mapped).unwrap();
-    assert_eq!(decode_with(&mut mapped, deep.as_bytes()).unwrap_err().reason, RejectReason::TooDeep);
+    assert_eq!(decode_with(&mut mapped, deep.as_bytes()).unwrap_err().reason, RejectReason::MissingField);
     let brackets = "[".repeat(10_000);
     assert_eq!(decode_with(&mut mapped, brackets.as_bytes()).unwrap_err().reason, RejectReason::TooDeep);
 }
 
 #[test]
-fn ten_megabytes_are_too_large_and_the_limit_itself_is_not() {
-    let long = event(&format!(r#"{FEATURES},"note":"{}""#, "x".repeat(10_000_000)));
-    refused(&long, RejectReason::TooLarge, "max_message_bytes");
+fn of_ten_megabytes_the_beginning_is_read_and_the_limit_itself_is_no_fault() {
+    let note = format!(r#""note":"{}""#, "x".repeat(10_000_000));
+    repaired(&event(&format!("{FEATURES},{note}")), &[Repair::RecordCut, Repair::RecordLong]);
+    refused(&event(&format!("{note},{FEATURES}")), RejectReason::TooLarge, "max_message_bytes");
     let exact = event(FEATURES);
-    let config = |max_message_bytes| DecodeConfig { max_message_bytes, mapping: None };
+    let config = |max_message_bytes| DecodeConfig { max_message_bytes, ..DecodeConfig::default() };
     let mut fits = Decoder::new(&[score_model()], config(exact.len())).unwrap();
-    assert!(decode_with(&mut fits, exact.as_bytes()).is_ok());
-    let mut tight = Decoder::new(&[score_model()], config(exact.len() - 1)).unwrap();
+    assert_eq!(repairs(&decode_with(&mut fits, exact.as_bytes()).unwrap()[0]), []);
+    let mut tight = Decoder::new(&[score_model()], config(exact.len() - 2)).unwrap();
     assert_eq!(decode_with(&mut tight, exact.as_bytes()).unwrap_err().reason, RejectReason::TooLarge);
 }
 
 #[test]
-fn an_object_of_endless_names_is_refused() {
-    let names: Vec<String> = (0..MAX_UNKNOWN_NAMES + 1).map(|i| format!(r#""x{i}":1"#)).collect();
-    refused(&event(&format!(r#""features":{{{}}}"#, names.join(","))), RejectReason::TooLarge, "unknown names");
-    refused(&event(&names.join(",")), RejectReason::TooLarge, "unknown names");
+fn an_object_of_endless_names_is_read() {
+    let names: Vec<String> = (0..20_000).map(|i| format!(r#""x{i}":1"#)).collect();
+    let names = names.join(",");
+    assert_eq!(one(&event(&format!(r#""features":{{{names},"age":39}}"#))).extra_features, 20_000);
+    assert_eq!(one(&event(&format!("{names},{FEATURES}"))).extra_features, 0);
 }
 
 #[test]
@@ -277,30 +325,72 @@ fn times_outside_the_possible_are_refused() {
 }
 
 #[test]
-fn addresses_have_one_spelling_or_are_refused() {
-    let from = |address: &str| event(&format!(r#"{FEATURES},"source_ip":{address}"#));
+fn addresses_have_one_spelling_or_are_unknown() {
+    let from = |address: &str, expected: &[Repair]| {
+        repaired(&event(&format!(r#"{FEATURES},"source_ip":{address}"#)), expected).address.to_string()
+    };
     for (spelling, meaning) in [
         (r#""203.0.113.7""#, "203.0.113.7"),
         (r#""::ffff:203.0.113.7""#, "203.0.113.7"),
         (r#""2001:DB8::1""#, "2001:db8::1"),
         (r#""unknown""#, "unknown"),
+        (r#""_hidden""#, "unknown"),
         (r#""""#, "unknown"),
+        (r#""for=\"[2001:db8::1]:47011\";proto=http""#, "2001:db8::1"),
+        (r#"["203.0.113.7"]"#, "203.0.113.7"),
     ] {
-        assert_eq!(one(&from(spelling)).address.to_string(), meaning);
+        assert_eq!(from(spelling, &[]), meaning);
     }
-    refused(&from(r#""10.0.0.256""#), RejectReason::BadAddress, "'10.0.0.256'");
-    refused(&from(r#""203.0.113.7, 10.0.0.1""#), RejectReason::BadAddress, "not a list");
-    refused(&from("17"), RejectReason::BadAddress, "not text");
-    refused(&from("[]"), RejectReason::BadAddress, "an array");
+    assert_eq!(from(r#""10.0.0.256""#, &[Repair::AddressUnreadable]), "unknown");
+    assert_eq!(from("17", &[Repair::AddressType]), "unknown");
+    assert_eq!(from("{}", &[Repair::AddressType]), "unknown");
+    assert_eq!(from("[]", &[Repair::AddressUnreadable]), "unknown");
+    assert_eq!(from(r#""198.51.100.7, 203.0.113.7""#, &[Repair::AddressList]), "203.0.113.7");
+    // Every form in which a list could be taken for one address.
+    for spoofed in
+        ["[::1]:80, 203.0.113.7:5678", "198.51.100.7:80,::ffff:203.0.113.7", "fe80::1%eth0, 203.0.113.7", ", 203.0.113.7,"]
+    {
+        let expected: &[Repair] = if spoofed.starts_with(',') { &[] } else { &[Repair::AddressList] };
+        assert_eq!(from(&format!("\"{spoofed}\""), expected), "203.0.113.7", "{spoofed}");
+    }
+}
+
+#[test]
+fn the_address_before_the_trusted_proxies_is_the_callers() {
+    let config = |trusted_proxies| DecodeConfig { trusted_proxies, ..DecodeConfig::default() };
+    for (list, trusted, address, expected) in [
+        (r#""198.51.100.7, 203.0.113.7, 10.0.0.1, 10.0.0.2""#, 2, "203.0.113.7", &[][..]),
+        (r#"["198.51.100.7","203.0.113.7","10.0.0.1"]"#, 1, "203.0.113.7", &[]),
+        (r#"["198.51.100.7, 203.0.113.7:41","[::1]:80"]"#, 1, "203.0.113.7", &[]),
+        (r#""203.0.113.7""#, 2, "203.0.113.7", &[Repair::AddressListShort]),
+        (r#""unknown, 10.0.0.1""#, 1, "unknown", &[]),
+        (r#""_hidden, 10.0.0.1""#, 1, "unknown", &[]),
+        (r#""198.51.100.7, nonsense, 10.0.0.1""#, 1, "unknown", &[Repair::AddressUnreadable]),
+        (r#"["203.0.113.7",{},"10.0.0.1"]"#, 2, "203.0.113.7", &[]),
+    ] {
+        let mut decoder = Decoder::new(&[score_model()], config(trusted)).unwrap();
+        let text = event(&format!(r#"{FEATURES},"source_ip":{list},"client_id":"a""#));
+        let query = decode_with(&mut decoder, text.as_bytes()).unwrap().remove(0);
+        assert_eq!((query.address.to_string().as_str(), repairs(&query).as_slice()), (address, expected), "{list}");
+        assert_eq!(query.account, "a", "the account still names the caller");
+    }
+    assert_eq!(config(MAX_TRUSTED_PROXIES).proxies_fault(), None);
+    assert!(config(MAX_TRUSTED_PROXIES + 1).proxies_fault().is_some());
 }
 
 #[test]
 fn ids_are_exact_and_bounded() {
     let query = one(&event(&format!(r#"{FEATURES},"client_id":12345678901234567890,"request_id":true"#)));
     assert_eq!((query.account.as_str(), query.request_id.as_str()), ("12345678901234567890", "true"));
-    refused(&event(&format!(r#"{FEATURES},"client_id":"{}""#, "x".repeat(513))), RejectReason::BadField, "client_id is 513 bytes");
-    refused(&event(&format!(r#"{FEATURES},"request_id":{{}}"#)), RejectReason::BadField, "request_id is an object");
-    refused(&event(&format!(r#"{FEATURES},"latency_ms":"fast""#)), RejectReason::BadField, "latency_ms");
+    let long = |end: &str| {
+        let text = event(&format!(r#"{FEATURES},"client_id":"{}{end}""#, "ß".repeat(300)));
+        repaired(&text, &[Repair::AccountLong]).account
+    };
+    let (a, b) = (long("a"), long("b"));
+    assert!(a != b && a.starts_with("ßßß") && a.len() <= MAX_TEXT_BYTES && a == long("a"), "two long ids stay two: {a} {b}");
+    assert_eq!(repaired(&event(&format!(r#"{FEATURES},"request_id":{{}}"#)), &[Repair::RequestIdType]).request_id, "");
+    assert_eq!(repaired(&event(&format!(r#"{FEATURES},"latency_ms":"fast""#)), &[Repair::LatencyType]).latency_ms, None);
+    assert_eq!(repaired(&event(&format!(r#"{FEATURES},"latency_ms":-0.5"#)), &[Repair::LatencyNegative]).latency_ms, None);
 }
 
 #[test]
@@ -326,17 +416,22 @@ fn answers_come_as_scores_labels_or_probabilities() {
 }
 
 #[test]
-fn answers_of_the_wrong_form_are_refused() {
+fn an_answer_of_the_wrong_form_is_missing() {
     let score = |answer: &str| event(&format!(r#"{FEATURES},"prediction":{answer}"#));
-    refused(&score(r#""high""#), RejectReason::BadPrediction, "not a number");
-    refused(&score(r#"{"no":0.2,"yes":0.8}"#), RejectReason::BadPrediction, "one number");
-    refused(&score("[0.1,0.9]"), RejectReason::BadPrediction, "2 numbers");
-    refused(&score(r#"[[[0.1]]]"#), RejectReason::BadPrediction, "an array");
-    refused(&score("[]"), RejectReason::BadPrediction, "0 predictions for 1 rows");
     let label = |answer: &str| score(answer).replace(r#""m""#, r#""l""#);
-    refused(&label(r#"{"no":7,"yes":0.8}"#), RejectReason::BadPrediction, "outside 0 to 1");
-    refused(&label(r#"{"no":{},"yes":0.8}"#), RejectReason::BadPrediction, "an object");
-    refused(&label("[0.1,0.2,0.7]"), RejectReason::BadPrediction, "3 numbers");
+    for text in [
+        score(r#""high""#),
+        score(r#"{"no":0.2,"yes":0.8}"#),
+        score("[0.1,0.9]"),
+        score("[[[0.1]]]"),
+        score("[]"),
+        label(r#"{"no":7,"yes":0.8}"#),
+        label(r#"{"no":{},"yes":0.8}"#),
+        label("[0.1,0.2,0.7]"),
+    ] {
+        let query = repaired(&text, &[Repair::PredictionUnreadable]);
+        assert_eq!((query.prediction, query.row[0]), (Prediction::Missing, Cell::number(39.0)), "{text}");
+    }
 }
 
 #[test]
@@ -364,20 +459,16 @@ fn a_batch_is_many_queries_of_one_caller_at_one_time() {
 }
 
 #[test]
-fn a_batch_that_does_not_add_up_is_refused_whole() {
-    refused(
-        &event(r#""instances":[[1,"a",true],[2,"b",true]],"predictions":[0.1]"#),
-        RejectReason::BadPrediction,
-        "1 predictions for 2 rows",
-    );
-    refused(
-        &event(r#""instances":[[1,"a",true],[2,"b",true]],"prediction":0.1"#),
-        RejectReason::BadPrediction,
-        "one prediction for a batch",
-    );
+fn a_batch_whose_rows_do_not_add_up_is_refused_whole() {
+    for answers in [r#""predictions":[0.1]"#, r#""prediction":0.1"#, r#""predictions":[0.1,"x"]"#] {
+        let queries = decode(&event(&format!(r#""instances":[[1,"a",true],[2,"b",true]],{answers}"#))).unwrap();
+        assert_eq!(queries.len(), 2, "the rows are sound");
+        assert!(queries.iter().all(|query| query.prediction == Prediction::Missing), "{answers}");
+        assert!(queries.iter().all(|query| repairs(query) == [Repair::PredictionUnreadable]), "{answers}");
+    }
     refused(&event(r#""instances":[[1,"a",true],[2,"b"]]"#), RejectReason::BadFeatures, "2 values");
     refused(&event(r#""instances":[[1,"a",true],3]"#), RejectReason::BadFeatures, "among rows");
-    refused(&event(r#""instances":[3,[1,"a",true]]"#), RejectReason::BadFeatures, "a row among values");
+    refused(&event(r#""instances":[3,[1,"a",true]]"#), RejectReason::BadFeatures, "2 values");
     let rows = vec!["{}"; MAX_ROWS + 1].join(",");
     refused(&event(&format!(r#""instances":[{rows}]"#)), RejectReason::TooLarge, "rows in one message");
     // Nothing of a refused batch stays behind.
@@ -438,7 +529,7 @@ fn mapped_rows_are_numbered() {
         (r#"{"timestamp":1772442900,"model":"m","rows":[]}"#, RejectReason::MissingField),
         (r#"{"timestamp":1772442900,"model":"m","rows":[{"x":[[1,2,3],[1,2,3]]}]}"#, RejectReason::BadFeatures),
         (r#"{"timestamp":1772442900,"model":"m","rows":[{"y":1}]}"#, RejectReason::MissingField),
-        (r#"{"timestamp":1772442900,"model":"m","rows":[{"x":{},"x":{}}]}"#, RejectReason::DuplicateKey),
+        (r#"{"timestamp":1772442900,"model":"m","rows":[{"x":{}},{"x":{}"#, RejectReason::Truncated),
     ] {
         assert_eq!(decode_with(&mut decoder, text.as_bytes()).unwrap_err().reason, reason, "{text}");
     }

@@ -17,6 +17,7 @@
 //! | [`cases`] | case ids, campaigns that were announced |
 //! | [`reasons`] | the signals of a verdict on a client |
 //! | [`lines`] | how detections become verdict lines |
+//! | [`unreadable`] | records that could not be read, as evidence about their senders |
 //! | [`status`] | state for metrics, pages and reports |
 //! | [`snapshot`] | state as plain data |
 //!
@@ -35,6 +36,7 @@ mod reasons;
 mod row_statistics;
 pub(super) mod snapshot;
 mod status;
+mod unreadable;
 mod windows;
 
 use std::collections::VecDeque;
@@ -50,6 +52,7 @@ use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
 use crate::judge::model_state::{DriftTest, ModelEvent, ModelState};
 use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Sender, Structure};
+use crate::judge::unreadable::UnreadableCallers;
 use crate::outcome::Outcome;
 use crate::prefetch;
 use crate::reference::Reference;
@@ -120,6 +123,7 @@ struct Memory {
     reasons: DriftReasons,
     counts: Counts,
     cases: Cases,
+    unreadable: UnreadableCallers,
 }
 
 /// Everything known about one model.
@@ -156,6 +160,7 @@ impl ModelEngine {
                 reasons: DriftReasons::default(),
                 counts: Counts::default(),
                 cases: Cases::default(),
+                unreadable: UnreadableCallers::new(config.alarms_per_client_day, config.max_clients),
             },
             structure: Structure::new(&profile.reference, &profile.coder, config.structure()),
             drift: Drift::new(&profile.reference, &profile.coder),
@@ -185,7 +190,10 @@ impl ModelEngine {
         let (now, late) = match arrival {
             Arrival::OnTime => (query.time, false),
             Arrival::Late { watermark } => (watermark, true),
-            Arrival::FromTheFuture => return (Outcome::from_the_future(query.time), None),
+            Arrival::FromTheFuture => {
+                self.note_future(query, out);
+                return (Outcome::from_the_future(query.time), None);
+            }
         };
         let outcome = self.count(arrival, out);
         let sender = self.memory.callers.sender(query, now);
@@ -366,10 +374,12 @@ impl ModelEngine {
         if let Some(now) = self.memory.windows.watermark() {
             self.decide_held(now, true, out);
         }
+        self.judge_unreadable(true, out);
     }
 
-    /// Tests drift at every step that the watermark has passed.
+    /// Tests drift at every step that the watermark has passed, and judges the senders of unreadable records.
     fn advance(&mut self, out: &mut Vec<Verdict>) {
+        self.judge_unreadable(false, out);
         while let Some(step) = self.memory.windows.next_step() {
             self.decide_held(step, false, out);
             if self.memory.counts.votes >= MIN_VOTES {

@@ -43,6 +43,12 @@ pub struct ModelStatus {
     pub judged: Judged,
     /// Clients currently flagged as probing, by family.
     pub flagged: BTreeMap<&'static str, u64>,
+    /// Share of the records of the last hours that could not be read.
+    pub unreadable_ratio: f64,
+    /// The largest such share of a caller with at least [`crate::judge::unreadable::MIN_RECORDS`] records.
+    pub rejected_by_client_max_ratio: f64,
+    /// Callers that are suspicious now because most of their records cannot be read.
+    pub unreadable_clients: u64,
     /// Active campaigns.
     pub campaigns: u64,
     /// 95th percentile over clients of queries per hour in the sliding window.

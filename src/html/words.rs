@@ -19,6 +19,7 @@ pub fn family(family: Family) -> &'static str {
         Family::Substitute => "training a copy",
         Family::Membership => "membership test",
         Family::Volume => "sheer volume",
+        Family::Unreadable => "unreadable records",
         Family::Unknown => "unnamed pattern",
     }
 }
@@ -38,6 +39,7 @@ pub fn family_explained(family: Family) -> &'static str {
         Family::Substitute => "picks rows by what a copy of the model is still unsure about, in order to train that copy",
         Family::Membership => "tests whether particular rows were in the training data",
         Family::Volume => "asks so much that the answers alone are worth a model",
+        Family::Unreadable => "leaves records that cannot be read, so that nobody knows what it asked; it hides, or it is broken",
         Family::Unknown => "does not look like use, without a shape that has a name",
     }
 }
@@ -72,6 +74,7 @@ pub fn signal(name: &str) -> String {
         "flagged_addresses_of_account" => "addresses at which this account is flagged",
         "campaign_members" => "callers whose queries belong together",
         "flagged_clients" => "callers flagged as probing",
+        "unreadable_ratio" => "records that cannot be read (share of its records)",
         "information_budget" => "different rows against the unknowns of a linear copy",
         "regions_covered" => "part of the model's regions asked about",
         other => {

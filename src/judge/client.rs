@@ -148,8 +148,13 @@ impl Client {
 
 /// Whom a verdict names: (address, account).
 pub fn subject(client: &Client, accounts_at_address: u32) -> (Option<String>, Option<String>) {
-    let account = (!client.account.is_empty()).then(|| client.account.to_string());
-    match client.address {
+    subject_of(client.address, &client.account, accounts_at_address)
+}
+
+/// The same of a caller that is no client: none of its records could be read.
+pub fn subject_of(address: Address, account: &str, accounts_at_address: u32) -> (Option<String>, Option<String>) {
+    let account = (!account.is_empty()).then(|| account.to_owned());
+    match address {
         Address::Unknown => (None, account),
         Address::Ip(ip) if accounts_at_address <= 1 => (Some(ip.to_string()), None),
         Address::Ip(ip) => (Some(ip.to_string()), account),

@@ -44,6 +44,8 @@ pub enum Family {
     Membership,
     /// Sheer number.
     Volume,
+    /// Records that cannot be read, so nobody knows what was asked: suspicious, and no more.
+    Unreadable,
     /// Evidence without a recognised shape.
     Unknown,
 }
@@ -52,7 +54,7 @@ pub enum Family {
 
 impl Family {
     /// Every family, for metrics that must be present at zero.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Grid,
         Self::LineSearch,
         Self::Boundary,
@@ -61,6 +63,7 @@ impl Family {
         Self::Substitute,
         Self::Membership,
         Self::Volume,
+        Self::Unreadable,
         Self::Unknown,
     ];
 
@@ -75,6 +78,7 @@ impl Family {
             Self::Substitute => "substitute",
             Self::Membership => "membership",
             Self::Volume => "volume",
+            Self::Unreadable => "unreadable",
             Self::Unknown => "unknown",
         }
     }
@@ -89,14 +93,14 @@ impl Family {
             Self::Boundary | Self::NearDuplicate => &["AML.T0043.001"],
             Self::Membership => &["AML.T0024.000"],
             Self::Volume => &["AML.T0034.000"],
-            Self::Unknown => &["AML.T0040"],
+            Self::Unreadable | Self::Unknown => &["AML.T0040"],
         }
     }
 
     /// OWASP Machine Learning Security Top 10 (2023) entry.
     pub const fn owasp(self) -> &'static str {
         match self {
-            Self::Grid | Self::Random | Self::Substitute | Self::Volume | Self::Unknown => "ML05",
+            Self::Grid | Self::Random | Self::Substitute | Self::Volume | Self::Unreadable | Self::Unknown => "ML05",
             Self::LineSearch | Self::Boundary | Self::NearDuplicate => "ML01",
             Self::Membership => "ML04",
         }

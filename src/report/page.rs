@@ -139,6 +139,22 @@ impl ReportPage<'_> {
                         }
                     }
                 }
+                @if summary.repairs().next().is_some() {
+                    div.card.scroll {
+                        table {
+                            thead { tr { th { "used with one field less" } th.n { "events" } th.n { "first in line" } th { "what is used instead" } } }
+                            tbody {
+                                @for (repair, count, first) in summary.repairs() {
+                                    tr {
+                                        td.mono { (repair.field()) " " (repair.fault()) } td.n { (words::count(count)) }
+                                        td.n { (words::count(first.offset.unsigned_abs() + 1)) }
+                                        td.wrap { (repair.instead()) }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
             }
         }
     }

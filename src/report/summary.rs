@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::verdict_history::VerdictHistory;
 use crate::engine::ModelStatus;
-use crate::event::{EventTime, Provenance, Query};
+use crate::event::{EventTime, Provenance, Query, Repair};
 use crate::html::judged::Answer;
 use crate::html::words;
 use crate::judge::Verdict;
@@ -31,6 +31,7 @@ pub struct Summary {
     last: usize,
     rejected: BTreeMap<&'static str, (u64, Example)>,
     first: Option<&'static str>,
+    repaired: BTreeMap<Repair, (u64, Provenance)>,
 }
 
 /// One model's part.
@@ -80,6 +81,7 @@ impl Summary {
     /// A query was counted. Returns what to say of the model's first events at once: how they differ from the reference.
     pub fn accepted(&mut self, query: &Query) -> Vec<Mismatch> {
         self.accepted += 1;
+        self.repaired(query);
         let model = self.model(&query.model);
         model.accepted += 1;
         model.count(query)
@@ -88,6 +90,7 @@ impl Summary {
     /// A query came too late. Returns the same as [`Summary::accepted`].
     pub fn late(&mut self, query: &Query) -> Vec<Mismatch> {
         self.late += 1;
+        self.repaired(query);
         let model = self.model(&query.model);
         model.late += 1;
         model.count(query)
@@ -105,6 +108,18 @@ impl Summary {
             }
         }
         (all.0 > 0).then(|| disorder(all.0, all.1, lateness_seconds))
+    }
+
+    /// Counts what was repaired in a query.
+    fn repaired(&mut self, query: &Query) {
+        for repair in query.repairs.iter() {
+            self.repaired.entry(repair).or_insert_with(|| (0, query.provenance.clone())).0 += 1;
+        }
+    }
+
+    /// Queries with a fault that cost one field, by fault, with the place of the first of each.
+    pub fn repairs(&self) -> impl Iterator<Item = (Repair, u64, &Provenance)> {
+        self.repaired.iter().map(|(repair, (count, first))| (*repair, *count, first))
     }
 
     /// A record was refused.

@@ -32,6 +32,13 @@ impl fmt::Display for Summary {
             let message = words::printable(&example.message, 120);
             writeln!(f, "    {:>9}  {reason}, first in line {}: {message}", words::count(count), example.provenance.offset + 1)?;
         }
+        if self.repairs().next().is_some() {
+            writeln!(f, "  used with one field less (docs/bad-records.md)")?;
+        }
+        for (repair, count, first) in self.repairs() {
+            let (field, fault, line) = (repair.field(), repair.fault(), first.offset + 1);
+            writeln!(f, "    {:>9}  {field} {fault}, first in line {line}: {}", words::count(count), repair.instead())?;
+        }
         self.models().iter().try_for_each(|model| write!(f, "\n{model}"))
     }
 }
@@ -104,7 +111,25 @@ impl ModelSummary {
                 writeln!(f, "    {:width$}  because: {why}", "")?;
             }
         }
-        more(f, callers.len())
+        more(f, callers.len())?;
+        let hidden: Vec<_> = history.unreadable().collect();
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        let number = words::counted(hidden.len() as u64, "caller leaves", "callers leave");
+        writeln!(f, "  hidden     {number} records that cannot be read: broken, or hiding")?;
+        for (caller, subject) in hidden.iter().take(LISTED) {
+            let name = words::printable(&caller.to_string(), 60);
+            let share = subject.signals.first().map_or(0.0, |signal| signal.value);
+            let records = words::counted(subject.queries_seen, "record", "records");
+            writeln!(
+                f,
+                "    {name}  {} of {records}, from {} UTC on",
+                words::percent(share),
+                words::minute(subject.since.unwrap_or(subject.at))
+            )?;
+        }
+        more(f, hidden.len())
     }
 
     fn write_campaigns(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

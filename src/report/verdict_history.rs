@@ -183,6 +183,12 @@ impl VerdictHistory {
         self.campaigns.iter().filter(probing).map(|(case, subject)| (case.as_str(), subject))
     }
 
+    /// Callers that were suspicious because their records cannot be read, and never more.
+    pub fn unreadable(&self) -> impl Iterator<Item = (&Caller, &Subject)> {
+        let unreadable = |subject: &Subject| subject.verdict == Finding::Suspicious && subject.family == Some(Family::Unreadable);
+        self.callers.iter().filter(move |(_, subject)| unreadable(subject))
+    }
+
     /// Callers that were suspicious and never more.
     pub fn suspicious(&self) -> usize {
         self.callers.values().filter(|subject| subject.verdict == Finding::Suspicious).count()

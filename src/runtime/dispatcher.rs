@@ -53,6 +53,9 @@ impl Dispatcher {
 
     fn record(&mut self, record: &ObservedRecord<'_>, now: Now) -> Result<(), SinkError> {
         self.counts.record(record.outcome);
+        if let Some(query) = record.query {
+            self.sinks.metrics.repaired(query.repairs);
+        }
         match (record.outcome, record.query) {
             (Outcome::Accepted, Some(query)) => {
                 self.sinks.metrics.accepted(query, record.gap_seconds);

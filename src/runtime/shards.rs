@@ -12,7 +12,7 @@ use crate::engine::{Engine, EngineConfig, EngineError, Input, ModelStatus, Outbo
 use crate::event::{EventTime, Provenance, Query};
 use crate::judge::Verdict;
 use crate::observer::{ObservedRecord, Original};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Rejection};
 use crate::reference::Reference;
 
 /// The engines.
@@ -33,7 +33,7 @@ struct Shard {
 pub struct Judgement<'a> {
     /// Where the record lies.
     pub provenance: &'a Provenance,
-    /// What it says; `None` if it could not be decoded, and then no engine sees it.
+    /// What it says; `None` if it could not be decoded, and then it is evidence about its sender alone.
     pub query: Option<&'a Query>,
     /// Key, payload and headers as they came.
     pub original: Original<'a>,
@@ -52,6 +52,20 @@ const WORTH_THREADS: usize = 128;
 // === impl Judgement ===
 
 impl Judgement<'_> {
+    /// Why the record could not be decoded, if it could not.
+    fn rejection(&self) -> Option<&Rejection> {
+        match &*self.outcome {
+            Outcome::Rejected(rejection) if self.query.is_none() => Some(rejection),
+            _ => None,
+        }
+    }
+
+    /// Model of the record, if it could be read.
+    fn model(&self) -> Option<&str> {
+        let of_rejected = || self.rejection()?.caller.as_ref().map(|caller| caller.model.as_str());
+        self.query.map(|query| query.model.as_str()).or_else(of_rejected)
+    }
+
     /// The record with its outcome, as observers see it.
     pub fn observed(&self) -> ObservedRecord<'_> {
         let Self { provenance, query, original, gap_seconds, .. } = *self;
@@ -69,7 +83,12 @@ impl Shard {
     }
 
     fn judge(&mut self, judgement: &mut Judgement<'_>) {
-        let Some(query) = judgement.query else { return };
+        let Some(query) = judgement.query else {
+            if let Some(record) = judgement.rejection().and_then(|rejection| rejection.evidence(judgement.provenance)) {
+                judgement.verdicts = self.step(Input::Unreadable(&record));
+            }
+            return;
+        };
         judgement.verdicts = self.step(Input::Query(query));
         judgement.outcome = Cow::Owned(std::mem::take(&mut self.outbox.outcome));
         judgement.gap_seconds = self.outbox.gap_seconds;
@@ -95,15 +114,15 @@ impl Shards {
         Ok(Self { shards: (0..count).map(engine).collect::<Result<_, _>>()?, of_model })
     }
 
-    /// Judges records in their order; each gets its answer written into it. Records that could not be decoded stay as they are.
+    /// Judges records in their order; each gets its answer written into it. Records that could not be decoded stay rejected.
     pub fn judge(&mut self, judgements: &mut [Judgement<'_>]) {
         if let [shard] = self.shards.as_mut_slice() {
             judgements.iter_mut().for_each(|judgement| shard.judge(judgement));
             return;
         }
         let of_model = &self.of_model;
-        let shard_of =
-            |judgement: &Judgement<'_>| judgement.query.and_then(|query| of_model.get(&query.model)).copied().unwrap_or(0);
+        // The first shard has the first model in order of name, which stands for one that could not be read.
+        let shard_of = |judgement: &Judgement<'_>| judgement.model().and_then(|model| of_model.get(model)).copied().unwrap_or(0);
         if judgements.len() < WORTH_THREADS {
             for judgement in judgements {
                 self.shards[shard_of(judgement)].judge(judgement);

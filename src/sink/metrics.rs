@@ -24,7 +24,7 @@ use prometheus::{
 use rustc_hash::FxHashMap;
 
 use crate::engine::ModelStatus;
-use crate::event::{EventTime, Prediction, Query};
+use crate::event::{EventTime, Prediction, Query, Repair, Repairs};
 use crate::judge::{Family, Verdict};
 use crate::reference::Reference;
 use model_series::{prediction_histogram, scope_name};
@@ -66,6 +66,10 @@ struct Inner {
     registry: Registry,
     queries: IntCounterVec,
     rejected: IntCounterVec,
+    repaired: IntCounterVec,
+    unreadable: GaugeVec,
+    rejected_by_client: GaugeVec,
+    unreadable_clients: IntGaugeVec,
     late: IntCounterVec,
     latency: HistogramVec,
     psi: GaugeVec,
@@ -137,6 +141,16 @@ impl Metrics {
                 registry: registry.clone(),
                 queries: counters(registry, &series::QUERIES)?,
                 rejected: counters(registry, &series::REJECTED)?,
+                repaired: {
+                    let repaired = counters(registry, &series::REPAIRED)?;
+                    for repair in Repair::ALL {
+                        repaired.with_label_values(&[repair.field(), repair.fault()]);
+                    }
+                    repaired
+                },
+                unreadable: gauges(registry, &series::UNREADABLE_RATIO)?,
+                rejected_by_client: gauges(registry, &series::REJECTED_BY_CLIENT)?,
+                unreadable_clients: int_gauges(registry, &series::UNREADABLE_CLIENTS)?,
                 late: counters(registry, &series::LATE)?,
                 latency: histograms(registry, &series::PREDICTION_LATENCY, &LATENCY_BUCKETS)?,
                 psi: gauges(registry, &series::PSI)?,
@@ -254,6 +268,13 @@ impl Metrics {
     /// A record that could not be read or used, by reason.
     pub fn rejected(&self, reason: &'static str) {
         self.inner.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// What was repaired in a query.
+    pub fn repaired(&self, repairs: Repairs) {
+        for repair in repairs.iter() {
+            self.inner.repaired.with_label_values(&[repair.field(), repair.fault()]).inc();
+        }
     }
 
     /// A query behind the watermark.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use prometheus::Registry;
 use tripline::clock;
 use tripline::engine::ModelStatus;
-use tripline::event::{EventTime, Prediction, Query};
+use tripline::event::{EventTime, Prediction, Query, Repair, Repairs};
 use tripline::health::Readiness;
 use tripline::judge::{Family, FeatureDrift, Finding, Scope, Verdict};
 use tripline::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
@@ -131,7 +131,8 @@ fn every_expression_of_the_dashboard_returns_data() {
     let mut line = Line::start(&[state("adult", Finding::Probing, 0.3, 0.01)]);
     let metrics = line.metrics.clone();
     metrics.know_receiver("topic");
-    let mut evicted = 0;
+    let (mut evicted, mut repairs) = (0, Repairs::default());
+    repairs.add(Repair::AddressList);
     let mut feed = move || {
         let now = clock::now();
         let query = Query {
@@ -144,6 +145,7 @@ fn every_expression_of_the_dashboard_returns_data() {
         metrics.accepted(&query, Some(2.0));
         metrics.late("adult");
         metrics.rejected("syntax");
+        metrics.repaired(repairs);
         metrics.verdict(&verdict(now), Some(now.plus_seconds(2)));
         metrics.lag("predictions", 0, 12);
         metrics.checkpoint(now);

@@ -53,13 +53,14 @@ pub(super) enum Stopped {
 // === impl Recorder ===
 
 impl Recorder {
-    /// Whether there is more bad data than allowed; `whole` says that the log has ended.
+    /// Whether there is more bad data than allowed; `whole` says that the log has ended. Before its end, most of it must be bad:
+    /// that is a log in another layout. Otherwise the log is judged to its end, because who leaves many bad records may be hiding.
     fn is_too_much(&self, whole: bool) -> bool {
         let unknown = self.summary.rejected(RejectReason::UnknownModel.label());
         let rejected = self.summary.rejections() - unknown;
-        // Counted against what was read so far, so that a log in another layout ends the replay at once.
         let nothing_used = whole && self.summary.accepted + self.summary.late == 0 && rejected + unknown > 0;
-        rejected > self.max_rejects.allows_so_far(self.summary.messages()) || nothing_used
+        let is_other_layout = rejected > self.summary.messages() / 2;
+        (rejected > self.max_rejects.allows_so_far(self.summary.messages()) && (whole || is_other_layout)) || nothing_used
     }
 
     fn dead_letter(&mut self, record: &ObservedRecord<'_>) -> Result<(), Stopped> {

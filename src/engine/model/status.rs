@@ -23,7 +23,11 @@ impl ModelEngine {
         let watermark = memory.windows.watermark().unwrap_or_default();
         let information_budgets = Budgets { clients, shared_identities, regions: &self.profile.regions }.largest();
         let active = memory.cases.campaigns.values().filter(|campaign| watermark < campaign.at.plus_seconds(PROBING_SECONDS));
+        let (unreadable_ratio, rejected_by_client_max_ratio) = self.unreadable_ratios();
         ModelStatus {
+            unreadable_ratio,
+            rejected_by_client_max_ratio,
+            unreadable_clients: memory.unreadable.suspicious(),
             model: self.name().to_owned(),
             watermark,
             queries: memory.counts.queries,

@@ -67,6 +67,11 @@ impl Windows {
         self.watermark.at()
     }
 
+    /// The newest event time; `None` before the first event.
+    pub(super) fn newest(&self) -> Option<EventTime> {
+        self.watermark.newest()
+    }
+
     /// Places a query, and moves the watermark if it is on time.
     pub(super) fn arrival(&mut self, at: EventTime) -> Arrival {
         match self.watermark.observe(at) {

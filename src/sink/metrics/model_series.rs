@@ -27,7 +27,11 @@ impl Inner {
         self.campaigns.with_label_values(&[name]);
         self.rate_p95.with_label_values(&[name]);
         self.budget.with_label_values(&[name]);
-        for unmeasured in [&self.prediction_psi, &self.prediction_psi_critical, &self.entropy] {
+        self.unreadable_clients.with_label_values(&[name]);
+        let suspicion = [name, scope_name(Scope::Client), Family::Unreadable.name(), Finding::Suspicious.name()];
+        self.verdicts.with_label_values(&suspicion);
+        let ratios = [&self.unreadable, &self.rejected_by_client];
+        for unmeasured in [&self.prediction_psi, &self.prediction_psi_critical, &self.entropy].into_iter().chain(ratios) {
             unmeasured.with_label_values(&[name]).set(f64::NAN);
         }
         for unmeasured in [&self.psi, &self.psi_critical, &self.psi_without_suspects] {
@@ -66,6 +70,9 @@ impl Inner {
         self.rate_p95.with_label_values(&[name]).set(status.client_rate_p95);
         self.budget.with_label_values(&[name]).set(status.information_budget_ratio);
         self.model_verdict.with_label_values(&[name, UNDETERMINED]).set(i64::from(status.verdict.is_none()));
+        self.unreadable.with_label_values(&[name]).set(status.unreadable_ratio);
+        self.rejected_by_client.with_label_values(&[name]).set(status.rejected_by_client_max_ratio);
+        self.unreadable_clients.with_label_values(&[name]).set(whole(status.unreadable_clients));
         for finding in MODEL_FINDINGS {
             let holds = i64::from(status.verdict == Some(finding));
             self.model_verdict.with_label_values(&[name, finding.name()]).set(holds);
@@ -106,7 +113,10 @@ impl Inner {
         for histogram in [&self.latency, &self.gap] {
             let _ = histogram.remove_label_values(&[name]);
         }
-        for gauge in [&self.clients, &self.campaigns] {
+        for gauge in [&self.unreadable, &self.rejected_by_client] {
+            let _ = gauge.remove_label_values(&[name]);
+        }
+        for gauge in [&self.clients, &self.campaigns, &self.unreadable_clients] {
             let _ = gauge.remove_label_values(&[name]);
         }
         for gauge in [&self.prediction_psi, &self.prediction_psi_critical, &self.rate_p95, &self.entropy, &self.budget] {

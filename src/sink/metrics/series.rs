@@ -59,6 +59,42 @@ pub const REJECTED: Series = Series {
     bound: "reasons, fixed in the program",
     note: "",
 };
+/// Fields that were repaired.
+pub const REPAIRED: Series = Series {
+    name: "tripline_repaired_fields_total",
+    kind: Kind::Counter,
+    labels: &["field", "fault"],
+    help: "Records with a fault that cost one field and not the row, by field and fault.",
+    bound: "faults, fixed in the program",
+    note: "docs/bad-records.md says what is used instead. A record with two faults counts under both.",
+};
+/// Share of unreadable records.
+pub const UNREADABLE_RATIO: Series = Series {
+    name: "tripline_unreadable_ratio",
+    kind: Kind::Gauge,
+    labels: &["model"],
+    help: "Share of the model's records of the last three to six hours that could not be read.",
+    bound: MODELS,
+    note: "A record whose model could not be read counts for the first model in order of name. NaN until there is a state.",
+};
+/// Largest share of unreadable records of a caller.
+pub const REJECTED_BY_CLIENT: Series = Series {
+    name: "tripline_rejected_by_client_max_ratio",
+    kind: Kind::Gauge,
+    labels: &["model"],
+    help: "The largest share of unreadable records of a caller with at least ten records in the last three to six hours.",
+    bound: MODELS,
+    note: "Near 1 while the ratio of the model is small: one caller is broken, or hides. NaN until there is a state.",
+};
+/// Callers suspicious for unreadable records.
+pub const UNREADABLE_CLIENTS: Series = Series {
+    name: "tripline_unreadable_clients",
+    kind: Kind::Gauge,
+    labels: &["model"],
+    help: "Callers that are suspicious now because most of their records cannot be read while their peers' can.",
+    bound: MODELS,
+    note: "Their verdicts have the family unreadable.",
+};
 /// Queries behind the watermark.
 pub const LATE: Series = Series {
     name: "tripline_late_total",
@@ -189,7 +225,7 @@ pub const FLAGGED_CLIENTS: Series = Series {
     kind: Kind::Gauge,
     labels: &["model", "family"],
     help: "Clients that are flagged as probing now, by the shape of the probing.",
-    bound: "models x 9",
+    bound: "models x 10",
     note: "",
 };
 /// Campaigns.
@@ -207,7 +243,7 @@ pub const VERDICTS: Series = Series {
     kind: Kind::Counter,
     labels: &["model", "scope", "family", "verdict"],
     help: "Verdicts given, one for each change of mind.",
-    bound: "models x 3 scopes x 10 families x 6 verdicts",
+    bound: "models x 3 scopes x 11 families x 6 verdicts",
     note: "`family` is none where a verdict has no shape.",
 };
 /// Query rate of the busiest clients.
@@ -317,6 +353,10 @@ pub const BUILD_INFO: Series = Series {
 pub const ALL: &[Series] = &[
     QUERIES,
     REJECTED,
+    REPAIRED,
+    UNREADABLE_RATIO,
+    REJECTED_BY_CLIENT,
+    UNREADABLE_CLIENTS,
     LATE,
     PREDICTION_VALUE,
     PREDICTION_LATENCY,

@@ -75,6 +75,36 @@ pub(super) const ROWS: &[Row] = &[
                 targets: &[("max by (model) (tripline_information_budget_ratio{model=~\"$model\"})", "{{model}}")],
             },
             Panel {
+                title: "Unreadable records",
+                description: "Share of the model's records of the last hours that could not be read, and the largest such share of one caller. If only the second is high, one caller is broken, or hides. If both are, a writer is broken.",
+                unit: "percentunit",
+                width: 8,
+                kind: PanelKind::Lines,
+                targets: &[
+                    ("max by (model) (tripline_unreadable_ratio{model=~\"$model\"})", "{{model}}: all records"),
+                    ("max by (model) (tripline_rejected_by_client_max_ratio{model=~\"$model\"})", "{{model}}: worst caller"),
+                ],
+            },
+            Panel {
+                title: "Callers with unreadable records",
+                description: "Callers that are suspicious because most of their records cannot be read while their peers' can. Their verdicts have the family unreadable.",
+                unit: "none",
+                width: 8,
+                kind: PanelKind::Lines,
+                targets: &[("max by (model) (tripline_unreadable_clients{model=~\"$model\"})", "{{model}}")],
+            },
+            Panel {
+                title: "Repaired fields",
+                description: "Records a second with a fault that cost one field and not the row. A new fault begins with a release of the writer.",
+                unit: "ops",
+                width: 8,
+                kind: PanelKind::Stacked,
+                targets: &[(
+                    "sum by (field, fault) (rate(tripline_repaired_fields_total[$__rate_interval]))",
+                    "{{field}}: {{fault}}",
+                )],
+            },
+            Panel {
                 title: "Gaps between queries of a caller",
                 description: "Time between two queries of one caller. Machines concentrate in one band; people spread over seconds to minutes.",
                 unit: "s",

@@ -1,0 +1,154 @@
+//! The second reading of a record that the first one refused: what can be saved of the row, and who sent it.
+//!
+//! A fault in a field that judging can do without costs that field. So an attacker cannot hide by spoiling its own records. What is
+//! needed is the time, the model and the features; if one of them cannot be read, the record is rejected, and the rejection says as far
+//! as possible whose record it was.
+//!
+//! Sound records never come here, so that reading them costs nothing more.
+
+mod parser;
+
+use serde_json::Value;
+
+use super::mapping::{self, Compiled};
+use super::token::Token;
+use super::{Batch, Models, RejectReason, Rejection, Scratch, fields, tree};
+use crate::event::{Repair, Repairs};
+use crate::outcome::CallerFacts;
+use parser::{Parsed, parse};
+
+/// What a second reading needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lenient<'a> {
+    /// Where the fields lie.
+    pub mapping: &'a Compiled,
+    /// Whether this is the canonical layout, which has a second name for features and prediction.
+    pub canonical: bool,
+    /// Trusted proxies in a list of addresses.
+    pub trusted_proxies: usize,
+    /// Longest message in bytes.
+    pub max_message_bytes: usize,
+}
+
+// === impl Lenient ===
+
+impl Lenient<'_> {
+    /// Reads `bytes`, which were refused for `strict`, into new queries at the end of `batch`.
+    ///
+    /// # Errors
+    /// Why the record cannot be used, with its caller as far as that can be read.
+    pub(super) fn read(
+        self,
+        bytes: &[u8],
+        strict: Rejection,
+        models: &mut Models,
+        scratch: &mut Scratch,
+        batch: &mut Batch,
+    ) -> Result<(), Rejection> {
+        let mut parsed = parse(&bytes[..bytes.len().min(self.max_message_bytes)]);
+        if bytes.len() > self.max_message_bytes {
+            parsed.repairs.add(Repair::RecordLong);
+        }
+        if self.canonical {
+            use_second_names(&mut parsed);
+        }
+        let start = batch.len();
+        let mut root = Value::Object(std::mem::take(&mut parsed.root));
+        let rows = self.mapping.0.rows.as_deref().unwrap_or(&self.mapping.0.features);
+        let fault = parsed.fault.take();
+        let read = if parsed.is_damaged(rows)
+            && let Some(fault) = &fault
+        {
+            Err(fault.clone())
+        } else {
+            let mut read = mapping::read_tree(self.mapping, &root, self.trusted_proxies, models, scratch, batch);
+            if read.is_err() && put_back(&mut root, &mut parsed) {
+                batch.len = start;
+                read = mapping::read_tree(self.mapping, &root, self.trusted_proxies, models, scratch, batch);
+            }
+            read.map_err(|rejection| match fault {
+                Some(fault) if rejection.reason == RejectReason::MissingField => fault,
+                _ => self.name_of_no_model(&root, rejection),
+            })
+        };
+        match read {
+            Ok(()) => {
+                batch.queries[start].repairs.merge(parsed.repairs);
+                Ok(())
+            }
+            // The first reading knows best what is wrong with a text that is no JSON.
+            Err(rejection) if is_about_the_text(rejection.reason) && is_about_the_text(strict.reason) => {
+                Err(strict.sent_by(self.caller(&root)))
+            }
+            Err(_) if strict.reason == RejectReason::TooLarge => Err(strict.sent_by(self.caller(&root))),
+            Err(rejection) => Err(rejection.sent_by(self.caller(&root))),
+        }
+    }
+
+    /// A name with bytes in it that are no text is no other model's name, but one that nobody can read.
+    fn name_of_no_model(self, root: &Value, rejection: Rejection) -> Rejection {
+        let unreadable = self.model(root).is_some_and(|name| name.contains('\\'));
+        if rejection.reason == RejectReason::UnknownModel && unreadable {
+            return Rejection::new(RejectReason::BadField, "the model's name holds bytes that are no text");
+        }
+        rejection
+    }
+
+    /// The model's name as it stands in a tree.
+    fn model(self, root: &Value) -> Option<&str> {
+        root.pointer(&self.mapping.0.model).and_then(Value::as_str)
+    }
+
+    /// Whose record it is, as far as that can be read.
+    fn caller(self, root: &Value) -> CallerFacts {
+        let Compiled(mapping) = self.mapping;
+        let mut unused = Repairs::default();
+        let mut facts = CallerFacts {
+            address: fields::address_of(root.pointer(&mapping.source_ip), self.trusted_proxies, &mut unused),
+            ..CallerFacts::default()
+        };
+        let scalar = |pointer: &str| root.pointer(pointer).map_or(Some(Token::Null), tree::token);
+        fields::text(scalar(&mapping.client_id), fields::ACCOUNT, &mut facts.account, &mut unused);
+        fields::text(scalar(&mapping.request_id), fields::REQUEST_ID, &mut facts.request_id, &mut unused);
+        match &mapping.model_name {
+            Some(name) => facts.model.push_str(name),
+            None => facts.model.push_str(self.model(root).filter(|name| !name.contains('\\')).unwrap_or_default()),
+        }
+        facts.time = scalar(&mapping.timestamp).and_then(|token| fields::time(token).ok());
+        facts
+    }
+}
+
+/// Puts the earlier values of repeated names back, since the last ones cannot be used. Says whether there are any.
+fn put_back(root: &mut Value, parsed: &mut Parsed) -> bool {
+    let any = !parsed.repeated.is_empty();
+    for (pointer, earlier) in parsed.repeated.drain(..) {
+        if let Some(value) = root.pointer_mut(&pointer) {
+            *value = earlier;
+        }
+    }
+    any
+}
+
+/// Faults of the text as such, which the first reading describes with line and column.
+const fn is_about_the_text(reason: RejectReason) -> bool {
+    matches!(
+        reason,
+        RejectReason::NotUtf8 | RejectReason::NotJson | RejectReason::Truncated | RejectReason::TooDeep | RejectReason::NotAnObject
+    )
+}
+
+/// Gives features and prediction their first names.
+fn use_second_names(parsed: &mut Parsed) {
+    for (second, first) in [("instances", "features"), ("predictions", "prediction")] {
+        if parsed.is_damaged(&format!("/{second}")) {
+            continue;
+        }
+        let Some(value) = parsed.root.remove(second) else { continue };
+        if parsed.root.contains_key(first) {
+            parsed.repairs.add(Repair::NameRepeated);
+        } else {
+            parsed.root.insert(first.to_owned(), value);
+        }
+    }
+}
