@@ -13,6 +13,7 @@
 pub mod baseline;
 pub mod calibration;
 pub mod card;
+pub mod changes;
 mod error;
 pub mod injection;
 pub mod log;
@@ -78,6 +79,8 @@ pub enum Progress {
     Surrogate,
     /// Trials done, of so many.
     Trials(usize, usize),
+    /// Changes made and judged, of so many.
+    Changes(usize, usize),
 }
 
 // === impl DrillSettings ===
@@ -225,11 +228,8 @@ pub fn run(
 
 /// The caller as verdicts name it.
 pub fn caller(who: &log::LogCaller) -> crate::judge::caller::Caller {
-    let source_ip = match who.address {
-        crate::event::Address::Ip(ip) => Some(ip.to_string()),
-        crate::event::Address::Unknown => None,
-    };
-    baseline::caller(source_ip, (!who.account.is_empty()).then(|| who.account.to_string()))
+    let baseline::Identity { address, account } = baseline::Identity::of(who);
+    baseline::caller(address, account)
 }
 
 /// The attacks that make sense against this model; notes which do not, or not quite, and why.

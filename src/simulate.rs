@@ -13,6 +13,7 @@ pub mod attack;
 pub mod calibration;
 pub mod callers;
 pub mod chance;
+pub mod change;
 pub mod delivery;
 pub mod drift;
 pub mod line;
