@@ -228,8 +228,11 @@ pub fn run(
 
 /// The caller as verdicts name it.
 pub fn caller(who: &log::LogCaller) -> crate::judge::caller::Caller {
-    let baseline::Identity { address, account } = baseline::Identity::of(who);
-    baseline::caller(address, account)
+    let source_ip = match who.address {
+        crate::event::Address::Ip(ip) => Some(ip.to_string()),
+        crate::event::Address::Unknown => None,
+    };
+    baseline::caller(source_ip, (!who.account.is_empty()).then(|| who.account.to_string()))
 }
 
 /// The attacks that make sense against this model; notes which do not, or not quite, and why.

@@ -177,13 +177,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
         output::write_atomically(path, page::DrillPage { outcome: &outcome, log: &named }.render().as_bytes())?;
     }
     if let Some(path) = &args.card {
-        let old = String::from_utf8(output::read_file(path, MAX_CARD)?)
-            .map_err(|_| Failure::new(Exit::Data, format!("{}: not UTF-8, so no model card", path.display())))?;
+        let old = read_card(path)?;
         let section = card::section(&outcome, &named, &card::stamp(&reference, &log.facts.digest, &settings));
         output::write_atomically(path, card::put(&old, &section).as_bytes())?;
     }
     output::print(&table::summary(&outcome))?;
     args.min_power.map_or(Ok(()), |floor| hold(&outcome, floor))
+}
+
+/// The text of a model card.
+fn read_card(path: &Path) -> Result<String, Failure> {
+    String::from_utf8(output::read_file(path, MAX_CARD)?)
+        .map_err(|_| Failure::new(Exit::Data, format!("{}: not UTF-8, so no model card", path.display())))
 }
 
 fn threads(args: &Args) -> NonZeroUsize {

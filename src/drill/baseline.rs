@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::DrillError;
-use super::log::{Log, LogCaller};
+use super::log::Log;
 use crate::engine::{Engine, EngineConfig, ModelStatus, Outbox};
-use crate::event::{Address, EventTime, Query};
+use crate::event::{EventTime, Query};
 use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Scope, Verdict};
 use crate::observer::{self, ObservedRecord, Observer, Original};
@@ -80,28 +80,6 @@ pub fn named(verdict: &Verdict) -> Option<Caller> {
 /// A caller as verdicts name it.
 pub fn caller(source_ip: Option<String>, client_id: Option<String>) -> Caller {
     Caller { source_ip, client_id, source_prefix: None }
-}
-
-/// The names of a caller of the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Identity {
-    /// Its address, if the log knows it.
-    pub address: Option<String>,
-    /// Its account, if it has one.
-    pub account: Option<String>,
-}
-
-// === impl Identity ===
-
-impl Identity {
-    /// Of a caller of the log.
-    pub fn of(who: &LogCaller) -> Self {
-        let address = match who.address {
-            Address::Ip(ip) => Some(ip.to_string()),
-            Address::Unknown => None,
-        };
-        Self { address, account: (!who.account.is_empty()).then(|| who.account.to_string()) }
-    }
 }
 
 // === impl Baseline ===

@@ -9,6 +9,7 @@
 //! of trials. What was left out of the log to keep within memory is left out here as well. The engine before the change begins is
 //! a clone, as in the drill of attacks; trials run in parallel, and the same settings give the same result on any number of threads.
 
+pub mod card;
 pub mod outcome;
 pub mod page;
 pub mod table;
@@ -143,7 +144,10 @@ pub fn folder(name: &str, spec: &ChangeSpec) -> String {
 }
 
 /// Every kind in every extent of `extents`.
-pub fn every(kinds: impl Iterator<Item = &'static crate::simulate::change::kinds::ChangeKind>, extents: &[Extent]) -> Vec<ChangeSpec> {
+pub fn every(
+    kinds: impl Iterator<Item = &'static crate::simulate::change::kinds::ChangeKind>,
+    extents: &[Extent],
+) -> Vec<ChangeSpec> {
     kinds.flat_map(|kind| extents.iter().map(move |&extent| ChangeSpec::new(kind, extent))).collect()
 }
 

@@ -9,12 +9,14 @@
 //! | [`kinds`] | the table of changes |
 //! | `edits` | what each does to a text, a number, a name or a row |
 //! | [`columns`] | what is known of the columns: the reference profile |
+//! | [`pipeline`] | changes on the way from simulated callers to the log |
 //! | [`row`] | a row of features with its bytes |
 //! | [`rewriter`] | makes a change in the lines of a log: whose rows, and from when on |
 
 pub mod columns;
 mod edits;
 pub mod kinds;
+pub mod pipeline;
 pub mod rewriter;
 pub mod row;
 
@@ -115,7 +117,8 @@ impl ChangeSpec {
             };
             match key {
                 "extent" => {
-                    let known = || fault(text, format!("extent={value} is not one of {}", Extent::ALL.map(Extent::name).join(", ")));
+                    let known =
+                        || fault(text, format!("extent={value} is not one of {}", Extent::ALL.map(Extent::name).join(", ")));
                     extent = Some(Extent::named(value).ok_or_else(known)?);
                 }
                 "share" => share = Some(number("a share of the callers above 0, at most 1", &|n| n > 0.0 && n <= 1.0)?),

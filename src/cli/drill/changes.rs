@@ -5,11 +5,12 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Args, Bar, file_name, judge_alone, read, threads, write_json};
+use super::{Args, Bar, file_name, judge_alone, log_name, read, read_card, threads, write_json};
 use crate::cli::{load, output};
 use crate::config::Config;
+use crate::drill::card::CHANGES;
 use crate::drill::changes::outcome::ChangesOutcome;
-use crate::drill::changes::{self, ChangeSettings, CopyError, table};
+use crate::drill::changes::{self, ChangeSettings, CopyError, card, page, table};
 use crate::drill::log::Log;
 use crate::exit::{Exit, Failure};
 use crate::html::words;
@@ -65,7 +66,8 @@ fn specs(which: &[String], extents: &[Extent]) -> Result<Vec<ChangeSpec>, Failur
                     let hint = if text.contains([':', '=']) { "" } else { "; all, development and held-out stand for many" };
                     Failure::new(Exit::Usage, format!("--changes: {error}{hint}"))
                 })?;
-                let usual = extents.iter().map(|&extent| ChangeSpec { column: spec.column.clone(), ..ChangeSpec::new(spec.kind, extent) });
+                let usual =
+                    extents.iter().map(|&extent| ChangeSpec { column: spec.column.clone(), ..ChangeSpec::new(spec.kind, extent) });
                 if stated { specs.push(spec.clone()) } else { specs.extend(usual) }
             }
         }
@@ -109,6 +111,15 @@ pub(super) fn run(args: &Args, which: &[String]) -> Result<(), Failure> {
     if let Some(path) = &args.json {
         write_json(path, &outcome)?;
     }
+    let named = log_name(args);
+    if let Some(path) = &args.report {
+        output::write_atomically(path, page::ChangesPage { outcome: &outcome, log: &named }.render().as_bytes())?;
+    }
+    if let Some(path) = &args.card {
+        let stamp = card::stamp(&reference, &log.facts.digest, &settings);
+        let text = CHANGES.put(&read_card(path)?, &card::section(&outcome, &named, &stamp));
+        output::write_atomically(path, text.as_bytes())?;
+    }
     output::print(&table::summary(&outcome))?;
     hold(&outcome, args.change.max_accused, args.change.max_wrong)
 }
@@ -142,11 +153,16 @@ fn hold(outcome: &ChangesOutcome, max_accused: Option<u64>, max_wrong: Option<u6
 }
 
 /// Writes every changed copy into a folder of its own, with the truth about it.
-fn keep(outcome: &ChangesOutcome, log: &Log, reference: &Reference, settings: &ChangeSettings, folder: &Path) -> Result<(), Failure> {
+fn keep(
+    outcome: &ChangesOutcome,
+    log: &Log,
+    reference: &Reference,
+    settings: &ChangeSettings,
+    folder: &Path,
+) -> Result<(), Failure> {
     let io = |path: &Path, error: &std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", path.display()));
-    let name = file_name(&settings.events).map_or_else(|| "log".to_owned(), |name| {
-        name.split('.').next().unwrap_or("log").to_owned()
-    });
+    let name =
+        file_name(&settings.events).map_or_else(|| "log".to_owned(), |name| name.split('.').next().unwrap_or("log").to_owned());
     let (bound, _) = changes::bind(settings, reference);
     for (change, trial) in bound.iter().zip(&outcome.trials).filter(|(_, trial)| trial.changed > 0) {
         let folder = folder.join(changes::folder(&name, &change.spec));
@@ -184,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_kind_alone_runs_in_every_extent_and_one_with_an_extent_in_that_alone() {
-        let extents = |which| asked(&[which], &[Extent::All, Extent::Some]).unwrap().iter().map(|one| one.extent).collect::<Vec<_>>();
+        let extents =
+            |which| asked(&[which], &[Extent::All, Extent::Some]).unwrap().iter().map(|one| one.extent).collect::<Vec<_>>();
         assert_eq!(extents("rounded"), [Extent::All, Extent::Some]);
         assert_eq!(extents("rounded:extent=mid"), [Extent::Mid]);
         assert_eq!(extents("rounded:share=0.1"), [Extent::Some]);

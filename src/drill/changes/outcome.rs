@@ -103,7 +103,7 @@ impl ChangeTrial {
     pub fn called_probing(&self) -> bool {
         use crate::judge::Finding;
         let probing = |finding: &Finding| matches!(finding, Finding::Probing | Finding::DriftAndProbing);
-        probing(&self.model) && !self.expected.iter().any(|finding| probing(finding))
+        probing(&self.model) && !self.expected.iter().any(probing)
     }
 }
 
@@ -123,10 +123,8 @@ impl ChangesOutcome {
             let sums = ChangeSums::of(trials.iter().filter(|trial| trial.held_out == held_out));
             (sums.logs > 0).then_some(sums)
         };
-        let extent = |extent: Extent| ExtentSums {
-            extent,
-            sums: ChangeSums::of(trials.iter().filter(|trial| trial.extent == extent)),
-        };
+        let extent =
+            |extent: Extent| ExtentSums { extent, sums: ChangeSums::of(trials.iter().filter(|trial| trial.extent == extent)) };
         let accused = |who: &crate::drill::log::LogCaller| baseline.accuses(&crate::drill::caller(who));
         Self {
             version: env!("CARGO_PKG_VERSION"),

@@ -19,12 +19,17 @@ pub fn summary(outcome: &ChangesOutcome) -> String {
     let mut out = String::new();
     table::head(&mut out, &outcome.model, &outcome.log);
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{}\n", wrapped(&in_words(outcome), TEXT_WIDTH).iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"));
+    let _ = writeln!(
+        out,
+        "{}\n",
+        wrapped(&in_words(outcome), TEXT_WIDTH).iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    );
     let mut rows: Vec<Vec<String>> = vec![HEADINGS.map(str::to_owned).to_vec()];
     rows.extend(outcome.trials.iter().map(|trial| cells(trial, outcome.honest).to_vec()));
     aligned(&mut out, &rows, 2);
     out.push('\n');
-    let mut rows = vec![["together", "logs", "with accused", "accused", "model wrong", "called probing"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["together", "logs", "with accused", "accused", "model wrong", "called probing"].map(str::to_owned).to_vec()];
     rows.extend(sums(outcome).iter().map(|(name, sums)| {
         let mut row = vec![name.clone()];
         row.extend(sum_cells(sums));
@@ -36,7 +41,8 @@ pub fn summary(outcome: &ChangesOutcome) -> String {
         let _ = writeln!(out, "{words}");
     }
     for trial in outcome.trials.iter().filter(|trial| trial.accused > 0) {
-        let shown = trial.accused_names.iter().take(MAX_NAMES).map(|name| words::printable(name, 40)).collect::<Vec<_>>().join(", ");
+        let shown =
+            trial.accused_names.iter().take(MAX_NAMES).map(|name| words::printable(name, 40)).collect::<Vec<_>>().join(", ");
         let more = trial.accused.saturating_sub(MAX_NAMES as u64);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let _ = writeln!(out, "  accused, {}, {}: {shown}{more}", trial.change, trial.extent.name());
@@ -69,7 +75,8 @@ pub fn in_words(outcome: &ChangesOutcome) -> String {
 /// The figures of a change in the order of [`HEADINGS`].
 pub fn cells(trial: &ChangeTrial, honest: u64) -> [String; 7] {
     let time = |seconds: Option<f64>| seconds.map_or_else(|| "–".to_owned(), words::duration);
-    let share = if trial.share < 1.0 && !is_third(trial.share) { format!(" {}", words::percent(trial.share)) } else { String::new() };
+    let share =
+        if trial.share < 1.0 && !is_third(trial.share) { format!(" {}", words::percent(trial.share)) } else { String::new() };
     [
         format!("{}{}", trial.change, if trial.small { "*" } else { "" }),
         format!("{}{share}", trial.extent.name()),
@@ -115,6 +122,15 @@ pub fn notes(outcome: &ChangesOutcome) -> Vec<String> {
     for trial in outcome.trials.iter().filter(|trial| trial.rejected > 0) {
         let messages = words::counted(trial.rejected, "message", "messages");
         notes.push(format!("{}, {}: {messages} could not be read after the change.", trial.change, trial.extent.name()));
+    }
+    for trial in outcome.trials.iter().filter(|trial| trial.flagged_still < trial.flagged_before) {
+        notes.push(format!(
+            "{}, {}: of {} that the log accuses by itself, {} were accused with the change.",
+            trial.change,
+            trial.extent.name(),
+            words::counted(trial.flagged_before, "caller", "callers"),
+            words::count(trial.flagged_still)
+        ));
     }
     let sums = &outcome.all;
     if sums.flagged_before > 0 {

@@ -12,10 +12,11 @@ use serde::Serialize;
 use super::{ChangeSettings, CopyError, shown};
 use crate::decode::{Batch, Decoder};
 use crate::drill::DrillError;
-use crate::drill::baseline::{self, Baseline};
-use crate::drill::log::Log;
+use crate::drill::baseline::Baseline;
+use crate::drill::log::{Log, LogCaller};
 use crate::engine::{Engine, Outbox};
-use crate::event::EventTime;
+use crate::event::{Address, EventTime};
+use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Verdict};
 use crate::observer::{self, Observer, Original};
 use crate::outcome::OutcomeCounts;
@@ -152,7 +153,7 @@ pub fn run(start: ChangeStart<'_>, change: &Change) -> Result<ChangeTrial, Drill
     let mut engine = start.engine.clone();
     let mut decoder = Decoder::new(&[Arc::clone(reference)], settings.decode.clone()).map_err(broken)?;
     let (mut batch, mut outbox, mut heard) = (Batch::default(), Outbox::default(), Baseline::default());
-    let mut rewriter = Rewriter::new(change);
+    let mut rewriter = Rewriter::new(change.clone());
     let mut rejected = 0;
     lines(log, settings, |text, record, event| {
         let changed = rewriter.rewrite(text, event >= from);
@@ -189,33 +190,24 @@ struct Counted {
     rejected: u64,
 }
 
+/// Whether a verdict accuses somebody of its own. One on an account that the log knows at addresses lists flagged addresses and
+/// accuses nobody else, so it is not counted beside them.
+fn accuses(log: &Log, caller: &Caller) -> bool {
+    let at_an_address = |who: &LogCaller| who.address != Address::Unknown && caller.client_id.as_deref() == Some(&*who.account);
+    caller.source_ip.is_some() || !log.callers.iter().any(at_an_address)
+}
+
 /// What became of a change.
 fn score(log: &Log, baseline: &Baseline, change: &Change, from: usize, heard: &Baseline, counted: &Counted) -> ChangeTrial {
     let begins = log.time(from);
     let spec = &change.spec;
-    let by = |verdicts: &Baseline, since: Option<EventTime>, who: usize| {
-        let baseline::Identity { address, account } = baseline::Identity::of(&log.callers[who]);
-        [(address.clone(), account.clone()), (address, None), (None, account)]
-            .into_iter()
-            .filter_map(|(address, account)| verdicts.flagged.get(&baseline::caller(address, account)))
-            .map(|flagged| flagged.at.0)
-            .filter(|at| since.is_none_or(|since| *at >= since))
-            .min()
-    };
-    let (mut accused, mut names, mut first) = (0, BTreeSet::new(), None::<EventTime>);
-    let (mut flagged_before, mut flagged_still) = (0, 0);
-    for who in 0..log.callers.len() {
-        let now = by(heard, None, who);
-        if by(baseline, None, who).is_some() {
-            let later = by(baseline, Some(begins), who).is_some();
-            flagged_before += u64::from(later);
-            flagged_still += u64::from(later && now.is_some());
-        } else if let Some(at) = now {
-            accused += 1;
-            first = Some(first.map_or(at, |first| first.min(at)));
-            names.insert(crate::drill::caller(&log.callers[who]).to_string());
-        }
+    let (mut names, mut first) = (BTreeSet::new(), None::<EventTime>);
+    for (caller, flagged) in heard.flagged.iter().filter(|(caller, _)| accuses(log, caller) && !baseline.accuses(caller)) {
+        first = Some(first.map_or(flagged.at.0, |first| first.min(flagged.at.0)));
+        names.insert(caller.to_string());
     }
+    let later = || baseline.flagged.iter().filter(|(caller, flagged)| accuses(log, caller) && flagged.at.0 >= begins);
+    let still = later().filter(|(caller, _)| heard.accuses(caller)).count() as u64;
     let alone = model_alone(baseline, begins);
     let then = baseline.model.iter().rev().find(|(at, _)| *at < begins).map_or(Finding::Stable, |(_, finding)| *finding);
     let model = heard.model.iter().fold(then, |all, (_, finding)| union(all, *finding));
@@ -233,10 +225,10 @@ fn score(log: &Log, baseline: &Baseline, change: &Change, from: usize, heard: &B
         begins: At(begins),
         changed: counted.changed,
         rejected: counted.rejected,
-        accused,
+        accused: names.len() as u64,
         accused_names: names.into_iter().take(MAX_ACCUSED).collect(),
-        flagged_before,
-        flagged_still,
+        flagged_before: later().count() as u64,
+        flagged_still: still,
         model,
         right: expected.contains(&model),
         expected,
@@ -255,7 +247,7 @@ pub(super) fn copy(
 ) -> Result<u64, CopyError> {
     let read = |error: crate::source::file::FileError| CopyError::Read(broken(error));
     let mut source = FileSource::open(&settings.events, settings.decode.max_message_bytes).map_err(read)?;
-    let mut rewriter = Rewriter::new(change);
+    let mut rewriter = Rewriter::new(change.clone());
     let first = log.line(from);
     while let Some(record) = source.next().map_err(read)? {
         let changed =

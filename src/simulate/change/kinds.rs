@@ -120,7 +120,13 @@ pub static KINDS: [ChangeKind; 48] = {
         aside("text_in_upper_case", Text, "every text in upper case", EveryText, Edit::Text(edits::upper)),
         seen("text_in_title_case", Text, "every word begins with a capital", EveryText, Edit::Text(edits::title)),
         seen("quotes_around_text", Text, "quotation marks within every text", EveryText, Edit::Text(edits::quotes)),
-        aside("text_in_other_unicode", Text, "accents apart, typographic hyphens and spaces", EveryText, Edit::Text(edits::unicode)),
+        aside(
+            "text_in_other_unicode",
+            Text,
+            "accents apart, typographic hyphens and spaces",
+            EveryText,
+            Edit::Text(edits::unicode),
+        ),
         seen("prefix_before_text", Text, "cat_ before every text", EveryText, Edit::Text(edits::prefix)),
         seen("text_cut_short", Text, "every text cut after four characters", EveryText, Edit::Text(edits::cut)),
         seen("text_as_codes", Text, "numbers in place of every text", EveryText, Edit::Row(edits::codes)),
@@ -129,7 +135,13 @@ pub static KINDS: [ChangeKind; 48] = {
         aside("keys_in_camel_case", Names, "names of fields in camelCase", Every, Edit::Name(edits::camel)),
         seen("prefix_before_keys", Names, "f_ before the names of fields", Every, Edit::Name(edits::key_prefix)),
         aside("keys_in_upper_case", Names, "names of fields in upper case", Every, Edit::Name(edits::key_upper)),
-        small(seen("new_category_2_percent", Categories, "a new category in 2 % of the rows", FirstText, Edit::Row(edits::newcomer_2))),
+        small(seen(
+            "new_category_2_percent",
+            Categories,
+            "a new category in 2 % of the rows",
+            FirstText,
+            Edit::Row(edits::newcomer_2),
+        )),
         seen("new_category_20_percent", Categories, "a new category in 20 % of the rows", LastText, Edit::Row(edits::newcomer_20)),
         aside("categories_merged", Categories, "all but the commonest category become Other", FirstText, Edit::Text(edits::merged)),
         seen("category_renamed", Categories, "the commonest category has another name", FirstText, Edit::Text(edits::renamed)),
@@ -138,13 +150,31 @@ pub static KINDS: [ChangeKind; 48] = {
         seen("one_unit_thousandth", Numbers, "one column by a thousand", Widest, Edit::Number(edits::by_thousandth)),
         seen("everything_by_100", Numbers, "every number by a hundred", EveryNumber, Edit::Number(edits::by_hundredth)),
         aside("logarithm", Numbers, "one column as its logarithm", Widest, Edit::Number(edits::logarithm)),
-        seen("standardised", Numbers, "every number less its mean, by its deviation", EveryNumber, Edit::Number(edits::standardised)),
+        seen(
+            "standardised",
+            Numbers,
+            "every number less its mean, by its deviation",
+            EveryNumber,
+            Edit::Number(edits::standardised),
+        ),
         aside("sign_flipped", Numbers, "one column with the other sign", Widest, Edit::Number(edits::flipped)),
         seen("offset", Numbers, "one column moved by its usual range", Widest, Edit::Number(edits::offset)),
         small(seen("rounded", Numbers, "numbers rounded to two digits", EverySpread, Edit::Number(edits::two_digits))),
-        small(seen("single_precision", Numbers, "numbers after a computation in single precision", EverySpread, Edit::Number(edits::single))),
+        small(seen(
+            "single_precision",
+            Numbers,
+            "numbers after a computation in single precision",
+            EverySpread,
+            Edit::Number(edits::single),
+        )),
         seen("cut_to_integers", Numbers, "decimals cut off", EveryFraction, Edit::Number(edits::integers)),
-        small(aside("clipped", Numbers, "numbers held between their first and last percentile", EverySpread, Edit::Number(edits::clipped))),
+        small(aside(
+            "clipped",
+            Numbers,
+            "numbers held between their first and last percentile",
+            EverySpread,
+            Edit::Number(edits::clipped),
+        )),
         small(seen("numbers_as_text", Numbers, "every number in quotation marks", EveryNumber, Edit::Number(edits::as_text))),
         seen("decimal_comma", Numbers, "numbers as text with a decimal comma", EveryFraction, Edit::Number(edits::comma)),
         aside("min_max_scaled", Numbers, "every number scaled to 0 to 1", EveryNumber, Edit::Number(edits::min_max)),
@@ -256,9 +286,10 @@ impl ChangeKind {
         }
         let column = |at: &usize| &columns.all[*at];
         let does_something = match self.edit {
-            Edit::Text(edit) => targets.iter().map(column).any(|column| {
-                column.categories.iter().any(|text| edit(text, column).is_some_and(|other| other != *text))
-            }),
+            Edit::Text(edit) => targets
+                .iter()
+                .map(column)
+                .any(|column| column.categories.iter().any(|text| edit(text, column).is_some_and(|other| other != *text))),
             Edit::Name(edit) => targets.iter().map(column).any(|column| edit(&column.name) != column.name),
             _ => true,
         };

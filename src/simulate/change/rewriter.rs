@@ -42,8 +42,8 @@ pub struct Change {
 
 /// A change that goes through a log.
 #[derive(Debug)]
-pub struct Rewriter<'a> {
-    change: &'a Change,
+pub struct Rewriter {
+    change: Change,
     memory: Memory,
     rows: u64,
     changed: u64,
@@ -126,7 +126,13 @@ impl Change {
     ///
     /// # Errors
     /// Why it changes nothing here, in words.
-    pub fn new(spec: &ChangeSpec, reference: &Reference, columns: &Arc<Columns>, layout: &Arc<EventLayout>, seed: u64) -> Result<Self, String> {
+    pub fn new(
+        spec: &ChangeSpec,
+        reference: &Reference,
+        columns: &Arc<Columns>,
+        layout: &Arc<EventLayout>,
+        seed: u64,
+    ) -> Result<Self, String> {
         let targets = spec.kind.targets(columns, spec.column.as_deref())?;
         Ok(Self {
             spec: spec.clone(),
@@ -160,10 +166,15 @@ impl Change {
 
 // === impl Rewriter ===
 
-impl<'a> Rewriter<'a> {
+impl Rewriter {
     /// Begins at the first line of a log.
-    pub fn new(change: &'a Change) -> Self {
+    pub fn new(change: Change) -> Self {
         Self { change, memory: Memory::default(), rows: 0, changed: 0 }
+    }
+
+    /// The change.
+    pub fn change(&self) -> &Change {
+        &self.change
     }
 
     /// Rows changed so far.
@@ -174,14 +185,13 @@ impl<'a> Rewriter<'a> {
     /// The next line of the log as the change makes it; none if it stays as it is. `begun` says whether the change has begun.
     /// Every line has to be shown, also before that, since a change may remember the row before.
     pub fn rewrite(&mut self, line: &str, begun: bool) -> Option<String> {
-        let change = self.change;
-        let layout = Arc::clone(&change.layout);
+        let layout = Arc::clone(&self.change.layout);
         if let Some(path) = &layout.model
-            && find(line, path).map(plain).is_none_or(|model| model != change.model)
+            && find(line, path).map(plain).is_none_or(|model| model != self.change.model)
         {
             return None;
         }
-        let hit = begun && (change.spec.share >= 1.0 || change.takes(&change.who(line)));
+        let hit = begun && (self.change.spec.share >= 1.0 || self.change.takes(&self.change.who(line)));
         let mut edit_rows = |json: &str| self.features(json, hit);
         match &layout.rows {
             None => layout.features.iter().find_map(|path| replace(line, path, &mut edit_rows)),
@@ -201,7 +211,7 @@ impl<'a> Rewriter<'a> {
     }
 
     fn row(&mut self, json: &str, hit: bool) -> Option<String> {
-        let change = self.change;
+        let change = &self.change;
         self.rows += 1;
         let mut row = Row::read(json, &change.columns)?;
         let values =

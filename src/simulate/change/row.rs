@@ -228,11 +228,9 @@ mod tests {
     #[test]
     fn a_row_that_is_not_touched_is_written_as_it_was_read() {
         let columns = columns();
-        for json in [
-            r#"{"job_title":"Clerk","age":39.50,"extra":{"b":[1, 2]},"city":null,"x":1e3}"#,
-            r#"["Clerk",39.50,null,-0.0]"#,
-            "{}",
-        ] {
+        for json in
+            [r#"{"job_title":"Clerk","age":39.50,"extra":{"b":[1, 2]},"city":null,"x":1e3}"#, r#"["Clerk",39.50,null,-0.0]"#, "{}"]
+        {
             let row = Row::read(json, &columns).unwrap();
             assert_eq!((row.write().as_str(), row.changed()), (json, false));
         }
