@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make_cards.sh TRIPLINE: updates the drill's section of every models/<name>/CARD.md, and the drill that the README
+# make_cards.sh TRIPLINE: updates both drills' sections of every models/<name>/CARD.md, and the drill that the README
 # shows. `make cards` calls it; it takes some minutes. It is needed after a change of a profile, a log, the drill or the judge; the tests fail
 # until then.
 #
@@ -14,7 +14,10 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
 # model, log, what the card calls the log
 while IFS='|' read -r model log name; do
-  "$tripline" drill --reference "models/$model/reference.json" "$log" --card "models/$model/CARD.md" --log-name "$name" > /dev/null
+  for what in "" --changes; do
+    # shellcheck disable=SC2086 # no word, or one
+    "$tripline" drill --reference "models/$model/reference.json" "$log" $what --card "models/$model/CARD.md" --log-name "$name" > /dev/null
+  done
   echo "models/$model/CARD.md"
 done <<LOGS
 adult|tests/data/01_stable_adult/events.jsonl.zst|tests/data/01_stable_adult

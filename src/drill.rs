@@ -13,6 +13,7 @@
 pub mod baseline;
 pub mod calibration;
 pub mod card;
+pub mod changes;
 mod error;
 pub mod injection;
 pub mod log;
@@ -78,6 +79,8 @@ pub enum Progress {
     Surrogate,
     /// Trials done, of so many.
     Trials(usize, usize),
+    /// Changes made and judged, of so many.
+    Changes(usize, usize),
 }
 
 // === impl DrillSettings ===

@@ -6,13 +6,14 @@
 //!
 //! The mechanics: each caller is a lazy stream of steps in event time with its own seeded generator ([`callers`]), a heap merges
 //! the streams, drifts change rows on the way ([`drift`]), and attacks ([`attack`]) are run against the victim first and then
-//! delivered over addresses and time ([`delivery`]). There is no clock and one seed; the same settings give the same bytes.
+//! delivered over addresses and time ([`delivery`]). A pipeline may change what the log says of all this ([`change`]). There is no clock and one seed; the same settings give the same bytes.
 //! [`truth`] states what was done in the format that `score.py` of the recorded traces reads.
 
 pub mod attack;
 pub mod calibration;
 pub mod callers;
 pub mod chance;
+pub mod change;
 pub mod delivery;
 pub mod drift;
 pub mod line;
@@ -277,6 +278,11 @@ impl Simulation {
     /// What was done, complete once the iterator has ended.
     pub fn truth(&self) -> &Truth {
         &self.truth
+    }
+
+    /// Notes what a pipeline changed on the way to the log.
+    pub fn note_changes(&mut self, changes: Vec<change::pipeline::TrueChange>) {
+        self.truth.changed(changes);
     }
 
     fn advance(&mut self, index: usize) {

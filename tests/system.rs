@@ -11,6 +11,7 @@
 mod system {
     mod adversary;
     mod bad_input;
+    mod changes;
     mod commands;
     mod demo;
     mod documents;

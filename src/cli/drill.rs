@@ -3,6 +3,8 @@
 //! Arguments, files and the bar are here; the drill itself is [`crate::drill`]. Nothing that is written depends on the machine or
 //! the moment but the bar: two drills with the same settings give the same bytes.
 
+mod changes;
+
 use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,8 @@ Examples:
       in CI: ends with 1 if fewer than nine of ten attacks are found
   tripline drill --reference adult.json events.jsonl --calibration-only
       what the stated rate of false alarms turned into on this log
+  tripline drill --reference adult.json events.jsonl --changes --max-accused 0 --max-wrong 0
+      would a release of the pipeline (a space before every text, a unit, a field gone) make it accuse honest callers?
 
 Nothing is sent anywhere and the real model is not asked: a surrogate fitted on the log answers. Attacks: grid, one_at_a_time,
 line_search, hopskipjump, boundary, zoo, simba, square, uniform, tempest, jacobian, equation, tree_path, active, membership,
@@ -101,6 +105,9 @@ pub struct Args {
     /// Unreadable messages that are put up with: a number, or a share such as 1% (of at least 1000 messages).
     #[arg(long, value_name = "N|N%", default_value = "1%")]
     max_rejects: Limit,
+    /// Changes instead of attacks.
+    #[command(flatten)]
+    change: changes::ChangeArgs,
     /// Threads [default: one per core].
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -118,7 +125,11 @@ fn hours(text: &str) -> Result<f64, String> {
 
 impl From<DrillError> for Failure {
     fn from(error: DrillError) -> Self {
-        let exit = if matches!(error, DrillError::Settings(_)) { Exit::Usage } else { Exit::Data };
+        let exit = match error {
+            DrillError::Settings(_) => Exit::Usage,
+            DrillError::Reread(_) => Exit::Io,
+            _ => Exit::Data,
+        };
         Self::new(exit, error.to_string())
     }
 }
@@ -126,9 +137,12 @@ impl From<DrillError> for Failure {
 /// Runs `tripline drill`.
 ///
 /// # Errors
-/// Power below the floor (1), usage (64), a log that cannot be drilled or too much bad data (65), a missing file (66), reading or
+/// Power below the floor, or more accused or wrong than allowed (1), usage (64), a log that cannot be drilled or too much bad data (65), a missing file (66), reading or
 /// writing that failed (74).
 pub fn run(args: Args) -> Result<(), Failure> {
+    if let Some(which) = &args.change.changes {
+        return changes::run(&args, which);
+    }
     let families = families(&args.family)?;
     let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
     let reference = Arc::new(load::profile(&args.reference)?);
@@ -154,27 +168,42 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         return output::print(&table::calibration(&log.model, &about, &calibration));
     }
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let outcome = crate::drill::run(&log, &reference, &settings, &baseline, threads, &|progress| bar.show(progress))?;
+    let outcome = crate::drill::run(&log, &reference, &settings, &baseline, threads(&args), &|progress| bar.show(progress))?;
     bar.clear();
     if let Some(path) = &args.json {
         write_json(path, &outcome)?;
     }
-    // The name alone: a report is passed on, and should not tell where the log lay.
-    let file = args.events.file_name().filter(|name| *name != STDIN);
-    let named = args.log_name.clone().or_else(|| file.map(|name| name.to_string_lossy().into_owned()));
-    let named = named.unwrap_or_else(|| "standard input".to_owned());
+    let named = log_name(&args);
     if let Some(path) = &args.report {
         output::write_atomically(path, page::DrillPage { outcome: &outcome, log: &named }.render().as_bytes())?;
     }
     if let Some(path) = &args.card {
-        let old = String::from_utf8(output::read_file(path, MAX_CARD)?)
-            .map_err(|_| Failure::new(Exit::Data, format!("{}: not UTF-8, so no model card", path.display())))?;
+        let old = read_card(path)?;
         let section = card::section(&outcome, &named, &card::stamp(&reference, &log.facts.digest, &settings));
         output::write_atomically(path, card::put(&old, &section).as_bytes())?;
     }
     output::print(&table::summary(&outcome))?;
     args.min_power.map_or(Ok(()), |floor| hold(&outcome, floor))
+}
+
+/// The text of a model card.
+fn read_card(path: &Path) -> Result<String, Failure> {
+    String::from_utf8(output::read_file(path, MAX_CARD)?)
+        .map_err(|_| Failure::new(Exit::Data, format!("{}: not UTF-8, so no model card", path.display())))
+}
+
+fn threads(args: &Args) -> NonZeroUsize {
+    args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The name of a file alone: a report is passed on, and should not tell where the log lay.
+fn file_name(path: &Path) -> Option<String> {
+    path.file_name().filter(|name| *name != STDIN).map(|name| name.to_string_lossy().into_owned())
+}
+
+/// What page and card call the log.
+fn log_name(args: &Args) -> String {
+    args.log_name.clone().or_else(|| file_name(&args.events)).unwrap_or_else(|| "standard input".to_owned())
 }
 
 /// Whether enough was found.
@@ -292,6 +321,7 @@ impl Bar {
         match progress {
             Progress::Baseline(done, of) => self.set("judging the log alone", done as u64, of as u64),
             Progress::Surrogate => self.set("fitting the surrogates", 0, 1),
+            Progress::Changes(done, of) => self.set("judging changed logs", done as u64, of as u64),
             Progress::Trials(done, of) => self.set("injecting attacks", done as u64, of as u64),
         }
     }

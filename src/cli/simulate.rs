@@ -15,9 +15,11 @@ use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
 use crate::simulate::attack::AttackSpec;
 use crate::simulate::callers::Mix;
+use crate::simulate::change::pipeline::Pipeline;
+use crate::simulate::change::{self, ChangeSpec};
 use crate::simulate::drift::DriftSpec;
 use crate::simulate::victim::VictimKind;
-use crate::simulate::{SimulateError, Simulation, SimulationSettings, line, matrix};
+use crate::simulate::{SimulateError, Simulation, SimulationSettings, World, line, matrix};
 
 /// zstd level of written logs: the default is fast and close to the best for JSON lines.
 const ZSTD_LEVEL: i32 = 3;
@@ -36,6 +38,10 @@ const FLUSH_WAIT: Duration = Duration::from_secs(30);
   tripline simulate --reference models/adult/reference.json --out mixed.jsonl.zst --truth truth.json \\
       --attack grid:queries=800,ips=100,pace=jitter,start=14 --drift gradual:start=8
 
+  # An honest release: a space before every text, for a third of the callers from noon on
+  tripline simulate --reference models/adult/reference.json --out change.jsonl.zst --truth truth.json \\
+      --change space_before_text:share=0.33:at=0.5
+
   # Straight into a topic
   tripline simulate --reference models/adult/reference.json --topic predictions --brokers localhost:9092
 
@@ -48,11 +54,13 @@ Attacks: grid, one_at_a_time, line_search, hopskipjump, boundary, zoo, simba, sq
 Keys of an attack: queries=N  ips=N  subnet=scatter|same24  account=per_ip|shared|none  start=HOUR
   pace=fast|slow|jitter  rate=PER_MINUTE  cover=SHARE  nat=no|yes  precision=schema|full
 Drifts: gradual, unit, missing, seasonal, rollout, concept
-Keys of a drift: start=HOUR  span=HOURS  strength=S  features=A+B  factor=F")]
+Keys of a drift: start=HOUR  span=HOURS  strength=S  features=A+B  factor=F
+Changes of the pipeline: --list shows them
+Keys of a change: extent=all|mid|some  share=OF_THE_CALLERS  at=SHARE_OF_THE_LOG  column=NAME")]
 pub struct Args {
     /// Reference profile of the model whose callers are simulated.
-    #[arg(long, value_name = "FILE")]
-    pub reference: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "list")]
+    pub reference: Option<PathBuf>,
     /// Write events to this file; .zst compresses, - is standard output.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["topic", "matrix"])]
     pub out: Option<PathBuf>,
@@ -101,6 +109,13 @@ pub struct Args {
     /// A drift, KIND[:key=value,...]; may be repeated.
     #[arg(long, value_name = "SPEC")]
     pub drift: Vec<String>,
+    /// A change of the pipeline that writes the log, KIND[:key=value..]; may be repeated, and then each changes what the one before
+    /// wrote.
+    #[arg(long, value_name = "SPEC", conflicts_with = "matrix")]
+    pub change: Vec<String>,
+    /// List the changes of --change with what they do, and end.
+    #[arg(long)]
+    pub list: bool,
     /// Write what was really done to this file.
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
@@ -121,24 +136,34 @@ impl From<SimulateError> for Failure {
 
 /// Runs `tripline simulate`.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let reference = Arc::new(super::load::profile(&args.reference)?);
+    if args.list {
+        return super::output::print(&change::list());
+    }
+    // The parser has asked for it.
+    let profile = args.reference.as_deref().ok_or_else(|| Failure::new(Exit::Usage, "give a profile with --reference FILE"))?;
+    let reference = Arc::new(super::load::profile(profile)?);
     if let Some(folder) = &args.matrix {
         return run_matrix(&args, reference, folder);
     }
     let settings = settings(&args)?;
+    let specs = args.change.iter().map(|text| ChangeSpec::parse(text).map(|(spec, _)| spec)).collect::<Result<Vec<_>, _>>()?;
     let mut simulation = Simulation::new(reference, &settings)?;
+    let World { reference, start, end, .. } = simulation.world();
+    let mut pipeline = Pipeline::new(&specs, reference, settings.seed, *start, *end)?;
     if let Some(path) = &args.baseline {
         write_baseline(&simulation, path)?;
     }
     match (&args.out, &args.topic) {
-        (Some(path), _) => to_file(&mut simulation, path, progress(&settings))?,
+        (Some(path), _) => to_file(&mut simulation, &mut pipeline, path, progress(&settings))?,
         (None, Some(topic)) => {
-            to_topic(&mut simulation, topic, args.brokers.as_deref().unwrap_or_default(), progress(&settings))?;
+            let brokers = args.brokers.as_deref().unwrap_or_default();
+            to_topic(&mut simulation, &mut pipeline, topic, brokers, progress(&settings))?;
         }
         (None, None) => {
             return Err(Failure::new(Exit::Usage, "where to? give --out FILE, --topic TOPIC --brokers LIST, or --matrix DIR"));
         }
     }
+    simulation.note_changes(pipeline.truth());
     write_truth(&simulation, args.truth.as_deref(), args.attack_events.as_deref())?;
     let truth = simulation.truth();
     eprintln!(
@@ -184,7 +209,7 @@ fn run_matrix(args: &Args, reference: Arc<Reference>, folder: &Path) -> Result<(
         std::fs::create_dir_all(&dir).map_err(|e| io(&dir, &e))?;
         let mut simulation = Simulation::new(Arc::clone(&reference), settings)?;
         write_baseline(&simulation, &dir.join("baseline.csv.zst"))?;
-        to_file(&mut simulation, &dir.join("events.jsonl.zst"), progress(settings))?;
+        to_file(&mut simulation, &mut Pipeline::default(), &dir.join("events.jsonl.zst"), progress(settings))?;
         write_truth(&simulation, Some(&dir.join("truth.json")), Some(&dir.join("attack_events.csv.zst")))?;
         let truth = simulation.truth();
         eprintln!(
@@ -222,13 +247,14 @@ fn create(path: &Path) -> Result<Box<dyn Write>, Failure> {
     Ok(Box::new(BufWriter::new(file)))
 }
 
-fn to_file(simulation: &mut Simulation, path: &Path, bar: ProgressBar) -> Result<(), Failure> {
+fn to_file(simulation: &mut Simulation, pipeline: &mut Pipeline, path: &Path, bar: ProgressBar) -> Result<(), Failure> {
     let mut out = create(path)?;
     let reference = Arc::clone(&simulation.world().reference);
     let (start, mut text) = (simulation.world().start, String::new());
     for event in simulation.by_ref() {
         text.clear();
         line::write_event(&mut text, &event, &reference);
+        pipeline.pass(&mut text, &event);
         text.push('\n');
         out.write_all(text.as_bytes()).map_err(|e| io(path, &e))?;
         if event.line % 1024 == 0 {
@@ -239,7 +265,13 @@ fn to_file(simulation: &mut Simulation, path: &Path, bar: ProgressBar) -> Result
     out.flush().map_err(|e| io(path, &e))
 }
 
-fn to_topic(simulation: &mut Simulation, topic: &str, brokers: &str, bar: ProgressBar) -> Result<(), Failure> {
+fn to_topic(
+    simulation: &mut Simulation,
+    pipeline: &mut Pipeline,
+    topic: &str,
+    brokers: &str,
+    bar: ProgressBar,
+) -> Result<(), Failure> {
     let kafka = |error: rdkafka::error::KafkaError| Failure::new(Exit::Io, format!("brokers {brokers}, topic {topic}: {error}"));
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -254,6 +286,7 @@ fn to_topic(simulation: &mut Simulation, topic: &str, brokers: &str, bar: Progre
     for event in simulation.by_ref() {
         text.clear();
         line::write_event(&mut text, &event, &reference);
+        pipeline.pass(&mut text, &event);
         // One caller's events keep their order within a partition.
         let key = event.address.to_string();
         let mut record = BaseRecord::to(topic).key(&key).payload(&text).timestamp(event.at.micros() / 1000);
@@ -312,7 +345,8 @@ mod tests {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("predictions", 2, 1).unwrap();
         let mut simulation = simulation();
-        to_topic(&mut simulation, "predictions", &cluster.bootstrap_servers(), ProgressBar::hidden()).unwrap();
+        to_topic(&mut simulation, &mut Pipeline::default(), "predictions", &cluster.bootstrap_servers(), ProgressBar::hidden())
+            .unwrap();
         let sent = simulation.truth().n_events;
         assert!(sent > 50, "{sent} events test little");
         let consumer: BaseConsumer = ClientConfig::new()
@@ -340,7 +374,8 @@ mod tests {
     #[test]
     fn a_broker_that_is_not_there_is_named() {
         // Port 1 of this machine: nobody listens.
-        let failure = to_topic(&mut simulation(), "predictions", "127.0.0.1:1", ProgressBar::hidden()).unwrap_err();
+        let failure =
+            to_topic(&mut simulation(), &mut Pipeline::default(), "predictions", "127.0.0.1:1", ProgressBar::hidden()).unwrap_err();
         assert_eq!(failure.exit, Exit::Io);
         assert!(failure.message.contains("127.0.0.1:1") && failure.message.contains("predictions"), "{failure}");
     }

@@ -13,12 +13,24 @@ use crate::hash;
 use crate::html::words;
 use crate::reference::Reference;
 
-/// What the first marker begins with.
-const BEGIN: &str = "<!-- drill:";
-/// The last marker.
-const END: &str = "<!-- end of the drill -->";
-/// Heading of the section, where a card has none yet.
-const HEADING: &str = "## Drill";
+/// What marks a generated section of a card.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Markers {
+    /// What the first marker begins with.
+    begin: &'static str,
+    /// The last marker.
+    end: &'static str,
+    /// Heading of the section, where a card has none yet.
+    heading: &'static str,
+    /// What a reader calls the section.
+    name: &'static str,
+}
+
+/// The section of the attacks.
+pub const DRILL: Markers = Markers { begin: "<!-- drill:", end: "<!-- end of the drill -->", heading: "## Drill", name: "drill" };
+/// The section of the honest changes.
+pub const CHANGES: Markers =
+    Markers { begin: "<!-- changes:", end: "<!-- end of the changes -->", heading: "## Honest changes", name: "changes" };
 
 /// Everything that the numbers of a section depend on but the judge's code, as a line of text.
 pub fn stamp(reference: &Reference, log_digest: &str, settings: &Settings) -> String {
@@ -33,49 +45,73 @@ pub fn stamp(reference: &Reference, log_digest: &str, settings: &Settings) -> St
         "seed": seed,
         "engine": engine,
     });
+    stamp_of(reference, log_digest, &what)
+}
+
+/// A stamp of a profile, a log and any settings.
+pub fn stamp_of(reference: &Reference, log_digest: &str, settings: &serde_json::Value) -> String {
     let reference: String = reference.digest.chars().take(16).collect();
-    let settings = hash::text(&what.to_string());
+    let settings = hash::text(&settings.to_string());
     format!("tripline {}, reference {reference}, log {log_digest}, settings {settings:016x}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The section, markers included. `log` is the name of the log for people.
 pub fn section(outcome: &DrillOutcome, log: &str, stamp: &str) -> String {
-    let body = body(outcome, log);
-    format!("{BEGIN} {stamp}, text {:016x} -->\n\n{body}\n{END}", hash::text(&body))
+    DRILL.wrap(&body(outcome, log), stamp)
 }
 
-/// Puts a section into a card: in place of the old one, or at the end.
+/// Puts the section of the attacks into a card: in place of the old one, or at the end.
 pub fn put(card: &str, section: &str) -> String {
-    match split(card) {
-        Some((before, _, after)) => format!("{before}{section}{after}"),
-        None => format!("{}\n\n{HEADING}\n\n{section}\n", card.trim_end()),
-    }
+    DRILL.put(card, section)
 }
 
-/// Why a card's section cannot be believed, or nothing.
+/// Why a card's section of the attacks cannot be believed, or nothing.
 pub fn stale(card: &str, stamp: &str) -> Option<String> {
-    let Some((_, section, _)) = split(card) else { return Some("it has no drill section".to_owned()) };
-    let (first, rest) = section.split_once('\n').unwrap_or((section, ""));
-    let found = first.trim_start_matches(BEGIN).trim_end_matches("-->").trim();
-    let (found, text) = found.rsplit_once(", text ").unwrap_or((found, ""));
-    if found != stamp {
-        return Some(format!("its drill is of other things: it says '{found}', and should say '{stamp}'"));
+    DRILL.stale(card, stamp)
+}
+
+// === impl Markers ===
+
+impl Markers {
+    /// A text between its markers, with a stamp.
+    pub fn wrap(&self, body: &str, stamp: &str) -> String {
+        format!("{} {stamp}, text {:016x} -->\n\n{body}\n{}", self.begin, hash::text(body), self.end)
     }
-    let body = rest.trim_start_matches('\n').strip_suffix(END).unwrap_or(rest);
-    let body = body.strip_suffix('\n').unwrap_or(body);
-    (text != format!("{:016x}", hash::text(body))).then(|| "its drill section was changed by hand".to_owned())
+
+    /// Puts a section into a card: in place of the old one, or at the end.
+    pub fn put(&self, card: &str, section: &str) -> String {
+        match self.split(card) {
+            Some((before, _, after)) => format!("{before}{section}{after}"),
+            None => format!("{}\n\n{}\n\n{section}\n", card.trim_end(), self.heading),
+        }
+    }
+
+    /// Why a card's section cannot be believed, or nothing.
+    pub fn stale(&self, card: &str, stamp: &str) -> Option<String> {
+        let Self { name, begin, end, .. } = *self;
+        let Some((_, section, _)) = self.split(card) else { return Some(format!("it has no {name} section")) };
+        let (first, rest) = section.split_once('\n').unwrap_or((section, ""));
+        let found = first.trim_start_matches(begin).trim_end_matches("-->").trim();
+        let (found, text) = found.rsplit_once(", text ").unwrap_or((found, ""));
+        if found != stamp {
+            return Some(format!("its {name} section is of other things: it says '{found}', and should say '{stamp}'"));
+        }
+        let body = rest.trim_start_matches('\n').strip_suffix(end).unwrap_or(rest);
+        let body = body.strip_suffix('\n').unwrap_or(body);
+        (text != format!("{:016x}", hash::text(body))).then(|| format!("its {name} section was changed by hand"))
+    }
+
+    /// What is before, the section from marker to marker, and what is behind.
+    fn split<'a>(&self, card: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
+        let from = card.find(self.begin)?;
+        let to = from + card[from..].find(self.end)? + self.end.len();
+        Some((&card[..from], &card[from..to], &card[to..]))
+    }
 }
 
 /// The line of an attack in the table of a card.
 pub fn family_line(line: &DrillRow) -> String {
     row(&line.family, line)
-}
-
-/// What is before, the section from marker to marker, and what is behind.
-fn split(card: &str) -> Option<(&str, &str, &str)> {
-    let from = card.find(BEGIN)?;
-    let to = from + card[from..].find(END)? + END.len();
-    Some((&card[..from], &card[from..to], &card[to..]))
 }
 
 fn body(outcome: &DrillOutcome, log: &str) -> String {
@@ -136,7 +172,7 @@ fn row(name: &str, line: &DrillRow) -> String {
 }
 
 /// A name from the command line as Markdown text.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::new();
     for c in words::printable(text, 120).chars() {
         if matches!(c, '\\' | '`' | '*' | '_' | '<' | '>' | '[' | ']' | '|') {
@@ -152,7 +188,16 @@ mod tests {
     use super::*;
 
     fn marked(stamp: &str, body: &str) -> String {
-        format!("{BEGIN} {stamp}, text {:016x} -->\n\n{body}\n{END}", hash::text(body))
+        DRILL.wrap(body, stamp)
+    }
+
+    #[test]
+    fn the_two_sections_of_a_card_do_not_touch_each_other() {
+        let both = CHANGES.put(&put("# m\n", &marked("a", "one\n")), &CHANGES.wrap("calm\n", "b"));
+        assert_eq!((stale(&both, "a"), CHANGES.stale(&both, "b")), (None, None));
+        let later = put(&CHANGES.put(&both, &CHANGES.wrap("calmer\n", "c")), &marked("d", "two\n"));
+        assert_eq!((stale(&later, "d"), CHANGES.stale(&later, "c")), (None, None));
+        assert!(!later.contains("calm\n") && !later.contains("one\n"), "{later}");
     }
 
     #[test]
@@ -161,7 +206,7 @@ mod tests {
         assert!(first.starts_with("# m\n\nText.\n\n## Drill\n\n<!-- drill: a, text "), "{first}");
         let second = put(&format!("{first}\n## More\n"), &marked("b", "two\n"));
         assert!(second.contains("two") && !second.contains("one") && second.ends_with("\n## More\n"), "{second}");
-        assert_eq!(second.matches(BEGIN).count(), 1);
+        assert_eq!(second.matches(DRILL.begin).count(), 1);
     }
 
     #[test]

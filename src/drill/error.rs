@@ -58,6 +58,9 @@ pub enum DrillError {
     /// The surrogate could not be fitted.
     #[error("the surrogate could not be fitted: {0}")]
     Surrogate(String),
+    /// The log could not be read a second time.
+    #[error("the log could not be read again: {0}")]
+    Reread(String),
     /// Settings of the engine.
     #[error("{0}")]
     Settings(String),

@@ -116,6 +116,11 @@ impl Log {
         self.answers[event]
     }
 
+    /// Zero-based line of the file in which an event stands.
+    pub fn line(&self, event: usize) -> i64 {
+        self.lines[event]
+    }
+
     /// Writes an event into a query, as the decoder did.
     pub fn fill(&self, event: usize, query: &mut Query) {
         let who = &self.callers[self.caller(event)];

@@ -102,7 +102,7 @@ fn injected(out: &mut String, outcome: &DrillOutcome) {
     );
 }
 
-fn head(out: &mut String, model: &str, about: &About) {
+pub(super) fn head(out: &mut String, model: &str, about: &About) {
     let _ = writeln!(
         out,
         "{}: {} from {}, {} to {} UTC",
@@ -245,7 +245,7 @@ fn calibration_into(out: &mut String, calibration: &Calibration) {
 }
 
 /// Text in lines of at most `width` characters.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().filter(|line| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= width);

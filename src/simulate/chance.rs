@@ -41,4 +41,6 @@ pub mod stream {
     pub const INJECTION_INSTANT: u64 = 0x9142;
     /// Senders, cover and gaps of a drill's attack.
     pub const INJECTION: u64 = 0xde11;
+    /// Chances of a change of a pipeline, and the callers that make it.
+    pub const CHANGE: u64 = 0xc4a6;
 }

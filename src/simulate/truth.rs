@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::change::pipeline::TrueChange;
 use super::{Event, SimulationSettings, World};
 use crate::event::EventTime;
 use crate::judge::At;
@@ -73,6 +74,12 @@ pub struct Truth {
     pub drift: Option<TrueDrift>,
     /// Every drift.
     pub drifts: Vec<TrueDrift>,
+    /// The first change of the pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<TrueChange>,
+    /// Every change of the pipeline.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<TrueChange>,
     /// Events.
     pub n_events: u64,
     /// Events of attacks, cover included.
@@ -96,6 +103,16 @@ pub struct Truth {
     attack_lines: String,
 }
 
+/// What a model verdict should say.
+const fn expected(drift: bool, attack: bool) -> &'static str {
+    match (drift, attack) {
+        (false, false) => "stable",
+        (true, false) => "drift",
+        (false, true) => "probing",
+        (true, true) => "drift+probing",
+    }
+}
+
 // === impl Truth ===
 
 impl Truth {
@@ -108,12 +125,7 @@ impl Truth {
             .collect();
         // A drift that begins after the end never happened.
         let drifts: Vec<TrueDrift> = drifts.into_iter().filter(|d| d.start.0 < world.end).collect();
-        let expected = match (drifts.is_empty(), settings.attacks.is_empty()) {
-            (true, true) => "stable",
-            (false, true) => "drift",
-            (true, false) => "probing",
-            (false, false) => "drift+probing",
-        };
+        let expected = expected(!drifts.is_empty(), !settings.attacks.is_empty());
         Self {
             scenario: settings.scenario.clone(),
             model: world.reference.model.clone(),
@@ -125,6 +137,8 @@ impl Truth {
             attacks: Vec::new(),
             drift: drifts.first().cloned(),
             drifts,
+            change: None,
+            changes: Vec::new(),
             n_events: 0,
             n_attack_queries: 0,
             n_benign_ips: 0,
@@ -151,6 +165,14 @@ impl Truth {
     /// An address with hundreds of honest users, if there is one.
     pub fn a_nat(&self) -> Option<IpAddr> {
         self.nats.first().copied()
+    }
+
+    /// Notes the changes that a pipeline made on the way to the log; those that changed nothing never happened.
+    pub fn changed(&mut self, changes: Vec<TrueChange>) {
+        self.changes.extend(changes.into_iter().filter(|change| change.rows > 0));
+        self.change = self.changes.first().cloned();
+        let drift = !self.drifts.is_empty() || !self.changes.is_empty();
+        self.expected_model_verdict = expected(drift, !self.attacks.is_empty());
     }
 
     /// Notes an attack before it runs.
@@ -212,7 +234,12 @@ impl Truth {
 
     /// The instant from which a model verdict is expected to differ from stable.
     pub fn onset(&self) -> Option<EventTime> {
-        self.attacks.iter().map(|a| a.start.0).chain(self.drifts.iter().map(|d| d.start.0)).min()
+        self.attacks
+            .iter()
+            .map(|a| a.start.0)
+            .chain(self.drifts.iter().map(|d| d.start.0))
+            .chain(self.changes.iter().map(|c| c.start.0))
+            .min()
     }
 }
 
@@ -232,6 +259,8 @@ impl Default for Truth {
             attacks: Vec::new(),
             drift: None,
             drifts: Vec::new(),
+            change: None,
+            changes: Vec::new(),
             n_events: 0,
             n_attack_queries: 0,
             n_benign_ips: 0,

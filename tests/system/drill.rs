@@ -6,10 +6,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use tripline::decode::{DecodeConfig, Decoder};
+use tripline::drill::card::CHANGES;
+use tripline::drill::changes::{self, ChangeSettings};
 use tripline::drill::log::{Log, LogLimits, LogReader};
 use tripline::drill::{DrillSettings, card};
 use tripline::engine::EngineConfig;
 use tripline::reference::Reference;
+use tripline::simulate::change::Extent;
+use tripline::simulate::change::kinds::KINDS;
 use tripline::source::file::FileSource;
 
 use super::support::data::{Cut, text};
@@ -279,6 +283,18 @@ fn the_drill_in_each_card_is_of_the_shipped_profile_its_log_and_these_settings()
         let stamp = card::stamp(&reference, &log.facts.digest, &DrillSettings::default());
         let text = std::fs::read_to_string(repository(&format!("models/{model}/CARD.md"))).unwrap();
         if let Some(why) = card::stale(&text, &stamp) {
+            panic!("models/{model}/CARD.md is stale; run `make cards`: {why}");
+        }
+        let changes = ChangeSettings {
+            changes: changes::every(KINDS.iter(), &Extent::ALL),
+            seed: DrillSettings::default().seed,
+            events: PathBuf::new(),
+            decode: DecodeConfig::default(),
+            engine: EngineConfig::default(),
+        };
+        let stamp = changes::card::stamp(&reference, &log.facts.digest, &changes);
+        // A card without the section says nothing that could be stale.
+        if let Some(why) = CHANGES.stale(&text, &stamp).filter(|why| !why.contains("it has no changes section")) {
             panic!("models/{model}/CARD.md is stale; run `make cards`: {why}");
         }
     }
