@@ -139,9 +139,9 @@ mod tests {
     #[test]
     fn a_value_that_many_callers_send_and_the_reference_hardly_has_is_frequent_until_few_do() {
         let mut values = FrequentValues::new(2);
-        note(&mut values, 64, |caller| if caller < 6 { 50 } else { 100 + caller as u16 });
+        note(&mut values, 64, |caller| if caller % 11 == 0 { 50 } else { 100 + caller as u16 });
         assert_eq!(values.values(), [None, None], "six of 64");
-        note(&mut values, 64, |caller| if caller < 20 { 50 } else { 100 + caller as u16 });
+        note(&mut values, 64, |caller| if caller % 3 == 0 { 50 } else { 100 + caller as u16 });
         assert_eq!(values.values(), [Some(50), None], "what everybody of the reference has is nothing new");
         note(&mut values, 64, |caller| 100 + caller as u16);
         assert_eq!(values.values(), [None, None]);
