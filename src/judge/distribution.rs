@@ -193,10 +193,8 @@ impl Population {
             self.turned_odd.push_back((now, voter.at));
         }
         let threshold = self.threshold_for(newcomer, now);
-        if total >= threshold {
-            if !self.must_wait(clients, voter.at, now, drift_pending) {
-                return VoteOutcome::Detected { threshold };
-            }
+        if total >= threshold && !self.must_wait(clients, voter.at, now, drift_pending) {
+            return VoteOutcome::Detected { threshold };
         }
         self.held(clients, voter.at, now);
         VoteOutcome::Counted
@@ -242,12 +240,13 @@ impl Population {
         }
     }
 
-    /// Threshold on the evidence. Each flagged client lets the next newcomer be flagged on proportionally less, down to a
-    /// hundredth (the e-BH procedure of Wang and Ramdas 2022 allows it: the false discovery *proportion* stays bounded).
+    /// Threshold on the evidence against a client that came at `first`.
     pub fn threshold_of(&self, first: Option<EventTime>, now: EventTime) -> f64 {
         self.threshold_for(first.is_some_and(|first| self.is_newcomer(first)), now)
     }
 
+    /// Threshold on the evidence. Each flagged client lets the next newcomer be flagged on proportionally less, down to a
+    /// hundredth (the e-BH procedure of Wang and Ramdas 2022 allows it: the false discovery *proportion* stays bounded).
     fn threshold_for(&self, newcomer: bool, now: EventTime) -> f64 {
         match (newcomer, self.peers_match_reference()) {
             (false, true) | (true, false) => self.threshold,

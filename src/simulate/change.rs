@@ -19,6 +19,7 @@ pub mod kinds;
 pub mod pipeline;
 pub mod rewriter;
 pub mod row;
+pub mod scene;
 
 use serde::{Serialize, Serializer};
 

@@ -81,7 +81,8 @@ impl Similarity {
             None => (self.ranges[place].0..=self.ranges[place].1).contains(&code),
             Some(category) => code >= FIRST_CATEGORY && usize::from(code - FIRST_CATEGORY) < self.categories[category].len(),
         };
-        !is_known && !(code == MISSING && self.lacks[place])
+        let is_usual_gap = code == MISSING && self.lacks[place];
+        !is_known && !is_usual_gap
     }
 
     /// Prepares a row with all its columns.

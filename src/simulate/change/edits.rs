@@ -1,8 +1,8 @@
 //! What each change does to a text, a number, a name or a row.
 
 use super::columns::Column;
-use super::kinds::Scene;
 use super::row::{Field, Row, number_json, quoted};
+use super::scene::Scene;
 use crate::hash;
 
 /// What pipelines call a category that a release brought. Any text that no training data has would do.

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use super::ChangeSpec;
 use super::columns::Columns;
-use super::kinds::{Memory, Scene};
 use super::row::{Field, Members, Row, quoted};
+use super::scene::{Memory, Scene};
 use crate::decode::Mapping;
 use crate::hash::{mix2, text};
 use crate::reference::Reference;

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use super::columns::Columns;
 use super::columns::tests::columns;
-use super::kinds::{KINDS, Memory, Scene};
+use super::kinds::KINDS;
 use super::rewriter::{Change, EventLayout, Rewriter};
 use super::row::Row;
+use super::scene::{Memory, Scene};
 use super::*;
 use crate::decode::Mapping;
 use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
