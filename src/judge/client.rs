@@ -17,6 +17,7 @@ pub mod evidence_trail;
 pub mod rows;
 pub mod votes;
 
+use super::accusation_limit::PAST_SECONDS;
 use super::{Family, QueryRef};
 use crate::event::{Address, EventTime, Provenance, Query};
 use crate::prefetch;
@@ -27,6 +28,9 @@ use crate::signal::rate::Rate;
 pub use evidence_trail::EvidenceTrail;
 use rows::ClientStructure;
 use votes::ClientDistribution;
+
+/// Votes before evidence became suspicious that make a clean past: a usual day's.
+pub const CLEAN_PAST: u32 = 10;
 
 /// An account at an address.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -111,6 +115,13 @@ impl Client {
     /// Whether it is flagged as probing.
     pub fn is_flagged(&self) -> bool {
         self.flag.is_some()
+    }
+
+    /// Whether it was there before the evidence against it began, with a day's worth of ordinary rows: rows that were odd or linked to others
+    /// make no past, so that a slow attacker has none.
+    pub fn has_past(&self, began: EventTime) -> bool {
+        let ordinary = self.distribution.clean_votes().min(self.structure.unlinked_rows());
+        self.first.plus_seconds(PAST_SECONDS) < began && ordinary >= CLEAN_PAST
     }
 
     /// Prefetches what a query of this client will need, as far as it lies in one place.

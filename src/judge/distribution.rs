@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 
 use super::client::votes::AdmittedRow;
 use super::client::votes::ClientDistribution;
-use super::client::{Client, Key};
+use super::client::{CLEAN_PAST, Client, Key};
 use super::evidence::{CLIENT_BETS, Factors};
 use crate::event::EventTime;
 use crate::hash;
@@ -43,8 +43,6 @@ pub const SUSPICIOUS: f64 = 20.0;
 const FIRST_VOTES: u32 = 5;
 /// Seconds from a newcomer's first query until its votes may be peers' votes: a burst of attackers must not become its own peers.
 const PEER_AGE_SECONDS: f64 = 1800.0;
-/// Votes before evidence became suspicious that make a clean past: a usual day's.
-const CLEAN_PAST: u32 = 10;
 /// Threshold of a member of a newcomer burst, as a fraction of the full one. The pool's own alarm (ten times the full threshold)
 /// vouches for the rest.
 const MEMBER_FRACTION: f64 = 1e3;

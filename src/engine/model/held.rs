@@ -4,7 +4,7 @@
 use super::lines::{Flagging, SHARED_CONFIDENCE};
 use super::{Memory, ModelEngine};
 use crate::event::EventTime;
-use crate::judge::accusation_limit::{PAST_SECONDS, WAIT_SECONDS};
+use crate::judge::accusation_limit::WAIT_SECONDS;
 use crate::judge::{Finding, Verdict};
 
 /// Accusations that wait at most. Chosen: far beyond any limit; more would be held back anyway.
@@ -23,12 +23,10 @@ impl ModelEngine {
     /// Whether an accusation is held back: it waits, or it is one too many of callers with a past, and then the client is reported as
     /// suspicious.
     pub(super) fn hold_back(&mut self, flagging: &Flagging, now: EventTime, out: &mut Vec<Verdict>) -> bool {
-        let Memory { callers, population, limit, held, .. } = &mut self.memory;
+        let Memory { callers, limit, held, .. } = &mut self.memory;
         let known = callers.clients.len();
         let Some(client) = callers.clients.get_mut(flagging.at).filter(|client| !client.is_flagged()) else { return false };
-        let began = flagging.began.unwrap_or(now);
-        // During the warm-up nobody has a past, and a release may have come before the log.
-        if client.first.plus_seconds(PAST_SECONDS) >= began && (population.is_warm(now) || !flagging.waits) {
+        if !flagging.began.is_some_and(|began| client.has_past(began)) {
             return false;
         }
         let is_new = !std::mem::replace(&mut client.was_held_back, true);

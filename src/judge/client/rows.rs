@@ -175,6 +175,11 @@ impl ClientStructure {
         self.proximity.max(self.nearest_neighbour)
     }
 
+    /// Its rows that are linked to none of its own and lie in no campaign.
+    pub fn unlinked_rows(&self) -> u32 {
+        self.rows.saturating_sub(self.own_links).saturating_sub(self.campaigns.rows)
+    }
+
     /// Automation of its edits, in nats, as it stands.
     pub fn automation(&self) -> f64 {
         self.automation

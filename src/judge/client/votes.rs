@@ -187,6 +187,11 @@ impl ClientDistribution {
         }
     }
 
+    /// Votes before evidence first became suspicious; all of them if it never did.
+    pub fn clean_votes(&self) -> u32 {
+        if self.suspicious_since.is_some() { self.clean } else { self.votes }
+    }
+
     /// Whether votes count in the evidence that are not among the recent ones.
     pub fn has_forgotten_votes(&self) -> bool {
         self.votes as usize > RECENT_VOTES

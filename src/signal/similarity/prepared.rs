@@ -12,7 +12,7 @@ pub struct PreparedRow {
     pub(super) codes: Vec<u16>,
     /// By place: bits that make any level [`NOTHING`], for numbers that are missing.
     pub(super) missing: Vec<u16>,
-    /// By place: what equality is worth, for categories; in [`NAT_STEPS`] of a nat.
+    /// By place: what equality is worth, for categories; in steps of a nat.
     pub(super) equal: Vec<u16>,
     /// How it is written.
     pub(super) written: Written,
