@@ -136,7 +136,7 @@ fn every_alert_says_who_what_and_what_to_do() {
     for (name, block) in &alerts {
         assert!(name.starts_with("Tripline"), "{name}");
         let severity = ["critical", "warning", "info"].iter().any(|s| block.contains(&format!("severity: {s}\n")));
-        let team = ["security", "sre", "both"].iter().any(|t| block.contains(&format!("team: {t}\n")));
+        let team = ["security", "sre", "owners", "both"].iter().any(|t| block.contains(&format!("team: {t}\n")));
         assert!(severity && team, "{name} has no known severity or team");
         for annotation in ["summary: ", "description: ", "dashboard_url: https://grafana.example/d/tripline/"] {
             assert!(block.contains(annotation), "{name} lacks {annotation}");
