@@ -52,7 +52,7 @@ fn an_undisguised_attack_is_named_before_it_is_worth_anything() {
 
 #[test]
 fn one_caller_in_one_disguise_is_named_before_its_copy_is_worth_anything() {
-    for disguise in ["jittered steps", "slow", "careful format", "an honest past", "24 shams", "blind columns", "chaff"] {
+    for disguise in ["jittered steps", "slow", "careful format", "an honest past", "24 shams", "chaff"] {
         for (model, line) in artificial(disguise) {
             // Measured: at most 33 queries, and nothing of a copy. Three bisections bring an evasion half of its way.
             assert!(line.callers.1 == 1 && line.answered <= 80, "{model}: {line:?}");

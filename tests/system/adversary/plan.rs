@@ -57,9 +57,6 @@ pub struct AttackPlan {
     pub past: f64,
     /// Sham clients that send odd rows, so that odd becomes usual.
     pub shams: usize,
-    /// Whether every second column of the attack's rows has a value that no reference knows. Shams, if any, send the same from an hour before
-    /// the attack on, so that the columns become common to callers.
-    pub blind: bool,
     /// One-off callers sent after each ten queries of the attack, to be remembered instead of it.
     pub chaff: usize,
 }
@@ -68,8 +65,6 @@ pub struct AttackPlan {
 pub const START: f64 = 9.0;
 /// Seconds between the queries of a script.
 const FAST: f64 = 0.2;
-/// Share of a sham's rows that break what belongs together.
-const ODD_ROWS: f64 = 0.25;
 /// Queries of the attack between two bursts of chaff.
 const CHAFF_EVERY: usize = 10;
 
@@ -87,7 +82,6 @@ impl AttackPlan {
             care: false,
             past: 0.0,
             shams: 0,
-            blind: false,
             chaff: 0,
         }
     }
@@ -100,7 +94,6 @@ impl AttackPlan {
                     scenario,
                     jitter: self.jitter,
                     care: self.care.then(|| DependencyRepair::new(scenario)),
-                    blind: self.blind,
                     rng: RefCell::new(ChaCha8Rng::seed_from_u64(mix2(seed, 3))),
                     sent: RefCell::default(),
                 };
@@ -172,12 +165,8 @@ impl AttackPlan {
             let mut now = after(Scenario::hour(0.5), 1800.0 * rng.random::<f64>());
             while now < Scenario::hour(HOURS) {
                 let mut row = scenario.world().draw(rng, &mut place, now);
-                let odd_now = if self.blind { 0.0 } else { ODD_ROWS };
-                if self.blind && now >= Scenario::hour(START - 1.0) {
-                    blind(&mut row, scenario);
-                }
                 // One row in four breaks what belongs together; more, and the shams would be named themselves.
-                if rng.random::<f64>() < odd_now {
+                if rng.random::<f64>() < 0.25 {
                     for _ in 0..30 {
                         let other = scenario.world().draw(rng, &mut place, now);
                         let j = rng.random_range(0..row.len());
@@ -283,7 +272,6 @@ struct DisguisingVictim<'a> {
     scenario: &'a Scenario,
     jitter: f64,
     care: Option<DependencyRepair>,
-    blind: bool,
     rng: RefCell<ChaCha8Rng>,
     sent: RefCell<Vec<(Vec<Cell>, f64)>>,
 }
@@ -305,9 +293,6 @@ impl Victim for DisguisingVictim<'_> {
                 }
             }
         }
-        if self.blind {
-            blind(&mut row, self.scenario);
-        }
         let answer = self.scenario.world().victim.answer(&row);
         self.sent.borrow_mut().push((row, answer.number()));
         answer
@@ -315,17 +300,6 @@ impl Victim for DisguisingVictim<'_> {
 
     fn threshold(&self) -> f64 {
         self.scenario.world().victim.threshold()
-    }
-}
-
-/// Writes a value that no reference knows into every second column.
-fn blind(row: &mut [Cell], scenario: &Scenario) {
-    for (cell, feature) in row.iter_mut().zip(&scenario.reference.features).step_by(2) {
-        *cell = if feature.is_numeric() {
-            Cell::number(feature.max + 2.0 * (feature.max - feature.min) + 1.0)
-        } else {
-            Cell::unseen("-")
-        };
     }
 }
 
