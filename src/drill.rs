@@ -31,9 +31,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::engine::{EngineConfig, Outbox};
+use crate::engine::EngineConfig;
 use crate::hash::{mix2, text};
-use crate::observer::{self, Original};
 use crate::reference::{PredictionKind, Reference};
 use crate::simulate::attack::{Accounts, AttackKind, AttackSpec, Oracle, Pace};
 use crate::simulate::chance::stream;
@@ -42,7 +41,7 @@ use crate::simulate::victim::Victim as _;
 pub use error::DrillError;
 pub use plan::{InjectionPlan, MIN_SECONDS};
 
-use baseline::Baseline;
+use baseline::{Baseline, Playback};
 use injection::{Delivery, SenderPool};
 use log::Log;
 use outcome::DrillOutcome;
@@ -193,15 +192,10 @@ pub fn run(
     let total = families.len() * deliveries.len() * settings.repeats as usize;
     let done = AtomicUsize::new(0);
     let mut results: Vec<Option<Trial>> = Vec::new();
-    let mut engine = baseline::engine(reference, &settings.engine)?;
-    let (mut next, mut query, mut outbox) = (0, baseline::blank(log), Outbox::default());
+    let mut playback = Playback::new(log, reference, &settings.engine)?;
     for (repeat, instant) in plan.in_order() {
-        while next < log.len() && baseline.clock[next] < instant {
-            log.fill(next, &mut query);
-            let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut ());
-            next += 1;
-        }
-        let start = TrialStart { log, baseline, engine: &engine, next };
+        playback.judge_while(|event| baseline.clock[event] < instant);
+        let start = TrialStart { log, baseline, engine: &playback.engine, next: playback.next };
         let recordings = in_parallel(threads, families.len(), |at| record(families[at], &answerer, settings, repeat));
         let trials = in_parallel(threads, families.len() * deliveries.len(), |at| {
             let (family, delivery) = (at / deliveries.len(), deliveries[at % deliveries.len()]);

@@ -73,6 +73,17 @@ pub fn blank(log: &Log) -> Query {
     Query { model: log.model.clone(), ..Query::default() }
 }
 
+/// An engine that goes through a log, from instant to instant; a trial starts from a copy of it.
+pub(super) struct Playback<'a> {
+    log: &'a Log,
+    /// The engine, which has judged every event before `next`.
+    pub(super) engine: Engine,
+    /// The next event.
+    pub(super) next: usize,
+    query: Query,
+    outbox: Outbox,
+}
+
 /// Whom a verdict of probing speaks of, if it is one on a caller. A verdict on a whole prefix repeats what was said of its
 /// addresses, and accuses no other caller.
 pub fn named(verdict: &Verdict) -> Option<Caller> {
@@ -83,6 +94,27 @@ pub fn named(verdict: &Verdict) -> Option<Caller> {
 /// A caller as verdicts name it.
 pub fn caller(source_ip: Option<String>, client_id: Option<String>) -> Caller {
     Caller { source_ip, client_id, source_prefix: None }
+}
+
+// === impl Playback ===
+
+impl<'a> Playback<'a> {
+    /// At the beginning of a log.
+    ///
+    /// # Errors
+    /// Settings out of range.
+    pub(super) fn new(log: &'a Log, reference: &Arc<Reference>, config: &EngineConfig) -> Result<Self, DrillError> {
+        Ok(Self { log, engine: engine(reference, config)?, next: 0, query: blank(log), outbox: Outbox::default() })
+    }
+
+    /// Judges events as long as `goes_on` says so of the next one, up to the end of the log.
+    pub(super) fn judge_while(&mut self, goes_on: impl Fn(usize) -> bool) {
+        while self.next < self.log.len() && goes_on(self.next) {
+            self.log.fill(self.next, &mut self.query);
+            let Ok(()) = observer::judge(&mut self.engine, &self.query, Original::default(), &mut self.outbox, &mut ());
+            self.next += 1;
+        }
+    }
 }
 
 // === impl Baseline ===

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::DrillSettings as Settings;
-use super::outcome::{DrillOutcome, DrillRow, detectable};
+use super::outcome::{DrillOutcome, DrillRow, LogSummary, detectable};
 use super::table::cells;
 use crate::hash;
 use crate::html::words;
@@ -109,6 +109,18 @@ impl Markers {
     }
 }
 
+/// A log as a section names it: its name, how much is in it, and from when to when.
+pub(super) fn log_line(about: &LogSummary, log: &str) -> String {
+    format!(
+        "{} ({} of {}, {} to {} UTC)",
+        escape(log),
+        words::counted(about.accepted, "query", "queries"),
+        words::counted(about.callers, "caller", "callers"),
+        words::minute(about.from.0),
+        words::minute(about.to.0)
+    )
+}
+
 /// The line of an attack in the table of a card.
 pub fn family_line(line: &DrillRow) -> String {
     row(&line.family, line)
@@ -120,12 +132,8 @@ fn body(outcome: &DrillOutcome, log: &str) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
-        "Attacks injected into {} ({} of {}, {} to {} UTC): {} trials of {} queries, {} of each attack and delivery, seed {}. A surrogate answered them, not the model.\n",
-        escape(log),
-        words::counted(about.accepted, "query", "queries"),
-        words::counted(about.callers, "caller", "callers"),
-        words::minute(about.from.0),
-        words::minute(about.to.0),
+        "Attacks injected into {}: {} trials of {} queries, {} of each attack and delivery, seed {}. A surrogate answered them, not the model.\n",
+        log_line(about, log),
         words::count(outcome.trials.len() as u64),
         words::count(drill.budget),
         drill.repeats,

@@ -20,13 +20,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::baseline::{self, Baseline};
+use super::baseline::{Baseline, Playback};
 use super::log::Log;
 use super::parallel::in_parallel;
 use super::{DrillError, Progress};
 use crate::decode::DecodeConfig;
-use crate::engine::{EngineConfig, Outbox};
-use crate::observer::{self, Original};
+use crate::engine::EngineConfig;
 use crate::reference::Reference;
 use crate::simulate::change::columns::Columns;
 use crate::simulate::change::rewriter::{Change, EventLayout};
@@ -102,17 +101,11 @@ pub fn run(
     order.sort_by_key(|&at| (begin(log, changes[at].spec.at), at));
     let mut trials: Vec<(usize, ChangeTrial)> = Vec::with_capacity(changes.len());
     let done = AtomicUsize::new(0);
-    let (mut engine, mut query, mut outbox) =
-        (baseline::engine(reference, &settings.engine)?, baseline::blank(log), Outbox::default());
-    let mut next = 0;
+    let mut playback = Playback::new(log, reference, &settings.engine)?;
     for group in order.chunk_by(|&a, &b| begin(log, changes[a].spec.at) == begin(log, changes[b].spec.at)) {
         let from = group.first().map_or(0, |&at| begin(log, changes[at].spec.at));
-        while next < from {
-            log.fill(next, &mut query);
-            let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut ());
-            next += 1;
-        }
-        let start = ChangeStart { log, reference, baseline, engine: &engine, from, settings };
+        playback.judge_while(|event| event < from);
+        let start = ChangeStart { log, reference, baseline, engine: &playback.engine, from, settings };
         let results = in_parallel(threads, group.len(), |nth| {
             let trial = trial::run(start, &changes[group[nth]]);
             progress(Progress::Changes(done.fetch_add(1, Ordering::Relaxed) + 1, changes.len()));

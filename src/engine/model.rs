@@ -117,8 +117,8 @@ struct Memory {
     limit: AccusationLimit,
     /// Accusations that wait, the longest first.
     held: Vec<Waiting>,
-    /// Clients whose evidence waits for what other callers show, the longest first.
-    waiting: VecDeque<SlotRef>,
+    /// Clients whose distribution evidence waits for what other callers show, the longest first.
+    unconfirmed: VecDeque<SlotRef>,
     state: ModelState,
     reasons: DriftReasons,
     counts: Counts,
@@ -155,7 +155,7 @@ impl ModelEngine {
                 common: CommonColumns::new(profile.reference.features.len()),
                 limit: AccusationLimit::new(config.alarms_per_client_day),
                 held: Vec::new(),
-                waiting: VecDeque::new(),
+                unconfirmed: VecDeque::new(),
                 state: ModelState::default(),
                 reasons: DriftReasons::default(),
                 counts: Counts::default(),
@@ -272,16 +272,14 @@ impl ModelEngine {
         let cells = self.statistics.cells(codes, near, &self.profile);
         let outcome = population.vote(&mut callers.clients, voter, cells, now, state.is_drift_pending());
         counts.votes += 1;
-        if population.is_established(callers.clients.get(at), now)
-            && common.note(at, now, self.profile.coder.unknown(codes), !population.is_warm(now))
-        {
-            self.statistics.set_common(common.common(), &self.profile);
-            self.structure.set_common(common.common(), &self.profile.reference);
+        let is_established = population.is_established(callers.clients.get(at), now);
+        if is_established && common.note(at, now, self.profile.coder.unknown(codes), !population.is_warm(now)) {
+            self.leave_out_common();
         }
         if !late {
             self.drift.vote(now, at, codes, query.prediction);
         }
-        let client = callers.clients.get_mut(at)?;
+        let client = self.memory.callers.clients.get_mut(at)?;
         if is_first || client.distribution.is_odd() {
             client.evidence.keep(query);
         }
@@ -391,8 +389,7 @@ impl ModelEngine {
     /// Tests drift in the windows that end at `now`, without the suspects, and reports the model's finding if it changed.
     fn test_drift(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
         if self.memory.common.release() {
-            self.statistics.set_common(self.memory.common.common(), &self.profile);
-            self.structure.set_common(self.memory.common.common(), &self.profile.reference);
+            self.leave_out_common();
         }
         self.ask_for_explanations();
         let Memory { callers, population, state, .. } = &self.memory;
@@ -400,12 +397,11 @@ impl ModelEngine {
         let suspect = |at| is_suspect(callers, population, at, now);
         let finding = self.drift.evaluate(now, state.is_probed(now), suspect, |at| clients.get(at).map(|c| c.first));
         let attribution = self.drift.attribute(&finding, now, suspect);
-        let reasons = self.drift.reasons(&finding, attribution);
         let columns = self.column_changes();
         let drifts = finding.drifts() || Self::columns_have_changed(&columns, now);
         let changed = self.memory.state.on(ModelEvent::Tested(DriftTest { drifts, ..finding.event() }), now);
         if drifts || !self.memory.state.is_drifting() {
-            self.memory.reasons = reasons.with_columns(columns);
+            self.memory.reasons = self.drift.reasons(&finding, attribution).with_columns(columns);
         }
         if finding.drifts() {
             self.mask(&finding.drifted);
@@ -433,6 +429,13 @@ impl ModelEngine {
                 self.is_explained(at, SUSPICIOUS);
             }
         }
+    }
+
+    /// Tells density and structure evidence which columns are common.
+    fn leave_out_common(&mut self) {
+        let columns = self.memory.common.common();
+        self.statistics.set_common(columns, &self.profile);
+        self.structure.set_common(columns, &self.profile.reference);
     }
 
     /// Leaves drifted features out of the density statistics if peers do not match the reference because of them.

@@ -130,15 +130,14 @@ pub fn change(signals: &[SignalValue]) -> Option<String> {
 pub fn column_change(change: &ColumnChange) -> String {
     let name = printable(&change.name, 40);
     let (since, callers) = (minute(change.since.0), percent(change.callers));
-    let example = change.example.as_deref().map_or_else(String::new, |text| format!(" (for example '{}')", printable(text, 40)));
     match change.kind {
         UnknownValue::Missing if change.callers >= ALL => format!("since {since}, the field {name} is gone: no caller sends it"),
         UnknownValue::Missing => format!("since {since}, {callers} of the callers send no {name}"),
         UnknownValue::Unseen => {
-            format!("since {since}, {callers} of the callers send values of {name} that the reference does not know{example}")
+            format!("since {since}, {callers} of the callers send values of {name} that the reference does not know")
         }
         UnknownValue::Unreadable => {
-            format!("since {since}, {callers} of the callers send values of {name} of the wrong kind{example}")
+            format!("since {since}, {callers} of the callers send values of {name} of the wrong kind")
         }
         UnknownValue::OutOfRange => {
             format!("since {since}, {callers} of the callers send numbers of {name} beyond the range of the reference")

@@ -79,8 +79,8 @@ pub struct Client {
     pub information: Information,
     /// Whether it was reported as suspicious.
     pub reported_suspicious: bool,
-    /// Whether an accusation of it was held back ([`super::accusation_limit`]).
-    pub was_held_back: bool,
+    /// Whether an accusation of it was counted by the limit on accusations ([`super::accusation_limit`]).
+    pub counts_in_limit: bool,
     /// Whether it is flagged.
     pub flag: Option<Flag>,
     /// Queries that count as evidence.
@@ -106,7 +106,7 @@ impl Client {
             structure: ClientStructure::default(),
             information: Information::default(),
             reported_suspicious: false,
-            was_held_back: false,
+            counts_in_limit: false,
             flag: None,
             evidence: EvidenceTrail::default(),
         }

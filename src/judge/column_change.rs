@@ -21,9 +21,6 @@ pub struct ColumnChange {
     pub callers: f64,
     /// Since when.
     pub since: At,
-    /// Such a value, if it is a text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub example: Option<String>,
 }
 
 /// Column changes in a snapshot: verdict lines round them and write times as text, a snapshot must not.
@@ -32,21 +29,14 @@ pub(super) mod unrounded {
 
     use super::{At, ColumnChange, EventTime, UnknownValue};
 
-    type Fields = (String, UnknownValue, f64, f64, EventTime, Option<String>);
+    type Fields = (String, UnknownValue, f64, f64, EventTime);
 
     pub(in crate::judge) fn serialize<S: Serializer>(changes: &[ColumnChange], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(changes.iter().map(|c| (&c.name, c.kind, c.queries, c.callers, c.since.0, &c.example)))
+        serializer.collect_seq(changes.iter().map(|c| (&c.name, c.kind, c.queries, c.callers, c.since.0)))
     }
 
     pub(in crate::judge) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ColumnChange>, D::Error> {
-        let of = |(name, kind, queries, callers, since, example)| ColumnChange {
-            name,
-            kind,
-            queries,
-            callers,
-            since: At(since),
-            example,
-        };
+        let of = |(name, kind, queries, callers, since)| ColumnChange { name, kind, queries, callers, since: At(since) };
         Ok(Vec::<Fields>::deserialize(deserializer)?.into_iter().map(of).collect())
     }
 }

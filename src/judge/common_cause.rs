@@ -22,16 +22,16 @@ use crate::window::clients::SlotRef;
 
 /// Callers whose newest rows are compared. Chosen: a tenth of them is six callers, so that a share is no accident, and on usual traffic
 /// they are the callers of some minutes.
-const CALLERS: usize = 64;
+pub(super) const CALLERS: usize = 64;
 /// Callers before anything is said of what is common. Chosen: a quarter of [`CALLERS`].
-const ENOUGH: usize = 16;
+pub(super) const ENOUGH: usize = 16;
 /// Share of the callers from which a column is common. Chosen: a hundred honest rows have about one value that the reference does not
 /// know; that 7 of 64 have one in the same column has then probability 64!/(7!·57!)·1e-14 = 6e-6.
-const COMMON: f64 = 0.1;
+pub(super) const COMMON: f64 = 0.1;
 /// The same during the warm-up, when nobody has a past. Chosen: a majority, so that an attacker who is there from the start needs most callers.
 const COMMON_AT_START: f64 = 0.5;
 /// Share below which a column is common no more: half of [`COMMON`], so that a share near it does not flicker.
-const LEAVES: f64 = 0.05;
+pub(super) const LEAVES: f64 = 0.05;
 /// Other callers that are seen before evidence from writing alone accuses. Chosen: of a release that reaches a third of the callers, one
 /// of 16 shows the same with probability 1 − (2/3)^16 = 0.998.
 pub const WAIT_CALLERS: u32 = 16;
@@ -55,9 +55,8 @@ pub struct CommonColumns {
     /// Callers by column whose newest row has a value there that the reference does not know.
     counts: Vec<u32>,
     common: Vec<bool>,
-    /// Since when a column is written so, for those that are common, and a value.
+    /// Since when a column is written so, for those that are common.
     since: Vec<Option<EventTime>>,
-    examples: Vec<Option<Box<str>>>,
     /// Rows noted so far.
     noted: u64,
 }
@@ -72,7 +71,6 @@ impl CommonColumns {
             counts: vec![0; columns],
             common: vec![false; columns],
             since: vec![None; columns],
-            examples: vec![None; columns],
             noted: 0,
         }
     }
@@ -125,7 +123,7 @@ impl CommonColumns {
         let mut released = false;
         for (column, &count) in self.counts.iter().enumerate() {
             if self.common[column] && f64::from(count) < most {
-                (self.common[column], self.since[column], self.examples[column]) = (false, None, None);
+                (self.common[column], self.since[column]) = (false, None);
                 released = true;
             }
         }
@@ -140,18 +138,6 @@ impl CommonColumns {
     /// Since when a column is written so; `None` if it is not common.
     pub fn since(&self, column: usize) -> Option<EventTime> {
         self.since.get(column).copied().flatten()
-    }
-
-    /// A value of a common column that the reference does not know.
-    pub fn example(&self, column: usize) -> Option<&str> {
-        self.examples.get(column)?.as_deref()
-    }
-
-    /// Keeps a value of a common column, if none is kept yet.
-    pub fn keep_example(&mut self, column: usize, text: &str) {
-        if self.common.get(column) == Some(&true) && self.examples[column].is_none() {
-            self.examples[column] = Some(text.into());
-        }
     }
 
     /// Rows noted so far: a mark to count from with [`CommonColumns::others_since`].
@@ -252,16 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_kept_for_a_column_that_is_common_and_goes_with_it() {
+    fn a_common_column_says_since_when() {
         let mut common = CommonColumns::new(4);
-        common.keep_example(2, " Private");
-        assert_eq!(common.example(2), None, "it is not common");
         note(&mut common, 0..20, false, |_| true);
-        common.keep_example(2, " Private");
-        common.keep_example(2, " Public");
-        assert_eq!((common.example(2), common.since(2)), (Some(" Private"), Some(EventTime::from_micros(0))));
-        note(&mut common, 0..64, false, |_| false);
-        assert!(common.release());
-        assert_eq!(common.example(2), None);
+        assert_eq!(common.since(2), Some(EventTime::from_micros(0)));
     }
 }

@@ -35,16 +35,11 @@ pub fn section(outcome: &ChangesOutcome, log: &str, stamp: &str) -> String {
 
 fn body(outcome: &ChangesOutcome, log: &str) -> String {
     let mut out = String::new();
-    let about = &outcome.log;
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
-        "Honest changes of the pipeline in copies of {} ({} of {}, {} to {} UTC), seed {}. Nobody may be accused because of them.\n",
-        escape(log),
-        words::counted(about.accepted, "query", "queries"),
-        words::counted(about.callers, "caller", "callers"),
-        words::minute(about.from.0),
-        words::minute(about.to.0),
+        "Honest changes of the pipeline in copies of {}, seed {}. Nobody may be accused because of them.\n",
+        card::log_line(&outcome.log, log),
         outcome.seed,
     );
     for note in notes(outcome) {

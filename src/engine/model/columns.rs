@@ -41,7 +41,6 @@ impl ModelEngine {
             queries: share(counts[kind.index()], queries),
             callers: share(u64::from(callers), u64::from(known)),
             since: At(memory.common.since(column).unwrap_or_default()),
-            example: memory.common.example(column).map(str::to_owned),
         }
     }
 

@@ -44,8 +44,8 @@ impl ModelEngine {
         if common.others_since(mark, at) >= WAIT_CALLERS {
             return Confirmation::Stands(evidence);
         }
-        if known.is_none() && self.memory.waiting.len() < MOST_WAITING {
-            self.memory.waiting.push_back(at);
+        if known.is_none() && self.memory.unconfirmed.len() < MOST_WAITING {
+            self.memory.unconfirmed.push_back(at);
         }
         Confirmation::Held
     }
@@ -74,13 +74,13 @@ impl ModelEngine {
 
     /// Asks again about the clients that have waited long enough.
     pub(super) fn confirm_waiting(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
-        while let Some(&at) = self.memory.waiting.front() {
+        while let Some(&at) = self.memory.unconfirmed.front() {
             let client = self.memory.callers.clients.get(at);
             let mark = client.and_then(|client: &Client| client.distribution.waiting_since);
             if mark.is_some_and(|mark| self.memory.common.others_since(mark, at) < WAIT_CALLERS) {
                 return;
             }
-            self.memory.waiting.pop_front();
+            self.memory.unconfirmed.pop_front();
             let threshold = self.memory.population.threshold_of(client.map(|client| client.first), asked.now);
             if self.memory.callers.clients.get(at).is_some_and(|c| !c.is_flagged() && c.distribution.detector.total() >= threshold)
                 && let Confirmation::Stands(evidence) = self.confirm(at, threshold, asked.now)

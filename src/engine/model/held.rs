@@ -29,7 +29,7 @@ impl ModelEngine {
         if !flagging.began.is_some_and(|began| client.has_past(began)) {
             return false;
         }
-        let is_new = !std::mem::replace(&mut client.was_held_back, true);
+        let is_new = !std::mem::replace(&mut client.counts_in_limit, true);
         if is_new {
             limit.note(now);
         }

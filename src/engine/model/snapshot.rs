@@ -80,8 +80,7 @@ impl ModelEngine {
         }
         self.memory = memory;
         self.structure.restore(structure);
-        self.statistics.set_common(self.memory.common.common(), &self.profile);
-        self.structure.set_common(self.memory.common.common(), &self.profile.reference);
+        self.leave_out_common();
         self.drift.restore(drift);
     }
 }

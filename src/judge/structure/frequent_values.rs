@@ -4,29 +4,23 @@
 //! somebody searches. So it is treated as an unknown value: two of them are no similarity.
 //!
 //! The newest row of each of the last [`CALLERS`] callers with a past is kept, and every [`EVERY`] rows the most frequent code of each
-//! place is looked at.
+//! place is looked at. How many callers are compared, and from which share on a value is frequent, beyond [`TIMES`] its share of the
+//! reference, is as for common columns ([`crate::judge::common_cause`]).
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use crate::judge::common_cause::{CALLERS, COMMON, ENOUGH, LEAVES};
 use crate::signal::quantise::MISSING;
 use crate::window::clients::SlotRef;
 
-/// Callers whose newest rows are compared. Chosen: as many as say which columns are common ([`crate::judge::common_cause`]).
-const CALLERS: usize = 64;
-/// Callers before anything is said.
-const ENOUGH: usize = 16;
 /// Rows between two looks. Chosen: a look costs a sort of [`CALLERS`] codes for each place, so it is made for every half of them.
 const EVERY: u32 = 32;
 /// Rows without a look after the frequent values changed: what they change is calibrated anew, which takes a tenth of a second. Chosen: so
 /// a value that comes and goes costs less than a fifth of a millisecond a row.
 const PAUSE: u32 = 512;
-/// Share of the callers from which a value is frequent, beyond [`TIMES`] its share of the reference. Chosen: as for common columns.
-const FREQUENT: f64 = 0.1;
 /// Multiple of the reference's share that callers of some minutes may show: they differ from those of a year.
 const TIMES: f64 = 3.0;
-/// Share below which a value is frequent no more.
-const LEAVES: f64 = 0.05;
 /// Shares of the reference that are remembered, so that a code is counted once.
 const REMEMBERED: usize = 1024;
 
@@ -102,7 +96,7 @@ impl FrequentValues {
             let most = column.chunk_by(|a, b| a == b).max_by_key(|run| run.len()).map(|run| (run[0], run.len()));
             let Some((code, count)) = most else { continue };
             let known = self.frequent[place] == Some(code);
-            let least = if known { LEAVES } else { FREQUENT };
+            let least = if known { LEAVES } else { COMMON };
             let share = count as f64 / callers;
             let is_frequent = share >= least && share >= least + TIMES * self.share_of_reference(place, code, width, reference);
             let now = is_frequent.then_some(code);
