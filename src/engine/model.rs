@@ -231,7 +231,9 @@ impl ModelEngine {
         if let Some(vote) = self.vote(asked, codes) {
             self.act_on_vote(asked, vote, out);
         }
-        self.judge_structure(asked, prepared, out);
+        // Rows that lost what told them apart are not the same row, so their answers are not compared.
+        let is_known = self.profile.coder.unknown(codes).next().is_none();
+        self.judge_structure(asked, prepared, is_known, out);
         gap
     }
 
@@ -301,8 +303,9 @@ impl ModelEngine {
         }
     }
 
-    /// Structure evidence: the row is compared with earlier rows, and what is detected is said.
-    fn judge_structure(&mut self, asked: &Asked<'_>, prepared: PreparedQuery<'_>, out: &mut Vec<Verdict>) {
+    /// Structure evidence: the row is compared with earlier rows, and what is detected is said. `is_known` if the reference knows every
+    /// value of the row.
+    fn judge_structure(&mut self, asked: &Asked<'_>, prepared: PreparedQuery<'_>, is_known: bool, out: &mut Vec<Verdict>) {
         let Asked { query, at, now, late } = *asked;
         let mut detections = std::mem::take(&mut self.detections);
         detections.clear();
@@ -314,8 +317,6 @@ impl ModelEngine {
         {
             client.evidence.keep(query);
         }
-        // Rows that lost what told them apart are not the same row.
-        let is_known = self.profile.coder.unknown(&self.codes).next().is_none();
         if let (Seen::New(row) | Seen::Before(row), false, true) = (seen, late, is_known) {
             self.drift.answer(now, at, self.structure.answer_mut(row), query.prediction);
         }

@@ -68,6 +68,23 @@ fn every_query_is_counted_once_whatever_becomes_of_it() {
 }
 
 #[test]
+fn rows_that_lost_all_their_values_are_not_one_row_that_got_other_answers() {
+    let changed = |lose: bool| {
+        let mut world = World::new();
+        let row = world.engine.profile.reference.sample[0].clone();
+        for nth in 0..40_i64 {
+            let mut query = world.query(&format!("192.0.2.{}", nth % 8), "", nth);
+            query.row = if lose { vec![Cell::MISSING; row.len()] } else { row.clone() };
+            query.prediction = crate::event::Prediction::Score((nth % 10) as f64 / 10.0);
+            world.engine.query(&query, &mut world.out);
+        }
+        world.engine.drift.evaluate(EARLIEST.plus_seconds(40), false, |_| false, |_| None).changed.0
+    };
+    assert!(changed(false) > 30, "an ordinary row that gets other answers speaks of another model: {}", changed(false));
+    assert_eq!(changed(true), 0);
+}
+
+#[test]
 fn a_flagged_client_is_reported_with_its_model_and_only_once() {
     let mut world = World::new();
     let lines = world.flag("192.0.2.1", "", None, 0.9);
