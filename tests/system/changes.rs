@@ -116,7 +116,8 @@ fn a_simulated_change_alters_the_features_alone_and_the_truth_says_what_when_and
     let folder = tempfile::tempdir().unwrap();
     let simulate = |name: &str, more: &[&str]| -> (Vec<Value>, Value) {
         let (out, truth, profile) = (folder.path().join(name), folder.path().join("truth.json"), profile());
-        let base = ["simulate", "--reference", text(&profile), "--hours", "6", "--clients", "120", "--no-look-alikes"];
+        let base =
+            ["simulate", "--reference", text(&profile), "--hours", "6", "--clients", "60", "--volume", "200", "--no-look-alikes"];
         let files = ["--out", text(&out), "--truth", text(&truth)];
         program::run(&[&base[..], &files, more].concat()).must_succeed();
         let lines = std::fs::read_to_string(&out).unwrap();

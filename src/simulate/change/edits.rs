@@ -107,11 +107,12 @@ pub fn renamed(text: &str, column: &Column) -> Option<String> {
     (column.common(0) == Some(text)).then(|| format!("{text} (new)"))
 }
 
+/// The commonest category and the rarest: two that are about equally common could be exchanged without a trace.
 pub fn exchanged(text: &str, column: &Column) -> Option<String> {
-    let (first, second) = (column.common(0)?, column.common(1)?);
+    let (first, last) = (column.common(0)?, column.common(column.categories.len() - 1)?);
     if text == first {
-        Some(second.to_owned())
-    } else if text == second {
+        Some(last.to_owned())
+    } else if text == last {
         Some(first.to_owned())
     } else {
         None

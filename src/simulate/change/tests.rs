@@ -38,7 +38,7 @@ const EXPECTED: [(&str, &str); 48] = [
     ("new_category_20_percent", r#"{"job_title":"Café owner","age":40,"city":"Brand-new","credit_score":62.25}"#),
     ("categories_merged", r#"{"job_title":"Other","age":40,"city":"New York","credit_score":62.25}"#),
     ("category_renamed", ROW),
-    ("categories_swapped", r#"{"job_title":"Clerk-A","age":40,"city":"New York","credit_score":62.25}"#),
+    ("categories_swapped", ROW),
     ("one_unit", r#"{"job_title":"Café owner","age":40,"city":"New York","credit_score":747}"#),
     ("one_unit_thousandth", r#"{"job_title":"Café owner","age":40,"city":"New York","credit_score":0.06225}"#),
     ("everything_by_100", r#"{"job_title":"Café owner","age":0.4,"city":"New York","credit_score":0.6225}"#),
@@ -111,6 +111,8 @@ fn each_kind_changes_what_it_says_and_nothing_else() {
     let clerk = ROW.replace("Café owner", "Clerk-A");
     let renamed = ChangeKind::named("category_renamed").unwrap();
     assert_eq!(edited(renamed, &clerk, &columns, 0), clerk.replace("Clerk-A", "Clerk-A (new)"));
+    let swapped = ChangeKind::named("categories_swapped").unwrap();
+    assert_eq!(edited(swapped, &clerk, &columns, 0), clerk.replace("Clerk-A", "Pilot"));
     let clipped = ChangeKind::named("clipped").unwrap();
     assert_eq!(edited(clipped, &ROW.replace("62.25", "93.5"), &columns, 0), ROW.replace("62.25", "80"));
 }
