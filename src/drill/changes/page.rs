@@ -71,7 +71,7 @@ fn head(outcome: &ChangesOutcome, log: &str) -> Markup {
     };
     let rest = html! {
         p.lead { "Honest changes in copies of " (words::printable(log, 120)) ", " (words::minute(outcome.log.from.0)) " to " (words::minute(outcome.log.to.0)) " UTC" }
-        (frame::verdict(frame::class(rating(sums.accused, sums.wrong)), &html! { "calm" }, &headline, &detail))
+        (frame::verdict(frame::class(rating(sums.accused, sums.wrong)), &html! { "honest changes" }, &headline, &detail))
         nav aria-label="Parts of this page" {
             a href="#map" { "Which changes" } a href="#numbers" { "All numbers" } a href="#accused" { "Who is accused" } a href="#how" { "How it was done" }
         }
