@@ -64,7 +64,7 @@ pub struct Baseline {
 ///
 /// # Errors
 /// Settings out of range.
-pub fn engine(reference: &Arc<Reference>, config: &EngineConfig) -> Result<Engine, DrillError> {
+fn engine(reference: &Arc<Reference>, config: &EngineConfig) -> Result<Engine, DrillError> {
     Engine::new(config.clone(), vec![Arc::clone(reference)]).map_err(|error| DrillError::Settings(error.to_string()))
 }
 

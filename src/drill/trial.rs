@@ -240,6 +240,7 @@ fn fill(log: &Log, recording: &RecordedAttack, senders: &[LogCaller], one: &Inje
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drill::baseline::Playback;
     use crate::judge::Verdict;
 
     fn verdict(source_ip: Option<&str>, client_id: Option<&str>, members: &[&str]) -> Verdict {
@@ -339,14 +340,10 @@ mod tests {
             senders: vec![who("192.0.2.1", "")],
             queries,
         };
-        let (mut engine, mut outbox, mut query) =
-            (crate::drill::baseline::engine(&reference, &EngineConfig::default()).unwrap(), Outbox::default(), blank(&log));
-        let whole = run(TrialStart { log: &log, baseline: &baseline, engine: &engine, next: 0 }, &attack);
-        for event in 0..300 {
-            log.fill(event, &mut query);
-            let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut ());
-        }
-        let resumed = run(TrialStart { log: &log, baseline: &baseline, engine: &engine, next: 300 }, &attack);
+        let mut playback = Playback::new(&log, &reference, &EngineConfig::default()).unwrap();
+        let whole = run(TrialStart { log: &log, baseline: &baseline, engine: &playback.engine, next: playback.next }, &attack);
+        playback.judge_while(|event| event < 300);
+        let resumed = run(TrialStart { log: &log, baseline: &baseline, engine: &playback.engine, next: playback.next }, &attack);
         assert_eq!((whole.queries, whole.log_events - resumed.log_events), (50, 300));
         assert_eq!(Trial { log_events: whole.log_events, ..resumed }, whole);
     }
