@@ -2,6 +2,9 @@
 //!
 //! Within the reference's pairs it is counted; beyond the most similar few hundred it is extrapolated exponentially (peaks over
 //! threshold; Pickands 1975). The scale is half as large again as fitted, so that the extrapolation errs to the side of chance.
+//!
+//! When columns are left out, many pairs are equally similar in what is left. Such ties are counted, however many they are: a similarity
+//! that every second pair has is ordinary, even if no pair is more similar.
 
 /// Extremes that the exponential tail is fitted to. Chosen: the error of its scale is then 1/√200 = 7%, and of the four million
 /// pairs of a model of fourteen features they are one in 20,000.
@@ -24,8 +27,9 @@ const YARDSTICK: f64 = 0.05;
 pub(super) struct TailCounts {
     histogram: Vec<u64>,
     extremes: Vec<f32>,
-    /// What is less is no extreme.
+    /// What is less is no extreme, and pairs that are exactly so similar and are not among the extremes.
     floor: f32,
+    tied: u64,
     pairs: u64,
 }
 
@@ -34,9 +38,10 @@ pub(super) struct TailCounts {
 pub(super) struct Tail {
     /// By cell of similarity.
     counted: Vec<f32>,
-    /// From here on it is extrapolated: ln P there, and how fast it falls per nat.
+    /// From here on it is extrapolated: ln P there, just beyond, and how fast it falls per nat.
     start: f64,
     log_at_start: f64,
+    log_beyond_start: f64,
     rate: f64,
     /// The 95% point of similarity over reference pairs, in nats.
     pub(super) g95: f64,
@@ -46,7 +51,7 @@ pub(super) struct Tail {
 
 impl Default for TailCounts {
     fn default() -> Self {
-        Self { histogram: vec![0; CELLS], extremes: Vec::new(), floor: f32::NEG_INFINITY, pairs: 0 }
+        Self { histogram: vec![0; CELLS], extremes: Vec::new(), floor: f32::NEG_INFINITY, tied: 0, pairs: 0 }
     }
 }
 
@@ -61,13 +66,22 @@ impl TailCounts {
             self.extremes.push(g);
             if self.extremes.len() >= COLLECTED {
                 self.keep_extremes();
-                self.floor = self.extremes[EXTREMES - 1];
             }
+        } else {
+            self.tied += u64::from(g >= self.floor);
         }
     }
 
+    /// Drops all but the most extreme, and raises the floor to the least of these.
     fn keep_extremes(&mut self) {
+        if self.extremes.len() <= EXTREMES {
+            return;
+        }
         self.extremes.sort_by(|x, y| y.total_cmp(x));
+        let floor = self.extremes[EXTREMES - 1];
+        let tied = self.extremes[EXTREMES..].iter().filter(|&&g| g >= floor).count() as u64;
+        self.tied = if floor > self.floor { tied } else { self.tied + tied };
+        self.floor = floor;
         self.extremes.truncate(EXTREMES);
     }
 
@@ -81,14 +95,16 @@ impl TailCounts {
             above += count;
             *log_p = ((above.max(1)) as f64 / pairs).ln() as f32;
         }
-        let start = self.extremes.last().map_or(0.0, |&g| f64::from(g));
-        let number = self.extremes.len().max(1) as f64;
-        let excess = self.extremes.iter().map(|&g| f64::from(g) - start).sum::<f64>() / number;
+        let start = self.extremes.iter().copied().reduce(f32::min).map_or(0.0, f64::from);
+        let beyond: Vec<f64> = self.extremes.iter().map(|&g| f64::from(g) - start).filter(|&excess| excess > 0.0).collect();
+        let excess = beyond.iter().sum::<f64>() / beyond.len().max(1) as f64;
+        let at_start = self.extremes.len().max(1) as f64 + self.tied as f64;
         let yardstick = counted.iter().position(|&log_p| f64::from(log_p) <= YARDSTICK.ln()).unwrap_or(0);
         Tail {
             counted,
             start,
-            log_at_start: (number / pairs).ln(),
+            log_at_start: (at_start / pairs).ln(),
+            log_beyond_start: (beyond.len().max(1) as f64 / pairs).ln(),
             rate: 1.0 / (SCALE_MARGIN * excess.max(LEAST_EXCESS)),
             g95: yardstick as f64 / PER_NAT,
         }
@@ -101,8 +117,11 @@ impl Tail {
     /// ln P of a similarity in nats.
     #[inline]
     pub(super) fn log_p(&self, g: f64) -> f64 {
+        if g > self.start {
+            return self.log_beyond_start - (g - self.start) * self.rate;
+        }
         if g >= self.start {
-            return self.log_at_start - (g - self.start) * self.rate;
+            return self.log_at_start;
         }
         let cell = (g.max(0.0) * PER_NAT) as usize;
         f64::from(self.counted.get(cell).copied().unwrap_or(0.0))
@@ -131,5 +150,26 @@ mod tests {
         // Beyond the 200 most similar pairs (8.5 nats) the slope is two thirds.
         let (near, far) = (tail.log_p(12.0), tail.log_p(15.0));
         assert!(near > -12.0 && far > -15.0 && ((near - far) / 3.0 - 1.0 / 1.5).abs() < 0.1, "{near} {far}");
+    }
+
+    #[test]
+    fn pairs_that_are_equally_similar_are_counted_however_many_they_are() {
+        // A tenth of a million pairs share the largest similarity but for 30, which are more similar.
+        let mut counts = TailCounts::default();
+        let pairs = 1_000_000_u64;
+        for i in 0..pairs {
+            counts.add(if i % 33_000 == 17 { 5.0 + (i % 7) as f32 } else { 2.0 * f32::from(u8::from(i % 10 == 3)) });
+        }
+        let tail = counts.fit();
+        assert!((tail.log_p(2.0) - 0.1_f64.ln()).abs() < 0.01, "{}", tail.log_p(2.0));
+        assert!((tail.log_p(2.000_001) - (30.0 / pairs as f64).ln()).abs() < 0.1, "{}", tail.log_p(2.000_001));
+        assert!(tail.log_p(0.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn pairs_without_any_similarity_are_no_rarity() {
+        let mut counts = TailCounts::default();
+        (0..100_000).for_each(|_| counts.add(0.0));
+        assert!(counts.fit().log_p(0.0).abs() < 1e-12);
     }
 }
