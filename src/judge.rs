@@ -9,8 +9,10 @@
 //! | [`evidence`] | sequential evidence with a bounded rate of false alarms |
 //! | [`ablation`] | is a client odd, or one column of its data? |
 //! | [`common_cause`] | is an oddity common to callers? |
+//! | [`arrivals`] | how many queries come from callers that are new |
 //! | [`accusation_limit`] | how many accusations are believable? |
 //! | [`column_change`] | a column that many callers write otherwise |
+//! | [`crowd`] | many strangers with a query or two each, as one actor |
 //! | [`structure`] | do rows stand in a relation to earlier rows that nature does not produce? |
 //! | [`campaign`] | components of linked rows, whoever sent them |
 //! | [`shared_identity`] | what flagged clients have in common: address, prefix, account |
@@ -23,11 +25,13 @@
 
 pub mod ablation;
 pub mod accusation_limit;
+pub mod arrivals;
 pub mod caller;
 pub mod campaign;
 pub mod client;
 pub mod column_change;
 pub mod common_cause;
+pub mod crowd;
 pub mod distribution;
 pub mod drift;
 pub mod evidence;

@@ -12,6 +12,7 @@
 //! | [`windows`] | watermark, quarters of an hour, the clock of the drift test |
 //! | [`callers`] | the clients, what they share, and who is flagged |
 //! | [`confirmation`] | is the oddity of a client common to callers? |
+//! | [`crowd`] | strangers, judged together |
 //! | [`columns`] | columns that many callers write otherwise |
 //! | [`held`] | accusations that are held back |
 //! | [`cases`] | case ids, campaigns that were announced |
@@ -29,6 +30,7 @@ mod callers;
 mod cases;
 mod columns;
 mod confirmation;
+mod crowd;
 mod held;
 mod lines;
 mod profile;
@@ -47,7 +49,9 @@ use crate::event::{Cell, EventTime, Query};
 use crate::judge::Family;
 use crate::judge::Verdict;
 use crate::judge::accusation_limit::AccusationLimit;
+use crate::judge::arrivals::Arrivals;
 use crate::judge::common_cause::CommonColumns;
+use crate::judge::crowd::Crowd;
 use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
 use crate::judge::model_state::{DriftTest, ModelEvent, ModelState};
@@ -58,6 +62,7 @@ use crate::prefetch;
 use crate::reference::Reference;
 use crate::signal::codes::Codes;
 use crate::window::clients::SlotRef;
+use crate::window::history::RowId;
 use callers::Callers;
 use cases::Cases;
 use confirmation::Confirmation;
@@ -124,6 +129,8 @@ struct Memory {
     counts: Counts,
     cases: Cases,
     unreadable: UnreadableCallers,
+    arrivals: Arrivals,
+    crowd: Crowd,
 }
 
 /// Everything known about one model.
@@ -161,6 +168,8 @@ impl ModelEngine {
                 counts: Counts::default(),
                 cases: Cases::default(),
                 unreadable: UnreadableCallers::new(config.alarms_per_client_day, config.max_clients),
+                arrivals: Arrivals::default(),
+                crowd: Crowd::new(&profile.reference),
             },
             structure: Structure::new(&profile.reference, &profile.coder, config.structure()),
             drift: Drift::new(&profile.reference, &profile.coder),
@@ -223,18 +232,32 @@ impl ModelEngine {
     /// previous query.
     fn judge(&mut self, asked: &Asked<'_>, sender: Sender, codes: &mut Codes, out: &mut Vec<Verdict>) -> Option<f64> {
         self.memory.callers.prefetch_rows(asked.at);
+        self.note_arrival(asked);
         let sender =
             sender.established(self.memory.population.is_established(self.memory.callers.clients.get(asked.at), asked.now));
         let prepared = self.structure.prepare(asked.query, codes, sender, &self.memory.callers.clients);
         self.structure.note_values(&prepared, &self.profile.reference);
         let gap = self.memory.callers.note(asked, codes, &self.profile);
-        if let Some(vote) = self.vote(asked, codes) {
+        let vote = self.vote(asked, codes);
+        let voted = vote.is_some();
+        if let Some(vote) = vote {
             self.act_on_vote(asked, vote, out);
         }
         // Rows that lost what told them apart are not the same row, so their answers are not compared.
         let is_known = self.profile.coder.unknown(codes).next().is_none();
-        self.judge_structure(asked, prepared, is_known, out);
+        let row = self.judge_structure(asked, prepared, is_known, out);
+        if voted {
+            self.judge_in_crowd(asked, codes, row, out);
+        }
         gap
+    }
+
+    /// Counts a query of a caller that is new, or of one that is known.
+    fn note_arrival(&mut self, asked: &Asked<'_>) {
+        let is_first = self.memory.callers.clients.get(asked.at).is_some_and(|client| client.queries == 0);
+        if self.memory.arrivals.note(asked.now, is_first) {
+            self.structure.set_newcomer_share(self.memory.arrivals.newcomer_share());
+        }
     }
 
     /// Counts a query, and moves event time on if it is on time.
@@ -304,8 +327,14 @@ impl ModelEngine {
     }
 
     /// Structure evidence: the row is compared with earlier rows, and what is detected is said. `is_known` if the reference knows every
-    /// value of the row.
-    fn judge_structure(&mut self, asked: &Asked<'_>, prepared: PreparedQuery<'_>, is_known: bool, out: &mut Vec<Verdict>) {
+    /// value of the row. Returns the number of the row if it is new.
+    fn judge_structure(
+        &mut self,
+        asked: &Asked<'_>,
+        prepared: PreparedQuery<'_>,
+        is_known: bool,
+        out: &mut Vec<Verdict>,
+    ) -> Option<RowId> {
         let Asked { query, at, now, late } = *asked;
         let mut detections = std::mem::take(&mut self.detections);
         detections.clear();
@@ -324,6 +353,7 @@ impl ModelEngine {
             self.flag_detected(asked, detection, out);
         }
         self.detections = detections;
+        if let Seen::New(row) = seen { Some(row) } else { None }
     }
 
     /// Flags a client that structure evidence speaks against.

@@ -81,6 +81,8 @@ pub struct Client {
     pub reported_suspicious: bool,
     /// Whether an accusation of it was counted by the limit on accusations ([`super::accusation_limit`]).
     pub counts_in_limit: bool,
+    /// Evidence that a row of it belongs to a crowd of strangers, in nats; 0 if it was not named so.
+    pub crowd_evidence: f32,
     /// Whether it is flagged.
     pub flag: Option<Flag>,
     /// Queries that count as evidence.
@@ -107,6 +109,7 @@ impl Client {
             information: Information::default(),
             reported_suspicious: false,
             counts_in_limit: false,
+            crowd_evidence: 0.0,
             flag: None,
             evidence: EvidenceTrail::default(),
         }

@@ -40,7 +40,7 @@ pub const WARM_UP_SECONDS: i64 = 4 * 3600;
 /// votes comes there with probability 10/20 at most, and does so far less often, since it stays below its bound.
 pub const SUSPICIOUS: f64 = 20.0;
 /// First votes of a client. A newcomer's go into the pool of newcomers; later ones may be peers' votes.
-const FIRST_VOTES: u32 = 5;
+pub const FIRST_VOTES: u32 = 5;
 /// Seconds from a newcomer's first query until its votes may be peers' votes: a burst of attackers must not become its own peers.
 const PEER_AGE_SECONDS: f64 = 1800.0;
 /// Threshold of a member of a newcomer burst, as a fraction of the full one. The pool's own alarm (ten times the full threshold)
@@ -133,6 +133,11 @@ impl Population {
     /// Whether the pool of newcomers is alarmed.
     pub fn newcomer_burst_active(&self, now: EventTime) -> bool {
         self.newcomer_pool.is_alarmed(now)
+    }
+
+    /// Whether the first rows of newcomers are usual again: the pool has no evidence to speak of.
+    pub fn newcomers_are_usual(&self) -> bool {
+        self.newcomer_pool.is_usual()
     }
 
     /// Start of the newest burst of newcomers that alarmed the pool.

@@ -131,6 +131,8 @@ pub struct Structure {
     own_nearest_neighbours: NearestNeighbourTest,
     /// Features that drifted.
     drifted: Vec<usize>,
+    /// Usual share of queries that are the first of their callers.
+    newcomer_share: f64,
     /// Reused vectors; nothing is read from them before it was written for the same query ([`query`]).
     buffers: Buffers,
 }
@@ -203,6 +205,7 @@ impl Structure {
             nearest_neighbours: NearestNeighbourTest::new(reference.sample.len()),
             own_nearest_neighbours: NearestNeighbourTest::new(reference.sample.len()),
             drifted: Vec::new(),
+            newcomer_share: 0.0,
             buffers: Buffers::default(),
         }
     }
@@ -260,6 +263,11 @@ impl Structure {
     pub fn set_common(&mut self, columns: &[bool], reference: &Reference) {
         self.common.copy_from_slice(columns);
         self.similarity.set_common(&self.common, self.frequent.values(), reference, &self.reference_rows);
+    }
+
+    /// So many of the queries are usually the first of their callers: where addresses change anyway, a change of address says less.
+    pub fn set_newcomer_share(&mut self, share: f64) {
+        self.newcomer_share = share;
     }
 
     /// Notes the row of a prepared query for its sender, which may speak for its peers.
@@ -366,6 +374,11 @@ impl Structure {
         state.proximity = (state.proximity + (1.0 - LINK_RATE).ln()).max(0.0);
         let row = (&self.similarity, new.prepared);
         self.baseline.sample(&new.encoded.quantised.codes, new.sender.at, state, row);
+    }
+
+    /// Whether a row is linked to a campaign.
+    pub fn is_in_campaign(&self, row: RowId) -> bool {
+        self.component_of(row).and_then(|at| self.components.get(at)).is_some_and(|component| component.flagged.is_some())
     }
 
     /// What the model answered when it was asked this row last.

@@ -13,6 +13,9 @@
 //!   correlation where most features are numbers that go closely together.
 //! * *undecided and odd*: Fisher's combination of the combined density and nearness to the decision boundary ([`super::boundary`]).
 //!
+//! *Surprise* ([`Surprise`]) is for single rows of many senders: Fisher's statistic of three scores that see different things, with
+//! p-values that are extrapolated beyond the reference's rows, so that a row which nothing resembles counts for what it is.
+//!
 //! Three statistics measure dependence, since dependence survives drift of the marginals far better than the marginals do.
 
 mod marginals;
@@ -47,6 +50,9 @@ const COMBINED: [DensityStatistic; 4] = [
     DensityStatistic::OddMarginals,
     DensityStatistic::BrokenCorrelation,
 ];
+/// Scores that surprise combines: pairs of values, numbers in fine detail, and values by themselves.
+const SURPRISING: [DensityStatistic; 3] =
+    [DensityStatistic::WorstPairs, DensityStatistic::BrokenCorrelation, DensityStatistic::OddMarginals];
 /// Share of all features' variance that other numbers must explain for broken correlation to be combined. Chosen: from a third on, one of
 /// four combined scores is worth its dilution of the other three.
 const CLOSELY_DEPENDENT: f64 = 1.0 / 3.0;
@@ -62,6 +68,17 @@ pub struct Density {
     combined: &'static [DensityStatistic],
     /// Leave-one-out scores of the reference's sample.
     ranks: PerStatistic<Ranks>,
+    /// Surprise of the reference's sample, alone and with nearness to the decision boundary.
+    surprise: [Ranks; 2],
+}
+
+/// How surprising one row is.
+#[derive(Clone, Copy, PartialEq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Surprise {
+    /// Fisher's statistic, −Σ ln p, in nats.
+    pub nats: f32,
+    /// ln of its p-value, and of the p-value with nearness to the decision boundary: −Σ ln p − ln(nearness).
+    pub log_p: [f32; 2],
 }
 
 // === impl Density ===
@@ -81,6 +98,7 @@ impl Density {
             copula,
             combined: if is_close { &COMBINED } else { &COMBINED[..COMBINED.len() - 1] },
             ranks: PerStatistic::default(),
+            surprise: Default::default(),
         };
         density.calibrate(&sample, boundary);
         density
@@ -100,6 +118,26 @@ impl Density {
         let p_combined = |row: &PerStatistic<f32>| self.ranks[DensityStatistic::CombinedDensity].p(combined(row));
         let undecided = |(row, near): (&PerStatistic<f32>, &f32)| -(p_combined(row) * f64::from(*near)).ln() as f32;
         self.ranks[DensityStatistic::UndecidedAndOdd] = Ranks::new(rows.iter().zip(boundary.sample()).map(undecided).collect());
+        let surprise: Vec<f32> = rows.iter().map(|row| self.surprising(row)).collect();
+        let with_nearness = surprise.iter().zip(boundary.sample()).map(|(nats, near)| nats - near.ln()).collect();
+        self.surprise = [Ranks::new(surprise), Ranks::new(with_nearness)];
+    }
+
+    /// Fisher's statistic of the [`SURPRISING`] scores.
+    fn surprising(&self, scores: &PerStatistic<f32>) -> f32 {
+        SURPRISING.iter().map(|&statistic| -self.ranks[statistic].log_p(scores[statistic]) as f32).sum()
+    }
+
+    /// How surprising a row is; `near` is the p-value of its nearness to the decision boundary.
+    pub fn surprise(&self, codes: &Codes, near: f64) -> Surprise {
+        let nats = self.surprising(&self.scores::<false>(codes));
+        let log_p = [self.surprise[0].log_p(nats), self.surprise[1].log_p(nats - near.ln() as f32)];
+        Surprise { nats, log_p: log_p.map(|log_p| log_p as f32) }
+    }
+
+    /// The same statistic of rows of the reference's sample, each judged without itself.
+    pub fn surprise_of_sample(&self, sample: &[Codes]) -> Vec<f32> {
+        sample.iter().map(|codes| self.surprising(&self.scores::<true>(codes))).collect()
     }
 
     /// The [`SCORES`] of a row. With `LEAVE_ONE_OUT` the row is one of the sample's, and is judged without it.

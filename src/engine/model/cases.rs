@@ -50,6 +50,11 @@ impl Cases {
         case
     }
 
+    /// Whether a case is that of the last burst of newcomers.
+    pub(super) fn is_of_burst(&self, case: &str) -> bool {
+        self.burst.as_ref().is_some_and(|(_, burst)| burst == case)
+    }
+
     /// Whether a campaign of so many members is announced (again): when it has two, and whenever their number has doubled.
     pub(super) fn is_due(&self, case: &str, members: usize) -> bool {
         let announced = self.campaigns.get(case).map_or(1, |campaign| campaign.members);

@@ -169,12 +169,14 @@ impl ModelEngine {
         let evidence = members.iter().map(|c| c.distribution.peak.max(1.0).ln() + c.structure.peak).sum();
         let count = SignalValue { name: "campaign_members", value: members.len() as f64, reference: 1.0, evidence };
         let queries = members.iter().filter_map(|c| c.evidence.first().cloned()).take(EVIDENCE_QUERIES).collect();
+        let is_crowd = self.memory.crowd.stands() && self.memory.cases.is_of_burst(case);
         let line = Verdict {
             confidence: Some(SHARED_CONFIDENCE),
             case: Some(case.to_owned()),
             queries_seen: members.iter().map(|c| c.queries).sum(),
             members: self.memory.callers.flagged_addresses(members.iter().copied()),
-            signals: vec![count],
+            features: if is_crowd { self.crowd_features() } else { Vec::new() },
+            signals: if is_crowd { [vec![count], self.crowd_signals()].concat() } else { vec![count] },
             ..Verdict::new(now, Scope::Campaign, self.name(), Finding::Probing)
         };
         line.with_family(family).with_evidence(first, queries)

@@ -47,6 +47,10 @@ impl ModelEngine {
         let mut signals = Signals::default();
         density_signals(client, &mut signals);
         structure_signals(client, &mut signals);
+        if client.crowd_evidence > 0.0 {
+            let evidence = f64::from(client.crowd_evidence);
+            signals.judges("row_of_a_crowd", evidence, 0.0, evidence);
+        }
         self.classic_signals(client, now, &mut signals);
         self.context_signals(client, &mut signals);
         let mut signals = signals.0;

@@ -6,7 +6,7 @@ use crate::judge::client::votes::ClientDistribution;
 use crate::judge::distribution::Population;
 use crate::judge::evidence::{Detector, Factors};
 use crate::signal::codes::Codes;
-use crate::signal::density::Density;
+use crate::signal::density::{Density, Surprise};
 use crate::signal::density::statistic::Cells;
 
 /// Share of their weight below which recent votes have lost it. Chosen: one tenth, one of the decades in which evidence is counted.
@@ -48,6 +48,16 @@ impl RowStatistics {
     /// Cells of a row, under the statistics that fit how it is written.
     pub(super) fn cells(&self, codes: &Codes, near: f64, profile: &Profile) -> Cells {
         self.of(codes, profile).cells(codes, near)
+    }
+
+    /// How surprising a row is, under the statistics that fit how it is written.
+    pub(super) fn surprise(&self, codes: &Codes, near: f64, profile: &Profile) -> Surprise {
+        self.of(codes, profile).surprise(codes, near)
+    }
+
+    /// How surprising the rows of the reference's sample are.
+    pub(super) fn surprise_of_sample(&self, sample: &[Codes]) -> Vec<f32> {
+        self.density.surprise_of_sample(sample)
     }
 
     /// The statistics that judge a row: without the common columns if it is written in one of them as the reference does not know.

@@ -25,6 +25,8 @@ pub(super) struct NewcomerPool {
     /// Start of the burst of newcomers that alarmed it.
     burst_since: EventTime,
     alarmed_at: Option<EventTime>,
+    /// Whether its evidence was below suspicion at the last vote.
+    is_usual: bool,
 }
 
 // === impl NewcomerPool ===
@@ -38,12 +40,18 @@ impl NewcomerPool {
             quiet_at: EventTime::default(),
             burst_since: EventTime::default(),
             alarmed_at: None,
+            is_usual: true,
         }
     }
 
     /// Start of the newest burst.
     pub(super) fn burst_since(&self) -> EventTime {
         self.burst_since
+    }
+
+    /// Whether its evidence was below suspicion at the last vote.
+    pub(super) fn is_usual(&self) -> bool {
+        self.is_usual
     }
 
     /// Whether it is alarmed.
@@ -55,7 +63,8 @@ impl NewcomerPool {
     pub(super) fn vote(&mut self, cells: Cells, now: EventTime, suspicious: f64, threshold: f64) {
         self.detector.update(cells, &self.factors);
         let evidence = self.detector.dependence();
-        if evidence < suspicious {
+        self.is_usual = evidence < suspicious;
+        if self.is_usual {
             self.quiet_at = now;
         }
         let alarm = threshold * ALARM_FACTOR;
@@ -76,5 +85,6 @@ impl NewcomerPool {
     /// Forgets its evidence.
     pub(super) fn reset(&mut self) {
         self.detector.reset();
+        self.is_usual = true;
     }
 }

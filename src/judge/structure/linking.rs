@@ -146,12 +146,13 @@ impl Structure {
     /// Adds the row and its evidence to the component.
     fn grow(&mut self, link: &Link<'_>, component: SlotRef, evidence: LinkEvidence) -> Option<Joined> {
         let sender = link.new.sender.hashes;
+        let newcomer_share = self.newcomer_share;
         let state = self.components.get_mut(component)?;
         let was_flagged = state.flagged.is_some();
         state.rows += 1;
         let automation = evidence.automation.component;
         state.account_step(sender.account, automation.min(STEP_CAP));
-        let moved = if evidence.continues_own { 0.0 } else { address_evidence(state, sender) };
+        let moved = if evidence.continues_own { 0.0 } else { address_evidence(state, sender, newcomer_share) };
         state.last_sender = sender;
         state.sent_from(sender.address);
         if let Some(nearest) = link.unexplained {
@@ -226,10 +227,12 @@ fn flag_as_search(state: &mut Component, member: Membership, time: EventTime) {
     }
 }
 
-/// Evidence from the sender's address, in nats: honest chains of edits stay where they are.
-fn address_evidence(state: &mut Component, sender: SenderHashes) -> f64 {
+/// Evidence from the sender's address, in nats: honest chains of edits stay where they are. Where a share of the queries comes from new
+/// addresses anyway, an honest chain changes its address at that rate.
+fn address_evidence(state: &mut Component, sender: SenderHashes, newcomer_share: f64) -> f64 {
     let same_account = sender.account != 0 && sender.account == state.last_sender.account;
     let bound = if same_account { ADDRESS_CHANGE_SAME_ACCOUNT } else { ADDRESS_CHANGE };
+    let bound = bound.max(newcomer_share);
     let changes = &mut state.address_changes;
     let total = f64::from(changes.changed + changes.unchanged);
     if state.last_sender.address != sender.address {
@@ -260,14 +263,14 @@ mod tests {
         let mut moved = 0.0;
         for address in 2..10 {
             let sender = SenderHashes { address, account: 0 };
-            moved += address_evidence(state, sender);
+            moved += address_evidence(state, sender, 0.0);
             state.last_sender = sender;
         }
         // Each change has a learned probability of more than a half, against one in fifty.
         assert!(moved > 7.0 * (0.5_f64 / ADDRESS_CHANGE).ln(), "{moved}");
         let mut stays = Components::default();
         let state = component(&mut stays);
-        let stayed: f64 = (0..8).map(|_| address_evidence(state, SenderHashes { address: 1, account: 0 })).sum();
+        let stayed: f64 = (0..8).map(|_| address_evidence(state, SenderHashes { address: 1, account: 0 }, 0.0)).sum();
         assert!(stayed < 0.0, "{stayed}");
     }
 
@@ -275,7 +278,7 @@ mod tests {
     fn a_change_of_address_with_the_same_account_says_less() {
         let evidence = |account| {
             let mut components = Components::default();
-            address_evidence(component(&mut components), SenderHashes { address: 2, account })
+            address_evidence(component(&mut components), SenderHashes { address: 2, account }, 0.0)
         };
         assert!((evidence(8) - evidence(7) - 5_f64.ln()).abs() < 1e-12, "one in fifty against one in ten");
     }

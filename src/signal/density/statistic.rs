@@ -160,6 +160,13 @@ impl DensityStatistic {
 
 // === impl PerStatistic ===
 
+impl Cells {
+    /// Whether the row is as odd as one in a thousand by a statistic of dependence. Rare values alone are none: a new segment has them.
+    pub fn is_impossible(&self) -> bool {
+        DensityStatistic::ALL.into_iter().any(|statistic| statistic.measures_dependence() && self[statistic] == 0)
+    }
+}
+
 impl<T: Copy> PerStatistic<T> {
     /// The same value for every statistic.
     pub const fn all(value: T) -> Self {

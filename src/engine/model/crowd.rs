@@ -1,0 +1,136 @@
+//! Strangers judged together ([`judge::crowd`](crate::judge::crowd)): their rows are noted, and when a crowd stands, they are named.
+
+use super::lines::{Flagging, SHARED_CONFIDENCE};
+use super::{Asked, CONFIDENCE, ModelEngine};
+use crate::judge::client::Client;
+use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
+use crate::judge::crowd::{Named, StrangersRow};
+use crate::judge::distribution::FIRST_VOTES;
+use crate::judge::model_state::ModelEvent;
+use crate::judge::{Family, FeatureDrift, Finding, Scope, SignalValue, Verdict};
+use crate::signal::codes::Codes;
+use crate::window::history::RowId;
+
+/// Columns of which a campaign line says that its rows differ there. Chosen: as many as a person reads.
+const COLUMNS_NAMED: usize = 5;
+
+// === impl ModelEngine ===
+
+impl ModelEngine {
+    /// A row that voted, in the light of what strangers and callers with a past send now. `row` is its number, if it is new.
+    pub(super) fn judge_in_crowd(&mut self, asked: &Asked<'_>, codes: &Codes, row: Option<RowId>, out: &mut Vec<Verdict>) {
+        let now = asked.now;
+        let Some(client) = self.memory.callers.clients.get(asked.at) else { return };
+        let population = &self.memory.population;
+        let state = &client.distribution;
+        let is_stranger = population.is_newcomer(client.first) && state.votes <= FIRST_VOTES;
+        let is_odd = state.newest_cells.is_impossible();
+        if population.newcomers_are_usual() {
+            self.memory.crowd.forget();
+        }
+        if !is_stranger {
+            if population.is_warm(now) && population.is_established(Some(client), now) {
+                self.memory.crowd.note_established(is_odd);
+            } else if !population.is_warm(now) && state.votes <= FIRST_VOTES {
+                let surprise = self.surprise(asked, codes);
+                self.memory.crowd.note_usual(&surprise);
+            }
+            return;
+        }
+        let surprise = self.surprise(asked, codes);
+        if self.memory.population.newcomers_are_usual() {
+            self.memory.crowd.note_usual(&surprise);
+            return;
+        }
+        let in_campaign = row.is_some_and(|row| self.structure.is_in_campaign(row));
+        let codes = codes.coarse.as_slice().into();
+        self.memory.crowd.note(StrangersRow { at: asked.at, codes, surprise, is_odd, in_campaign }, now);
+        self.name_strangers(asked, out);
+    }
+
+    fn surprise(&self, asked: &Asked<'_>, codes: &Codes) -> crate::signal::density::Surprise {
+        let near = self.profile.boundary.p(asked.query.prediction, codes);
+        self.statistics.surprise(codes, near, &self.profile)
+    }
+
+    /// Decides whether a crowd stands, and names its strangers.
+    fn name_strangers(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
+        let now = asked.now;
+        if !self.memory.population.newcomer_burst_active(now) {
+            return;
+        }
+        let begins = self.memory.crowd.decide(&self.memory.arrivals, now);
+        if !self.memory.crowd.stands() {
+            return;
+        }
+        self.memory.arrivals.leave_out();
+        let is_due = self.memory.crowd.is_due();
+        if is_due {
+            let sample = self.profile.coder.sample(&self.profile.reference);
+            let surprise = self.statistics.surprise_of_sample(&sample);
+            self.memory.crowd.rank(sample.iter().map(|codes| codes.coarse.as_slice()).zip(surprise));
+        }
+        let named = self.memory.crowd.name(&self.memory.arrivals, now, !begins && !is_due);
+        let case = self.burst_case(asked.at);
+        for Named { at, log_p } in named {
+            let Some(client) = self.memory.callers.clients.get_mut(at).filter(|client| !client.is_flagged()) else { continue };
+            client.crowd_evidence = -log_p as f32;
+            let family = Family::of_oddity(&client.distribution.detector);
+            let confidence = (1.0 - log_p.exp()).clamp(CONFIDENCE.0, SHARED_CONFIDENCE);
+            let began = self.memory.crowd.since();
+            self.flag(now, Some(asked), Flagging { at, family, confidence, case: Some(case.clone()), began, waits: false }, out);
+        }
+        if begins {
+            self.report_crowd(asked, &case, out);
+        }
+        let members = usize::try_from(self.memory.crowd.named()).unwrap_or(usize::MAX);
+        if self.memory.cases.is_due(&case, members) {
+            self.announce(now, &case, out);
+        }
+    }
+
+    /// Says that a crowd probes the model, whether or not any stranger was named.
+    fn report_crowd(&mut self, asked: &Asked<'_>, case: &str, out: &mut Vec<Verdict>) {
+        let now = asked.now;
+        if let Some(finding) = self.memory.state.on(ModelEvent::Flagged { confidence: SHARED_CONFIDENCE }, now) {
+            out.push(self.model_line(finding, now));
+        }
+        if self.memory.crowd.named() > 0 {
+            return;
+        }
+        let crowd = &self.memory.crowd;
+        let clients = crowd.odd().filter_map(|at| self.memory.callers.clients.get(at));
+        let queries: Vec<_> = clients.filter_map(|client: &Client| client.evidence.first().cloned()).take(EVIDENCE_QUERIES).collect();
+        let line = Verdict {
+            confidence: Some(SHARED_CONFIDENCE),
+            case: Some(case.to_owned()),
+            queries_seen: u64::from(crowd.strangers()),
+            features: self.crowd_features(),
+            signals: self.crowd_signals(),
+            ..Verdict::new(now, Scope::Campaign, self.name(), Finding::Probing)
+        };
+        let first = queries.first().cloned();
+        out.push(line.with_family(Family::Random).with_evidence(first.as_ref(), queries));
+    }
+
+    /// What a crowd's rows have in common: the columns by which they differ from the reference.
+    pub(super) fn crowd_features(&self) -> Vec<FeatureDrift> {
+        let features = &self.profile.reference.features;
+        let shifts = self.memory.crowd.shifts().into_iter().take(COLUMNS_NAMED);
+        let named = shifts.filter_map(|shift| {
+            let name = features.get(shift.column)?.name.clone();
+            Some(FeatureDrift { name, psi: shift.psi, critical: shift.critical, psi_without_suspects: 0.0 })
+        });
+        named.collect()
+    }
+
+    /// How often strangers' rows are odd, against those of callers with a past.
+    pub(super) fn crowd_signals(&self) -> Vec<SignalValue> {
+        let crowd = &self.memory.crowd;
+        let (strangers, established) = crowd.odd_shares();
+        vec![
+            SignalValue { name: "strangers", value: f64::from(crowd.strangers()), reference: 0.0, evidence: 0.0 },
+            SignalValue { name: "odd_rows_of_strangers", value: strangers, reference: established, evidence: 0.0 },
+        ]
+    }
+}

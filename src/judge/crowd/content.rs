@@ -1,0 +1,204 @@
+//! What the rows of a crowd have in common: how often each value occurs in them, against the reference.
+//!
+//! The rows that only the crowd explains teach the shares of values. A further row is then weighed by a naive Bayes likelihood ratio: is it
+//! likelier among the crowd's rows than among the reference's? Columns that depend on each other are counted twice, so the ratio is no
+//! probability; it is ranked among the rows of the reference, which are weighed in the same way.
+
+use serde::{Deserialize, Serialize};
+
+use crate::reference::Reference;
+use crate::reference::fit::coarse_counts;
+use crate::signal::ranks::Ranks;
+
+/// Rows' worth of belief that the crowd's values are shared like the reference's. Chosen: two, so that a value needs to recur before it
+/// counts as the crowd's.
+const PRIOR_ROWS: f64 = 2.0;
+/// Rows' worth of doubt about a share of the reference: half a row for each code (Jeffreys).
+const REFERENCE_PRIOR: f64 = 0.5;
+/// Most that one column says for or against, in nats. Chosen: a factor of 400, about one row of the reference's sample in 20.
+const MOST: f64 = 6.0;
+/// Learned rows before the ratio is used, and growth of their number after which it is ranked anew.
+const FIRST_RANKED: u32 = 16;
+const GROWTH: u32 = 2;
+/// Standard deviations beyond the expected index that chance rarely exceeds.
+const STANDARD_DEVIATIONS: f64 = 3.0;
+
+/// Values of a crowd's rows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Content {
+    /// First code of each column among all codes, and the number of all codes.
+    offsets: Vec<u32>,
+    /// Learned rows by code.
+    counts: Vec<u32>,
+    rows: u32,
+    /// ln of the reference's share of each code within its column.
+    log_share: Vec<f32>,
+    /// Rows of the reference.
+    reference_rows: f64,
+    /// Ranks of the reference's rows, and the learned rows at that time.
+    ranks: Ranks,
+    ranked_at: u32,
+}
+
+/// How far a column's values among the crowd's rows are from the reference's.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ColumnShift {
+    /// The column.
+    pub column: usize,
+    /// Population stability index.
+    pub psi: f64,
+    /// What chance rarely exceeds: the expected index of so many rows (Yurdakul 2018) and three standard deviations.
+    pub critical: f64,
+}
+
+// === impl Content ===
+
+impl Content {
+    /// Nothing is learned yet.
+    pub(super) fn new(reference: &Reference) -> Self {
+        let (mut offsets, mut log_share) = (vec![0], Vec::new());
+        for feature in &reference.features {
+            let counts = coarse_counts(feature);
+            let all = counts.iter().sum::<u64>() as f64 + REFERENCE_PRIOR * counts.len() as f64;
+            log_share.extend(counts.iter().map(|&count| ((count as f64 + REFERENCE_PRIOR) / all).ln() as f32));
+            offsets.push(log_share.len() as u32);
+        }
+        let reference_rows = reference.features.first().map_or(1.0, |f| f.counts.iter().sum::<u64>().max(1) as f64);
+        Self {
+            counts: vec![0; log_share.len()],
+            offsets,
+            rows: 0,
+            log_share,
+            reference_rows,
+            ranks: Ranks::default(),
+            ranked_at: 0,
+        }
+    }
+
+    /// Forgets what was learned.
+    pub(super) fn clear(&mut self) {
+        self.counts.fill(0);
+        (self.rows, self.ranked_at, self.ranks) = (0, 0, Ranks::default());
+    }
+
+    fn places<'a>(&'a self, codes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+        self.offsets.iter().zip(codes).map(|(&offset, &code)| offset as usize + usize::from(code))
+    }
+
+    /// Learns from a row.
+    pub(super) fn learn(&mut self, codes: &[u8]) {
+        self.rows += 1;
+        for (&offset, &code) in self.offsets.iter().zip(codes) {
+            self.counts[offset as usize + usize::from(code)] += 1;
+        }
+    }
+
+    /// How much likelier a row is among the crowd's than among the reference's, in nats. Of a row that was `learned`, what it taught is
+    /// left out.
+    pub(super) fn ratio(&self, codes: &[u8], learned: bool) -> f64 {
+        let own = f64::from(u8::from(learned));
+        let all = (f64::from(self.rows) - own + PRIOR_ROWS).ln();
+        let of = |place: usize| {
+            let log_share = f64::from(self.log_share[place]);
+            let count = f64::from(self.counts[place]) - own + PRIOR_ROWS * log_share.exp();
+            (count.ln() - all - log_share).clamp(-MOST, MOST)
+        };
+        self.places(codes).map(of).sum()
+    }
+
+    /// Whether the reference's rows are to be ranked (again).
+    pub(super) fn is_due(&self) -> bool {
+        self.rows >= FIRST_RANKED && self.rows >= GROWTH * self.ranked_at
+    }
+
+    /// Ranks the reference's rows, given as their codes and surprise, by ratio and surprise together.
+    pub(super) fn rank<'a>(&mut self, sample: impl Iterator<Item = (&'a [u8], f32)>) {
+        let scores = sample.map(|(codes, nats)| (self.ratio(codes, false) + f64::from(nats)) as f32).collect();
+        self.ranks = Ranks::new(scores);
+        self.ranked_at = self.rows;
+    }
+
+    /// ln of the p-value of a row with this surprise, 0 while nothing was ranked.
+    pub(super) fn log_p(&self, codes: &[u8], nats: f32, learned: bool) -> f64 {
+        if self.ranked_at == 0 { 0.0 } else { self.ranks.log_p((self.ratio(codes, learned) + f64::from(nats)) as f32) }
+    }
+
+    /// The columns by which the learned rows differ from the reference beyond chance, the farthest first.
+    pub(super) fn shifts(&self) -> Vec<ColumnShift> {
+        let rows = f64::from(self.rows.max(1));
+        let of = |(column, bounds): (usize, &[u32])| {
+            let codes = bounds[0] as usize..bounds[1] as usize;
+            let freedom = codes.len().saturating_sub(1).max(1) as f64;
+            let psi = codes.map(|code| {
+                let expected = f64::from(self.log_share[code]).exp();
+                let share = (f64::from(self.counts[code]) + PRIOR_ROWS * expected) / (rows + PRIOR_ROWS);
+                (share - expected) * (share / expected).ln()
+            });
+            let scale = 1.0 / rows + 1.0 / self.reference_rows;
+            let critical = scale * (freedom + STANDARD_DEVIATIONS * (2.0 * freedom).sqrt());
+            ColumnShift { column, psi: psi.sum(), critical }
+        };
+        let mut shifts: Vec<ColumnShift> = self.offsets.windows(2).enumerate().map(of).filter(|s| s.psi > s.critical).collect();
+        shifts.sort_by(|a, b| b.psi.total_cmp(&a.psi).then(a.column.cmp(&b.column)));
+        shifts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::mix2;
+    use crate::signal::codes::{Coder, Codes};
+
+    fn reference() -> Reference {
+        let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
+        Reference::from_json(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn rows_around_one_row_are_told_from_all_others_and_what_they_share_is_named() {
+        let reference = reference();
+        let coder = Coder::new(&reference);
+        let sample = coder.sample(&reference);
+        let mut content = Content::new(&reference);
+        // Copies of one row with one column of another.
+        let copy = |i: u64| {
+            let mut codes = sample[5].coarse.clone();
+            let at = (mix2(i, 1) % codes.len() as u64) as usize;
+            codes[at] = sample[(mix2(i, 2) % 8_000) as usize].coarse[at];
+            codes
+        };
+        (0..64).for_each(|i| content.learn(&copy(i)));
+        assert!(content.is_due());
+        let nats = vec![2.0_f32; sample.len()];
+        content.rank(sample.iter().map(|codes: &Codes| codes.coarse.as_slice()).zip(nats));
+        assert!(!content.is_due(), "it has just been ranked");
+        let improbable = (1_000..1_100).filter(|&i| content.log_p(&copy(i), 2.0, false) < -8.0).count();
+        assert!(improbable > 90, "{improbable} of 100");
+        let honest = sample.iter().filter(|codes| content.log_p(&codes.coarse, 2.0, false) < -7.0).count();
+        assert!(honest < 20, "{honest} of {}", sample.len());
+        assert!(content.shifts().len() > 5 && content.shifts()[0].psi > content.shifts()[0].critical);
+    }
+
+    #[test]
+    fn what_a_row_taught_does_not_speak_for_it() {
+        let reference = reference();
+        let sample = Coder::new(&reference).sample(&reference);
+        let mut content = Content::new(&reference);
+        let rare = &sample[9].coarse;
+        content.learn(rare);
+        assert!(content.ratio(rare, true).abs() < 1e-6, "nothing else was learned");
+        assert!(content.ratio(rare, false) > 1.0);
+    }
+
+    #[test]
+    fn the_references_own_rows_differ_from_it_in_nothing() {
+        let reference = reference();
+        let sample = Coder::new(&reference).sample(&reference);
+        let mut content = Content::new(&reference);
+        sample[..400].iter().for_each(|codes| content.learn(&codes.coarse));
+        assert!(content.shifts().is_empty(), "{:?}", content.shifts());
+        content.clear();
+        assert!(!content.is_due() && content.log_p(&sample[0].coarse, 9.0, false).abs() < 1e-12);
+    }
+}
