@@ -62,7 +62,6 @@ use crate::prefetch;
 use crate::reference::Reference;
 use crate::signal::codes::Codes;
 use crate::window::clients::SlotRef;
-use crate::window::history::RowId;
 use callers::Callers;
 use cases::Cases;
 use confirmation::Confirmation;
@@ -245,9 +244,9 @@ impl ModelEngine {
         }
         // Rows that lost what told them apart are not the same row, so their answers are not compared.
         let is_known = self.profile.coder.unknown(codes).next().is_none();
-        let row = self.judge_structure(asked, prepared, is_known, out);
+        let seen = self.judge_structure(asked, prepared, is_known, out);
         if voted {
-            self.judge_in_crowd(asked, codes, row, out);
+            self.judge_in_crowd(asked, codes, seen, out);
         }
         gap
     }
@@ -327,14 +326,14 @@ impl ModelEngine {
     }
 
     /// Structure evidence: the row is compared with earlier rows, and what is detected is said. `is_known` if the reference knows every
-    /// value of the row. Returns the number of the row if it is new.
+    /// value of the row. Says whether the row was sent before.
     fn judge_structure(
         &mut self,
         asked: &Asked<'_>,
         prepared: PreparedQuery<'_>,
         is_known: bool,
         out: &mut Vec<Verdict>,
-    ) -> Option<RowId> {
+    ) -> Seen {
         let Asked { query, at, now, late } = *asked;
         let mut detections = std::mem::take(&mut self.detections);
         detections.clear();
@@ -353,7 +352,7 @@ impl ModelEngine {
             self.flag_detected(asked, detection, out);
         }
         self.detections = detections;
-        if let Seen::New(row) = seen { Some(row) } else { None }
+        seen
     }
 
     /// Flags a client that structure evidence speaks against.
@@ -402,6 +401,7 @@ impl ModelEngine {
         self.advance(out);
         if let Some(now) = self.memory.windows.watermark() {
             self.decide_held(now, true, out);
+            self.review_crowd(now, true, out);
         }
         self.judge_unreadable(true, out);
     }

@@ -28,6 +28,8 @@ const LEAST_QUERIES: u32 = 16;
 struct Pane {
     queries: u32,
     first: u32,
+    /// Whether it holds a crowd, which is not usual.
+    is_left_out: bool,
 }
 
 /// Arrivals of one model.
@@ -61,15 +63,14 @@ impl Arrivals {
 
     /// Leaves the current pane out: it holds a crowd, which is not usual.
     pub fn leave_out(&mut self) {
-        self.current = Pane::default();
+        self.current.is_left_out = true;
     }
 
     /// Closes the current pane, and the empty ones behind it.
     fn close(&mut self, steps: i64) {
         let empty = usize::try_from(steps - 1).unwrap_or(PANES).min(PANES);
         let current = std::mem::take(&mut self.current);
-        // A pane that was left out is no empty one.
-        let counted = (current != Pane::default()).then_some(current);
+        let counted = (!current.is_left_out).then_some(current);
         self.closed.extend(counted.into_iter().chain(std::iter::repeat_n(Pane::default(), empty)));
         while self.closed.len() > PANES {
             self.closed.pop_front();

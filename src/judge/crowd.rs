@@ -8,14 +8,19 @@
 //! often, or when the strangers come in addition to the usual ones, far beyond their usual rate.
 //!
 //! **Whose row is the crowd's?** Each row is tested against the reference: by its surprise, by its surprise with nearness to the decision
-//! boundary, and by what it has in common with the crowd's most improbable rows ([`content`]). A stranger is named when its
-//! p-value is so small that among all the honest strangers of that time hardly one would have it. Where honest strangers have shown more
-//! small p-values than they should, p-values are raised by that factor.
+//! boundary, and by what it has in common with the crowd's most improbable rows ([`content`]). A row that is linked to a campaign counts
+//! as much as callers with a past are rarely linked to one. A stranger is named at once when its p-value is so small that among all the
+//! honest strangers of that time hardly one would have it. The others are reviewed: after ten minutes in which a stranger sent little
+//! else, it is named at the level at which honest strangers are a small share of all that are named (Benjamini and Hochberg 1995).
+//! Where honest strangers have shown more small p-values than they should, p-values are raised by that factor.
+//!
+//! Rows that were known before the crowd came (an example of the documentation, a health check) are nobody's evidence.
 
 mod content;
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, DiscreteCDF as _, Poisson};
 
@@ -27,10 +32,25 @@ use crate::reference::Reference;
 use crate::signal::density::Surprise;
 use crate::window::clients::SlotRef;
 
+/// Usual rows of strangers that are kept, since a crowd's first rows come before there is evidence. Chosen: few, so that hardly an honest
+/// stranger is among those that are judged again.
+const LEAD: usize = 32;
 /// Rows of strangers that are kept while a crowd is possible: at fourteen columns a megabyte and a half.
 const ROWS: usize = 32_768;
 /// Honest strangers of one crowd's time that may be named, as an expectation: one in fifty crowds names one.
 const NAMED_BY_CHANCE: f64 = 0.02;
+/// Share of honest strangers among those that a review names, as an expectation. Chosen: one in three thousand, so that a campaign of
+/// twenty thousand addresses names six honest ones at most, and one of a thousand addresses hardly ever one.
+const HONEST_SHARE: f64 = 3e-4;
+/// Levels that a review tries, from the least strict on, and the step from one to the next, in nats.
+const LEAST_STRICT: f64 = -3.0;
+const LEVEL_STEP: f64 = 0.25;
+const LEVELS_TRIED: u32 = 60;
+/// Seconds between two reviews, and from a stranger's last row until it is reviewed: honest strangers send more within that time.
+const REVIEW_SECONDS: f64 = 300.0;
+const SETTLE_SECONDS: f64 = 600.0;
+/// A stranger is the crowd's if more than one of so many of its rows is.
+const MOSTLY: u32 = 2;
 /// Tests of one row: surprise, surprise with nearness, and content.
 const TESTS: f64 = 3.0;
 /// ln of the p-value below which a row teaches what the crowd's rows have in common: one honest row in a hundred.
@@ -39,9 +59,6 @@ const TEACHES: f32 = -4.605_170_2;
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-4];
 /// Expected rows at a level before their number is believed.
 const LEAST_EXPECTED: f64 = 0.25;
-/// Factor by which honest strangers may show more small p-values than the reference, at least: newcomers are not a random sample of
-/// the callers. As for the pool of newcomers.
-const LEAST_INFLATION: f64 = 2.5;
 /// Rows of usual strangers after which their counts are halved, so that they follow the world.
 const USUAL_ROWS: f64 = 20_000.0;
 /// Multiple of the share of odd rows of callers with a past that strangers must exceed, and the probability with which chance may pretend
@@ -51,6 +68,10 @@ const CHANCE_ESTABLISHED: f64 = 0.05;
 /// Factor on the busiest quarter of the last hours that a usual crowd of newcomers may reach, and the probability of more by chance.
 const TIMES_BUSIEST: f64 = 2.0;
 const CHANCE_ARRIVALS: f64 = 1e-4;
+/// Seconds that are compared at least: a quarter of an hour, since where all callers get another address at once they come together.
+const LEAST_SECONDS: f64 = 900.0;
+/// Rows of callers with a past that can say that they are odd as well.
+const FEWEST_ESTABLISHED: u32 = 4;
 /// Share of the strangers beyond the usual rate that must be odd, for these to be the ones that came in addition.
 const ODD_ADDITIONAL: f64 = 0.5;
 /// Odd rows before anything is said. Chosen: fewer have no pattern.
@@ -68,12 +89,16 @@ struct Tally {
 pub struct StrangersRow {
     /// The stranger.
     pub at: SlotRef,
+    /// When it was sent.
+    pub sent: EventTime,
     /// Coarse code by column.
     pub codes: Box<[u8]>,
     /// How surprising it is.
     pub surprise: Surprise,
     /// Whether it is impossible by a statistic of dependence.
     pub is_odd: bool,
+    /// Whether nobody sent it before.
+    pub is_new: bool,
     /// Whether it is linked to a campaign.
     pub in_campaign: bool,
 }
@@ -100,6 +125,8 @@ pub struct Crowd {
     since: Option<EventTime>,
     strangers: Tally,
     established: Tally,
+    /// Rows of callers with a past that are linked to a campaign.
+    established_linked: u32,
     rows: VecDeque<StrangersRow>,
     content: Content,
     usual: Usual,
@@ -107,6 +134,7 @@ pub struct Crowd {
     pending: Usual,
     stands: bool,
     named: u64,
+    reviewed: Option<EventTime>,
 }
 
 // === impl Usual ===
@@ -135,7 +163,7 @@ impl Usual {
             let expected = self.rows * level;
             if expected < LEAST_EXPECTED { 1.0 } else { below / expected }
         };
-        self.below.iter().zip(LEVELS).map(at).fold(LEAST_INFLATION, f64::max)
+        self.below.iter().zip(LEVELS).map(at).fold(1.0, f64::max)
     }
 }
 
@@ -148,19 +176,22 @@ impl Crowd {
             since: None,
             strangers: Tally::default(),
             established: Tally::default(),
+            established_linked: 0,
             rows: VecDeque::new(),
             content: Content::new(reference),
             usual: Usual::default(),
             pending: Usual::default(),
             stands: false,
             named: 0,
+            reviewed: None,
         }
     }
 
-    /// Notes a row of a caller with a past.
-    pub fn note_established(&mut self, is_odd: bool) {
+    /// Notes a row of a caller with a past: whether it is impossible by a statistic of dependence, and whether it is linked to a campaign.
+    pub fn note_established(&mut self, is_odd: bool, in_campaign: bool) {
         if self.since.is_some() {
             self.established.add(is_odd);
+            self.established_linked += u32::from(in_campaign);
         }
     }
 
@@ -171,10 +202,24 @@ impl Crowd {
         self.usual.add(&one);
     }
 
-    /// Notes a stranger's row.
-    pub fn note(&mut self, row: StrangersRow, now: EventTime) {
-        self.since.get_or_insert(now);
-        self.strangers.add(row.is_odd);
+    /// Notes a stranger's row while strangers' rows are usual.
+    pub fn note_lead(&mut self, row: StrangersRow) {
+        self.note_usual(&row.surprise);
+        if self.rows.len() >= LEAD {
+            self.rows.pop_front();
+        }
+        self.rows.push_back(row);
+    }
+
+    /// Notes a stranger's row while strangers' rows are not usual.
+    pub fn note(&mut self, row: StrangersRow) {
+        if self.since.is_none() {
+            self.since = Some(row.sent);
+            self.rows.iter().filter(|row| row.teaches()).for_each(|row| self.content.learn(&row.codes));
+        }
+        if row.is_new {
+            self.strangers.add(row.is_odd);
+        }
         if !self.stands {
             self.pending.note(&row.surprise);
         }
@@ -195,10 +240,10 @@ impl Crowd {
         if !std::mem::take(&mut self.stands) {
             self.usual.add(&self.pending);
         }
-        (self.strangers, self.established, self.pending) = Default::default();
-        self.rows.clear();
+        (self.strangers, self.established, self.established_linked, self.pending) = Default::default();
+        self.rows.drain(..self.rows.len().saturating_sub(LEAD));
         self.content.clear();
-        self.named = 0;
+        (self.named, self.reviewed) = (0, None);
     }
 
     /// Whether a crowd stands.
@@ -252,13 +297,18 @@ impl Crowd {
         self.established.rows > 0 && chance.cdf(u64::from(self.established.odd)) <= CHANCE_ESTABLISHED
     }
 
+    /// Whether callers with a past send odd rows at a rate that is comparable.
+    fn shows_in_established(&self) -> bool {
+        self.established.rows >= FEWEST_ESTABLISHED && self.established.share() * TIMES_ESTABLISHED >= self.strangers.share()
+    }
+
     /// Whether more strangers came than ever come, and it is they who are odd.
     fn comes_in_addition(&self, arrivals: &Arrivals, now: EventTime) -> bool {
         let (Some((_, busiest)), Some(since)) = (arrivals.per_second(), self.since) else { return false };
-        let usual = TIMES_BUSIEST * busiest * now.seconds_since(since).max(1.0) + 1.0;
+        let usual = TIMES_BUSIEST * busiest * now.seconds_since(since).max(LEAST_SECONDS) + 1.0;
         let additional = f64::from(self.strangers.rows) - usual;
         let improbable = || Poisson::new(usual).is_ok_and(|chance| chance.sf(u64::from(self.strangers.rows)) <= CHANCE_ARRIVALS);
-        additional > 0.0 && f64::from(self.strangers.odd) >= ODD_ADDITIONAL * additional && improbable()
+        !self.shows_in_established() && additional > 0.0 && f64::from(self.strangers.odd) >= ODD_ADDITIONAL * additional && improbable()
     }
 
     /// Whether the reference's rows must be ranked for [`Crowd::rank`].
@@ -271,30 +321,70 @@ impl Crowd {
         self.content.rank(sample);
     }
 
-    /// Strangers to be named: of all the rows that are kept, or of the newest alone.
-    pub fn name(&mut self, arrivals: &Arrivals, now: EventTime, newest_alone: bool) -> Vec<Named> {
-        let most = self.level(arrivals, now);
-        let factor = (TESTS * self.usual.inflation()).ln();
-        let from = if newest_alone { self.rows.len().saturating_sub(1) } else { 0 };
-        let rows = self.rows.range(from..);
-        let named: Vec<Named> =
-            rows.map(|row| Named { at: row.at, log_p: self.log_p(row) + factor }).filter(|named| named.log_p <= most).collect();
+    /// The sender of the newest row, if the row alone names it.
+    pub fn name_newest(&mut self, arrivals: &Arrivals, now: EventTime) -> Option<Named> {
+        let row = self.rows.back()?;
+        let log_p = self.log_p(row);
+        let is_named = log_p <= (NAMED_BY_CHANCE / (1.0 + self.honest(arrivals, now))).ln();
+        self.named += u64::from(is_named);
+        is_named.then_some(Named { at: row.at, log_p })
+    }
+
+    /// Whether the strangers are to be reviewed.
+    pub fn is_review_due(&self, now: EventTime) -> bool {
+        self.stands && self.reviewed.or(self.since).is_some_and(|last| now.seconds_since(last) >= REVIEW_SECONDS)
+    }
+
+    /// Strangers most of whose rows are the crowd's, in order; of those that sent something within the last minutes only when the input has
+    /// ended. `votes` are all the rows of a stranger, `None` if it is forgotten or named.
+    pub fn review(&mut self, arrivals: &Arrivals, now: EventTime, has_ended: bool, votes: impl Fn(SlotRef) -> Option<u32>) -> Vec<Named> {
+        self.reviewed = Some(now);
+        let log_p: Vec<f64> = self.rows.iter().map(|row| self.log_p(row)).collect();
+        let level = self.level_of_review(&log_p, arrivals, now);
+        let mut by_sender: FxHashMap<SlotRef, (u32, f64, EventTime)> = FxHashMap::default();
+        for (row, &log_p) in self.rows.iter().zip(&log_p) {
+            let (rows, least, last) = by_sender.entry(row.at).or_insert((0, 0.0, row.sent));
+            (*rows, *least, *last) = (*rows + u32::from(log_p <= level), least.min(log_p), (*last).max(row.sent));
+        }
+        let mut named: Vec<Named> = Vec::new();
+        for (&at, &(rows, log_p, last)) in &by_sender {
+            let has_settled = has_ended || now.seconds_since(last) >= SETTLE_SECONDS;
+            if rows > 0 && has_settled && votes(at).is_some_and(|votes| MOSTLY * rows > votes) {
+                named.push(Named { at, log_p });
+            }
+        }
+        named.sort_by_key(|named| named.at);
         self.named += named.len() as u64;
         named
     }
 
-    /// ln of the least p-value of a row.
-    fn log_p(&self, row: &StrangersRow) -> f64 {
-        let surprise = f64::from(row.surprise.log_p[0].min(row.surprise.log_p[1]));
-        surprise.min(self.content.log_p(&row.codes, row.surprise.nats, row.teaches()))
+    /// The least strict level at which honest strangers are a small share of all rows below it, or at which hardly one is expected.
+    fn level_of_review(&self, log_p: &[f64], arrivals: &Arrivals, now: EventTime) -> f64 {
+        let honest = 1.0 + self.honest(arrivals, now);
+        let mut sorted = log_p.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let is_safe = |level: &f64| {
+            let below = sorted.partition_point(|log_p| log_p <= level) as f64;
+            honest * level.exp() <= NAMED_BY_CHANCE.max(HONEST_SHARE * below)
+        };
+        let levels = (0..LEVELS_TRIED).map(|step| LEAST_STRICT - LEVEL_STEP * f64::from(step));
+        levels.into_iter().find(is_safe).unwrap_or(f64::NEG_INFINITY)
     }
 
-    /// ln of the p-value that names: so small that of all the honest strangers since the crowd came hardly one has it.
-    fn level(&self, arrivals: &Arrivals, now: EventTime) -> f64 {
+    /// ln of the p-value of a row: the least of its tests, with the factors for several tests and for usual strangers.
+    fn log_p(&self, row: &StrangersRow) -> f64 {
+        let surprise = f64::from(row.surprise.log_p[0].min(row.surprise.log_p[1]));
+        let content = self.content.log_p(&row.codes, row.surprise.nats, row.teaches());
+        let linked = f64::from(self.established_linked + 1) / f64::from(self.established.rows + 1);
+        let campaign = if row.in_campaign { linked.ln() } else { 0.0 };
+        surprise.min(content) + campaign + (TESTS * self.usual.inflation()).ln()
+    }
+
+    /// Honest strangers since the crowd came, as an expectation.
+    fn honest(&self, arrivals: &Arrivals, now: EventTime) -> f64 {
         let seconds = self.since.map_or(0.0, |since| now.seconds_since(since).max(0.0));
         let usual = arrivals.per_second().map(|(rate, _)| rate * seconds);
-        let honest = usual.unwrap_or_else(|| f64::from(self.strangers.rows - self.strangers.odd));
-        (NAMED_BY_CHANCE / (1.0 + honest)).ln()
+        usual.unwrap_or_else(|| f64::from(self.strangers.rows - self.strangers.odd))
     }
 
     /// Bytes held beyond the struct itself.

@@ -190,7 +190,7 @@ impl Population {
         }
         let votes = state.votes;
         if newcomer && votes <= FIRST_VOTES {
-            self.newcomer_pool.vote(cells, now, SUSPICIOUS, self.threshold);
+            self.newcomer_pool.vote(cells, now, self.threshold);
         }
         if note_suspicion(state, total, now) {
             self.turned_odd.push_back((now, voter.at));

@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 use super::campaign::Components;
 use super::client::rows::ClientStructure;
 use super::client::{Client, Key};
-use crate::event::Query;
+use crate::event::{EARLIEST, EventTime, Query};
 use crate::reference::{Feature, Reference};
 use crate::signal::codes::{Coder, Codes};
 use crate::signal::neighbours::{Hasher, RowHashes};
@@ -374,6 +374,11 @@ impl Structure {
         state.proximity = (state.proximity + (1.0 - LINK_RATE).ln()).max(0.0);
         let row = (&self.similarity, new.prepared);
         self.baseline.sample(&new.encoded.quantised.codes, new.sender.at, state, row);
+    }
+
+    /// When a row was first sent, to the second; the earliest time if it is no longer remembered.
+    pub fn sent_at(&self, row: RowId) -> EventTime {
+        if self.history.holds(row) { self.history.meta(row).time() } else { EARLIEST }
     }
 
     /// Whether a row is linked to a campaign.

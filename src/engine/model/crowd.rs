@@ -1,15 +1,16 @@
 //! Strangers judged together ([`judge::crowd`](crate::judge::crowd)): their rows are noted, and when a crowd stands, they are named.
 
 use super::lines::{Flagging, SHARED_CONFIDENCE};
-use super::{Asked, CONFIDENCE, ModelEngine};
+use super::{Asked, CONFIDENCE, Memory, ModelEngine};
+use crate::event::EventTime;
 use crate::judge::client::Client;
 use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
 use crate::judge::crowd::{Named, StrangersRow};
 use crate::judge::distribution::FIRST_VOTES;
 use crate::judge::model_state::ModelEvent;
+use crate::judge::structure::Seen;
 use crate::judge::{Family, FeatureDrift, Finding, Scope, SignalValue, Verdict};
 use crate::signal::codes::Codes;
-use crate::window::history::RowId;
 
 /// Columns of which a campaign line says that its rows differ there. Chosen: as many as a person reads.
 const COLUMNS_NAMED: usize = 5;
@@ -17,40 +18,53 @@ const COLUMNS_NAMED: usize = 5;
 // === impl ModelEngine ===
 
 impl ModelEngine {
-    /// A row that voted, in the light of what strangers and callers with a past send now. `row` is its number, if it is new.
-    pub(super) fn judge_in_crowd(&mut self, asked: &Asked<'_>, codes: &Codes, row: Option<RowId>, out: &mut Vec<Verdict>) {
+    /// A row that voted, in the light of what strangers and callers with a past send now. `seen` says whether somebody sent it before.
+    pub(super) fn judge_in_crowd(&mut self, asked: &Asked<'_>, codes: &Codes, seen: Seen, out: &mut Vec<Verdict>) {
         let now = asked.now;
         let Some(client) = self.memory.callers.clients.get(asked.at) else { return };
         let population = &self.memory.population;
         let state = &client.distribution;
-        let is_stranger = population.is_newcomer(client.first) && state.votes <= FIRST_VOTES;
-        let is_odd = state.newest_cells.is_impossible();
-        if population.newcomers_are_usual() {
+        let (is_warm, is_odd) = (population.is_warm(now), state.newest_cells.is_impossible());
+        let has_come = state.votes <= FIRST_VOTES;
+        let is_stranger = population.is_newcomer(client.first) && has_come;
+        let is_established = is_warm && population.is_established(Some(client), now);
+        let is_usual = population.newcomers_are_usual();
+        if is_usual && self.memory.crowd.since().is_some() {
+            self.review_crowd(now, false, out);
             self.memory.crowd.forget();
         }
-        if !is_stranger {
-            if population.is_warm(now) && population.is_established(Some(client), now) {
-                self.memory.crowd.note_established(is_odd);
-            } else if !population.is_warm(now) && state.votes <= FIRST_VOTES {
-                let surprise = self.surprise(asked, codes);
-                self.memory.crowd.note_usual(&surprise);
-            }
+        if !is_stranger && is_established {
+            let in_campaign = matches!(seen, Seen::New(row) if self.structure.is_in_campaign(row));
+            self.memory.crowd.note_established(is_odd, in_campaign);
+        }
+        if !has_come || is_warm != is_stranger {
             return;
         }
-        let surprise = self.surprise(asked, codes);
-        if self.memory.population.newcomers_are_usual() {
+        let near = self.profile.boundary.p(asked.query.prediction, codes);
+        let surprise = self.statistics.surprise(codes, near, &self.profile);
+        if !is_stranger {
             self.memory.crowd.note_usual(&surprise);
             return;
         }
-        let in_campaign = row.is_some_and(|row| self.structure.is_in_campaign(row));
+        let (row, is_new) = match seen {
+            Seen::New(row) => (row, true),
+            Seen::Before(row) => (row, false),
+            Seen::Nearly => return,
+        };
+        // A row's time is known to the second.
+        let began = |since: EventTime| self.structure.sent_at(row) >= since.plus_seconds(-1);
+        if !is_new && !self.memory.crowd.since().is_some_and(began) {
+            return;
+        }
+        let in_campaign = self.structure.is_in_campaign(row);
         let codes = codes.coarse.as_slice().into();
-        self.memory.crowd.note(StrangersRow { at: asked.at, codes, surprise, is_odd, in_campaign }, now);
-        self.name_strangers(asked, out);
-    }
-
-    fn surprise(&self, asked: &Asked<'_>, codes: &Codes) -> crate::signal::density::Surprise {
-        let near = self.profile.boundary.p(asked.query.prediction, codes);
-        self.statistics.surprise(codes, near, &self.profile)
+        let row = StrangersRow { at: asked.at, sent: now, codes, surprise, is_odd, is_new, in_campaign };
+        if is_usual {
+            self.memory.crowd.note_lead(row);
+        } else {
+            self.memory.crowd.note(row);
+            self.name_strangers(asked, out);
+        }
     }
 
     /// Decides whether a crowd stands, and names its strangers.
@@ -64,28 +78,55 @@ impl ModelEngine {
             return;
         }
         self.memory.arrivals.leave_out();
-        let is_due = self.memory.crowd.is_due();
-        if is_due {
+        if self.memory.crowd.is_due() {
             let sample = self.profile.coder.sample(&self.profile.reference);
             let surprise = self.statistics.surprise_of_sample(&sample);
             self.memory.crowd.rank(sample.iter().map(|codes| codes.coarse.as_slice()).zip(surprise));
         }
-        let named = self.memory.crowd.name(&self.memory.arrivals, now, !begins && !is_due);
         let case = self.burst_case(asked.at);
-        for Named { at, log_p } in named {
-            let Some(client) = self.memory.callers.clients.get_mut(at).filter(|client| !client.is_flagged()) else { continue };
-            client.crowd_evidence = -log_p as f32;
-            let family = Family::of_oddity(&client.distribution.detector);
-            let confidence = (1.0 - log_p.exp()).clamp(CONFIDENCE.0, SHARED_CONFIDENCE);
-            let began = self.memory.crowd.since();
-            self.flag(now, Some(asked), Flagging { at, family, confidence, case: Some(case.clone()), began, waits: false }, out);
+        if let Some(named) = self.memory.crowd.name_newest(&self.memory.arrivals, now) {
+            self.flag_stranger(named, &case, now, Some(asked), out);
         }
         if begins {
             self.report_crowd(asked, &case, out);
         }
+        if self.memory.crowd.is_review_due(now) {
+            self.review_crowd(now, false, out);
+        }
+        self.announce_crowd(&case, now, out);
+    }
+
+    /// Names the strangers that a review of all of them names.
+    pub(super) fn review_crowd(&mut self, now: EventTime, has_ended: bool, out: &mut Vec<Verdict>) {
+        if !self.memory.crowd.stands() {
+            return;
+        }
+        let Memory { callers, crowd, arrivals, .. } = &mut self.memory;
+        let unflagged = |at| callers.clients.get(at).filter(|client| !client.is_flagged()).map(|client| client.distribution.votes);
+        let named = crowd.review(arrivals, now, has_ended, unflagged);
+        let Some(first) = named.first() else { return };
+        let case = self.burst_case(first.at);
+        for named in named {
+            self.flag_stranger(named, &case, now, None, out);
+        }
+        self.announce_crowd(&case, now, out);
+    }
+
+    fn flag_stranger(&mut self, named: Named, case: &str, now: EventTime, asked: Option<&Asked<'_>>, out: &mut Vec<Verdict>) {
+        let Named { at, log_p } = named;
+        let Some(client) = self.memory.callers.clients.get_mut(at).filter(|client| !client.is_flagged()) else { return };
+        client.crowd_evidence = -log_p as f32;
+        let family = Family::of_oddity(&client.distribution.detector);
+        let confidence = (1.0 - log_p.exp()).clamp(CONFIDENCE.0, SHARED_CONFIDENCE);
+        let began = self.memory.crowd.since();
+        self.flag(now, asked, Flagging { at, family, confidence, case: Some(case.to_owned()), began, waits: false }, out);
+    }
+
+    /// Announces the members if their number has doubled.
+    fn announce_crowd(&mut self, case: &str, now: EventTime, out: &mut Vec<Verdict>) {
         let members = usize::try_from(self.memory.crowd.named()).unwrap_or(usize::MAX);
-        if self.memory.cases.is_due(&case, members) {
-            self.announce(now, &case, out);
+        if self.memory.cases.is_due(case, members) {
+            self.announce(now, case, out);
         }
     }
 

@@ -19,7 +19,7 @@ const REFERENCE_PRIOR: f64 = 0.5;
 const MOST: f64 = 6.0;
 /// Learned rows before the ratio is used, and growth of their number after which it is ranked anew.
 const FIRST_RANKED: u32 = 16;
-const GROWTH: u32 = 2;
+const GROWTH: f64 = 1.25;
 /// Standard deviations beyond the expected index that chance rarely exceeds.
 const STANDARD_DEVIATIONS: f64 = 3.0;
 
@@ -28,9 +28,11 @@ const STANDARD_DEVIATIONS: f64 = 3.0;
 pub(super) struct Content {
     /// First code of each column among all codes, and the number of all codes.
     offsets: Vec<u32>,
-    /// Learned rows by code.
+    /// Learned rows by code, and their number.
     counts: Vec<u32>,
-    rows: u32,
+    pub(super) rows: u32,
+    /// The same when the reference's rows were ranked: rows are weighed by what the ranks were made with.
+    ranked_counts: Vec<u32>,
     /// ln of the reference's share of each code within its column.
     log_share: Vec<f32>,
     /// Rows of the reference.
@@ -66,6 +68,7 @@ impl Content {
         let reference_rows = reference.features.first().map_or(1.0, |f| f.counts.iter().sum::<u64>().max(1) as f64);
         Self {
             counts: vec![0; log_share.len()],
+            ranked_counts: vec![0; log_share.len()],
             offsets,
             rows: 0,
             log_share,
@@ -78,6 +81,7 @@ impl Content {
     /// Forgets what was learned.
     pub(super) fn clear(&mut self) {
         self.counts.fill(0);
+        self.ranked_counts.fill(0);
         (self.rows, self.ranked_at, self.ranks) = (0, 0, Ranks::default());
     }
 
@@ -93,14 +97,14 @@ impl Content {
         }
     }
 
-    /// How much likelier a row is among the crowd's than among the reference's, in nats. Of a row that was `learned`, what it taught is
-    /// left out.
+    /// How much likelier a row is among the crowd's than among the reference's, in nats, by what was known when the reference was ranked.
+    /// Of a row that was `learned`, what it taught is left out.
     pub(super) fn ratio(&self, codes: &[u8], learned: bool) -> f64 {
         let own = f64::from(u8::from(learned));
-        let all = (f64::from(self.rows) - own + PRIOR_ROWS).ln();
+        let all = (f64::from(self.ranked_at) - own + PRIOR_ROWS).ln();
         let of = |place: usize| {
             let log_share = f64::from(self.log_share[place]);
-            let count = f64::from(self.counts[place]) - own + PRIOR_ROWS * log_share.exp();
+            let count = (f64::from(self.ranked_counts[place]) - own).max(0.0) + PRIOR_ROWS * log_share.exp();
             (count.ln() - all - log_share).clamp(-MOST, MOST)
         };
         self.places(codes).map(of).sum()
@@ -108,14 +112,15 @@ impl Content {
 
     /// Whether the reference's rows are to be ranked (again).
     pub(super) fn is_due(&self) -> bool {
-        self.rows >= FIRST_RANKED && self.rows >= GROWTH * self.ranked_at
+        self.rows >= FIRST_RANKED && f64::from(self.rows) >= GROWTH * f64::from(self.ranked_at)
     }
 
     /// Ranks the reference's rows, given as their codes and surprise, by ratio and surprise together.
     pub(super) fn rank<'a>(&mut self, sample: impl Iterator<Item = (&'a [u8], f32)>) {
+        self.ranked_counts.copy_from_slice(&self.counts);
+        self.ranked_at = self.rows;
         let scores = sample.map(|(codes, nats)| (self.ratio(codes, false) + f64::from(nats)) as f32).collect();
         self.ranks = Ranks::new(scores);
-        self.ranked_at = self.rows;
     }
 
     /// ln of the p-value of a row with this surprise, 0 while nothing was ranked.

@@ -3,6 +3,7 @@
 //! Many addresses with a few queries each would never give enough evidence one by one. The pool accuses nobody; while it is alarmed,
 //! newcomers need less evidence of their own.
 
+use super::SUSPICIOUS;
 use crate::event::EventTime;
 use crate::judge::evidence::{Bounds, Detector, Factors, NEWCOMER_BETS};
 use crate::signal::density::statistic::Cells;
@@ -12,6 +13,9 @@ use crate::signal::density::statistic::Cells;
 const ALARM_SECONDS: i64 = 6 * 3600;
 /// Evidence that alarms, in multiples of a client's threshold: the price of testing all newcomers at once.
 const ALARM_FACTOR: f64 = 10.0;
+/// Share of the evidence that alarms below which newcomers' rows are usual. The evidence of usual rows grows with their number (its
+/// expectation is one a row), so a thousand of them may reach it.
+const USUAL: f64 = 1e-3;
 /// Evidence that is kept after an alarm, in multiples of it: more would keep the pool alarmed long after the burst.
 const LIMIT_FACTOR: f64 = 10.0;
 
@@ -59,15 +63,15 @@ impl NewcomerPool {
         self.alarmed_at.is_some_and(|alarm| now < alarm.plus_seconds(ALARM_SECONDS))
     }
 
-    /// Takes a newcomer's vote; evidence below `suspicious` is quiet, `threshold` is a client's.
-    pub(super) fn vote(&mut self, cells: Cells, now: EventTime, suspicious: f64, threshold: f64) {
+    /// Takes a newcomer's vote; `threshold` is a client's.
+    pub(super) fn vote(&mut self, cells: Cells, now: EventTime, threshold: f64) {
         self.detector.update(cells, &self.factors);
         let evidence = self.detector.dependence();
-        self.is_usual = evidence < suspicious;
-        if self.is_usual {
+        let alarm = threshold * ALARM_FACTOR;
+        self.is_usual = evidence < alarm * USUAL;
+        if evidence < SUSPICIOUS {
             self.quiet_at = now;
         }
-        let alarm = threshold * ALARM_FACTOR;
         if evidence >= alarm {
             if !self.is_alarmed(now) {
                 self.burst_since = self.quiet_at;
