@@ -7,8 +7,8 @@
 //! **A crowd or a change?** A change of the pipeline reaches callers with a past as well. A crowd stands when their rows are odd far less
 //! often, or when the strangers come in addition to the usual ones, far beyond their usual rate.
 //!
-//! **Whose row is the crowd's?** Each row is tested against the reference: by its surprise, by its surprise with nearness to the decision
-//! boundary, and by what it has in common with the crowd's most improbable rows ([`content`]). A row that is linked to a campaign counts
+//! **Whose row is the crowd's?** Each row is tested against the reference: first by its surprise, then by its surprise together with what
+//! it has in common with the crowd's most improbable rows ([`content`]), nearness to the decision boundary among it. A row that is linked to a campaign counts
 //! as much as callers with a past are rarely linked to one. A stranger is named at once when its p-value is so small that among all the
 //! honest strangers of that time hardly one would have it. The others are reviewed: after ten minutes in which a stranger sent little
 //! else, it is named at the level at which honest strangers are a small share of all that are named (Benjamini and Hochberg 1995).
@@ -24,8 +24,8 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, DiscreteCDF as _, Poisson};
 
-pub use self::content::ColumnShift;
 use self::content::Content;
+pub use self::content::{ColumnShift, nearness_code};
 use super::arrivals::Arrivals;
 use crate::event::EventTime;
 use crate::reference::Reference;
@@ -39,7 +39,7 @@ const LEAD: usize = 32;
 const ROWS: usize = 32_768;
 /// Honest strangers of one crowd's time that may be named, as an expectation: one in fifty crowds names one.
 const NAMED_BY_CHANCE: f64 = 0.02;
-/// Share of honest strangers among those that a review names, as an expectation. Chosen: one in three thousand, so that a campaign of
+/// Share of honest strangers among those that a review names, as an expectation: one in a thousand. That is a bound; p-values are raised by
 /// twenty thousand addresses names six honest ones at most, and one of a thousand addresses hardly ever one.
 const HONEST_SHARE: f64 = 3e-4;
 /// Levels that a review tries, from the least strict on, and the step from one to the next, in nats.
@@ -51,8 +51,8 @@ const REVIEW_SECONDS: f64 = 300.0;
 const SETTLE_SECONDS: f64 = 600.0;
 /// A stranger is the crowd's if more than one of so many of its rows is.
 const MOSTLY: u32 = 2;
-/// Tests of one row: surprise, surprise with nearness, and content.
-const TESTS: f64 = 3.0;
+/// Tests of one row before it is known what the crowd's rows have in common: surprise alone, and with nearness. Afterwards there is one.
+const TESTS: f64 = 2.0;
 /// ln of the p-value below which a row teaches what the crowd's rows have in common: one honest row in a hundred.
 const TEACHES: f32 = -4.605_170_2;
 /// Levels at which the p-values of usual strangers are counted.
@@ -70,12 +70,19 @@ const TIMES_BUSIEST: f64 = 2.0;
 const CHANCE_ARRIVALS: f64 = 1e-4;
 /// Seconds that are compared at least: a quarter of an hour, since where all callers get another address at once they come together.
 const LEAST_SECONDS: f64 = 900.0;
+/// Seconds that are compared at most: an hour. The busiest quarter of the last hours says nothing of half a day.
+const MOST_SECONDS: f64 = 3600.0;
 /// Rows of callers with a past that can say that they are odd as well.
 const FEWEST_ESTABLISHED: u32 = 4;
 /// Share of the strangers beyond the usual rate that must be odd, for these to be the ones that came in addition.
 const ODD_ADDITIONAL: f64 = 0.5;
 /// Odd rows before anything is said. Chosen: fewer have no pattern.
 const FEWEST_ODD: u32 = 4;
+
+/// ln of the p-value of a row that shows that the crowd is still there (one honest row in a thousand has it), and seconds after the newest
+/// one within which the crowd goes on. Chosen: two quarters of an hour, so that a search may pause.
+const CONTINUES: f64 = -6.907_755_3;
+const GOES_ON_SECONDS: f64 = 1800.0;
 
 /// Rows, and how many of them are odd.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +98,7 @@ pub struct StrangersRow {
     pub at: SlotRef,
     /// When it was sent.
     pub sent: EventTime,
-    /// Coarse code by column.
+    /// Coarse code by column, and [`nearness_code`] behind them.
     pub codes: Box<[u8]>,
     /// How surprising it is.
     pub surprise: Surprise,
@@ -99,6 +106,8 @@ pub struct StrangersRow {
     pub is_odd: bool,
     /// Whether nobody sent it before.
     pub is_new: bool,
+    /// Whether it is the stranger's first.
+    pub is_first: bool,
     /// Whether it is linked to a campaign.
     pub in_campaign: bool,
 }
@@ -127,6 +136,10 @@ pub struct Crowd {
     established: Tally,
     /// Rows of callers with a past that are linked to a campaign.
     established_linked: u32,
+    /// Strangers, each counted once.
+    came: u32,
+    /// Rows of strangers that are less surprising than half of the reference's rows.
+    ordinary: u32,
     rows: VecDeque<StrangersRow>,
     content: Content,
     usual: Usual,
@@ -135,6 +148,8 @@ pub struct Crowd {
     stands: bool,
     named: u64,
     reviewed: Option<EventTime>,
+    /// Newest row that only the crowd explains.
+    newest: Option<EventTime>,
 }
 
 // === impl Usual ===
@@ -177,6 +192,8 @@ impl Crowd {
             strangers: Tally::default(),
             established: Tally::default(),
             established_linked: 0,
+            came: 0,
+            ordinary: 0,
             rows: VecDeque::new(),
             content: Content::new(reference),
             usual: Usual::default(),
@@ -184,6 +201,7 @@ impl Crowd {
             stands: false,
             named: 0,
             reviewed: None,
+            newest: None,
         }
     }
 
@@ -220,6 +238,8 @@ impl Crowd {
         if row.is_new {
             self.strangers.add(row.is_odd);
         }
+        self.came = self.came.saturating_add(u32::from(row.is_first));
+        self.ordinary = self.ordinary.saturating_add(u32::from(row.surprise.log_p[0] > -std::f32::consts::LN_2));
         if !self.stands {
             self.pending.note(&row.surprise);
         }
@@ -241,14 +261,20 @@ impl Crowd {
             self.usual.add(&self.pending);
         }
         (self.strangers, self.established, self.established_linked, self.pending) = Default::default();
+        (self.came, self.ordinary) = (0, 0);
         self.rows.drain(..self.rows.len().saturating_sub(LEAD));
         self.content.clear();
-        (self.named, self.reviewed) = (0, None);
+        (self.named, self.reviewed, self.newest) = (0, None, None);
     }
 
     /// Whether a crowd stands.
     pub fn stands(&self) -> bool {
         self.stands
+    }
+
+    /// Whether a crowd that stands goes on, although strangers' rows are usual for the pool: rows that only the crowd explains keep coming.
+    pub fn goes_on(&self, now: EventTime) -> bool {
+        self.stands && self.newest.is_some_and(|newest| now.seconds_since(newest) < GOES_ON_SECONDS)
     }
 
     /// Since when strangers' rows are odd.
@@ -287,6 +313,7 @@ impl Crowd {
             return false;
         }
         self.stands = self.spares_established() || self.comes_in_addition(arrivals, now);
+        if self.stands && std::env::var("DBG").is_ok() { eprintln!("STANDS {now} since {:?} strangers {:?} established {:?} spares {} addition {} arr {:?} infl {}", self.since.map(|s| s.to_string()), self.strangers, self.established, self.spares_established(), self.comes_in_addition(arrivals, now), arrivals.per_second(), self.usual.inflation()); }
         self.stands
     }
 
@@ -305,10 +332,14 @@ impl Crowd {
     /// Whether more strangers came than ever come, and it is they who are odd.
     fn comes_in_addition(&self, arrivals: &Arrivals, now: EventTime) -> bool {
         let (Some((_, busiest)), Some(since)) = (arrivals.per_second(), self.since) else { return false };
-        let usual = TIMES_BUSIEST * busiest * now.seconds_since(since).max(LEAST_SECONDS) + 1.0;
-        let additional = f64::from(self.strangers.rows) - usual;
-        let improbable = || Poisson::new(usual).is_ok_and(|chance| chance.sf(u64::from(self.strangers.rows)) <= CHANCE_ARRIVALS);
-        !self.shows_in_established() && additional > 0.0 && f64::from(self.strangers.odd) >= ODD_ADDITIONAL * additional && improbable()
+        let seconds = now.seconds_since(since);
+        if seconds > MOST_SECONDS || self.shows_in_established() {
+            return false;
+        }
+        let usual = TIMES_BUSIEST * busiest * seconds.max(LEAST_SECONDS) + 1.0;
+        let additional = f64::from(self.came) - usual;
+        let improbable = || Poisson::new(usual).is_ok_and(|chance| chance.sf(u64::from(self.came)) <= CHANCE_ARRIVALS);
+        additional > 0.0 && f64::from(self.strangers.odd) >= ODD_ADDITIONAL * additional && improbable()
     }
 
     /// Whether the reference's rows must be ranked for [`Crowd::rank`].
@@ -322,10 +353,13 @@ impl Crowd {
     }
 
     /// The sender of the newest row, if the row alone names it.
-    pub fn name_newest(&mut self, arrivals: &Arrivals, now: EventTime) -> Option<Named> {
+    pub fn name_newest(&mut self, now: EventTime) -> Option<Named> {
         let row = self.rows.back()?;
         let log_p = self.log_p(row);
-        let is_named = log_p <= (NAMED_BY_CHANCE / (1.0 + self.honest(arrivals, now))).ln();
+        if log_p <= CONTINUES {
+            self.newest = Some(now);
+        }
+        let is_named = log_p <= (NAMED_BY_CHANCE / (1.0 + self.honest())).ln();
         self.named += u64::from(is_named);
         is_named.then_some(Named { at: row.at, log_p })
     }
@@ -337,10 +371,10 @@ impl Crowd {
 
     /// Strangers most of whose rows are the crowd's, in order; of those that sent something within the last minutes only when the input has
     /// ended. `votes` are all the rows of a stranger, `None` if it is forgotten or named.
-    pub fn review(&mut self, arrivals: &Arrivals, now: EventTime, has_ended: bool, votes: impl Fn(SlotRef) -> Option<u32>) -> Vec<Named> {
+    pub fn review(&mut self, now: EventTime, has_ended: bool, votes: impl Fn(SlotRef) -> Option<u32>) -> Vec<Named> {
         self.reviewed = Some(now);
         let log_p: Vec<f64> = self.rows.iter().map(|row| self.log_p(row)).collect();
-        let level = self.level_of_review(&log_p, arrivals, now);
+        let level = self.level_of_review(&log_p);
         let mut by_sender: FxHashMap<SlotRef, (u32, f64, EventTime)> = FxHashMap::default();
         for (row, &log_p) in self.rows.iter().zip(&log_p) {
             let (rows, least, last) = by_sender.entry(row.at).or_insert((0, 0.0, row.sent));
@@ -359,8 +393,8 @@ impl Crowd {
     }
 
     /// The least strict level at which honest strangers are a small share of all rows below it, or at which hardly one is expected.
-    fn level_of_review(&self, log_p: &[f64], arrivals: &Arrivals, now: EventTime) -> f64 {
-        let honest = 1.0 + self.honest(arrivals, now);
+    fn level_of_review(&self, log_p: &[f64]) -> f64 {
+        let honest = 1.0 + self.honest();
         let mut sorted = log_p.to_vec();
         sorted.sort_by(f64::total_cmp);
         let is_safe = |level: &f64| {
@@ -373,18 +407,16 @@ impl Crowd {
 
     /// ln of the p-value of a row: the least of its tests, with the factors for several tests and for usual strangers.
     fn log_p(&self, row: &StrangersRow) -> f64 {
-        let surprise = f64::from(row.surprise.log_p[0].min(row.surprise.log_p[1]));
-        let content = self.content.log_p(&row.codes, row.surprise.nats, row.teaches());
+        let surprise = || f64::from(row.surprise.log_p[0].min(row.surprise.log_p[1])) + TESTS.ln();
+        let content = self.content.log_p(&row.codes, row.surprise.nats, row.teaches()).unwrap_or_else(surprise);
         let linked = f64::from(self.established_linked + 1) / f64::from(self.established.rows + 1);
         let campaign = if row.in_campaign { linked.ln() } else { 0.0 };
-        surprise.min(content) + campaign + (TESTS * self.usual.inflation()).ln()
+        content + campaign + self.usual.inflation().ln()
     }
 
-    /// Honest strangers since the crowd came, as an expectation.
-    fn honest(&self, arrivals: &Arrivals, now: EventTime) -> f64 {
-        let seconds = self.since.map_or(0.0, |since| now.seconds_since(since).max(0.0));
-        let usual = arrivals.per_second().map(|(rate, _)| rate * seconds);
-        usual.unwrap_or_else(|| f64::from(self.strangers.rows - self.strangers.odd))
+    /// Honest rows among the strangers', as an estimate: twice those that are less surprising than half of the reference's (Storey 2002).
+    fn honest(&self) -> f64 {
+        2.0 * f64::from(self.ordinary)
     }
 
     /// Bytes held beyond the struct itself.

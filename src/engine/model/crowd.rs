@@ -5,7 +5,7 @@ use super::{Asked, CONFIDENCE, Memory, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::client::Client;
 use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
-use crate::judge::crowd::{Named, StrangersRow};
+use crate::judge::crowd::{Named, StrangersRow, nearness_code};
 use crate::judge::distribution::FIRST_VOTES;
 use crate::judge::model_state::ModelEvent;
 use crate::judge::structure::Seen;
@@ -25,10 +25,10 @@ impl ModelEngine {
         let population = &self.memory.population;
         let state = &client.distribution;
         let (is_warm, is_odd) = (population.is_warm(now), state.newest_cells.is_impossible());
-        let has_come = state.votes <= FIRST_VOTES;
+        let (has_come, is_first) = (state.votes <= FIRST_VOTES, state.votes == 1);
         let is_stranger = population.is_newcomer(client.first) && has_come;
         let is_established = is_warm && population.is_established(Some(client), now);
-        let is_usual = population.newcomers_are_usual();
+        let is_usual = population.newcomers_are_usual() && !self.memory.crowd.goes_on(now);
         if is_usual && self.memory.crowd.since().is_some() {
             self.review_crowd(now, false, out);
             self.memory.crowd.forget();
@@ -57,8 +57,8 @@ impl ModelEngine {
             return;
         }
         let in_campaign = self.structure.is_in_campaign(row);
-        let codes = codes.coarse.as_slice().into();
-        let row = StrangersRow { at: asked.at, sent: now, codes, surprise, is_odd, is_new, in_campaign };
+        let codes = codes.coarse.iter().copied().chain([nearness_code(near)]).collect();
+        let row = StrangersRow { at: asked.at, sent: now, codes, surprise, is_odd, is_new, is_first, in_campaign };
         if is_usual {
             self.memory.crowd.note_lead(row);
         } else {
@@ -70,7 +70,7 @@ impl ModelEngine {
     /// Decides whether a crowd stands, and names its strangers.
     fn name_strangers(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
         let now = asked.now;
-        if !self.memory.population.newcomer_burst_active(now) {
+        if !self.memory.population.newcomer_burst_active(now) && !self.memory.crowd.stands() {
             return;
         }
         let begins = self.memory.crowd.decide(&self.memory.arrivals, now);
@@ -79,12 +79,14 @@ impl ModelEngine {
         }
         self.memory.arrivals.leave_out();
         if self.memory.crowd.is_due() {
-            let sample = self.profile.coder.sample(&self.profile.reference);
+            let mut sample = self.profile.coder.sample(&self.profile.reference);
             let surprise = self.statistics.surprise_of_sample(&sample);
+            let near = self.profile.boundary.sample();
+            sample.iter_mut().zip(near).for_each(|(codes, &near)| codes.coarse.push(nearness_code(f64::from(near))));
             self.memory.crowd.rank(sample.iter().map(|codes| codes.coarse.as_slice()).zip(surprise));
         }
         let case = self.burst_case(asked.at);
-        if let Some(named) = self.memory.crowd.name_newest(&self.memory.arrivals, now) {
+        if let Some(named) = self.memory.crowd.name_newest(now) {
             self.flag_stranger(named, &case, now, Some(asked), out);
         }
         if begins {
@@ -101,9 +103,9 @@ impl ModelEngine {
         if !self.memory.crowd.stands() {
             return;
         }
-        let Memory { callers, crowd, arrivals, .. } = &mut self.memory;
+        let Memory { callers, crowd, .. } = &mut self.memory;
         let unflagged = |at| callers.clients.get(at).filter(|client| !client.is_flagged()).map(|client| client.distribution.votes);
-        let named = crowd.review(arrivals, now, has_ended, unflagged);
+        let named = crowd.review(now, has_ended, unflagged);
         let Some(first) = named.first() else { return };
         let case = self.burst_case(first.at);
         for named in named {

@@ -23,6 +23,15 @@ const GROWTH: f64 = 1.25;
 /// Standard deviations beyond the expected index that chance rarely exceeds.
 const STANDARD_DEVIATIONS: f64 = 3.0;
 
+/// Upper ends of the cells of nearness to the decision boundary, a p-value. Chosen: roughly logarithmic; the last holds half of the rows.
+const NEARNESS: [f64; 5] = [0.01, 0.05, 0.2, 0.5, 1.0];
+
+/// Cell of a nearness to the decision boundary. The crowd's rows may share that they are near to it, as they may share a value; it is one
+/// more column, behind those of the reference.
+pub fn nearness_code(near: f64) -> u8 {
+    NEARNESS.iter().position(|&end| near <= end).unwrap_or(NEARNESS.len() - 1) as u8
+}
+
 /// Values of a crowd's rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Content {
@@ -65,6 +74,9 @@ impl Content {
             log_share.extend(counts.iter().map(|&count| ((count as f64 + REFERENCE_PRIOR) / all).ln() as f32));
             offsets.push(log_share.len() as u32);
         }
+        let mut below = 0.0;
+        log_share.extend(NEARNESS.map(|end| ((end - std::mem::replace(&mut below, end)).ln()) as f32));
+        offsets.push(log_share.len() as u32);
         let reference_rows = reference.features.first().map_or(1.0, |f| f.counts.iter().sum::<u64>().max(1) as f64);
         Self {
             counts: vec![0; log_share.len()],
@@ -123,9 +135,9 @@ impl Content {
         self.ranks = Ranks::new(scores);
     }
 
-    /// ln of the p-value of a row with this surprise, 0 while nothing was ranked.
-    pub(super) fn log_p(&self, codes: &[u8], nats: f32, learned: bool) -> f64 {
-        if self.ranked_at == 0 { 0.0 } else { self.ranks.log_p((self.ratio(codes, learned) + f64::from(nats)) as f32) }
+    /// ln of the p-value of a row with this surprise; `None` while nothing was ranked.
+    pub(super) fn log_p(&self, codes: &[u8], nats: f32, learned: bool) -> Option<f64> {
+        (self.ranked_at > 0).then(|| self.ranks.log_p((self.ratio(codes, learned) + f64::from(nats)) as f32))
     }
 
     /// The columns by which the learned rows differ from the reference beyond chance, the farthest first.
@@ -143,7 +155,8 @@ impl Content {
             let critical = scale * (freedom + STANDARD_DEVIATIONS * (2.0 * freedom).sqrt());
             ColumnShift { column, psi: psi.sum(), critical }
         };
-        let mut shifts: Vec<ColumnShift> = self.offsets.windows(2).enumerate().map(of).filter(|s| s.psi > s.critical).collect();
+        let columns = self.offsets.len().saturating_sub(2);
+        let mut shifts: Vec<ColumnShift> = self.offsets.windows(2).take(columns).enumerate().map(of).filter(|s| s.psi > s.critical).collect();
         shifts.sort_by(|a, b| b.psi.total_cmp(&a.psi).then(a.column.cmp(&b.column)));
         shifts
     }
@@ -160,27 +173,32 @@ mod tests {
         Reference::from_json(&std::fs::read(path).unwrap()).unwrap()
     }
 
+    /// Codes of the sample's rows, none of which is near to the boundary.
+    fn sample(reference: &Reference) -> Vec<Vec<u8>> {
+        let coder = Coder::new(reference);
+        coder.sample(reference).into_iter().map(|codes: Codes| [codes.coarse, vec![nearness_code(0.7)]].concat()).collect()
+    }
+
     #[test]
     fn rows_around_one_row_are_told_from_all_others_and_what_they_share_is_named() {
         let reference = reference();
-        let coder = Coder::new(&reference);
-        let sample = coder.sample(&reference);
+        let sample = sample(&reference);
         let mut content = Content::new(&reference);
         // Copies of one row with one column of another.
         let copy = |i: u64| {
-            let mut codes = sample[5].coarse.clone();
+            let mut codes = sample[5].clone();
             let at = (mix2(i, 1) % codes.len() as u64) as usize;
-            codes[at] = sample[(mix2(i, 2) % 8_000) as usize].coarse[at];
+            codes[at] = sample[(mix2(i, 2) % 8_000) as usize][at];
             codes
         };
         (0..64).for_each(|i| content.learn(&copy(i)));
         assert!(content.is_due());
         let nats = vec![2.0_f32; sample.len()];
-        content.rank(sample.iter().map(|codes: &Codes| codes.coarse.as_slice()).zip(nats));
+        content.rank(sample.iter().map(Vec::as_slice).zip(nats));
         assert!(!content.is_due(), "it has just been ranked");
-        let improbable = (1_000..1_100).filter(|&i| content.log_p(&copy(i), 2.0, false) < -8.0).count();
+        let improbable = (1_000..1_100).filter(|&i| content.log_p(&copy(i), 2.0, false).unwrap() < -8.0).count();
         assert!(improbable > 90, "{improbable} of 100");
-        let honest = sample.iter().filter(|codes| content.log_p(&codes.coarse, 2.0, false) < -7.0).count();
+        let honest = sample.iter().filter(|codes| content.log_p(codes, 2.0, false).unwrap() < -7.0).count();
         assert!(honest < 20, "{honest} of {}", sample.len());
         assert!(content.shifts().len() > 5 && content.shifts()[0].psi > content.shifts()[0].critical);
     }
@@ -188,10 +206,11 @@ mod tests {
     #[test]
     fn what_a_row_taught_does_not_speak_for_it() {
         let reference = reference();
-        let sample = Coder::new(&reference).sample(&reference);
+        let sample = sample(&reference);
         let mut content = Content::new(&reference);
-        let rare = &sample[9].coarse;
+        let rare = &sample[9];
         content.learn(rare);
+        content.rank(std::iter::once((rare.as_slice(), 0.0)));
         assert!(content.ratio(rare, true).abs() < 1e-6, "nothing else was learned");
         assert!(content.ratio(rare, false) > 1.0);
     }
@@ -199,11 +218,11 @@ mod tests {
     #[test]
     fn the_references_own_rows_differ_from_it_in_nothing() {
         let reference = reference();
-        let sample = Coder::new(&reference).sample(&reference);
+        let sample = sample(&reference);
         let mut content = Content::new(&reference);
-        sample[..400].iter().for_each(|codes| content.learn(&codes.coarse));
+        sample[..400].iter().for_each(|codes| content.learn(codes));
         assert!(content.shifts().is_empty(), "{:?}", content.shifts());
         content.clear();
-        assert!(!content.is_due() && content.log_p(&sample[0].coarse, 9.0, false).abs() < 1e-12);
+        assert!(!content.is_due() && content.log_p(&sample[0], 9.0, false).is_none());
     }
 }
