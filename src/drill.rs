@@ -274,6 +274,7 @@ fn record(family: AttackKind, answerer: &Surrogates, settings: &DrillSettings, r
         rate: 0.0,
         cover: 0.0,
         nat: false,
+        rotating: false,
         full_precision: false,
     };
     let victim = answerer.of(family);
