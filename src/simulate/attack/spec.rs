@@ -88,7 +88,8 @@ impl AttackSpec {
             return Err(fault(text, "nat=yes is one account behind one address; leave ips out".into()));
         }
         if parsed.rotating && (parsed.nat || parsed.addresses > 1 || parsed.same_subnet || parsed.accounts == Accounts::Shared) {
-            let what = "rotating=yes sends every query from a new address without an account; leave ips, subnet, account and nat out";
+            let what =
+                "rotating=yes sends every query from a new address without an account; leave ips, subnet, account and nat out";
             return Err(fault(text, what.into()));
         }
         Ok(parsed)
