@@ -125,8 +125,9 @@ pub struct DrillRow {
     pub family: String,
     /// The delivery, or `all`.
     pub delivery: String,
-    /// Trials in which the attack was found, among those injected: the power. Found is an attack one of whose callers was named; in a log
-    /// without callers, one because of which the model was said to be probed.
+    /// Trials in which the attack was found, among those injected: the power. Found is an attack one of whose callers was named; with
+    /// rotating addresses also one whose queries were declared a campaign; in a log without callers, one because of which the model was said
+    /// to be probed.
     pub power: Share,
     /// Trials in which the model was said to be probed and is not without the attack, whoever was named.
     pub model: Share,

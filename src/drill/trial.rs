@@ -5,6 +5,9 @@
 //! injected queries sorted in by time, until [`GRACE_SECONDS`] after the attack's last query. What the log holds later is not
 //! judged again. No two attacks share a trial, so none can help find another.
 //!
+//! An attacker with rotating addresses is also found when a campaign is declared whose queries include one of his: a name says little
+//! about somebody who never uses it twice.
+//!
 //! A log without callers has nobody to name. There an attack is found when the model is said to be probed, and is not without the
 //! attack.
 //!
@@ -29,6 +32,8 @@ use crate::simulate::callers::after;
 
 /// Event time that goes on after an attack's last query: two evaluations of drift, and time for a campaign to be pieced together.
 pub const GRACE_SECONDS: f64 = 1800.0;
+/// Where an injected query lies: on no line of the log. No verdict of a drill is shown to anybody.
+const INJECTED: i64 = i64::MAX;
 /// Accused callers that are named in a report; the number is always exact.
 const MAX_ACCUSED: usize = 20;
 
@@ -129,8 +134,7 @@ struct TrialScore<'a> {
     first: Option<Detection>,
     /// The first verdict that the model is probed, if the log alone did not get it.
     model: Option<Detection>,
-    /// Whether nobody can be named, so that what is said of the model counts instead.
-    unnamed: bool,
+    from: Senders,
     accused: BTreeSet<Caller>,
 }
 
@@ -162,19 +166,29 @@ impl<'a> TrialScore<'a> {
             sent: 0,
             first: None,
             model: None,
-            unnamed: from == Senders::Unnamed,
+            from,
             accused: BTreeSet::new(),
         }
     }
 
+    /// Whether nobody can be named, so that what is said of the model counts instead.
+    fn is_unnamed(&self) -> bool {
+        self.from == Senders::Unnamed
+    }
+
+    /// Whether the verdict declares a campaign of queries of which the attack sent one.
+    fn lists_the_attack(&self, verdict: &Verdict) -> bool {
+        self.from == Senders::Rotating && verdict.queries.iter().any(|query| query.provenance.offset == INJECTED)
+    }
+
     /// When the attack was found.
     fn found(&self) -> Option<Detection> {
-        if self.unnamed { self.model } else { self.first }
+        if self.is_unnamed() { self.model } else { self.first }
     }
 
     /// Whether the query of this sender would be answered by a service that acts on what was found.
     fn answered(&self, sender: usize) -> bool {
-        if self.unnamed { self.model.is_none() } else { !self.named[sender] }
+        if self.is_unnamed() { self.model.is_none() } else { !self.named[sender] }
     }
 
     fn detection(&self, verdict: &Verdict) -> Detection {
@@ -190,6 +204,10 @@ impl<'a> TrialScore<'a> {
             self.model.get_or_insert(detection);
         }
         if verdict.scope == Scope::Campaign && verdict.verdict == Finding::Probing {
+            if self.lists_the_attack(verdict) {
+                let detection = self.detection(verdict);
+                self.first.get_or_insert(detection);
+            }
             for member in &verdict.members {
                 self.name(caller(Some(member.clone()), None), verdict);
             }
@@ -257,7 +275,7 @@ pub fn run(from: TrialStart<'_>, attack: &InjectedAttack<'_>) -> Trial {
         repeat: attack.repeat,
         planted: At(start),
         queries: score.sent,
-        callers: if score.unnamed { 0 } else { senders.len() as u64 },
+        callers: if score.is_unnamed() { 0 } else { senders.len() as u64 },
         named: score.named.iter().filter(|named| **named).count() as u64,
         queries_to_detection: found.map(|found| found.queries),
         queries_to_model_verdict: score.model.map(|found| found.queries),
@@ -284,8 +302,7 @@ fn fill(log: &Log, recording: &RecordedAttack, senders: &[LogCaller], one: &Inje
     query.row.clear();
     query.row.extend_from_slice(row);
     query.prediction = answer;
-    // No line of the log: where the file would have it does not matter, since no verdict of a drill is shown to anybody.
-    query.provenance.offset = i64::MAX;
+    query.provenance.offset = INJECTED;
 }
 
 #[cfg(test)]
@@ -390,6 +407,26 @@ mod tests {
         let mut score = TrialScore::new(&[who("192.0.2.1", "")], &baseline, Senders::Rotating);
         score.take(&Verdict::new(EventTime::from_micros(1_772_409_600_000_000), Scope::Model, "m", Finding::Probing));
         assert!(score.found().is_none() && score.model.is_some() && score.answered(0));
+    }
+
+    #[test]
+    fn a_campaign_of_rotating_addresses_is_found_by_its_queries_and_one_of_other_queries_is_not() {
+        use crate::event::Provenance;
+        use crate::judge::QueryRef;
+        let baseline = silent();
+        let campaign = |offset: i64| {
+            let about = Verdict::new(EventTime::from_micros(1_772_409_600_000_000), Scope::Campaign, "m", Finding::Probing);
+            let provenance = Provenance { offset, ..Provenance::default() };
+            Verdict { queries: vec![QueryRef { at: about.at, request_id: String::new(), provenance }], ..about }
+        };
+        let found = |from: Senders, offset: i64| {
+            let mut score = TrialScore::new(&[who("192.0.2.1", "")], &baseline, from);
+            score.take(&campaign(offset));
+            (score.found().is_some(), score.named[0], score.accused.len())
+        };
+        assert_eq!(found(Senders::Rotating, INJECTED), (true, false, 0));
+        assert_eq!(found(Senders::Rotating, 17), (false, false, 0));
+        assert_eq!(found(Senders::Addresses(50), INJECTED), (false, false, 0), "whoever comes back can be named");
     }
 
     #[test]

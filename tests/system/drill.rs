@@ -128,7 +128,7 @@ fn a_rotating_attack_comes_from_as_many_addresses_as_it_has_queries() {
         assert_eq!((&trial["queries"], &trial["callers"]), (&200.into(), &200.into()), "{trial}");
         // Whether it is found is the judge's business; whether that adds up is the drill's.
         let found = !trial["queries_to_detection"].is_null();
-        assert_eq!(found, trial["named"].as_u64().unwrap() > 0, "{trial}");
+        assert!(found || trial["named"] == 0, "{trial}");
     }
     let all = &outcome["all"];
     assert_eq!(
