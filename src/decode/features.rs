@@ -1,5 +1,5 @@
 //! The model's input: an object of named values or an array in schema order, one row or many, written straight into rows of
-//! cells ([`row`](super::row)).
+//! cells ([`row`]).
 //!
 //! An array is ambiguous until its first element is read: scalars are the values of one row, objects and arrays are rows.
 
