@@ -63,13 +63,16 @@ pub struct DecodeConfig {
     /// How many addresses at the end of a list in `source_ip` are proxies of the operator's. They are skipped; the address before them is
     /// the caller's, because whoever is further away can only put addresses in front.
     pub trusted_proxies: usize,
+    /// Whether the texts and numbers that many callers send and the reference does not know may be shown: a verdict on the model, the
+    /// summary and the report then give an example.
+    pub example_values: bool,
     /// Where the fields lie; absent means the canonical layout.
     pub mapping: Option<Mapping>,
 }
 
 impl Default for DecodeConfig {
     fn default() -> Self {
-        Self { max_message_bytes: MAX_MESSAGE_BYTES, trusted_proxies: 0, mapping: None }
+        Self { max_message_bytes: MAX_MESSAGE_BYTES, trusted_proxies: 0, example_values: true, mapping: None }
     }
 }
 
@@ -118,7 +121,7 @@ impl Decoder {
     /// The first setting of the mapping that cannot work.
     pub fn new(references: &[Arc<Reference>], config: DecodeConfig) -> Result<Self, mapping::MappingError> {
         let mapping = config.mapping.as_ref().map(Mapping::compile).transpose()?;
-        let all = references.iter().map(|reference| ModelLayout::new(reference)).collect();
+        let all = references.iter().map(|reference| ModelLayout::new(reference, config.example_values)).collect();
         let canonical = Mapping::default().compile()?;
         Ok(Self { config, mapping, canonical, models: Models { all, last: 0 }, scratch: Scratch::default() })
     }

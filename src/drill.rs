@@ -42,7 +42,7 @@ pub use error::DrillError;
 pub use plan::{InjectionPlan, MIN_SECONDS};
 
 use baseline::{Baseline, Playback};
-use injection::{Delivery, SenderPool};
+use injection::{Delivery, SenderPool, Senders};
 use log::Log;
 use outcome::DrillOutcome;
 use parallel::in_parallel;
@@ -104,22 +104,33 @@ impl DrillSettings {
     }
 }
 
-/// Every delivery for the given numbers of addresses: fast, slow, and slow with cover, and one behind a NAT; `kinds` narrows to
-/// some of `fast`, `slow`, `cover`, `nat`.
+/// The ways and paces of an attack: name, whether it is slow, whether it has cover.
+const PACES: [(&str, bool, bool); 3] = [("fast", false, false), ("slow", true, false), ("cover", true, true)];
+
+/// Every delivery for the given numbers of addresses: fast, slow, and slow with cover; one behind a NAT; and rotating addresses, fast
+/// and slow. `kinds` narrows to some of `fast`, `slow`, `cover`, `nat`, `rotating`.
 pub fn deliveries(addresses: &[usize], kinds: Option<&[String]>) -> Vec<Delivery> {
     let wanted = |kind: &str| kinds.is_none_or(|kinds| kinds.iter().any(|one| one == kind));
     let mut all = Vec::new();
     for &addresses in addresses {
-        for (kind, slow, cover) in [("fast", false, false), ("slow", true, false), ("cover", true, true)] {
-            if wanted(kind) {
-                all.push(Delivery { addresses, slow, cover, nat: false });
-            }
+        for (_, slow, cover) in PACES.into_iter().filter(|(kind, ..)| wanted(kind)) {
+            all.push(Delivery { from: Senders::Addresses(addresses), slow, cover });
         }
     }
     if wanted("nat") {
-        all.push(Delivery { addresses: 1, slow: true, cover: false, nat: true });
+        all.push(Delivery { from: Senders::Nat, slow: true, cover: false });
+    }
+    if wanted("rotating") {
+        all.extend([false, true].map(|slow| Delivery { from: Senders::Rotating, slow, cover: false }));
     }
     all
+}
+
+/// Every delivery in a log without callers: only pace and cover are left. `kinds` narrows to some of `fast`, `slow`, `cover`.
+pub fn deliveries_without_callers(kinds: Option<&[String]>) -> Vec<Delivery> {
+    let wanted = |kind: &str| kinds.is_none_or(|kinds| kinds.iter().any(|one| one == kind));
+    let paces = PACES.into_iter().filter(|(kind, ..)| wanted(kind));
+    paces.map(|(_, slow, cover)| Delivery { from: Senders::Unnamed, slow, cover }).collect()
 }
 
 /// Checks that a log can say anything, judges it alone, and counts what the stated rate turned into.
@@ -135,12 +146,15 @@ pub fn judge_alone(
     if log.is_empty() {
         return Err(DrillError::Empty { model: log.model.clone(), why: instead(log) });
     }
-    let named = log.callers.iter().filter(|who| who.address != crate::event::Address::Unknown || !who.account.is_empty()).count();
-    if named == 0 {
-        return Err(DrillError::Nameless);
-    }
-    if named < MIN_CALLERS {
-        return Err(DrillError::FewCallers(named));
+    // Without callers there are no peers to compare with, and nobody who could be accused.
+    if !log.facts.without_callers {
+        let named =
+            log.callers.iter().filter(|who| who.address != crate::event::Address::Unknown || !who.account.is_empty()).count();
+        match named {
+            0 => return Err(DrillError::Nameless),
+            1..MIN_CALLERS => return Err(DrillError::FewCallers(named)),
+            _ => {}
+        }
     }
     let baseline = Baseline::of(log, reference, config, |done| progress(Progress::Baseline(done, log.len())))?;
     let seconds = baseline.span.map_or(0.0, |(first, last)| last.seconds_since(first));
@@ -180,14 +194,7 @@ pub fn run(
     let mut notes = Vec::new();
     let families = applicable(&settings.families, &answerer, reference, &mut notes);
     let crowd = SenderPool::of(log);
-    let mut deliveries = settings.deliveries.clone();
-    if !crowd.has_nat() && deliveries.iter().any(|delivery| delivery.nat) {
-        deliveries.retain(|delivery| !delivery.nat);
-        notes.push("No address of this log hides three accounts or more, so nothing was injected behind a NAT.".to_owned());
-    }
-    if !crowd.has_addresses() {
-        notes.push("This log names no addresses, so attackers came as so many accounts instead.".to_owned());
-    }
+    let deliveries = possible(&settings.deliveries, log, &crowd, &mut notes);
     let plan = InjectionPlan::new(baseline, settings);
     let total = families.len() * deliveries.len() * settings.repeats as usize;
     let done = AtomicUsize::new(0);
@@ -227,6 +234,33 @@ pub fn caller(who: &log::LogCaller) -> crate::judge::caller::Caller {
         crate::event::Address::Unknown => None,
     };
     baseline::caller(source_ip, (!who.account.is_empty()).then(|| who.account.to_string()))
+}
+
+/// The deliveries that this log allows; notes which it does not, and why.
+fn possible(wanted: &[Delivery], log: &Log, crowd: &SenderPool, notes: &mut Vec<String>) -> Vec<Delivery> {
+    let mut kept = wanted.to_vec();
+    if log.facts.without_callers {
+        // Nothing else can be delivered where nobody has an address.
+        kept.retain(|delivery| delivery.from == Senders::Unnamed);
+        notes.push(
+            "The callers were taken away from the copy of the log: no query has an address or an account. Found means that the model was said to be probed, and no caller can be named or accused.".to_owned(),
+        );
+        return kept;
+    }
+    let mut leave_out = |from: Senders, why: &str| {
+        if kept.iter().any(|delivery| delivery.from == from) {
+            kept.retain(|delivery| delivery.from != from);
+            notes.push(why.to_owned());
+        }
+    };
+    if !crowd.has_nat() {
+        leave_out(Senders::Nat, "No address of this log hides three accounts or more, so nothing was injected behind a NAT.");
+    }
+    if !crowd.has_addresses() {
+        leave_out(Senders::Rotating, "This log names no addresses, so no attack came from rotating addresses.");
+        notes.push("This log names no addresses, so attackers came as so many accounts instead.".to_owned());
+    }
+    kept
 }
 
 /// The attacks that make sense against this model; notes which do not, or not quite, and why.
@@ -274,6 +308,7 @@ fn record(family: AttackKind, answerer: &Surrogates, settings: &DrillSettings, r
         rate: 0.0,
         cover: 0.0,
         nat: false,
+        rotating: false,
         full_precision: false,
     };
     let victim = answerer.of(family);

@@ -5,12 +5,14 @@
 //! [`Cell`]s in schema order and no later stage looks at a name.
 
 pub mod repairs;
+pub mod texts;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 pub use repairs::{Repair, Repairs};
+pub use texts::UnknownTexts;
 
 /// Event time: microseconds since the Unix epoch, as the log states it. Never the machine's clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
@@ -312,6 +314,8 @@ pub struct Query {
     pub account: String,
     /// Feature values in schema order.
     pub row: Vec<Cell>,
+    /// Beginnings of the texts in `row` that the schema has no value for.
+    pub unknown_texts: UnknownTexts,
     /// The model's answer.
     pub prediction: Prediction,
     /// How long the model took, in milliseconds.

@@ -19,6 +19,7 @@
 //! | [`information_budget`] | how much could have been learned from the answers |
 //! | [`drift`] | does the world change? |
 //! | [`unreadable`] | who hides in records that nobody can read |
+//! | [`example_values`] | examples of what callers write in such a column |
 //! | [`model_state`] | the model's verdict as a state machine |
 //! | [`model_signal`] | the signals of a verdict on a model |
 //! | [`family`] | the shapes of probing and their names |
@@ -35,6 +36,7 @@ pub mod crowd;
 pub mod distribution;
 pub mod drift;
 pub mod evidence;
+pub mod example_values;
 pub mod family;
 pub mod information_budget;
 pub mod model_signal;
@@ -253,9 +255,12 @@ impl Verdict {
     /// Gives the line its id, once everything else is in it; `salt` is the deployment's.
     pub fn set_id(&mut self, salt: u64) {
         self.id.clear();
+        // Whether examples are shown is a setting of the decoder, and the same finding has the same id under both.
+        let examples: Vec<Vec<String>> = self.columns.iter_mut().map(|column| std::mem::take(&mut column.examples)).collect();
         // A line of plain fields can always be written; if it could not, the id would still name model and time.
         let content = serde_json::to_string(self).unwrap_or_else(|_| format!("{} {}", self.model, self.at.0));
         self.id = format!("v-{:016x}", hash::mix2(hash::text(&content), salt));
+        self.columns.iter_mut().zip(examples).for_each(|(column, examples)| column.examples = examples);
     }
 
     /// The line with a shape of probing, and the techniques of ATLAS and OWASP that go with it.

@@ -80,6 +80,8 @@ pub struct SimulationSettings {
     /// Whether the callers' rows come from one half of the profile's sample, and what a reference is fitted to from the other, as in
     /// production, where no caller sends the rows that the model was trained on.
     pub held_out: bool,
+    /// Whether the log names nobody: no record has an address or an account.
+    pub without_callers: bool,
 }
 
 impl Default for SimulationSettings {
@@ -98,6 +100,7 @@ impl Default for SimulationSettings {
             attacks: Vec::new(),
             drifts: Vec::new(),
             held_out: false,
+            without_callers: false,
         }
     }
 }
@@ -181,6 +184,8 @@ pub struct Event {
     pub address: IpAddr,
     /// Caller's account.
     pub account: Option<Arc<str>>,
+    /// Whether the log says who called; otherwise address and account are known to the simulation alone.
+    pub names_caller: bool,
     /// Feature values in schema order.
     pub row: Vec<Cell>,
     /// What the model answered.
@@ -200,6 +205,7 @@ pub struct Simulation {
     recent: VecDeque<Vec<Cell>>,
     rng: ChaCha8Rng,
     seed: u64,
+    names_callers: bool,
     emitted: u64,
     truth: Truth,
 }
@@ -260,6 +266,7 @@ impl Simulation {
             recent: VecDeque::with_capacity(REPLAY_DEPTH),
             rng: ChaCha8Rng::seed_from_u64(mix2(settings.seed, chance::stream::EVENTS)),
             seed: settings.seed,
+            names_callers: !settings.without_callers,
             emitted: 0,
             truth,
         };
@@ -334,6 +341,7 @@ impl Iterator for Simulation {
                 request: mix(self.seed.wrapping_mul(0x9E37_79B9) ^ self.emitted),
                 address: step.address,
                 account: step.account,
+                names_caller: self.names_callers,
                 row,
                 answer,
                 latency_ms: LATENCY_MEDIAN_MS * (LATENCY_SIGMA * chance::normal(&mut self.rng)).exp(),

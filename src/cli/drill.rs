@@ -19,9 +19,10 @@ use super::{load, output};
 use crate::config::Config;
 use crate::decode::Decoder;
 use crate::drill::calibration::Calibration;
+use crate::drill::injection::Delivery;
 use crate::drill::log::{Log, LogError, LogLimits, LogReader};
 use crate::drill::outcome::{DrillOutcome, LogSummary};
-use crate::drill::{DrillError, DrillSettings, Progress, card, deliveries, judge_alone, page, table};
+use crate::drill::{DrillError, DrillSettings, Progress, card, deliveries, deliveries_without_callers, judge_alone, page, table};
 use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
 use crate::simulate::attack::AttackKind;
@@ -33,6 +34,10 @@ Examples:
       would attacks in this log be found, how soon, and at which price in false alarms?
   tripline drill --reference adult.json events.jsonl --family grid,line_search --addresses 1,200 --report drill.html
       two attacks, from one address and from two hundred, as a page with pictures
+  tripline drill --reference adult.json events.jsonl --delivery rotating
+      every attack through rotating proxies: each query from a new address without an account
+  tripline drill --reference adult.json events.jsonl --without-callers
+      as if nobody had logged addresses and accounts: would the model be said to be probed?
   tripline drill --reference adult.json events.jsonl --min-power 0.9 --json drill.json
       in CI: ends with 1 if fewer than nine of ten attacks are found
   tripline drill --reference adult.json events.jsonl --calibration-only
@@ -66,9 +71,14 @@ pub struct Args {
     /// Numbers of addresses that attacks come from, separated by commas.
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [1, 50], value_parser = clap::value_parser!(u32).range(1..=100_000))]
     addresses: Vec<u32>,
-    /// Deliveries to try, separated by commas: fast, slow, cover (slow, every other query a real row), nat [default: all].
-    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = ["fast", "slow", "cover", "nat"])]
+    /// Deliveries to try, separated by commas: fast, slow, cover (slow, every other query a real row), nat, rotating (every query from
+    /// a new address without an account, fast and slow) [default: all].
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = ["fast", "slow", "cover", "nat", "rotating"])]
     delivery: Vec<String>,
+    /// Take addresses and accounts out of the copy of the log. Then nobody can be named, and an attack is found when the model is said
+    /// to be probed. Deliveries are fast, slow and cover.
+    #[arg(long, conflicts_with_all = ["addresses", "changes"])]
+    without_callers: bool,
     /// Queries of each attack, cover not counted.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     budget: u32,
@@ -146,18 +156,19 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let families = families(&args.family)?;
     let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
     let reference = Arc::new(load::profile(&args.reference)?);
-    let addresses: Vec<usize> = args.addresses.iter().map(|&n| n as usize).collect();
-    let kinds = (!args.delivery.is_empty()).then_some(args.delivery.as_slice());
     let settings = DrillSettings {
         families,
-        deliveries: deliveries(&addresses, kinds),
+        deliveries: wanted_deliveries(&args)?,
         budget: args.budget as usize,
         repeats: args.repeats,
         seed: args.seed,
         engine: config.engine.clone(),
     };
     let bar = Bar::new();
-    let log = read(&args, &config, &reference, &bar)?;
+    let mut log = read(&args, &config, &reference, &bar)?;
+    if args.without_callers {
+        log.take_callers_away();
+    }
     let baseline = judge_alone(&log, &reference, &settings.engine, &|progress| bar.show(progress))?;
     if args.calibration_only {
         bar.clear();
@@ -179,11 +190,25 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     if let Some(path) = &args.card {
         let old = read_card(path)?;
-        let section = card::section(&outcome, &named, &card::stamp(&reference, &log.facts.digest, &settings));
-        output::write_atomically(path, card::put(&old, &section).as_bytes())?;
+        let stamp = card::stamp(&reference, &log.facts.digest, &settings);
+        output::write_atomically(path, card::updated(&old, &outcome, &named, &stamp).as_bytes())?;
     }
     output::print(&table::summary(&outcome))?;
     args.min_power.map_or(Ok(()), |floor| hold(&outcome, floor))
+}
+
+/// The deliveries that are asked for.
+fn wanted_deliveries(args: &Args) -> Result<Vec<Delivery>, Failure> {
+    let kinds = (!args.delivery.is_empty()).then_some(args.delivery.as_slice());
+    if !args.without_callers {
+        let addresses: Vec<usize> = args.addresses.iter().map(|&n| n as usize).collect();
+        return Ok(deliveries(&addresses, kinds));
+    }
+    if let Some(kind) = args.delivery.iter().find(|kind| ["nat", "rotating"].contains(&kind.as_str())) {
+        let what = format!("--delivery {kind} is about addresses, and a log --without-callers has none; leave one of the two out");
+        return Err(Failure::new(Exit::Usage, what));
+    }
+    Ok(deliveries_without_callers(kinds))
 }
 
 /// The text of a model card.

@@ -42,6 +42,14 @@ const FLUSH_WAIT: Duration = Duration::from_secs(30);
   tripline simulate --reference models/adult/reference.json --out change.jsonl.zst --truth truth.json \\
       --change space_before_text:share=0.33:at=0.5
 
+  # Random rows through rotating proxies, every query from a new address
+  tripline simulate --reference models/adult/reference.json --out rotating.jsonl.zst --truth truth.json \\
+      --attack uniform:queries=3000,rate=200,start=14,rotating=yes
+
+  # The same attack in a log that names nobody: no source_ip, no client_id
+  tripline simulate --reference models/adult/reference.json --out nameless.jsonl.zst --truth truth.json \\
+      --attack uniform:queries=3000,rate=200,start=14 --without-callers
+
   # Straight into a topic
   tripline simulate --reference models/adult/reference.json --topic predictions --brokers localhost:9092
 
@@ -52,7 +60,8 @@ Attacks: grid, one_at_a_time, line_search, hopskipjump, boundary, zoo, simba, sq
   equation, tree_path, active, membership,
   incomplete, inversion, genetic, natural
 Keys of an attack: queries=N  ips=N  subnet=scatter|same24  account=per_ip|shared|none  start=HOUR
-  pace=fast|slow|jitter  rate=PER_MINUTE  cover=SHARE  nat=no|yes  precision=schema|full
+  pace=fast|slow|jitter  rate=PER_MINUTE  cover=SHARE  nat=no|yes  rotating=no|yes
+  precision=schema|full
 Drifts: gradual, unit, missing, seasonal, rollout, concept
 Keys of a drift: start=HOUR  span=HOURS  strength=S  features=A+B  factor=F
 Changes of the pipeline: --list shows them
@@ -109,6 +118,9 @@ pub struct Args {
     /// A drift, KIND[:key=value,...]; may be repeated.
     #[arg(long, value_name = "SPEC")]
     pub drift: Vec<String>,
+    /// Write no source_ip and no client_id into any record, as many prediction logs have none; the truth then names nobody either.
+    #[arg(long)]
+    pub without_callers: bool,
     /// A change of the pipeline that writes the log, KIND[:key=value..]; may be repeated, and then each changes what the one before
     /// wrote.
     #[arg(long, value_name = "SPEC", conflicts_with = "matrix")]
@@ -167,11 +179,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     write_truth(&simulation, args.truth.as_deref(), args.attack_events.as_deref())?;
     let truth = simulation.truth();
     eprintln!(
-        "{} events, {} of them from {} attack(s), {} honest addresses; expected verdict on the model: {}",
+        "{} events, {} of them from {} attack(s), {}; expected verdict on the model: {}",
         truth.n_events,
         truth.n_attack_queries,
         truth.attacks.len(),
-        truth.n_benign_ips,
+        if truth.without_callers { "no callers named".to_owned() } else { format!("{} honest addresses", truth.n_benign_ips) },
         truth.expected_model_verdict
     );
     Ok(())
@@ -199,11 +211,13 @@ fn settings(args: &Args) -> Result<SimulationSettings, Failure> {
         attacks: args.attack.iter().map(|t| AttackSpec::parse(t)).collect::<Result<_, _>>()?,
         drifts: args.drift.iter().map(|t| DriftSpec::parse(t)).collect::<Result<_, _>>()?,
         held_out: args.baseline.is_some(),
+        without_callers: args.without_callers,
     })
 }
 
 fn run_matrix(args: &Args, reference: Arc<Reference>, folder: &Path) -> Result<(), Failure> {
-    let list = matrix::scenarios(args.full, args.seed, args.clients)?;
+    let mut list = matrix::scenarios(args.full, args.seed, args.clients)?;
+    list.iter_mut().for_each(|settings| settings.without_callers |= args.without_callers);
     for settings in list.iter().filter(|s| args.only.as_ref().is_none_or(|text| s.scenario.contains(text))) {
         let dir = folder.join(&settings.scenario);
         std::fs::create_dir_all(&dir).map_err(|e| io(&dir, &e))?;
@@ -287,9 +301,12 @@ fn to_topic(
         text.clear();
         line::write_event(&mut text, &event, &reference);
         pipeline.pass(&mut text, &event);
-        // One caller's events keep their order within a partition.
+        // One caller's events keep their order within a partition. A log without callers has no key either.
         let key = event.address.to_string();
-        let mut record = BaseRecord::to(topic).key(&key).payload(&text).timestamp(event.at.micros() / 1000);
+        let mut record = BaseRecord::to(topic).payload(&text).timestamp(event.at.micros() / 1000);
+        if event.names_caller {
+            record = record.key(&key);
+        }
         while let Err((error, back)) = producer.send(record) {
             if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
                 return Err(kafka(error));

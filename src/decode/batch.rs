@@ -49,6 +49,7 @@ impl Batch {
             address,
             account,
             row,
+            unknown_texts,
             prediction,
             latency_ms,
             label,
@@ -61,6 +62,7 @@ impl Batch {
             text.clear();
         }
         row.clear();
+        unknown_texts.begin(false);
         new_names.clear();
         (*time, *address, *prediction, *latency_ms) = (EventTime::default(), Address::Unknown, Prediction::Missing, None);
         (*extra_features, *repairs, *provenance) = (0, Repairs::default(), Provenance::default());

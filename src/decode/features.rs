@@ -1,5 +1,5 @@
 //! The model's input: an object of named values or an array in schema order, one row or many, written straight into rows of
-//! cells ([`row`](super::row)).
+//! cells ([`row`]).
 //!
 //! An array is ambiguous until its first element is read: scalars are the values of one row, objects and arrays are rows.
 
@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::model::ModelLayout;
-use super::row::{Row, RowScratch, skip_elements};
+use super::row::{self, Row, RowScratch, skip_elements};
 use super::token::{Token, refuse, scalars_to_token};
 use super::{Batch, MAX_ROWS, RejectReason, Rejection};
 use crate::event::{Cell, Repair};
@@ -34,6 +34,7 @@ impl FeaturesSeed<'_> {
             scratch: &mut *self.scratch,
             fault: &mut *self.fault,
             row: &mut query.row,
+            texts: &mut query.unknown_texts,
             extra: &mut query.extra_features,
             new_names: &mut query.new_names,
             repairs: &mut query.repairs,
@@ -127,8 +128,9 @@ impl ElementSeed<'_, '_> {
         let features = self.features;
         let at = features.batch.len - 1;
         // A surplus value has no cell; the count at the end refuses it.
-        if let Some(cell) = features.batch.queries[at].row.get_mut(self.nth) {
-            *cell = features.model.schema().bind(self.nth, token.scalar());
+        let query = &mut features.batch.queries[at];
+        if let Some(cell) = query.row.get_mut(self.nth) {
+            *cell = row::bind(features.model, self.nth, token, &mut query.unknown_texts);
         }
         Ok(Element::Value)
     }

@@ -30,6 +30,7 @@ pub struct ModelLayout {
     dotted: bool,
     /// Hashes of the unknown names that were noted, at most [`MAX_NOTED_NAMES`].
     noted: FxHashSet<u64>,
+    shows_values: bool,
 }
 
 /// The class names of one answer, as hashes: enough to find a name that occurs twice, in bounded memory. Two different names with
@@ -40,7 +41,8 @@ pub(super) struct ClassNames(FxHashSet<u64>);
 // === impl ModelLayout ===
 
 impl ModelLayout {
-    pub(super) fn new(reference: &Reference) -> Self {
+    /// `shows_values` if values that callers sent may be shown to people.
+    pub(super) fn new(reference: &Reference, shows_values: bool) -> Self {
         let boxed = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| text.as_str().into()).collect::<Vec<Box<str>>>();
         let names = boxed(&mut reference.features.iter().map(|feature| &feature.name));
         Self {
@@ -51,7 +53,13 @@ impl ModelLayout {
             dotted: names.iter().any(|name| name.contains('.')),
             names,
             noted: FxHashSet::default(),
+            shows_values,
         }
+    }
+
+    /// Whether values that callers sent may be shown to people.
+    pub(super) fn shows_values(&self) -> bool {
+        self.shows_values
     }
 
     pub(super) fn name(&self) -> &str {

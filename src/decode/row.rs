@@ -12,7 +12,7 @@ use super::batch::blank_row;
 use super::model::ModelLayout;
 use super::token::{Token, refuse, scalars_to_token};
 use super::{RejectReason, Rejection};
-use crate::event::{Cell, Repair, Repairs};
+use crate::event::{Cell, Repair, Repairs, UnknownTexts};
 
 /// Buffers for reading a row, used again.
 #[derive(Debug, Default)]
@@ -29,9 +29,25 @@ pub(super) struct Row<'a> {
     pub scratch: &'a mut RowScratch,
     pub fault: &'a mut Option<Rejection>,
     pub row: &'a mut Vec<Cell>,
+    pub texts: &'a mut UnknownTexts,
     pub extra: &'a mut u32,
     pub new_names: &'a mut Vec<Box<str>>,
     pub repairs: &'a mut Repairs,
+}
+
+/// The cell of a value of feature `position`. A text that the schema has no value for is kept, so that it can be shown.
+#[inline]
+pub(super) fn bind(model: &ModelLayout, position: usize, token: Token<'_>, texts: &mut UnknownTexts) -> Cell {
+    let schema = model.schema();
+    let cell = schema.bind(position, token.scalar());
+    if schema.is_unknown_text(position, cell) && texts.may_be_shown() {
+        match token {
+            Token::Text(text) => texts.push(position, text, model.width()),
+            // A number or a flag where a category belongs.
+            other => texts.push(position, &other.to_string(), model.width()),
+        }
+    }
+    cell
 }
 
 // === impl Row ===
@@ -41,6 +57,7 @@ impl Row<'_> {
     pub(super) fn begin(&mut self) {
         let width = self.model.width();
         blank_row(self.row, width);
+        self.texts.begin(self.model.shows_values());
         self.scratch.seen.clear();
         self.scratch.seen.resize(width.div_ceil(64), 0);
         self.scratch.path.clear();
@@ -76,7 +93,7 @@ impl Row<'_> {
 
     /// The value of feature `position`.
     fn set(&mut self, position: usize, token: Token<'_>) {
-        self.row[position] = self.model.schema().bind(position, token.scalar());
+        self.row[position] = bind(self.model, position, token, self.texts);
     }
 
     /// Whether objects under unknown names are opened.

@@ -93,6 +93,29 @@ fn repaired(text: &str, expected: &[Repair]) -> Query {
 }
 
 #[test]
+fn texts_that_the_schema_does_not_know_are_kept_as_examples_unless_that_is_turned_off() {
+    let kept = |config: &DecodeConfig, text: &str| -> Vec<(usize, String)> {
+        let mut decoder = Decoder::new(&[score_model(), label_model()], config.clone()).unwrap();
+        let query = &decode_with(&mut decoder, text.as_bytes()).unwrap()[0];
+        query.unknown_texts.iter().map(|(column, text)| (column, text.to_owned())).collect()
+    };
+    let usual = DecodeConfig::default();
+    let of = |fields: &str| kept(&usual, &event(fields));
+    assert_eq!(of(r#""features":{"age":39,"work":"Private","loud":true},"prediction":0.5"#), []);
+    let object = r#""features":{"work":" Private","age":"39 years","loud":true},"prediction":0.5"#;
+    let expected = [(1, " Private".to_owned()), (0, "39 years".to_owned())];
+    assert_eq!(of(object), expected);
+    assert_eq!(of(r#""features":["39 years"," Private",true],"prediction":0.5"#), [(0, "39 years".into()), (1, " Private".into())]);
+    assert_eq!(of(r#""features":{"age":39,"work":7,"loud":"loud"},"prediction":0.5"#), [(1, "7".into()), (2, "loud".into())]);
+    // A fault elsewhere leads to the second reading.
+    assert_eq!(of(r#""latency_ms":"soon","features":{"work":" Private","age":"39 years"},"prediction":0.5"#), expected);
+    let repeated = format!(r#""features":{{{}"age":39}},"prediction":0.5"#, r#""work":"x","#.repeat(500));
+    assert!(of(&repeated).len() <= 3, "at most one text for each feature of the model");
+    let off = DecodeConfig { example_values: false, ..DecodeConfig::default() };
+    assert_eq!(kept(&off, &event(object)), []);
+}
+
+#[test]
 fn every_field_of_the_canonical_layout_arrives() {
     let query = one(
         r#"{"timestamp":"2026-03-02T09:15:00.123Z","request_id":"r-1","model":"m","model_version":"1","source_ip":"203.0.113.7",

@@ -43,6 +43,7 @@ fn event(minute: i64, host: u8, attack: bool) -> Event {
         request: 0,
         address: IpAddr::from([100, 64, 0, host]),
         account: None,
+        names_caller: true,
         row: Vec::new(),
         answer: Answer::Score(0.5),
         latency_ms: 1.0,

@@ -91,6 +91,11 @@ pub fn named(verdict: &Verdict) -> Option<Caller> {
     probing.then(|| caller(verdict.source_ip.clone(), verdict.client_id.clone()))
 }
 
+/// Whether a finding about a model says that somebody probes it.
+pub(super) const fn says_probing(finding: Finding) -> bool {
+    matches!(finding, Finding::Probing | Finding::DriftAndProbing)
+}
+
 /// A caller as verdicts name it.
 pub fn caller(source_ip: Option<String>, client_id: Option<String>) -> Caller {
     Caller { source_ip, client_id, source_prefix: None }
@@ -183,6 +188,16 @@ impl Baseline {
             || (caller.source_ip.is_some() && known(&caller.source_ip, &None))
             || (caller.client_id.is_some() && known(&None, &caller.client_id))
             || caller.source_ip.as_ref().is_some_and(|ip| self.members.contains(ip))
+    }
+
+    /// Whether the log alone is said to be probed at an instant.
+    pub fn model_is_probed_at(&self, at: EventTime) -> bool {
+        self.model.iter().take_while(|(said, _)| *said <= at).last().is_some_and(|(_, finding)| says_probing(*finding))
+    }
+
+    /// Since when the log alone is said to be probed for the first time; none if it never is.
+    pub fn model_probed_since(&self) -> Option<EventTime> {
+        self.model.iter().find(|(_, finding)| says_probing(*finding)).map(|(at, _)| *at)
     }
 
     /// Number of events that the engine took into account.

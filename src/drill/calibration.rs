@@ -107,6 +107,22 @@ impl Rate {
 impl Calibration {
     /// Holds the stated rate against what was said of the log alone.
     pub fn of(log: &Log, baseline: &Baseline, stated: f64) -> Self {
+        let calibration = Self::of_callers(log, baseline, stated);
+        if !log.facts.without_callers {
+            return calibration;
+        }
+        // There are no client-days, so there is nothing to compare; the queries by hour are all that is known.
+        Self {
+            measured: Rate { alarms: 0, client_days: 0, per_client_day: 0.0, interval: rate(0, 0.0) },
+            callers: 0,
+            finding: without_callers(baseline),
+            recommendation: None,
+            by_group: Vec::new(),
+            ..calibration
+        }
+    }
+
+    fn of_callers(log: &Log, baseline: &Baseline, stated: f64) -> Self {
         let mut callers = vec![CallerActivity::default(); log.callers.len()];
         let mut by_hour: Vec<Hour> = (0..24).map(|hour| Hour { hour, queries: 0, alarms: 0 }).collect();
         for event in (0..log.len()).filter(|&event| baseline.accepted[event]) {
@@ -181,6 +197,20 @@ fn groups(log: &Log, baseline: &Baseline, callers: &[CallerActivity], seen: &[us
     groups
 }
 
+/// What can be said of a log without callers: nothing of a rate per client, and what was said of the model.
+fn without_callers(baseline: &Baseline) -> String {
+    let said = match baseline.model_probed_since() {
+        Some(at) => format!(
+            "is said to be probed from {} UTC on: by a real attacker, or falsely. Attacks injected while it is said cannot be found",
+            words::minute(at)
+        ),
+        None => "is never said to be probed".to_owned(),
+    };
+    format!(
+        "No query has a caller, so the rate per client and day cannot be compared with this log. As the log is, the model {said}."
+    )
+}
+
 /// What the numbers say, and what follows, if anything.
 fn conclude(stated: f64, measured: &Rate) -> (String, Option<String>) {
     let Interval { low, high } = measured.interval;
@@ -247,6 +277,25 @@ mod tests {
         let (finding, recommendation) = conclude(1e-4, &Rate::new(5, 700));
         assert!(finding.contains("more than chance"), "{finding}");
         assert!(recommendation.is_some_and(|words| words.contains("Look at the 5 callers")));
+    }
+
+    #[test]
+    fn without_callers_there_is_no_rate_and_what_is_said_of_the_model_stands_for_it() {
+        use crate::drill::log::tests::of;
+        use crate::judge::Finding;
+        let mut log = of(&[(0, "10.0.0.1", "a"), (9, "10.0.0.2", "b")]);
+        log.take_callers_away();
+        let mut baseline = Baseline { accepted: vec![true; 2], ..Baseline::default() };
+        let calm = Calibration::of(&log, &baseline, 1e-4);
+        assert_eq!((calm.callers, calm.measured.client_days, calm.by_group.len(), calm.recommendation), (0, 0, 0, None));
+        assert!(
+            calm.finding.contains("cannot be compared") && calm.finding.contains("never said to be probed"),
+            "{}",
+            calm.finding
+        );
+        assert_eq!(calm.by_hour.iter().map(|hour| hour.queries).sum::<u64>(), 2);
+        baseline.model.push((log.time(1), Finding::DriftAndProbing));
+        assert!(Calibration::of(&log, &baseline, 1e-4).finding.contains("probed from 2026-03-02 00:00 UTC on"));
     }
 
     #[test]

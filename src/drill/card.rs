@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::DrillSettings as Settings;
 use super::outcome::{DrillOutcome, DrillRow, LogSummary, detectable};
-use super::table::cells;
+use super::table::{cells, from_callers};
 use crate::hash;
 use crate::html::words;
 use crate::reference::Reference;
@@ -28,6 +28,13 @@ pub struct Markers {
 
 /// The section of the attacks.
 pub const DRILL: Markers = Markers { begin: "<!-- drill:", end: "<!-- end of the drill -->", heading: "## Drill", name: "drill" };
+/// The section of the attacks in a log without callers.
+pub const WITHOUT_CALLERS: Markers = Markers {
+    begin: "<!-- drill without callers:",
+    end: "<!-- end of the drill without callers -->",
+    heading: "## Drill without callers",
+    name: "drill without callers",
+};
 /// The section of the honest changes.
 pub const CHANGES: Markers =
     Markers { begin: "<!-- changes:", end: "<!-- end of the changes -->", heading: "## Honest changes", name: "changes" };
@@ -55,14 +62,10 @@ pub fn stamp_of(reference: &Reference, log_digest: &str, settings: &serde_json::
     format!("tripline {}, reference {reference}, log {log_digest}, settings {settings:016x}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The section, markers included. `log` is the name of the log for people.
-pub fn section(outcome: &DrillOutcome, log: &str, stamp: &str) -> String {
-    DRILL.wrap(&body(outcome, log), stamp)
-}
-
-/// Puts the section of the attacks into a card: in place of the old one, or at the end.
-pub fn put(card: &str, section: &str) -> String {
-    DRILL.put(card, section)
+/// A card with the section of this drill in place of the old one, or at the end. `log` is the name of the log for people.
+pub fn updated(card: &str, outcome: &DrillOutcome, log: &str, stamp: &str) -> String {
+    let markers = if outcome.log.facts.without_callers { WITHOUT_CALLERS } else { DRILL };
+    markers.put(card, &markers.wrap(&body(outcome, log), stamp))
 }
 
 /// Why a card's section of the attacks cannot be believed, or nothing.
@@ -111,14 +114,7 @@ impl Markers {
 
 /// A log as a section names it: its name, how much is in it, and from when to when.
 pub(super) fn log_line(about: &LogSummary, log: &str) -> String {
-    format!(
-        "{} ({} of {}, {} to {} UTC)",
-        escape(log),
-        words::counted(about.accepted, "query", "queries"),
-        words::counted(about.callers, "caller", "callers"),
-        words::minute(about.from.0),
-        words::minute(about.to.0)
-    )
+    format!("{} ({}, {} to {} UTC)", escape(log), from_callers(about, "of"), words::minute(about.from.0), words::minute(about.to.0))
 }
 
 /// The line of an attack in the table of a card.
@@ -160,10 +156,15 @@ fn body(outcome: &DrillOutcome, log: &str) -> String {
         let _ = writeln!(out, "{}", row("*natural sampling, which cannot be told from use*", natural));
     }
     table(&mut out, "Delivery", outcome.deliveries.iter(), |line| line.delivery.clone());
-    let _ = writeln!(
-        out,
-        "\nFound: the attack was named, with the exact 95 % interval. Callers: of the attack, named. Queries and time: to the first verdict, median / ninth decile over all trials; – where fewer were found. Leaked: share of the queries that were answered before their caller was named, median. False alarms: trials in which somebody honest was accused."
-    );
+    let legend = match about.facts.without_callers {
+        true => {
+            "Found: the model was said to be probed because of the attack, with the exact 95 % interval. Queries and time: to that verdict, median / ninth decile over all trials; – where fewer were found. Leaked: share of the queries that were answered before it, median. No query has a caller, so no caller can be named or accused."
+        }
+        false => {
+            "Found: the attack was named, with the exact 95 % interval. Callers: of the attack, named. Queries and time: to the first verdict, median / ninth decile over all trials; – where fewer were found. Leaked: share of the queries that were answered before their caller was named, median. False alarms: trials in which somebody honest was accused."
+        }
+    };
+    let _ = writeln!(out, "\n{legend}");
     out
 }
 
@@ -201,25 +202,33 @@ mod tests {
 
     #[test]
     fn the_two_sections_of_a_card_do_not_touch_each_other() {
-        let both = CHANGES.put(&put("# m\n", &marked("a", "one\n")), &CHANGES.wrap("calm\n", "b"));
+        let both = CHANGES.put(&DRILL.put("# m\n", &marked("a", "one\n")), &CHANGES.wrap("calm\n", "b"));
         assert_eq!((stale(&both, "a"), CHANGES.stale(&both, "b")), (None, None));
-        let later = put(&CHANGES.put(&both, &CHANGES.wrap("calmer\n", "c")), &marked("d", "two\n"));
+        let later = DRILL.put(&CHANGES.put(&both, &CHANGES.wrap("calmer\n", "c")), &marked("d", "two\n"));
         assert_eq!((stale(&later, "d"), CHANGES.stale(&later, "c")), (None, None));
         assert!(!later.contains("calm\n") && !later.contains("one\n"), "{later}");
     }
 
     #[test]
+    fn the_drill_without_callers_has_a_section_of_its_own() {
+        let both = WITHOUT_CALLERS.put(&DRILL.put("# m\n", &marked("a", "one\n")), &WITHOUT_CALLERS.wrap("nobody\n", "b"));
+        assert_eq!((stale(&both, "a"), WITHOUT_CALLERS.stale(&both, "b")), (None, None));
+        let later = DRILL.put(&both, &marked("c", "two\n"));
+        assert_eq!((stale(&later, "c"), WITHOUT_CALLERS.stale(&later, "b")), (None, None), "{later}");
+    }
+
+    #[test]
     fn a_section_is_appended_once_and_replaced_ever_after() {
-        let first = put("# m\n\nText.\n", &marked("a", "one\n"));
+        let first = DRILL.put("# m\n\nText.\n", &marked("a", "one\n"));
         assert!(first.starts_with("# m\n\nText.\n\n## Drill\n\n<!-- drill: a, text "), "{first}");
-        let second = put(&format!("{first}\n## More\n"), &marked("b", "two\n"));
+        let second = DRILL.put(&format!("{first}\n## More\n"), &marked("b", "two\n"));
         assert!(second.contains("two") && !second.contains("one") && second.ends_with("\n## More\n"), "{second}");
         assert_eq!(second.matches(DRILL.begin).count(), 1);
     }
 
     #[test]
     fn another_log_another_profile_and_a_helping_hand_make_it_stale() {
-        let card = put("# m\n", &marked("reference 1, log 2", "| grid | 5/5 |\n"));
+        let card = DRILL.put("# m\n", &marked("reference 1, log 2", "| grid | 5/5 |\n"));
         assert_eq!(stale(&card, "reference 1, log 2"), None);
         assert!(stale(&card, "reference 1, log 3").is_some_and(|why| why.contains("of other things")));
         let mended = card.replace("5/5", "9/9");

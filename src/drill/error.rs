@@ -15,7 +15,7 @@ pub enum DrillError {
     },
     /// Callers without names.
     #[error(
-        "no event names its caller (source_ip or client_id), so no caller could be found or accused; log one of the two, or map it with decode.mapping"
+        "no event names its caller (source_ip or client_id), so no caller could be found or accused; log one of the two, or map it with decode.mapping; --without-callers drills what is said of the model alone"
     )]
     Nameless,
     /// Too few callers.

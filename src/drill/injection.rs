@@ -1,7 +1,8 @@
 //! What is injected: how an attack is delivered, from which senders, when, and between which cover rows.
 //!
 //! The attack's queries were recorded beforehand against the surrogate. Here they get senders, times and cover. Attackers come from
-//! addresses that no caller of the log has. They carry accounts if most callers of the log do. Cover rows are rows of the log, drawn
+//! addresses that no caller of the log has. They carry accounts if most callers of the log do, unless every query comes from another
+//! address. In a log without callers they have neither. Cover rows are rows of the log, drawn
 //! at random, with the answers that the log gives: an attacker with real rows would use them.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,17 +27,28 @@ const NAT_ACCOUNTS: usize = 3;
 /// NATs among which one is drawn: the busiest, since an attacker hides best among many. Chosen.
 const NATS: usize = 3;
 
+/// From whom an attack comes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Senders {
+    /// So many addresses that are not in the log.
+    Addresses(usize),
+    /// One more account at an address of honest users.
+    Nat,
+    /// A new address without an account for every query, as through rotating residential proxies.
+    Rotating,
+    /// Nobody whom the log could name: no address and no account.
+    Unnamed,
+}
+
 /// How an attack arrives.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Delivery {
-    /// Addresses that it comes from.
-    pub addresses: usize,
+    /// From whom.
+    pub from: Senders,
     /// Whether it is spread over hours rather than sent as fast as a script can.
     pub slow: bool,
     /// Whether every other query is honest-looking cover.
     pub cover: bool,
-    /// Whether it comes as one more account from an address of honest users.
-    pub nat: bool,
 }
 
 /// One injected query.
@@ -74,10 +86,13 @@ pub struct SenderPool {
 impl Delivery {
     /// In a few words, for tables: `1 address, slow, cover`.
     pub fn name(self) -> String {
-        if self.nat {
-            return "behind a NAT, slow".to_owned();
-        }
-        let from = if self.addresses == 1 { "1 address".to_owned() } else { format!("{} addresses", self.addresses) };
+        let from = match self.from {
+            Senders::Addresses(1) => "1 address".to_owned(),
+            Senders::Addresses(many) => format!("{many} addresses"),
+            Senders::Nat => "behind a NAT".to_owned(),
+            Senders::Rotating => "rotating addresses".to_owned(),
+            Senders::Unnamed => "without callers".to_owned(),
+        };
         let pace = if self.slow { "slow" } else { "fast" };
         format!("{from}, {pace}{}", if self.cover { ", cover" } else { "" })
     }
@@ -89,7 +104,7 @@ impl Delivery {
 }
 
 /// Gives senders and times to a recorded attack of `queries` queries from `start` on; slow ones last `slow_seconds`. None if the delivery needs a
-/// NAT and the log had none by then.
+/// NAT and the log had none by then. An attack with rotating addresses has no cover, so it has one sender for each of its queries.
 pub fn inject(
     delivery: Delivery,
     queries: usize,
@@ -100,7 +115,7 @@ pub fn inject(
     seed: u64,
 ) -> Option<(Vec<LogCaller>, Vec<InjectedQuery>)> {
     let mut rng = ChaCha8Rng::seed_from_u64(mix2(seed, delivery.key()));
-    let senders = crowd.senders(delivery, start, &mut rng)?;
+    let senders = crowd.senders(delivery, queries, start, &mut rng)?;
     let cover = if delivery.cover { COVER } else { 0.0 };
     let total = queries as f64 / (1.0 - cover);
     let gap = if delivery.slow { slow_seconds / total.max(1.0) } else { 60.0 / FAST_PER_MINUTE };
@@ -113,7 +128,8 @@ pub fn inject(
             next += 1;
             InjectedRow::Attack(next - 1)
         };
-        injected.push(InjectedQuery { time: now, sender: turn % senders.len(), row });
+        let sender = if delivery.from == Senders::Rotating { injected.len() } else { turn };
+        injected.push(InjectedQuery { time: now, sender: sender % senders.len(), row });
         // In turn with a random start, as a pool of proxies is used: no sender stands out by volume.
         turn += 1 + usize::from(rng.random::<f64>() < SKIPPED_TURN);
         // A script's gaps vary a little. A slow attack hides its regularity: its gaps are exponential.
@@ -173,33 +189,46 @@ impl SenderPool {
         self.addresses
     }
 
-    fn senders(&self, delivery: Delivery, start: EventTime, rng: &mut ChaCha8Rng) -> Option<Vec<LogCaller>> {
-        // The engine hashes account names, so another prefix would give every published drill other figures.
-        let account = |rng: &mut ChaCha8Rng| -> Arc<str> { format!("planted-{:08x}", rng.random::<u32>()).into() };
-        if delivery.nat {
-            let by_then = |accounts: &[EventTime]| accounts.iter().filter(|&&first| first < start).count();
-            let mut open: Vec<(usize, IpAddr)> =
-                self.shared.iter().map(|(ip, accounts)| (by_then(accounts), *ip)).filter(|(n, _)| *n >= NAT_ACCOUNTS).collect();
-            open.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-            open.truncate(NATS);
-            if open.is_empty() {
-                return None;
+    /// Who sends an attack of `queries` queries from `start` on.
+    fn senders(&self, delivery: Delivery, queries: usize, start: EventTime, rng: &mut ChaCha8Rng) -> Option<Vec<LogCaller>> {
+        match delivery.from {
+            Senders::Addresses(many) => Some(self.strangers(many, true, rng)),
+            Senders::Rotating => Some(self.strangers(queries.max(1), false, rng)),
+            Senders::Unnamed => Some(vec![LogCaller { address: Address::Unknown, account: "".into() }]),
+            Senders::Nat => {
+                let by_then = |accounts: &[EventTime]| accounts.iter().filter(|&&first| first < start).count();
+                let mut open: Vec<(usize, IpAddr)> =
+                    self.shared.iter().map(|(ip, accounts)| (by_then(accounts), *ip)).filter(|(n, _)| *n >= NAT_ACCOUNTS).collect();
+                open.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+                open.truncate(NATS);
+                if open.is_empty() {
+                    return None;
+                }
+                let (_, ip) = open[rng.random_range(0..open.len())];
+                Some(vec![LogCaller { address: Address::Ip(ip), account: account(rng) }])
             }
-            let (_, ip) = open[rng.random_range(0..open.len())];
-            return Some(vec![LogCaller { address: Address::Ip(ip), account: account(rng) }]);
         }
+    }
+
+    /// So many senders that are not in the log; with accounts, if they may have some and most callers of the log do.
+    fn strangers(&self, many: usize, accounts: bool, rng: &mut ChaCha8Rng) -> Vec<LogCaller> {
         let mut used = FxHashSet::default();
-        let mut senders = Vec::with_capacity(delivery.addresses);
-        while senders.len() < delivery.addresses {
+        let mut senders = Vec::with_capacity(many);
+        while senders.len() < many {
             let address = if self.addresses { Address::Ip(free_address(rng)) } else { Address::Unknown };
             if self.addresses && (self.taken.contains(&address) || !used.insert(address)) {
                 continue;
             }
-            let named = self.accounts || !self.addresses;
+            let named = (accounts && self.accounts) || !self.addresses;
             senders.push(LogCaller { address, account: if named { account(rng) } else { "".into() } });
         }
-        Some(senders)
+        senders
     }
+}
+
+/// A new account of an attacker. The engine hashes account names, so another prefix would give every published drill other figures.
+fn account(rng: &mut ChaCha8Rng) -> Arc<str> {
+    format!("planted-{:08x}", rng.random::<u32>()).into()
 }
 
 /// An address of the ranges that no host on the internet has (RFC 6598 and RFC 2544), so that no report ever accuses a real
@@ -225,7 +254,7 @@ mod tests {
     }
 
     fn slow(addresses: usize) -> Delivery {
-        Delivery { addresses, slow: true, cover: false, nat: false }
+        Delivery { from: Senders::Addresses(addresses), slow: true, cover: false }
     }
 
     #[test]
@@ -263,9 +292,32 @@ mod tests {
     }
 
     #[test]
+    fn rotating_addresses_are_new_for_every_query_and_have_no_account() {
+        let log = of(&[(0, "10.0.0.1", "a"), (9, "10.0.0.2", "b")]);
+        for slow in [false, true] {
+            let rotating = Delivery { from: Senders::Rotating, slow, cover: false };
+            let (senders, injected) = inject(rotating, 900, at(5), HOUR, &log, &SenderPool::of(&log), 4).unwrap();
+            let used: FxHashSet<Address> = injected.iter().map(|query| senders[query.sender].address).collect();
+            assert_eq!((injected.len(), used.len()), (900, 900), "{}", rotating.name());
+            assert!(senders.iter().all(|who| who.account.is_empty() && who.address != Address::Unknown));
+        }
+    }
+
+    #[test]
+    fn a_log_without_callers_gets_an_attack_without_callers() {
+        let mut log = of(&[(0, "10.0.0.1", "a"), (9, "10.0.0.2", "b")]);
+        log.take_callers_away();
+        let unnamed = Delivery { from: Senders::Unnamed, slow: false, cover: true };
+        assert_eq!(unnamed.name(), "without callers, fast, cover");
+        let (senders, injected) = inject(unnamed, 50, at(5), HOUR, &log, &SenderPool::of(&log), 4).unwrap();
+        assert_eq!(senders, [LogCaller { address: Address::Unknown, account: "".into() }]);
+        assert!(injected.iter().all(|query| query.sender == 0));
+    }
+
+    #[test]
     fn a_nat_is_an_address_that_had_shown_three_accounts_by_then() {
         let log = of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.1", "b"), (50, "10.0.0.1", "c"), (51, "10.0.0.2", "d")]);
-        let (nat, crowd) = (Delivery { nat: true, ..slow(1) }, SenderPool::of(&log));
+        let (nat, crowd) = (Delivery { from: Senders::Nat, ..slow(1) }, SenderPool::of(&log));
         assert!(crowd.has_nat());
         assert!(inject(nat, 5, at(40), HOUR, &log, &crowd, 1).is_none(), "only two accounts were there");
         let (senders, _) = inject(nat, 5, at(60), HOUR, &log, &crowd, 1).unwrap();

@@ -41,6 +41,9 @@ pub struct Facts {
     pub of_callers_left_out: u64,
     /// Share of the callers kept: one in so many.
     pub one_caller_in: u64,
+    /// Whether the callers were taken away: no event says who asked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub without_callers: bool,
     /// Digest of the kept events, whatever the packing of the file.
     pub digest: String,
 }
@@ -132,6 +135,19 @@ impl Log {
         query.row.extend_from_slice(self.row(event));
         query.prediction = self.answer(event);
         query.provenance.offset = self.lines[event];
+    }
+
+    /// Takes away what the log knows of its callers, as if nobody had logged addresses and accounts.
+    pub fn take_callers_away(&mut self) {
+        self.callers = vec![LogCaller { address: Address::Unknown, account: "".into() }];
+        self.who.fill(0);
+        self.facts.without_callers = true;
+        self.facts.digest = format!("{:016x}", self.digest());
+    }
+
+    /// Number of callers that the log names; what is sent by nobody in particular counts as one more.
+    pub fn named_callers(&self) -> usize {
+        if self.facts.without_callers { 0 } else { self.callers.len() }
     }
 
     /// Leaves out the events whose flag is false.

@@ -66,7 +66,7 @@ pub struct LogSummary {
     pub from: At,
     /// Last accepted event.
     pub to: At,
-    /// Callers kept.
+    /// Callers kept; none if they were taken away.
     pub callers: u64,
     /// Events that the engine took into account.
     pub accepted: u64,
@@ -125,9 +125,13 @@ pub struct DrillRow {
     pub family: String,
     /// The delivery, or `all`.
     pub delivery: String,
-    /// Trials in which the attack was found, among those injected: the power.
+    /// Trials in which the attack was found, among those injected: the power. Found is an attack one of whose callers was named; with
+    /// rotating addresses also one whose queries were declared a campaign; in a log without callers, one because of which the model was said
+    /// to be probed.
     pub power: Share,
-    /// Callers named, among those used.
+    /// Trials in which the model was said to be probed and is not without the attack, whoever was named.
+    pub model: Share,
+    /// Callers named, among those used; none of none in a log without callers.
     pub callers: Share,
     /// Own queries to the first verdict: the median.
     pub queries_median: Quantile,
@@ -141,7 +145,7 @@ pub struct DrillRow {
     pub leaked_median: Quantile,
     /// The ninth decile.
     pub leaked_p90: Quantile,
-    /// Trials in which an honest caller was accused.
+    /// Trials in which an honest caller was accused, among those in which one could be: none of none in a log without callers.
     pub false_alarms: Share,
     /// Honest callers accused in all of them.
     pub accused: u64,
@@ -177,6 +181,7 @@ impl DrillRow {
             family: family.to_owned(),
             delivery: delivery.to_owned(),
             power: Share::new(count(&|trial| trial.queries_to_detection.is_some()), trials.len() as u64),
+            model: Share::new(count(&|trial| trial.queries_to_model_verdict.is_some()), trials.len() as u64),
             callers: Share::new(sum(&|trial| trial.named), sum(&|trial| trial.callers)),
             queries_median,
             queries_p90,
@@ -184,7 +189,7 @@ impl DrillRow {
             seconds_p90,
             leaked_median,
             leaked_p90,
-            false_alarms: Share::new(count(&|trial| trial.accused > 0), trials.len() as u64),
+            false_alarms: Share::new(count(&|trial| trial.accused > 0), count(&|trial| trial.callers > 0)),
             accused: sum(&|trial| trial.accused),
         }
     }
@@ -273,7 +278,7 @@ impl LogSummary {
         Self {
             from: At(first),
             to: At(last),
-            callers: log.callers.len() as u64,
+            callers: log.named_callers() as u64,
             accepted: baseline.accepted_events(),
             clients_forgotten: baseline.evicted,
             not_judged: baseline.not_judged.clone(),

@@ -9,7 +9,7 @@ use super::calibration::{Calibration, Rate, small};
 use super::outcome::{DrillOutcome, DrillRow, detectable};
 use super::picture;
 use super::statistics::{Quantile, Share, proportion};
-use super::table::{fraction, interval, number, whole};
+use super::table::{counted, fraction, interval, number, whole};
 use super::trial::Trial;
 use crate::html::frame::{self, Delivery};
 use crate::html::words;
@@ -63,7 +63,8 @@ fn head(outcome: &DrillOutcome, log: &str) -> Markup {
                 Some(queries) => { "Half of all were found within " (whole(queries)) " queries. " }
                 None => { "Fewer than half were found. " }
             }
-            @if outcome.all.accused == 0 { "Nobody honest was accused because of them." }
+            @if nameless(outcome) { "No query has a caller: found means that the model was said to be probed, and nobody can be named or accused." }
+            @else if outcome.all.accused == 0 { "Nobody honest was accused because of them." }
             @else { "In " (fraction(outcome.all.false_alarms)) " trials somebody honest was accused because of them." }
         }
     };
@@ -92,6 +93,11 @@ fn rating(power: Share) -> Finding {
     }
 }
 
+/// Whether the callers were taken away from the log.
+fn nameless(outcome: &DrillOutcome) -> bool {
+    outcome.log.facts.without_callers
+}
+
 fn found(outcome: &DrillOutcome) -> Markup {
     let (about, repeats) = (&outcome.log, u64::from(outcome.drill.repeats));
     html! {
@@ -99,10 +105,10 @@ fn found(outcome: &DrillOutcome) -> Markup {
             h2 { "What is found" }
             (frame::facts(&[
                 ("queries in the log", words::count(about.accepted)),
-                ("callers", words::count(about.callers)),
+                ("callers", if nameless(outcome) { "–".to_owned() } else { words::count(about.callers) }),
                 ("attacks injected", words::count(outcome.trials.len() as u64)),
                 ("of the attacks' callers named", outcome.all.callers.value().map_or_else(|| "–".to_owned(), words::percent)),
-                ("callers flagged without any attack", words::count(outcome.calibration.measured.alarms)),
+                ("callers flagged without any attack", if nameless(outcome) { "–".to_owned() } else { words::count(outcome.calibration.measured.alarms) }),
             ]))
             p { "Each field is one attack in one delivery: how many of its trials were found. Green: all; yellow: half or more; red: fewer." }
             figure { (picture::matrix(outcome)) }
@@ -121,8 +127,12 @@ fn soon(outcome: &DrillOutcome) -> Markup {
     html! {
         section #soon {
             h2 { "How soon" }
-            p { "The share of trials in which the attack had been named after so many of its own queries. The further left a line rises, the less was given away." }
-            (frame::legend(&[("k-other", "from one address"), ("k-suspect", "from many addresses")]))
+            @if nameless(outcome) {
+                p { "The share of trials in which the model was said to be probed after so many of the attack's queries. The further left a line rises, the less was given away." }
+            } @else {
+                p { "The share of trials in which the attack had been named after so many of its own queries. The further left a line rises, the less was given away." }
+                (frame::legend(&[("k-other", "from one address"), ("k-suspect", "from many addresses, rotating ones included")]))
+            }
             div.grid {
                 @for line in &outcome.families {
                     div.card {
@@ -164,16 +174,16 @@ fn table(first: &str, lines: &[&DrillRow], name: impl Fn(&DrillRow) -> String) -
     html! {
         div.card.scroll {
             table {
-                thead { tr { th { (first) } th.n { "found" } th.n { "95 % interval" } th.n { "callers named" } th.n { "queries, median" } th.n { "9th decile" }
+                thead { tr { th { (first) } th.n { "found" } th.n { "95 % interval" } th.n { "callers named" } th.n { "model said to be probed" } th.n { "queries, median" } th.n { "9th decile" }
                     th.n { "time, median" } th.n { "9th decile" } th.n { "leaked, median" } th.n { "9th decile" } th.n { "trials with a false alarm" } } }
                 tbody {
                     @for line in lines {
                         tr {
-                            td { (name(line)) } td.n { (fraction(line.power)) } td.n { (interval(line.power)) } td.n { (fraction(line.callers)) }
+                            td { (name(line)) } td.n { (fraction(line.power)) } td.n { (interval(line.power)) } td.n { (counted(line.callers)) } td.n { (fraction(line.model)) }
                             td.n { (with(&line.queries_median, &whole)) } td.n { (number(&line.queries_p90, &whole)) }
                             td.n { (with(&line.seconds_median, &words::duration)) } td.n { (number(&line.seconds_p90, &words::duration)) }
                             td.n { (number(&line.leaked_median, &words::percent)) } td.n { (number(&line.leaked_p90, &words::percent)) }
-                            td.n { (fraction(line.false_alarms)) " (" (interval(line.false_alarms)) ")" }
+                            td.n { (counted(line.false_alarms)) @if line.false_alarms.among > 0 { " (" (interval(line.false_alarms)) ")" } }
                         }
                     }
                 }
@@ -199,7 +209,9 @@ fn accused(outcome: &DrillOutcome) -> Markup {
     html! {
         section #false {
             h2 { "False alarms that attacks caused" }
-            @if bad.is_empty() {
+            @if nameless(outcome) {
+                p { "No query has a caller, so nobody can be accused. What is said of the model as the log is stands below." }
+            } @else if bad.is_empty() {
                 p { "None. In no trial was an honest caller accused that is not accused without the attack." }
             } @else {
                 p { "Honest callers of the log who were accused in a trial, and are not when the log is judged without the attack." }
@@ -219,12 +231,14 @@ fn accused(outcome: &DrillOutcome) -> Markup {
 fn calibration(calibration: &Calibration) -> Markup {
     html! {
         section #rate {
-            h2 { "What the stated rate of false alarms turned into" }
+            h2 { @if calibration.callers > 0 { "What the stated rate of false alarms turned into" } @else { "What is said without any attack" } }
             p { (calibration.finding) }
             @if let Some(recommendation) = &calibration.recommendation { p.card { strong { "What follows: " } (recommendation) } }
-            p.lead { "The log as it is, nothing injected. Whoever is flagged here is a real attacker or a false alarm; a drill cannot know which. They count neither as found nor as caused by a injected attack." }
+            @if calibration.callers > 0 {
+                p.lead { "The log as it is, nothing injected. Whoever is flagged here is a real attacker or a false alarm; a drill cannot know which. They count neither as found nor as caused by an injected attack." }
+            }
             figure { (picture::hours(calibration)) }
-            div.card.scroll { table {
+            @if calibration.callers > 0 { div.card.scroll { table {
                 thead { tr { th { "callers" } th { "" } th.n { "how many" } th.n { "flagged" } th.n { "client-days" } th.n { "per client and day" } th.n { "95 % interval" } } }
                 tbody {
                     @for group in &calibration.by_group { tr {
@@ -232,7 +246,7 @@ fn calibration(calibration: &Calibration) -> Markup {
                     } }
                     tr { td { strong { "everybody" } } td {} td.n { (words::count(calibration.callers)) } (rate(&calibration.measured)) }
                 }
-            } }
+            } } }
             @if !calibration.flagged.is_empty() {
                 div.card.scroll { table {
                     thead { tr { th { "flagged" } th { "at (UTC)" } th { "as" } th.n { "after queries" } th { "because of" } } }
@@ -276,7 +290,10 @@ fn how(outcome: &DrillOutcome) -> Markup {
             p { "Every trial is one attack in one delivery, alone in a copy of the log, so no attack can help find another. "
                 "It starts at a random moment after the judge's warm-up. The judge has seen the whole log up to that moment and goes on until "
                 (words::duration(drill.grace_seconds)) " after the attack's last query. Slow attacks last " (words::duration(drill.slow_seconds)) "; fast ones send five queries a second; "
-                "cover is rows of the log, one for each query of the attack; behind a NAT, the attacker is one more account at a busy address of the log." }
+                "cover is rows of the log, one for each query of the attack. "
+                @if nameless(outcome) { "Addresses and accounts were taken out of the copies, and attacks have none. An attack counts as found when the model is said to be probed, and is not without the attack." }
+                @else { "Behind a NAT, the attacker is one more account at a busy address of the log. With rotating addresses every query comes from a new address without an account." }
+            }
             p { "The real model was not asked. Surrogates were fitted on the log, and judged on rows that they did not learn from:" }
             div.card.scroll { table {
                 thead { tr { th { "surrogate" } th.n { "learned from" } th.n { "decides like the log" } th.n { "95 % interval" } th.n { "always the commonest" } th.n { "R²" } } }

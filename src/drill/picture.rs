@@ -82,6 +82,12 @@ pub fn soon(outcome: &DrillOutcome, family: &str) -> Markup {
     let budget = (outcome.drill.budget.max(10)) as f64;
     let x = |queries: f64| X + queries.max(1.0).log10() / budget.log10() * (W - X - 10.0);
     let y = |share: f64| Y - share * (Y - 14.0);
+    let nameless = outcome.log.facts.without_callers;
+    let name = |many: bool| match (nameless, many) {
+        (true, _) => "without callers",
+        (false, true) => "many addresses",
+        (false, false) => "one address",
+    };
     let trials = |many: bool| -> Vec<&Trial> {
         outcome.trials.iter().filter(|trial| trial.family == family && (trial.callers > 1) == many).collect()
     };
@@ -98,13 +104,16 @@ pub fn soon(outcome: &DrillOutcome, family: &str) -> Markup {
             @let trials = trials(many);
             @if !trials.is_empty() {
                 path d=(path(&steps(&trials, budget, x, y))) fill="none" stroke=(stroke) stroke-width="2" {
-                    title { (if many { "many addresses" } else { "one address" }) ": " (said(&trials)) }
+                    title { (name(many)) ": " (said(&trials)) }
                 }
             }
         }
     };
-    let label =
-        format!("{family}: share found by number of queries. One address: {}. Many: {}", said(&trials(false)), said(&trials(true)));
+    let found = match nameless {
+        true => format!("Without callers: {}", said(&trials(false))),
+        false => format!("One address: {}. Many: {}", said(&trials(false)), said(&trials(true))),
+    };
+    let label = format!("{family}: share found by number of queries. {found}");
     svg(W, H, &label, &body)
 }
 

@@ -37,24 +37,31 @@ pub fn summary(outcome: &DrillOutcome) -> String {
         let _ = writeln!(out, "* rows like everybody's: cannot be told from use, and counts towards nothing");
     }
     out.push('\n');
-    let _ = writeln!(
-        out,
-        "found: attacks named, with the exact 95 % interval; callers: of the attack, named; queries, time: to the first"
-    );
-    let _ = writeln!(
-        out,
-        "verdict, median / 9th decile, – where fewer were found; leaked: share of queries answered before their caller was"
-    );
-    let _ = writeln!(
-        out,
-        "named, median; false alarms: trials in which somebody honest was accused, who is not accused without the attack"
-    );
+    for text in legend(outcome.log.facts.without_callers) {
+        let _ = writeln!(out, "{text}");
+    }
     for note in outcome.notes.iter().chain(&outcome.log.left_out()) {
         let _ = writeln!(out, "note: {note}");
     }
     out.push('\n');
     calibration_into(&mut out, &outcome.calibration);
     out
+}
+
+/// What the columns mean. Without callers nobody can be named, and the table says so.
+const fn legend(without_callers: bool) -> [&'static str; 3] {
+    if without_callers {
+        return [
+            "found: trials in which the model was said to be probed, with the exact 95 % interval; queries, time: to that verdict,",
+            "median / 9th decile, – where fewer were found; leaked: share of queries answered before it, median; callers and false",
+            "alarms: –, since no query has a caller who could be named or accused",
+        ];
+    }
+    [
+        "found: attacks named, with the exact 95 % interval; callers: of the attack, named; queries, time: to the first",
+        "verdict, median / 9th decile, – where fewer were found; leaked: share of queries answered before their caller was",
+        "named, median; false alarms: trials in which somebody honest was accused, who is not accused without the attack",
+    ]
 }
 
 /// The calibration report alone.
@@ -105,13 +112,21 @@ fn injected(out: &mut String, outcome: &DrillOutcome) {
 pub(super) fn head(out: &mut String, model: &str, about: &About) {
     let _ = writeln!(
         out,
-        "{}: {} from {}, {} to {} UTC",
+        "{}: {}, {} to {} UTC",
         words::printable(model, 60),
-        words::counted(about.accepted, "query", "queries"),
-        words::counted(about.callers, "caller", "callers"),
+        from_callers(about, "from"),
         words::minute(about.from.0),
         words::minute(about.to.0)
     );
+}
+
+/// How many queries of how many callers, or that there are none.
+pub(super) fn from_callers(about: &About, preposition: &str) -> String {
+    let queries = words::counted(about.accepted, "query", "queries");
+    match about.facts.without_callers {
+        true => format!("{queries} without callers"),
+        false => format!("{queries} {preposition} {}", words::counted(about.callers, "caller", "callers")),
+    }
 }
 
 fn line(out: &mut String, name: &str, value: &str) {
@@ -146,17 +161,22 @@ pub fn cells(line: &DrillRow) -> [String; 7] {
     [
         fraction(line.power),
         interval(line.power),
-        fraction(line.callers),
+        counted(line.callers),
         pair(&line.queries_median, &line.queries_p90, &whole),
         pair(&line.seconds_median, &line.seconds_p90, &words::duration),
         number(&line.leaked_median, &words::percent),
-        fraction(line.false_alarms),
+        counted(line.false_alarms),
     ]
 }
 
 /// `34 of 35`.
 pub fn fraction(share: Share) -> String {
     format!("{}/{}", words::count(share.of), words::count(share.among))
+}
+
+/// `34 of 35`, or a dash where there was nothing to count.
+pub fn counted(share: Share) -> String {
+    if share.among == 0 { "–".to_owned() } else { fraction(share) }
 }
 
 /// `85 to 100 %`, rounded outwards so that it never claims more than it may.
@@ -185,8 +205,16 @@ pub fn number(quantile: &Quantile, words: &dyn Fn(f64) -> String) -> String {
     quantile.value.map_or_else(|| "–".to_owned(), words)
 }
 
+/// Heading of what was said without any attack.
+fn calibration_heading(calibration: &Calibration) -> &'static str {
+    match calibration.callers {
+        0 => "What is said without any attack",
+        _ => "What the stated rate of false alarms turned into, without any attack",
+    }
+}
+
 fn calibration_into(out: &mut String, calibration: &Calibration) {
-    let _ = writeln!(out, "What the stated rate of false alarms turned into, without any attack");
+    let _ = writeln!(out, "{}", calibration_heading(calibration));
     for words in wrapped(&calibration.finding, TEXT_WIDTH).iter() {
         let _ = writeln!(out, "  {words}");
     }

@@ -54,6 +54,7 @@ use crate::judge::common_cause::CommonColumns;
 use crate::judge::crowd::Crowd;
 use crate::judge::distribution::{Population, SUSPICIOUS, VoteOutcome, Voter};
 use crate::judge::drift::{Drift, DriftReasons};
+use crate::judge::example_values::ExampleValues;
 use crate::judge::model_state::{DriftTest, ModelEvent, ModelState};
 use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Sender, Structure};
 use crate::judge::unreadable::UnreadableCallers;
@@ -118,6 +119,7 @@ struct Memory {
     callers: Callers,
     population: Population,
     common: CommonColumns,
+    examples: ExampleValues,
     limit: AccusationLimit,
     /// Accusations that wait, the longest first.
     held: Vec<Waiting>,
@@ -159,6 +161,7 @@ impl ModelEngine {
                 callers: Callers::new(config.max_clients),
                 population: Population::new(config.alarms_per_client_day, config.salt),
                 common: CommonColumns::new(profile.reference.features.len()),
+                examples: ExampleValues::new(profile.reference.features.len()),
                 limit: AccusationLimit::new(config.alarms_per_client_day),
                 held: Vec::new(),
                 unconfirmed: VecDeque::new(),
@@ -297,8 +300,11 @@ impl ModelEngine {
         let outcome = population.vote(&mut callers.clients, voter, cells, now, state.is_drift_pending());
         counts.votes += 1;
         let is_established = population.is_established(callers.clients.get(at), now);
-        if is_established && common.note(at, now, self.profile.coder.unknown(codes), !population.is_warm(now)) {
-            self.leave_out_common();
+        if is_established {
+            if common.note(at, now, self.profile.coder.unknown(codes), !population.is_warm(now)) {
+                self.leave_out_common();
+            }
+            self.keep_examples(at, query, codes);
         }
         if !late {
             self.drift.vote(now, at, codes, query.prediction);
@@ -420,6 +426,7 @@ impl ModelEngine {
     /// Tests drift in the windows that end at `now`, without the suspects, and reports the model's finding if it changed.
     fn test_drift(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
         if self.memory.common.release() {
+            self.memory.examples.retain(self.memory.common.common());
             self.leave_out_common();
         }
         self.ask_for_explanations();

@@ -126,21 +126,27 @@ pub fn change(signals: &[SignalValue]) -> Option<String> {
     (!said.is_empty()).then(|| said.join("; "))
 }
 
+/// What callers sent, as the end of a sentence: ` (for example ' Private')`; empty without an example.
+fn examples(change: &ColumnChange) -> String {
+    let quoted: Vec<String> = change.examples.iter().map(|text| format!("'{}'", printable(text, 40))).collect();
+    if quoted.is_empty() { String::new() } else { format!(" (for example {})", quoted.join(", ")) }
+}
+
 /// A column that many callers write as the reference does not know, in a sentence without a full stop.
 pub fn column_change(change: &ColumnChange) -> String {
     let name = printable(&change.name, 40);
-    let (since, callers) = (minute(change.since.0), percent(change.callers));
+    let (since, callers, examples) = (minute(change.since.0), percent(change.callers), examples(change));
     match change.kind {
         UnknownValue::Missing if change.callers >= ALL => format!("since {since}, the field {name} is gone: no caller sends it"),
         UnknownValue::Missing => format!("since {since}, {callers} of the callers send no {name}"),
         UnknownValue::Unseen => {
-            format!("since {since}, {callers} of the callers send values of {name} that the reference does not know")
+            format!("since {since}, {callers} of the callers send values of {name} that the reference does not know{examples}")
         }
         UnknownValue::Unreadable => {
-            format!("since {since}, {callers} of the callers send values of {name} of the wrong kind")
+            format!("since {since}, {callers} of the callers send values of {name} of the wrong kind{examples}")
         }
         UnknownValue::OutOfRange => {
-            format!("since {since}, {callers} of the callers send numbers of {name} beyond the range of the reference")
+            format!("since {since}, {callers} of the callers send numbers of {name} beyond the range of the reference{examples}")
         }
     }
 }

@@ -21,6 +21,9 @@ pub struct ColumnChange {
     pub callers: f64,
     /// Since when.
     pub since: At,
+    /// Values of this kind that several callers sent, shortened; none if values may not be shown, or if every caller has its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<String>,
 }
 
 /// Column changes in a snapshot: verdict lines round them and write times as text, a snapshot must not.
@@ -29,14 +32,21 @@ pub(super) mod unrounded {
 
     use super::{At, ColumnChange, EventTime, UnknownValue};
 
-    type Fields = (String, UnknownValue, f64, f64, EventTime);
+    type Fields = (String, UnknownValue, f64, f64, EventTime, Vec<String>);
 
     pub(in crate::judge) fn serialize<S: Serializer>(changes: &[ColumnChange], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(changes.iter().map(|c| (&c.name, c.kind, c.queries, c.callers, c.since.0)))
+        serializer.collect_seq(changes.iter().map(|c| (&c.name, c.kind, c.queries, c.callers, c.since.0, &c.examples)))
     }
 
     pub(in crate::judge) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ColumnChange>, D::Error> {
-        let of = |(name, kind, queries, callers, since)| ColumnChange { name, kind, queries, callers, since: At(since) };
+        let of = |(name, kind, queries, callers, since, examples)| ColumnChange {
+            name,
+            kind,
+            queries,
+            callers,
+            since: At(since),
+            examples,
+        };
         Ok(Vec::<Fields>::deserialize(deserializer)?.into_iter().map(of).collect())
     }
 }

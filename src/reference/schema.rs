@@ -70,6 +70,12 @@ impl Schema {
         }
     }
 
+    /// Whether the cell of feature `position` is of a text that the reference does not know: an unseen category, or no number where one
+    /// belongs.
+    pub fn is_unknown_text(&self, position: usize, cell: Cell) -> bool {
+        cell.is_unreadable() || (cell.value() < 0.0 && self.kinds.get(position) == Some(&Kind::Categorical))
+    }
+
     /// The form of this model's answers.
     pub fn prediction_kind(&self) -> PredictionKind {
         self.prediction

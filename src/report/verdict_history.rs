@@ -130,6 +130,8 @@ impl VerdictHistory {
             let known = self.columns.entry(change.name.clone()).or_insert_with(|| change.clone());
             if change.callers > known.callers {
                 *known = ColumnChange { since: known.since.min(change.since), ..change.clone() };
+            } else if known.examples.is_empty() && known.kind == change.kind {
+                known.examples.clone_from(&change.examples);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! The queries were recorded beforehand ([`super::attack`]); delivery only gives them times and senders. Slow deliveries spread
 //! over what is left of the scenario, so that the attack's rate does not stand out among honest ones.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -36,13 +36,26 @@ const TIMER_GAP_SIGMA: f64 = 0.03;
 /// An address and the account that it uses.
 type Sender = (IpAddr, Option<Arc<str>>);
 
+/// From whom an attack's queries come.
+#[derive(Debug)]
+enum SenderPlan {
+    /// A fixed set of senders, in turn with a random start.
+    InTurn {
+        /// The senders.
+        senders: Vec<Sender>,
+        /// Whose turn it is, modulo their number.
+        turn: usize,
+    },
+    /// A new address without an account for every query; the addresses that were used.
+    Rotating(BTreeSet<IpAddr>),
+}
+
 /// An attack on its way.
 pub struct AttackStream {
     rng: ChaCha8Rng,
     campaign: usize,
     rows: VecDeque<Vec<Cell>>,
-    senders: Vec<Sender>,
-    turn: usize,
+    senders: SenderPlan,
     place: Subpopulation,
     pace: Pace,
     gap: f64,
@@ -74,7 +87,10 @@ pub fn deliver(
         (false, Pace::Fast) => 60.0 / FAST_PER_MINUTE,
         (false, Pace::Slow | Pace::Jitter) => remaining * (1.0 - SLACK) / total.max(1.0),
     };
-    let senders = senders(spec, &mut rng, truth)?;
+    let senders = match spec.rotating {
+        true => SenderPlan::Rotating(BTreeSet::new()),
+        false => SenderPlan::InTurn { senders: senders(spec, &mut rng, truth)?, turn: 0 },
+    };
     truth.campaign(Campaign {
         id: campaign,
         name: spec.family.name(),
@@ -95,7 +111,6 @@ pub fn deliver(
         campaign,
         rows,
         senders,
-        turn: 0,
         pace: spec.pace,
         gap,
         cover: spec.cover,
@@ -149,18 +164,36 @@ fn odd(address: IpAddr) -> IpAddr {
     }
 }
 
+// === impl SenderPlan ===
+
+impl SenderPlan {
+    /// The sender of the next query.
+    fn next(&mut self, rng: &mut ChaCha8Rng) -> Sender {
+        match self {
+            Self::InTurn { senders, .. } if senders.len() == 1 => senders[0].clone(),
+            // In turn with a random start, as a pool of proxies is used: no sender stands out by volume.
+            Self::InTurn { senders, turn } => {
+                *turn += 1 + usize::from(rng.random::<f64>() < SKIPPED_TURN);
+                senders[*turn % senders.len()].clone()
+            }
+            // Two million addresses are free, and an attack has a million queries at most, so this ends.
+            Self::Rotating(used) => loop {
+                let address = odd(public_address(rng));
+                if used.insert(address) {
+                    return (address, None);
+                }
+            },
+        }
+    }
+}
+
+// === impl AttackStream ===
+
 impl Caller for AttackStream {
     fn next(&mut self, world: &World) -> Option<CallerQuery> {
         let cover = !self.rows.is_empty() && self.rng.random::<f64>() < self.cover;
         let row = if cover { world.draw(&mut self.rng, &mut self.place, self.now) } else { self.rows.pop_front()? };
-        let (address, account) = match self.senders.len() {
-            1 => self.senders[0].clone(),
-            // In turn with a random start, as a pool of proxies is used: no sender stands out by volume.
-            n => {
-                self.turn += 1 + usize::from(self.rng.random::<f64>() < SKIPPED_TURN);
-                self.senders[self.turn % n].clone()
-            }
-        };
+        let (address, account) = self.senders.next(&mut self.rng);
         self.sent += 1;
         let step = CallerQuery {
             at: self.now,
@@ -221,6 +254,15 @@ mod tests {
         assert!(accounts("grid:ips=50").len() > 45, "accounts are drawn from a million, so few coincide");
         assert_eq!(accounts("grid:ips=50,account=shared").len(), 1);
         assert_eq!(accounts("grid:ips=50,account=none"), std::collections::BTreeSet::from([None]));
+    }
+
+    #[test]
+    fn a_rotating_attack_has_a_new_address_and_no_account_for_every_query() {
+        let (mut plan, mut rng) = (SenderPlan::Rotating(BTreeSet::new()), ChaCha8Rng::seed_from_u64(7));
+        let senders: Vec<Sender> = (0..5_000).map(|_| plan.next(&mut rng)).collect();
+        let addresses: BTreeSet<IpAddr> = senders.iter().map(|(address, _)| *address).collect();
+        assert_eq!(addresses.len(), 5_000, "each address once");
+        assert!(senders.iter().all(|(_, account)| account.is_none()));
     }
 
     #[test]

@@ -7,18 +7,21 @@ use super::{Event, World};
 use crate::event::Cell;
 use crate::reference::{Kind, Reference};
 
-/// Appends an event to `line`, without a line end. Nulls are written, so that every event has every feature.
+/// Appends an event to `line`, without a line end; address and account only if the log names its callers. Nulls are written, so that
+/// every event has every feature.
 pub fn write_event(line: &mut String, event: &Event, reference: &Reference) {
     // Writing to a String cannot fail.
     let _ = write!(
         line,
-        r#"{{"timestamp":"{}","request_id":"{:016x}","model":{},"model_version":"1","source_ip":"{}""#,
+        r#"{{"timestamp":"{}","request_id":"{:016x}","model":{},"model_version":"1""#,
         event.at,
         event.request,
-        text(&reference.model),
-        event.address
+        text(&reference.model)
     );
-    if let Some(account) = &event.account {
+    if event.names_caller {
+        let _ = write!(line, r#","source_ip":"{}""#, event.address);
+    }
+    if let Some(account) = event.account.as_ref().filter(|_| event.names_caller) {
         let _ = write!(line, r#","client_id":{}"#, text(account));
     }
     line.push_str(r#","features":{"#);

@@ -161,6 +161,47 @@ fn the_truth_fits_the_log() {
 }
 
 #[test]
+fn a_rotating_attack_never_comes_from_an_address_twice() {
+    let reference = shipped("adult");
+    let mut plan = settings(20.0, 150);
+    plan.attacks.push(AttackSpec::parse("uniform:queries=400,start=4,rotating=yes,cover=0.3").unwrap());
+    let (events, simulation) = run(&reference, &plan);
+    let truth = simulation.truth();
+    let marked: Vec<&Event> = events.iter().filter(|e| e.mark.is_some()).collect();
+    assert!(marked.len() > 450, "{} with cover", marked.len());
+    let addresses: BTreeSet<String> = marked.iter().map(|e| e.address.to_string()).collect();
+    assert_eq!(addresses.len(), marked.len(), "each query from a new address");
+    assert!(marked.iter().all(|e| e.account.is_none()));
+    assert_eq!(truth.malicious_ips, addresses);
+    assert_eq!((truth.attacks[0].delivery.as_str(), truth.attacks[0].ips.len()), ("rotating_cover", marked.len()));
+    assert!(truth.malicious_clients.is_empty() && truth.shared_ips.is_empty());
+    assert!(events.iter().filter(|e| e.mark.is_none()).all(|e| !addresses.contains(&e.address.to_string())));
+}
+
+#[test]
+fn without_callers_only_the_callers_are_gone_from_the_log() {
+    let reference = shipped("adult");
+    let mut plan = settings(6.0, 60);
+    plan.attacks.push(AttackSpec::parse("grid:queries=100,start=2,ips=5").unwrap());
+    let nameless = SimulationSettings { without_callers: true, ..plan.clone() };
+    let parsed = |plan: &SimulationSettings| -> Vec<serde_json::Value> {
+        lines(&reference, &run(&reference, plan).0).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let (mut with, without) = (parsed(&plan), parsed(&nameless));
+    assert!(with.iter().all(|event| event["source_ip"].is_string()) && with.iter().any(|event| event["client_id"].is_string()));
+    for event in &mut with {
+        let event = event.as_object_mut().unwrap();
+        event.remove("source_ip");
+        event.remove("client_id");
+    }
+    assert_eq!(with, without);
+    let (_, simulation) = run(&reference, &nameless);
+    let truth = simulation.truth();
+    assert_eq!((truth.attacks[0].n_queries, truth.expected_model_verdict), (100, "probing"));
+    assert!(truth.malicious_ips.is_empty() && truth.n_benign_ips == 0);
+}
+
+#[test]
 fn volumes_are_heavy_tailed_and_follow_the_day() {
     let reference = shipped("adult");
     let mut plan = settings(24.0, 800);

@@ -60,6 +60,10 @@ pub struct Truth {
     pub model: String,
     /// Seed.
     pub seed: u64,
+    /// Whether the log names nobody. Then no address and no account is listed here, since no verdict could name one, and what can be
+    /// right is the verdict on the model.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub without_callers: bool,
     /// Addresses used by attackers alone.
     pub malicious_ips: BTreeSet<String>,
     /// Accounts of attackers.
@@ -130,6 +134,7 @@ impl Truth {
             scenario: settings.scenario.clone(),
             model: world.reference.model.clone(),
             seed: settings.seed,
+            without_callers: settings.without_callers,
             malicious_ips: BTreeSet::new(),
             malicious_clients: BTreeSet::new(),
             shared_ips: BTreeSet::new(),
@@ -154,7 +159,9 @@ impl Truth {
 
     /// Notes a look-alike.
     pub fn look_alike(&mut self, address: IpAddr, kind: &'static str) {
-        self.benign_hard_negatives.insert(address.to_string(), kind);
+        if !self.without_callers {
+            self.benign_hard_negatives.insert(address.to_string(), kind);
+        }
     }
 
     /// Notes the address of a NAT, behind which an attacker may hide.
@@ -188,14 +195,15 @@ impl Truth {
         self.n_events += 1;
         self.last_timestamp = At(event.at);
         let Some(mark) = event.mark else {
-            if self.benign.insert(event.address) {
+            if event.names_caller && self.benign.insert(event.address) {
                 self.n_benign_ips += 1;
             }
             return;
         };
         self.n_attack_queries += 1;
-        let address = event.address.to_string();
-        let account = event.account.as_deref().unwrap_or("");
+        let named = event.names_caller;
+        let address = if named { event.address.to_string() } else { String::new() };
+        let account = event.account.as_deref().filter(|_| named).unwrap_or("");
         // Writing to a String cannot fail.
         let _ = writeln!(
             self.attack_lines,
@@ -205,8 +213,9 @@ impl Truth {
             u8::from(mark.cover),
             event.at
         );
-        let shared = self.nats.contains(&event.address);
-        if shared {
+        if !named {
+            // Nobody can be named.
+        } else if self.nats.contains(&event.address) {
             self.shared_ips.insert(address.clone());
         } else {
             self.malicious_ips.insert(address.clone());
@@ -220,7 +229,9 @@ impl Truth {
             }
             campaign.end = At(event.at);
             *(if mark.cover { &mut campaign.n_cover } else { &mut campaign.n_queries }) += 1;
-            campaign.ips.insert(address);
+            if named {
+                campaign.ips.insert(address);
+            }
             if !account.is_empty() {
                 campaign.clients.insert(account.to_string());
             }
@@ -252,6 +263,7 @@ impl Default for Truth {
             scenario: String::new(),
             model: String::new(),
             seed: 0,
+            without_callers: false,
             malicious_ips: BTreeSet::new(),
             malicious_clients: BTreeSet::new(),
             shared_ips: BTreeSet::new(),
@@ -288,6 +300,7 @@ mod tests {
             request: line,
             address: address.parse().unwrap(),
             account: account.map(Into::into),
+            names_caller: true,
             row: Vec::new(),
             answer: Answer::Score(0.5),
             latency_ms: 8.0,
@@ -329,6 +342,23 @@ mod tests {
         assert_eq!(truth.malicious_clients, BTreeSet::from(["acct-1".to_owned()]));
         let lines = truth.attack_events();
         assert_eq!(lines.lines().nth(1), Some("1,0,1,2026-03-02T00:00:01.000Z,198.18.0.3,acct-1"), "{lines}");
+    }
+
+    #[test]
+    fn the_truth_of_a_log_without_callers_names_no_caller() {
+        let mut truth = Truth { without_callers: true, ..Truth::default() };
+        truth.campaign(campaign());
+        truth.look_alike("198.18.0.4".parse().unwrap(), "batch");
+        let nameless = |event: Event| Event { names_caller: false, ..event };
+        truth.note(&nameless(event(0, "198.18.0.2", Some("acct-1"), None)));
+        truth.note(&nameless(event(1, "198.18.0.3", Some("acct-2"), Some(Mark { campaign: 0, cover: false }))));
+        let attack = &truth.attacks[0];
+        assert_eq!((truth.n_events, truth.n_attack_queries, truth.n_benign_ips, attack.n_queries), (2, 1, 0, 1));
+        assert!(truth.malicious_ips.is_empty() && truth.malicious_clients.is_empty() && attack.ips.is_empty());
+        assert!(truth.benign_hard_negatives.is_empty() && attack.clients.is_empty());
+        assert_eq!(truth.attack_events().lines().nth(1), Some("1,0,0,2026-03-02T00:00:01.000Z,,"));
+        assert!(serde_json::to_string(&truth).unwrap().contains("\"without_callers\":true"));
+        assert!(!serde_json::to_string(&Truth::default()).unwrap().contains("without_callers"));
     }
 
     #[test]

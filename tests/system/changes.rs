@@ -152,3 +152,50 @@ fn a_simulated_change_alters_the_features_alone_and_the_truth_says_what_when_and
     assert!(rows > 20, "{rows} changed rows test little");
     assert_eq!((&unit["rows"], ips), (&rows.into(), unit["ips"].as_array().unwrap().iter().map(Value::to_string).collect()));
 }
+
+#[test]
+fn a_change_is_said_with_an_example_of_what_callers_send_now_unless_values_may_not_be_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    drill(&["--changes=space_before_text,one_unit:column=hours_per_week", "--extent", "mid", "--keep-logs", text(&kept)])
+        .must_succeed();
+    let log = |kind: &str| kept.join(format!("events__{kind}__mid")).join("events.jsonl.zst");
+    let config = folder.path().join("silent.toml");
+    std::fs::write(&config, "[decode]\nexample_values = false\n").unwrap();
+    let replay = |log: &Path, more: &[&str]| -> (String, String, String) {
+        let (verdicts, report, profile) = (folder.path().join("v.jsonl"), folder.path().join("r.html"), profile());
+        let outputs = ["--verdicts", text(&verdicts), "--report", text(&report)];
+        let ended = program::run(&[&["replay", text(log), "--reference", text(&profile)], &outputs[..], more].concat());
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        (ended.must_succeed().out.clone(), read(&verdicts), read(&report))
+    };
+    let (out, verdicts, report) = replay(&log("space_before_text"), &[]);
+    assert!(out.contains("values of workclass that the reference does not know (for example ' Private'"), "{out}");
+    assert!(report.contains("(for example ' Private'"));
+    let columns = |verdicts: &str| -> Vec<Value> {
+        let lines = verdicts.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.flat_map(|verdict| verdict["columns"].as_array().cloned().unwrap_or_default()).collect()
+    };
+    let examples: Vec<Value> = columns(&verdicts).iter().map(|column| column["examples"].clone()).collect();
+    assert!(
+        examples.iter().any(|examples| examples.as_array().is_some_and(|some| some.contains(&" Private".into()))),
+        "{verdicts}"
+    );
+    for example in examples.iter().filter_map(Value::as_array) {
+        assert!(example.len() <= 3 && example.iter().all(|text| text.as_str().unwrap().len() <= 40), "{example:?}");
+    }
+
+    let (silent_out, silent, silent_report) = replay(&log("space_before_text"), &["--config", text(&config)]);
+    assert!(!silent_out.contains("for example") && !silent_report.contains("for example") && !silent.contains("examples"));
+    // Nothing else differs, ids included.
+    let plain = |verdicts: &str| -> Vec<Value> {
+        let lines = verdicts.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let without = |mut verdict: Value| {
+            let columns = verdict["columns"].as_array_mut();
+            columns.into_iter().flatten().for_each(|column| drop(column.as_object_mut().unwrap().remove("examples")));
+            verdict
+        };
+        lines.map(without).collect()
+    };
+    assert_eq!(plain(&verdicts), plain(&silent));
+}

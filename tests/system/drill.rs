@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use tripline::decode::{DecodeConfig, Decoder};
-use tripline::drill::card::CHANGES;
+use tripline::drill::card::{CHANGES, WITHOUT_CALLERS};
 use tripline::drill::changes::{self, ChangeSettings};
 use tripline::drill::log::{Log, LogLimits, LogReader};
-use tripline::drill::{DrillSettings, card};
+use tripline::drill::{DrillSettings, card, deliveries_without_callers};
 use tripline::engine::EngineConfig;
 use tripline::reference::Reference;
 use tripline::simulate::change::Extent;
@@ -86,7 +86,7 @@ fn an_attack_is_found_the_same_whatever_else_is_drilled() {
         outcome["cells"].as_array().unwrap().iter().filter(|cell| cell["family"] == "uniform").cloned().collect()
     };
     let alone = cells("uniform");
-    assert_eq!(alone.len(), 7);
+    assert_eq!(alone.len(), 9);
     assert_eq!(alone, cells("grid,uniform"));
 }
 
@@ -97,11 +97,11 @@ fn what_is_found_is_counted_once_and_within_its_interval() {
     drill("adult", &calm(), &[&SMALL[..], &["--json", text(&json)]].concat()).must_succeed();
     let outcome: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
     let trials = outcome["trials"].as_array().unwrap();
-    assert_eq!(trials.len(), 14, "two attacks, seven deliveries, once");
+    assert_eq!(trials.len(), 18, "two attacks, nine deliveries, once");
     let found = trials.iter().filter(|trial| !trial["queries_to_detection"].is_null()).count();
     assert_eq!(outcome["all"]["power"]["of"], found);
-    assert_eq!(outcome["all"]["power"]["among"], 14);
-    assert!(found >= 7, "uniform queries are the easiest to find, and {found} of 14 trials were found");
+    assert_eq!(outcome["all"]["power"]["among"], 18);
+    assert!(found >= 7, "uniform queries are the easiest to find, and {found} of 18 trials were found");
     for line in outcome["cells"].as_array().unwrap().iter().chain(outcome["families"].as_array().unwrap()) {
         let share = line["power"]["of"].as_f64().unwrap() / line["power"]["among"].as_f64().unwrap();
         let interval = &line["power"]["interval"];
@@ -113,6 +113,104 @@ fn what_is_found_is_counted_once_and_within_its_interval() {
         assert_eq!(trial["queries"], 500, "{trial}");
         assert!(trial["queries_to_detection"].as_u64().is_none_or(|queries| queries <= 500), "{trial}");
     }
+}
+
+#[test]
+fn a_rotating_attack_comes_from_as_many_addresses_as_it_has_queries() {
+    let folder = tempfile::tempdir().unwrap();
+    let (json, page) = (folder.path().join("out.json"), folder.path().join("out.html"));
+    let small = ["--family", "uniform", "--delivery", "rotating", "--budget", "200", "--repeats", "1"];
+    let ended = drill("adult", &calm(), &[&small[..], &["--json", text(&json), "--report", text(&page)]].concat());
+    assert!(ended.must_succeed().out.contains("rotating addresses, slow"), "{}", ended.out);
+    let outcome: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    assert_eq!(outcome["drill"]["deliveries"], serde_json::json!(["rotating addresses, fast", "rotating addresses, slow"]));
+    for trial in outcome["trials"].as_array().unwrap() {
+        assert_eq!((&trial["queries"], &trial["callers"]), (&200.into(), &200.into()), "{trial}");
+        // Whether it is found is the judge's business; whether that adds up is the drill's.
+        let found = !trial["queries_to_detection"].is_null();
+        assert!(found || trial["named"] == 0, "{trial}");
+    }
+    let all = &outcome["all"];
+    assert_eq!(
+        (&all["callers"]["among"], &all["power"]["among"], &all["false_alarms"]["among"]),
+        (&400.into(), &2.into(), &2.into())
+    );
+    assert!(std::fs::read_to_string(page).unwrap().contains("every query comes from a new address without an account"));
+}
+
+#[test]
+fn without_callers_nobody_is_named_and_what_is_said_of_the_model_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let [json, page, markdown] = ["out.json", "out.html", "CARD.md"].map(|name| folder.path().join(name));
+    std::fs::write(&markdown, "# fresh\n").unwrap();
+    let small = ["--without-callers", "--family", "uniform,natural", "--budget", "200", "--repeats", "1"];
+    let outputs = ["--json", text(&json), "--report", text(&page), "--card", text(&markdown)];
+    let ended = drill("adult", &calm(), &[&small[..], &outputs].concat());
+    let out = &ended.must_succeed().out;
+    assert!(out.starts_with("adult: 21,848 queries without callers"), "{out}");
+    assert!(out.contains("The callers were taken away") && out.contains("cannot be compared"), "{out}");
+    let outcome: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    assert_eq!((&outcome["log"]["without_callers"], &outcome["log"]["callers"]), (&true.into(), &0.into()));
+    let trials = outcome["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 6, "two attacks, three deliveries, once");
+    for trial in trials {
+        assert!(trial["delivery"].as_str().unwrap().starts_with("without callers, "), "{trial}");
+        assert_eq!((&trial["callers"], &trial["named"], &trial["accused"]), (&0.into(), &0.into(), &0.into()), "{trial}");
+        assert_eq!(trial["queries_to_detection"], trial["queries_to_model_verdict"], "{trial}");
+    }
+    let all = &outcome["all"];
+    assert_eq!(
+        (&all["callers"]["among"], &all["false_alarms"]["among"], &all["power"]["among"]),
+        (&0.into(), &0.into(), &3.into())
+    );
+    assert_eq!(all["power"], all["model"]);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("No query has a caller") && !page.contains("from one address"), "{page}");
+    let markdown = std::fs::read_to_string(markdown).unwrap();
+    assert!(markdown.contains("## Drill without callers") && markdown.contains("no caller can be named or accused"), "{markdown}");
+
+    drill("adult", &calm(), &["--without-callers", "--delivery", "nat"]).must_fail(64, &["--delivery nat", "--without-callers"]);
+    drill("adult", &calm(), &["--without-callers", "--addresses", "5"]).must_fail(64, &["--addresses"]);
+}
+
+#[test]
+fn a_log_that_names_nobody_is_drilled_as_one_without_callers() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = changed(folder.path(), |_, event| {
+        event.as_object_mut().unwrap().remove("client_id");
+        event.as_object_mut().unwrap().remove("source_ip");
+    });
+    let small = ["--family", "uniform", "--delivery", "fast", "--repeats", "1"];
+    drill("adult", &log, &small).must_fail(65, &["no event names its caller", "--without-callers"]);
+    let run = |log: &Path| {
+        let json = folder.path().join("out.json");
+        drill("adult", log, &[&small[..], &["--without-callers", "--json", text(&json)]].concat()).must_succeed();
+        std::fs::read(json).unwrap()
+    };
+    assert!(run(&log) == run(&calm()), "the callers of the log make a difference after they were taken away");
+}
+
+#[test]
+fn a_simulated_log_without_callers_has_none_and_the_truth_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, truth) = (folder.path().join("log.jsonl"), folder.path().join("truth.json"));
+    let profile = profile("magic");
+    let world = ["simulate", "--reference", text(&profile), "--hours", "4", "--clients", "50", "--volume", "100"];
+    let attack = ["--attack", "uniform:queries=50,start=1,rotating=yes", "--out", text(&log), "--truth", text(&truth)];
+    let ended = program::run(&[&world[..], &attack, &["--without-callers"]].concat());
+    assert!(ended.must_succeed().err.contains("no callers named"), "{}", ended.err);
+    let lines = std::fs::read_to_string(&log).unwrap();
+    assert!(lines.lines().count() > 100 && !lines.contains("source_ip") && !lines.contains("client_id"));
+    let told: Value = serde_json::from_slice(&std::fs::read(&truth).unwrap()).unwrap();
+    assert_eq!((&told["without_callers"], &told["expected_model_verdict"]), (&true.into(), &"probing".into()));
+    assert_eq!((&told["attacks"][0]["delivery"], &told["attacks"][0]["n_queries"]), (&"rotating".into(), &50.into()));
+    assert_eq!(told["attacks"][0]["ips"], serde_json::json!([]));
+
+    program::run(&[&world[..], &attack].concat()).must_succeed();
+    let told: Value = serde_json::from_slice(&std::fs::read(&truth).unwrap()).unwrap();
+    assert_eq!(told["without_callers"], Value::Null);
+    assert_eq!(told["attacks"][0]["ips"].as_array().unwrap().len(), 50, "each query from a new address");
+    assert_eq!(told["malicious_clients"], serde_json::json!([]));
 }
 
 #[test]
@@ -285,6 +383,16 @@ fn the_drill_in_each_card_is_of_the_shipped_profile_its_log_and_these_settings()
         if let Some(why) = card::stale(&text, &stamp) {
             panic!("models/{model}/CARD.md is stale; run `make cards`: {why}");
         }
+        // A card without one of the other sections says nothing that could be stale.
+        let mut nameless = log.clone();
+        nameless.take_callers_away();
+        let settings = DrillSettings { deliveries: deliveries_without_callers(None), ..DrillSettings::default() };
+        let stamp = card::stamp(&reference, &nameless.facts.digest, &settings);
+        if let Some(why) =
+            WITHOUT_CALLERS.stale(&text, &stamp).filter(|why| !why.contains("it has no drill without callers section"))
+        {
+            panic!("models/{model}/CARD.md is stale; run `make cards`: {why}");
+        }
         let changes = ChangeSettings {
             changes: changes::every(KINDS.iter(), &Extent::ALL),
             seed: DrillSettings::default().seed,
@@ -293,7 +401,6 @@ fn the_drill_in_each_card_is_of_the_shipped_profile_its_log_and_these_settings()
             engine: EngineConfig::default(),
         };
         let stamp = changes::card::stamp(&reference, &log.facts.digest, &changes);
-        // A card without the section says nothing that could be stale.
         if let Some(why) = CHANGES.stale(&text, &stamp).filter(|why| !why.contains("it has no changes section")) {
             panic!("models/{model}/CARD.md is stale; run `make cards`: {why}");
         }

@@ -286,6 +286,17 @@ pub(in crate::drill) mod tests {
     }
 
     #[test]
+    fn without_callers_the_events_stay_and_nobody_is_named() {
+        let mut log = of(&[(0, "10.0.0.1", "a"), (1, "10.0.0.2", ""), (2, "10.0.0.1", "a")]);
+        let (before, rows) = (log.facts.digest.clone(), log.rows.clone());
+        log.take_callers_away();
+        assert_eq!((log.len(), log.named_callers(), log.callers.len()), (3, 0, 1));
+        assert!(log.callers[0].address == Address::Unknown && log.callers[0].account.is_empty());
+        assert!((0..3).all(|event| log.caller(event) == 0) && log.facts.without_callers);
+        assert!(log.rows.iter().zip(&rows).all(|(a, b)| a.bits() == b.bits()) && log.facts.digest != before);
+    }
+
+    #[test]
     fn the_digest_tells_logs_apart() {
         let one = of(&[(0, "10.0.0.1", ""), (1, "10.0.0.2", "")]);
         assert_eq!(one.facts.digest, of(&[(0, "10.0.0.1", ""), (1, "10.0.0.2", "")]).facts.digest);

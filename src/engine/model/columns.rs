@@ -1,12 +1,15 @@
 //! Columns that many callers write as the reference does not know: since when, how many, and in which way.
 
-use super::ModelEngine;
+use super::{Memory, ModelEngine};
 use crate::engine::status::ColumnStatus;
-use crate::event::EventTime;
+use crate::event::texts::shortened;
+use crate::event::{EventTime, Query};
 use crate::judge::At;
 use crate::judge::column_change::ColumnChange;
 use crate::judge::drift::STEP;
-use crate::reference::{Feature, UnknownValue};
+use crate::reference::{Feature, Kind, UnknownValue};
+use crate::signal::codes::Codes;
+use crate::window::clients::SlotRef;
 
 /// Window of the shares of queries, in seconds. Chosen: long enough for a share, short enough that a change shows within the hour.
 const SHARE_SECONDS: i64 = 3600;
@@ -26,6 +29,28 @@ impl ModelEngine {
         changes
     }
 
+    /// Keeps what a row of a caller with a past has in the common columns, as examples of them, if it may be shown.
+    pub(super) fn keep_examples(&mut self, caller: SlotRef, query: &Query, codes: &Codes) {
+        let Memory { common, examples, .. } = &mut self.memory;
+        let common = common.common();
+        if !query.unknown_texts.may_be_shown() || !common.contains(&true) {
+            return;
+        }
+        let is_common = |column: usize| common.get(column).copied().unwrap_or(false);
+        for (column, text) in query.unknown_texts.iter().filter(|(column, _)| is_common(*column)) {
+            let unreadable = query.row.get(column).is_some_and(|cell| cell.is_unreadable());
+            examples.note(column, if unreadable { UnknownValue::Unreadable } else { UnknownValue::Unseen }, text, caller);
+        }
+        let coder = &self.profile.coder;
+        let is_category = |column: usize| coder.features().get(column).is_none_or(|feature| feature.kind == Kind::Categorical);
+        for (column, kind) in coder.unknown_values(&query.row, codes).filter(|(column, _)| is_common(*column)) {
+            // A category is a text, and was noted as one.
+            if let Some(cell) = query.row.get(column).filter(|cell| cell.value().is_finite() && !is_category(column)) {
+                examples.note(column, kind, &shortened(&cell.value().to_string()), caller);
+            }
+        }
+    }
+
     fn column_change(&self, column: usize) -> ColumnChange {
         let memory = &self.memory;
         let (queries, counts) = memory.windows.unknown_values(SHARE_SECONDS, column);
@@ -41,6 +66,7 @@ impl ModelEngine {
             queries: share(counts[kind.index()], queries),
             callers: share(u64::from(callers), u64::from(known)),
             since: At(memory.common.since(column).unwrap_or_default()),
+            examples: memory.examples.shown(column, kind),
         }
     }
 

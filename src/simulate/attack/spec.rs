@@ -49,6 +49,8 @@ pub struct AttackSpec {
     pub cover: f64,
     /// Whether it hides as one account behind a NAT of honest users.
     pub nat: bool,
+    /// Whether every query comes from a new address without an account, as through rotating residential proxies.
+    pub rotating: bool,
     /// Whether numbers keep all their digits instead of the feature's decimals.
     pub full_precision: bool,
 }
@@ -57,7 +59,7 @@ pub struct AttackSpec {
 
 impl AttackSpec {
     /// Reads `FAMILY[:queries=N,ips=N,subnet=scatter|same24,account=per_ip|shared|none,start=H,pace=fast|slow|jitter,rate=PER_MINUTE,
-    /// cover=SHARE,nat=no|yes,precision=schema|full]`.
+    /// cover=SHARE,nat=no|yes,rotating=no|yes,precision=schema|full]`.
     pub fn parse(text: &str) -> Result<Self, SimulateError> {
         let mut spec = KeyedSpec::new(text)?;
         let Some(family) = AttackKind::ALL.into_iter().find(|f| f.name() == spec.name()) else {
@@ -78,11 +80,17 @@ impl AttackSpec {
             rate: spec.number("rate", 0.0, 0.0, 1e6)?,
             cover: spec.number("cover", 0.0, 0.0, 0.95)?,
             nat: spec.word("nat", &["no", "yes"])? == 1,
+            rotating: spec.word("rotating", &["no", "yes"])? == 1,
             full_precision: spec.word("precision", &["schema", "full"])? == 1,
         };
         spec.finish()?;
         if parsed.nat && parsed.addresses > 1 {
             return Err(fault(text, "nat=yes is one account behind one address; leave ips out".into()));
+        }
+        if parsed.rotating && (parsed.nat || parsed.addresses > 1 || parsed.same_subnet || parsed.accounts == Accounts::Shared) {
+            let what =
+                "rotating=yes sends every query from a new address without an account; leave ips, subnet, account and nat out";
+            return Err(fault(text, what.into()));
         }
         Ok(parsed)
     }
@@ -90,6 +98,7 @@ impl AttackSpec {
     /// The delivery in a word or two, for the truth file.
     pub fn delivery(&self) -> String {
         let base = match (self.nat, self.addresses, self.pace) {
+            _ if self.rotating => "rotating",
             (true, ..) => "behind_nat",
             (_, 1, Pace::Fast) => "fast",
             (_, 1, Pace::Slow) => "slow",
@@ -113,5 +122,15 @@ mod tests {
         }
         assert!(AttackSpec::parse("telepathy").unwrap_err().to_string().contains("attacks are grid"));
         assert!(AttackSpec::parse("grid:nat=yes,ips=4").is_err());
+    }
+
+    #[test]
+    fn a_rotating_attack_has_neither_a_number_of_addresses_nor_accounts() {
+        let rotating = AttackSpec::parse("grid:rotating=yes,cover=0.5").unwrap();
+        assert_eq!((rotating.rotating, rotating.delivery().as_str()), (true, "rotating_cover"));
+        for also in ["ips=4", "nat=yes", "subnet=same24", "account=shared"] {
+            let error = AttackSpec::parse(&format!("grid:rotating=yes,{also}")).unwrap_err().to_string();
+            assert!(error.contains("a new address without an account"), "{also}: {error}");
+        }
     }
 }
