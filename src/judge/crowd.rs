@@ -39,9 +39,9 @@ const LEAD: usize = 32;
 const ROWS: usize = 32_768;
 /// Honest strangers of one crowd's time that may be named, as an expectation: one in fifty crowds names one.
 const NAMED_BY_CHANCE: f64 = 0.02;
-/// Share of honest strangers among those that a review names, as an expectation: one in a thousand. That is a bound; p-values are raised by
-/// twenty thousand addresses names six honest ones at most, and one of a thousand addresses hardly ever one.
-const HONEST_SHARE: f64 = 3e-4;
+/// Share of honest strangers among those that a review names, as an expectation: one in a thousand. It is a bound: p-values err towards
+/// chance, most honest strangers send more rows, and cover rows of the crowd count as honest.
+const HONEST_SHARE: f64 = 1e-3;
 /// Levels that a review tries, from the least strict on, and the step from one to the next, in nats.
 const LEAST_STRICT: f64 = -3.0;
 const LEVEL_STEP: f64 = 0.25;
