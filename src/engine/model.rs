@@ -18,6 +18,7 @@
 //! | [`reasons`] | the signals of a verdict on a client |
 //! | [`lines`] | how detections become verdict lines |
 //! | [`unreadable`] | records that could not be read, as evidence about their senders |
+//! | [`volume`] | callers that ask far more than others |
 //! | [`status`] | state for metrics, pages and reports |
 //! | [`snapshot`] | state as plain data |
 //!
@@ -37,6 +38,7 @@ mod row_statistics;
 pub(super) mod snapshot;
 mod status;
 mod unreadable;
+mod volume;
 mod windows;
 
 use std::collections::VecDeque;
@@ -53,6 +55,7 @@ use crate::judge::drift::{Drift, DriftReasons};
 use crate::judge::model_state::{DriftTest, ModelEvent, ModelState};
 use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Sender, Structure};
 use crate::judge::unreadable::UnreadableCallers;
+use crate::judge::volume::Volume;
 use crate::outcome::Outcome;
 use crate::prefetch;
 use crate::reference::Reference;
@@ -124,6 +127,7 @@ struct Memory {
     counts: Counts,
     cases: Cases,
     unreadable: UnreadableCallers,
+    volume: Volume,
 }
 
 /// Everything known about one model.
@@ -161,6 +165,7 @@ impl ModelEngine {
                 counts: Counts::default(),
                 cases: Cases::default(),
                 unreadable: UnreadableCallers::new(config.alarms_per_client_day, config.max_clients),
+                volume: Volume::new(config.volume_alarms_per_client_day),
             },
             structure: Structure::new(&profile.reference, &profile.coder, config.structure()),
             drift: Drift::new(&profile.reference, &profile.coder),
@@ -228,12 +233,16 @@ impl ModelEngine {
         let prepared = self.structure.prepare(asked.query, codes, sender, &self.memory.callers.clients);
         self.structure.note_values(&prepared, &self.profile.reference);
         let gap = self.memory.callers.note(asked, codes, &self.profile);
+        let counted = self.count_volume(asked, codes);
         if let Some(vote) = self.vote(asked, codes) {
             self.act_on_vote(asked, vote, out);
         }
         // Rows that lost what told them apart are not the same row, so their answers are not compared.
         let is_known = self.profile.coder.unknown(codes).next().is_none();
         self.judge_structure(asked, prepared, is_known, out);
+        if counted {
+            self.judge_volume(asked, out);
+        }
         gap
     }
 
@@ -379,6 +388,7 @@ impl ModelEngine {
     /// Tests drift at every step that the watermark has passed, and judges the senders of unreadable records.
     fn advance(&mut self, out: &mut Vec<Verdict>) {
         self.judge_unreadable(false, out);
+        self.learn_volume(out);
         while let Some(step) = self.memory.windows.next_step() {
             self.decide_held(step, false, out);
             if self.memory.counts.votes >= MIN_VOTES {
