@@ -56,14 +56,8 @@ impl Default for EngineConfig {
 impl EngineConfig {
     /// Names of the settings that differ from another configuration's.
     pub fn changed(&self, other: &Self) -> Vec<&'static str> {
-        let Self {
-            alarms_per_client_day,
-            volume_alarms_per_client_day,
-            allowed_lateness_seconds,
-            max_clients,
-            max_history,
-            salt,
-        } = self;
+        let Self { alarms_per_client_day, volume_alarms_per_client_day, allowed_lateness_seconds, max_clients, max_history, salt } =
+            self;
         let differs = |ours: f64, theirs: f64| ours.to_bits() != theirs.to_bits();
         [
             ("engine.alarms_per_client_day", differs(*alarms_per_client_day, other.alarms_per_client_day)),

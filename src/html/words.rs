@@ -42,7 +42,7 @@ pub fn family_explained(family: Family) -> &'static str {
         Family::Membership => "tests whether particular rows were in the training data",
         Family::Volume => {
             "asks far more different rows than callers do; it is a batch job, a mirror or a load test that nobody announced, or it copies the model"
-        },
+        }
         Family::Unreadable => "leaves records that cannot be read, so that nobody knows what it asked; it hides, or it is broken",
         Family::Unknown => "does not look like use, without a shape that has a name",
     }

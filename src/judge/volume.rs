@@ -12,10 +12,10 @@
 //!
 //! **Its own past.** A caller with a past must ask [`OWN_PAST`] times as much as it ever did, too. What was reported is past at once.
 //!
-//! **Newcomers that come together.** Five addresses of one attacker ask a fifth each. If each of `n` newcomers that came within minutes asks `x` or
-//! more with probability `p`, `k` or more of them do so with probability `C(n, k)·pᵏ` at most. All numbers `k` of callers are tried, each with its
-//! share of the level. Newcomers of the same minutes are not independent, so `p` is taken [`ALIKE`] times as large, and a launch
-//! brings many that ask little, so they must be a third of the newcomers of these minutes.
+//! **Newcomers that come together.** Five addresses of one attacker ask a fifth each. If each of `n` newcomers that came within minutes, and
+//! asked eight times at least, asks for `x` rows or more with probability `p`, `k` or more of them do so with probability `C(n, k)·pᵏ` at
+//! most. All numbers `k` of callers are tried, each with its share of the level. Newcomers of the same minutes are not independent, so `p`
+//! is taken [`ALIKE`] times as large, and a launch brings many that ask less, so they must be a third of these newcomers.
 
 use std::collections::VecDeque;
 
@@ -53,7 +53,7 @@ const MOST_BUSY: usize = 64;
 const MOST_TOGETHER: usize = 8;
 /// So many times as likely as other newcomers are those of the same minutes to be busy. Chosen: a campaign by mail brings people who do the same.
 const ALIKE: f64 = 3.0;
-/// One in so many newcomers of these minutes must be among them. Chosen: see above.
+/// One in so many newcomers of these minutes with counted rows must be among them. Chosen: a class or a launch brings more that ask less.
 const ONE_IN: u32 = 3;
 /// The probability of the size of a window that is shown beside a caller's: one peer in a hundred asks so much.
 const SHOWN: f64 = 0.01;
@@ -104,7 +104,7 @@ pub struct Volume {
     next_fit: Option<EventTime>,
     /// Tails by window, once there are enough callers.
     tails: Option<[Tails; 2]>,
-    /// Newcomers by minute.
+    /// Newcomers whose rows began to be counted, by minute.
     arrivals: Ring<u32>,
     /// Busy newcomers, by when they came.
     busy: VecDeque<(EventTime, SlotRef)>,
@@ -163,9 +163,11 @@ impl Volume {
         }
     }
 
-    /// A newcomer asks for the first time.
-    pub fn arrived(&mut self, now: EventTime) {
-        if let Some(pane) = self.arrivals.pane_mut(now) {
+    /// A newcomer asks so much that its rows are counted. One that took long for it has not come just now.
+    pub fn arrived(&mut self, client: &Client, now: EventTime) {
+        if now.seconds_since(client.first) <= NEW_SECONDS as f64
+            && let Some(pane) = self.arrivals.pane_mut(now)
+        {
             *pane += 1;
         }
     }

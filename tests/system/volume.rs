@@ -94,7 +94,11 @@ fn ordinary_rows_of_one_to_five_fast_addresses_are_suspicious_within_three_hundr
         }
         assert!(said.callers.iter().all(|line| line["verdict"] != "probing"), "{addresses}: nobody is accused");
         assert_eq!(said.model.iter().filter(|word| *word != "stable").count(), 0, "the model's verdict: {:?}", said.model);
-        assert!(said.summary.contains("  volume     ") && said.summary.contains("different rows in five minutes"), "{}", said.summary);
+        assert!(
+            said.summary.contains("  volume     ") && said.summary.contains("different rows in five minutes"),
+            "{}",
+            said.summary
+        );
         assert!(said.report.contains("Who asked far more than others"));
     }
 }
@@ -105,7 +109,8 @@ fn a_load_test_is_said_once_and_no_other_honest_caller() {
     let suspicious = said.of_volume("suspicious");
     assert_eq!(suspicious.keys().collect::<Vec<_>>(), ["10.0.2.183"], "{suspicious:?}");
     assert_eq!(suspicious["10.0.2.183"].len(), 1);
-    let names: Vec<&str> = suspicious["10.0.2.183"][0]["signals"].as_array().unwrap().iter().filter_map(|s| s["name"].as_str()).collect();
+    let names: Vec<&str> =
+        suspicious["10.0.2.183"][0]["signals"].as_array().unwrap().iter().filter_map(|s| s["name"].as_str()).collect();
     for name in ["different_rows_in_five_minutes", "query_rate", "gap_variation", "information_budget", "regions_covered"] {
         assert!(names.contains(&name), "{names:?}");
     }

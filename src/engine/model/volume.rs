@@ -5,6 +5,7 @@ use super::callers::Callers;
 use super::{Asked, Memory, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::client::Client;
+use crate::judge::client::volume::COUNTED_FROM;
 use crate::judge::volume::Excess;
 use crate::judge::{At, Family, Finding, QueryRef, Verdict};
 use crate::signal::codes::Codes;
@@ -29,8 +30,8 @@ impl ModelEngine {
     pub(super) fn count_volume(&mut self, asked: &Asked<'_>, codes: &Codes) -> bool {
         let Memory { callers, population, volume, .. } = &mut self.memory;
         let Some(client) = callers.clients.get_mut(asked.at).filter(|_| !asked.late) else { return false };
-        if client.queries == 1 && population.is_newcomer(client.first) {
-            volume.arrived(asked.now);
+        if client.queries == COUNTED_FROM && population.is_newcomer(client.first) {
+            volume.arrived(client, asked.now);
         }
         client.volume.note(asked.query, client.queries, self.profile.regions.row_hash(codes)) && !client.is_flagged()
     }

@@ -119,7 +119,8 @@ impl Windows {
         if period > self.period {
             // What two periods ago was recent is the past now.
             let (before, present) = self.recent;
-            let (past, recent) = if period == self.period + 1 { (before, (present, 0.0)) } else { (before.max(present), (0.0, 0.0)) };
+            let (past, recent) =
+                if period == self.period + 1 { (before, (present, 0.0)) } else { (before.max(present), (0.0, 0.0)) };
             (self.past, self.recent, self.period) = (self.past.max(past), recent, period);
         }
         let rows = self.rows.rows();

@@ -24,8 +24,7 @@ fn is_newcomer(first: EventTime) -> bool {
 impl World {
     /// `callers` with a past, and as many newcomers; a fit is made.
     fn new(callers: u64) -> Self {
-        let mut world =
-            Self { clients: Table::new(10_000), volume: Volume::new(1e-4), now: at(0), rows: 0 };
+        let mut world = Self { clients: Table::new(10_000), volume: Volume::new(1e-4), now: at(0), rows: 0 };
         assert!(!world.volume.is_due(at(0)));
         for caller in 0..2 * callers {
             let uniform = (mix(caller) >> 11) as f64 / (1_u64 << 53) as f64;
@@ -56,10 +55,10 @@ impl World {
         let address = Address::parse(&format!("10.{}.{}.{}", caller >> 16, caller >> 8 & 255, caller & 255)).unwrap();
         let query = Query { address, time, ..Query::default() };
         let (at, is_new, _) = self.clients.touch(&Key { address, account: 0 }, || Client::new(&query, time));
-        if is_new && is_newcomer(time) {
-            self.volume.arrived(time);
-        }
         let client = self.clients.get_mut(at).unwrap();
+        if is_new && is_newcomer(time) {
+            self.volume.arrived(client, time);
+        }
         client.queries += 1;
         // Counting begins with the first row here.
         client.volume.note(&query, COUNTED_FROM, mix2(5, row));
