@@ -9,15 +9,15 @@
 //! A tail of few values is uncertain. So ξ is drawn to what callers usually show, as if so many more values had been seen, and one standard
 //! error is added: `ξ/√m` for `m` values.
 
-/// Values of a sample before anything is said of its tail. Chosen: the tail is then five values, and what is usual outweighs them.
-pub const FEWEST: usize = 50;
+/// Values of a sample before anything is said of its tail. Chosen: a third of them are the tail then, and what is usual outweighs them.
+pub const FEWEST: usize = 30;
 /// Share of the sample that is its tail. Chosen: in the recorded traffic of `tests/data` the sizes of callers' busiest five minutes follow a
 /// power law from there on; a smaller share leaves too few values of a hundred callers.
 const TAIL: f64 = 0.1;
 /// Share of the sample that is trimmed, and the fewest values that are. Chosen: one caller in a hundred is a batch job, a mirror or a load test
-/// at most, and a small sample may contain one or two, too.
+/// at most; and five addresses of a campaign that came before there was a tail must not become one.
 const TRIMMED: f64 = 0.01;
-const TRIMMED_AT_LEAST: usize = 2;
+const TRIMMED_AT_LEAST: usize = 5;
 /// Fewest values of a tail, so that trimming leaves some. Chosen.
 const FEWEST_IN_TAIL: usize = 10;
 /// What ξ usually is, and the number of values that this is worth. Chosen: callers of the recorded traffic show 0.2 to 0.35; thirty values are

@@ -168,7 +168,7 @@ fn a_nightly_job_is_reported_in_the_first_night_only() {
 #[test]
 fn repeats_of_few_rows_are_no_volume() {
     let mut world = World::new(200);
-    let said: Vec<u64> = (0..3_000).flat_map(|i| world.row(8_000, LATER + i, 1 << 40 | i as u64 % 30)).collect();
+    let said: Vec<u64> = (0..3_000).flat_map(|i| world.row(8_000, LATER + i, (1 << 40) | (i as u64 % 30))).collect();
     assert!(said.is_empty(), "health checks and retries ask the same again");
 }
 
