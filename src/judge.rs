@@ -20,6 +20,7 @@
 //! | [`drift`] | does the world change? |
 //! | [`unreadable`] | who hides in records that nobody can read |
 //! | [`example_values`] | examples of what callers write in such a column |
+//! | [`volume`] | who asks far more than callers do |
 //! | [`model_state`] | the model's verdict as a state machine |
 //! | [`model_signal`] | the signals of a verdict on a model |
 //! | [`family`] | the shapes of probing and their names |
@@ -44,6 +45,7 @@ pub mod model_state;
 pub mod shared_identity;
 pub mod structure;
 pub mod unreadable;
+pub mod volume;
 
 use serde::{Serialize, Serializer};
 

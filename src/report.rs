@@ -6,7 +6,7 @@
 //! * [`document`] is the summary as JSON.
 //! * [`summary`] counts, [`verdict_history`] keeps the verdicts by model, caller and campaign, and [`terminal`] prints both.
 //! * [`sample`] keeps the queries; [`suspects`] says which of them are a suspect's.
-//! * [`page`] puts the report together from [`case`]s, the tables of information [`budget`]s and of [`drift`], and [`picture`]s.
+//! * [`page`] puts the report together from [`case`]s, the tables of [`volume`], of information [`budget`]s and of [`drift`], and [`picture`]s.
 
 pub mod budget;
 pub mod case;
@@ -19,6 +19,7 @@ pub mod summary;
 pub mod suspects;
 pub mod terminal;
 pub mod verdict_history;
+pub mod volume;
 
 #[cfg(test)]
 mod tests;

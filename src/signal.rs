@@ -13,6 +13,8 @@
 //! | [`information`] | what could have been learned from the rows asked | copies that look like use |
 //! | [`psi`] | drift of a distribution, with a critical value | a changing world |
 //! | [`additive`] | what the features explain of the answers | a changed model |
+//! | [`distinct`] | different rows of a window | sheer volume |
+//! | [`upper_tail`] | how improbable so large a number is among peers | sheer volume |
 //! | [`rate`] | queries per hour against own past and peers | description only |
 //! | [`gap`] | time between queries | description only |
 //! | [`entropy`] | spread of feature values | description only |
@@ -38,6 +40,7 @@ pub mod copula;
 pub mod cuts;
 pub mod density;
 pub mod dependency;
+pub mod distinct;
 pub mod edits;
 pub mod entropy;
 pub mod gap;
@@ -52,3 +55,4 @@ pub mod ranks;
 pub mod rate;
 pub mod search_grid;
 pub mod similarity;
+pub mod upper_tail;

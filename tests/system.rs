@@ -27,4 +27,5 @@ mod system {
     mod snapshot;
     mod support;
     mod telemetry;
+    mod volume;
 }

@@ -19,6 +19,7 @@
 //! | [`reasons`] | the signals of a verdict on a client |
 //! | [`lines`] | how detections become verdict lines |
 //! | [`unreadable`] | records that could not be read, as evidence about their senders |
+//! | [`volume`] | callers that ask far more than others |
 //! | [`status`] | state for metrics, pages and reports |
 //! | [`snapshot`] | state as plain data |
 //!
@@ -39,6 +40,7 @@ mod row_statistics;
 pub(super) mod snapshot;
 mod status;
 mod unreadable;
+mod volume;
 mod windows;
 
 use std::collections::VecDeque;
@@ -58,6 +60,7 @@ use crate::judge::example_values::ExampleValues;
 use crate::judge::model_state::{DriftTest, ModelEvent, ModelState};
 use crate::judge::structure::{Detection, PreparedQuery, Reason, Seen, Sender, Structure};
 use crate::judge::unreadable::UnreadableCallers;
+use crate::judge::volume::Volume;
 use crate::outcome::Outcome;
 use crate::prefetch;
 use crate::reference::Reference;
@@ -132,6 +135,7 @@ struct Memory {
     unreadable: UnreadableCallers,
     arrivals: Arrivals,
     crowd: Crowd,
+    volume: Volume,
 }
 
 /// Everything known about one model.
@@ -172,6 +176,7 @@ impl ModelEngine {
                 unreadable: UnreadableCallers::new(config.alarms_per_client_day, config.max_clients),
                 arrivals: Arrivals::default(),
                 crowd: Crowd::new(&profile.reference),
+                volume: Volume::new(config.volume_alarms_per_client_day),
             },
             structure: Structure::new(&profile.reference, &profile.coder, config.structure()),
             drift: Drift::new(&profile.reference, &profile.coder),
@@ -240,6 +245,7 @@ impl ModelEngine {
         let prepared = self.structure.prepare(asked.query, codes, sender, &self.memory.callers.clients);
         self.structure.note_values(&prepared, &self.profile.reference);
         let gap = self.memory.callers.note(asked, codes, &self.profile);
+        let counted = self.count_volume(asked, codes);
         let vote = self.vote(asked, codes);
         let voted = vote.is_some();
         if let Some(vote) = vote {
@@ -250,6 +256,9 @@ impl ModelEngine {
         let seen = self.judge_structure(asked, prepared, is_known, out);
         if voted {
             self.judge_in_crowd(asked, codes, seen, out);
+        }
+        if counted {
+            self.judge_volume(asked, out);
         }
         gap
     }
@@ -415,6 +424,7 @@ impl ModelEngine {
     /// Tests drift at every step that the watermark has passed, and judges the senders of unreadable records.
     fn advance(&mut self, out: &mut Vec<Verdict>) {
         self.judge_unreadable(false, out);
+        self.learn_volume(out);
         while let Some(step) = self.memory.windows.next_step() {
             self.decide_held(step, false, out);
             if self.memory.counts.votes >= MIN_VOTES {

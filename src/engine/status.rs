@@ -49,6 +49,8 @@ pub struct ModelStatus {
     pub rejected_by_client_max_ratio: f64,
     /// Callers that are suspicious now because most of their records cannot be read.
     pub unreadable_clients: u64,
+    /// Callers that are suspicious now because they ask far more than others.
+    pub volume_clients: u64,
     /// Active campaigns.
     pub campaigns: u64,
     /// 95th percentile over clients of queries per hour in the sliding window.

@@ -6,6 +6,8 @@ use crate::reference::UnknownValue;
 
 /// Share of the callers from which all of them are meant: one of the 64 that are compared may have sent its newest row before.
 const ALL: f64 = 0.98;
+/// Coefficient of variation of the gaps below which a caller is said to ask by the clock. Chosen: half of what chance gives.
+const METRONOME: f64 = 0.5;
 use crate::signal::density::statistic::DensityStatistic;
 
 /// A family of probing in a word or two, for tables.
@@ -38,7 +40,9 @@ pub fn family_explained(family: Family) -> &'static str {
         Family::Random => "makes up rows that no real case resembles, and learns the model from the answers",
         Family::Substitute => "picks rows by what a copy of the model is still unsure about, in order to train that copy",
         Family::Membership => "tests whether particular rows were in the training data",
-        Family::Volume => "asks so much that the answers alone are worth a model",
+        Family::Volume => {
+            "asks far more different rows than callers do; it is a batch job, a mirror or a load test that nobody announced, or it copies the model"
+        }
         Family::Unreadable => "leaves records that cannot be read, so that nobody knows what it asked; it hides, or it is broken",
         Family::Unknown => "does not look like use, without a shape that has a name",
     }
@@ -74,6 +78,10 @@ pub fn signal(name: &str) -> String {
         "flagged_addresses_of_account" => "addresses at which this account is flagged",
         "campaign_members" => "callers whose queries belong together",
         "flagged_clients" => "callers flagged as probing",
+        "different_rows_in_five_minutes" => "far more different rows than its peers ask (in five minutes)",
+        "different_rows_in_an_hour" => "far more different rows than its peers ask (in an hour)",
+        "busy_newcomers_together" => "several busy newcomers that came together (callers)",
+        "times_own_largest_past" => "times the most that it asked before",
         "unreadable_ratio" => "records that cannot be read (share of its records)",
         "information_budget" => "different rows against the unknowns of a linear copy",
         "regions_covered" => "part of the model's regions asked about",
@@ -92,6 +100,25 @@ pub fn reason(name: &str) -> String {
         words.truncate(unit);
     }
     words
+}
+
+/// How much a caller that asks far more than others asks, in a line; empty if its signals do not say.
+pub fn volume(signals: &[SignalValue]) -> String {
+    let find = |name: &str| signals.iter().find(|signal| signal.name == name);
+    let window = |name, time: &str| {
+        find(name).map(|rows| {
+            let peers = measured(rows.reference.round());
+            format!("{:.0} different rows in {time}, of its peers one in a hundred asks {peers}", rows.value)
+        })
+    };
+    let mut said: Vec<String> = Vec::new();
+    said.extend(window("different_rows_in_five_minutes", "five minutes"));
+    said.extend(window("different_rows_in_an_hour", "an hour"));
+    said.extend(find("busy_newcomers_together").map(|group| format!("{:.0} such newcomers came together", group.value)));
+    let metronome = find("gap_variation").filter(|gap| gap.value < METRONOME);
+    said.extend(metronome.and(find("inter_query_gap_seconds")).map(|gap| format!("one every {}", duration(gap.value))));
+    said.extend(find("regions_covered").map(|share| format!("in {} of the model's regions", percent(share.value.min(1.0)))));
+    said.join("; ")
 }
 
 /// What kind of change a verdict of drift speaks of, in a line; `None` if its signals do not say.

@@ -11,10 +11,12 @@
 //! |---|---|
 //! | [`votes`] | the rows that vote on how its rows are distributed, and their p-values |
 //! | [`rows`] | its last rows, the chains of edits between them, and its membership in campaigns |
+//! | [`volume`] | how many different rows it asks |
 //! | [`evidence_trail`] | the queries that count as evidence |
 
 pub mod evidence_trail;
 pub mod rows;
+pub mod volume;
 pub mod votes;
 
 use super::accusation_limit::PAST_SECONDS;
@@ -27,6 +29,7 @@ use crate::signal::information::Information;
 use crate::signal::rate::Rate;
 pub use evidence_trail::EvidenceTrail;
 use rows::ClientStructure;
+use volume::ClientVolume;
 use votes::ClientDistribution;
 
 /// Votes before evidence became suspicious that make a clean past: a usual day's.
@@ -77,6 +80,8 @@ pub struct Client {
     pub structure: ClientStructure,
     /// What it could have learned: the information budget spent.
     pub information: Information,
+    /// How many different rows it asks.
+    pub volume: ClientVolume,
     /// Whether it was reported as suspicious.
     pub reported_suspicious: bool,
     /// Whether an accusation of it was counted by the limit on accusations ([`super::accusation_limit`]).
@@ -107,6 +112,7 @@ impl Client {
             distribution: ClientDistribution::default(),
             structure: ClientStructure::default(),
             information: Information::default(),
+            volume: ClientVolume::default(),
             reported_suspicious: false,
             counts_in_limit: false,
             crowd_evidence: 0.0,
@@ -136,6 +142,7 @@ impl Client {
         prefetch::value(&self.values);
         prefetch::value(&self.evidence);
         prefetch::value(&self.flag);
+        prefetch::value(&self.volume);
         self.information.prefetch();
         self.distribution.prefetch();
         self.structure.prefetch();
@@ -145,6 +152,7 @@ impl Client {
     #[inline]
     pub fn prefetch_rows(&self) {
         self.values.prefetch();
+        self.volume.prefetch();
         self.distribution.prefetch_rows();
         self.structure.prefetch_rows();
     }
@@ -156,6 +164,7 @@ impl Client {
             + self.values.bytes()
             + self.distribution.bytes()
             + self.structure.bytes()
+            + self.volume.bytes()
             + self.evidence.bytes()
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::summary::{ModelSummary, Summary};
 use crate::engine::Judged;
-use crate::judge::At;
+use crate::judge::{At, Family};
 use crate::reference::mismatch::Mismatch;
 
 /// A replay.
@@ -45,6 +45,8 @@ pub struct ModelDocument {
     pub late: u64,
     /// Callers found probing.
     pub probing_callers: u64,
+    /// Callers that were suspicious, and no more, because they asked far more than others.
+    pub volume_callers: u64,
     /// What was not judged and what it needs, in sentences.
     pub open: Vec<String>,
     /// The same in numbers; left out without a status.
@@ -86,6 +88,7 @@ impl ModelDocument {
             queries: model.accepted + model.late,
             late: model.late,
             probing_callers: model.history.probing().count() as u64,
+            volume_callers: model.history.suspicious_of(Family::Volume).count() as u64,
             open: answer.open,
             judged: model.status.as_ref().map(|status| status.judged.clone()),
             mismatches: model.mismatches(),

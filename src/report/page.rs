@@ -12,7 +12,7 @@ use super::sample::Sample;
 use super::summary::{ModelSummary, Summary};
 use super::suspects::Suspects;
 use super::verdict_history::Drifted;
-use super::{budget, case, drift};
+use super::{budget, case, drift, volume};
 use crate::engine::EngineConfig;
 use crate::html::frame::{self, Delivery};
 use crate::html::judged::Answer;
@@ -104,6 +104,7 @@ impl ReportPage<'_> {
                     }
                 }
                 (case::section(model, sample))
+                (volume::table(model))
                 (budget::table(model))
                 (drift::columns(model))
                 (drift::section(model))

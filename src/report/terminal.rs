@@ -6,7 +6,7 @@ use super::budget;
 use super::summary::{LISTED_FEATURES, ModelSummary, Summary};
 use super::verdict_history::Subject;
 use crate::html::words;
-use crate::judge::{Finding, SignalValue};
+use crate::judge::{Family, Finding, SignalValue};
 
 /// Callers and campaigns listed, so that a model's lines fit a screen; the report and the verdict file have more.
 const LISTED: usize = 10;
@@ -112,7 +112,12 @@ impl ModelSummary {
             }
         }
         more(f, callers.len())?;
-        let hidden: Vec<_> = history.unreadable().collect();
+        self.write_hidden(f)?;
+        self.write_volume(f)
+    }
+
+    fn write_hidden(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden: Vec<_> = self.history.suspicious_of(Family::Unreadable).collect();
         if hidden.is_empty() {
             return Ok(());
         }
@@ -130,6 +135,21 @@ impl ModelSummary {
             )?;
         }
         more(f, hidden.len())
+    }
+
+    fn write_volume(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let busy: Vec<_> = self.history.suspicious_of(Family::Volume).collect();
+        if busy.is_empty() {
+            return Ok(());
+        }
+        let number = words::counted(busy.len() as u64, "caller asks", "callers ask");
+        writeln!(f, "  volume     {number} far more than others: an unannounced job, or a copy of the model (no accusation)")?;
+        for (caller, subject) in busy.iter().take(LISTED) {
+            let name = words::printable(&caller.to_string(), 60);
+            let minute = words::minute(subject.since.unwrap_or(subject.at));
+            writeln!(f, "    {name}  {}, from {minute} UTC on", words::volume(&subject.signals))?;
+        }
+        more(f, busy.len())
     }
 
     fn write_campaigns(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -185,10 +185,10 @@ impl VerdictHistory {
         self.campaigns.iter().filter(probing).map(|(case, subject)| (case.as_str(), subject))
     }
 
-    /// Callers that were suspicious because their records cannot be read, and never more.
-    pub fn unreadable(&self) -> impl Iterator<Item = (&Caller, &Subject)> {
-        let unreadable = |subject: &Subject| subject.verdict == Finding::Suspicious && subject.family == Some(Family::Unreadable);
-        self.callers.iter().filter(move |(_, subject)| unreadable(subject))
+    /// Callers that were suspicious with a family, and never more: their records cannot be read, or they ask far more than others.
+    pub fn suspicious_of(&self, family: Family) -> impl Iterator<Item = (&Caller, &Subject)> {
+        let matches = move |subject: &Subject| subject.verdict == Finding::Suspicious && subject.family == Some(family);
+        self.callers.iter().filter(move |(_, subject)| matches(subject))
     }
 
     /// Callers that were suspicious and never more.
@@ -240,7 +240,9 @@ impl Subject {
         self.latest = verdict.verdict;
         let worse = verdict.verdict > self.verdict;
         let grown = verdict.verdict == self.verdict && verdict.members.len() > self.members.len();
-        if worse {
+        // A suspicion that has a name tells more than one that has none.
+        let named = verdict.verdict == self.verdict && self.family.is_none() && verdict.family.is_some();
+        if worse || named {
             *self = Self::new(verdict);
         } else if grown {
             // A campaign that was found earlier and has gained members.

@@ -94,7 +94,7 @@ impl Information {
     pub fn note(&mut self, codes: &Codes, regions: &Regions) {
         let leaf = regions.tree.leaf(codes);
         self.leaves[leaf / 64] |= 1 << (leaf % 64);
-        let hash = hash::codes(regions.salt, &codes.fine);
+        let hash = regions.row_hash(codes);
         let register = &mut self.registers[(hash >> (64 - REGISTER_BITS)) as usize];
         // Leading zeros of the other bits, plus one; the bound is met only by a hash of zeros.
         let rank = ((hash << REGISTER_BITS).leading_zeros() + 1).min(64 - REGISTER_BITS + 1) as u8;
@@ -139,6 +139,12 @@ impl Regions {
     pub fn new(reference: &Reference, coder: &Coder, salt: u64) -> Self {
         let columns: usize = reference.features.iter().map(|f| if f.kind == Kind::Categorical { f.bins() } else { 1 }).sum();
         Self { salt: mix2(salt, 0x1f0), unknowns: columns + 1, tree: AnswerTree::new(reference, coder) }
+    }
+
+    /// A row as a salted hash: rows whose values fall into the same bins are one row.
+    #[inline]
+    pub fn row_hash(&self, codes: &Codes) -> u64 {
+        hash::codes(self.salt, &codes.fine)
     }
 
     /// d + 1: unknowns of a linear model over the encoded columns, one a number and one a category.

@@ -135,6 +135,7 @@ fn a_snapshot_of_other_settings_or_another_reference_is_refused_with_a_reason() 
     for (config, setting) in [
         (EngineConfig { salt: 1, ..usual.clone() }, "engine.salt"),
         (EngineConfig { alarms_per_client_day: 1e-3, ..usual.clone() }, "engine.alarms_per_client_day"),
+        (EngineConfig { volume_alarms_per_client_day: 1e-3, ..usual.clone() }, "engine.volume_alarms_per_client_day"),
         (EngineConfig { allowed_lateness_seconds: 5, ..usual.clone() }, "engine.allowed_lateness_seconds"),
         (EngineConfig { max_clients: 10, ..usual.clone() }, "engine.max_clients"),
         (EngineConfig { max_history: 2048, ..usual.clone() }, "engine.max_history"),

@@ -8,6 +8,8 @@ use super::callers::VALUES_FROM;
 use crate::event::EventTime;
 use crate::judge::SignalValue;
 use crate::judge::client::Client;
+use crate::judge::client::volume::Span;
+use crate::judge::volume::Excess;
 use crate::signal::cuts::{CUTS, REPORTED_CUT};
 use crate::signal::density::statistic::DensityStatistic;
 use crate::signal::rate::surprise;
@@ -17,6 +19,9 @@ use crate::window::clients::SlotRef;
 const EVEN_OFF_HOURS: f64 = 0.25;
 /// Scale and bound of the number by which an unusual rate is ordered among the reasons: below every evidence that judged.
 const RATE_ORDER: (f64, f64) = (0.1, 3.0);
+
+/// Least probability that evidence is computed from; below it a float has no logarithm to speak of.
+const LEAST_PROBABILITY: f64 = 1e-300;
 
 /// Signals under way; figures that are not finite are left out.
 #[derive(Default)]
@@ -58,6 +63,25 @@ impl ModelEngine {
         signals
     }
 
+    /// Signals of a client that asks far more than others, heaviest first.
+    pub(super) fn volume_signals(&self, client: &Client, excess: &Excess, now: EventTime) -> Vec<SignalValue> {
+        let mut signals = Signals::default();
+        let name = match excess.span {
+            Span::FiveMinutes => "different_rows_in_five_minutes",
+            Span::Hour => "different_rows_in_an_hour",
+        };
+        signals.judges(name, excess.rows, excess.peers, evidence(excess.tail));
+        if let Some(together) = excess.together {
+            signals.judges("busy_newcomers_together", f64::from(together.callers), together.expected, evidence(together.tail));
+        }
+        signals.describes("times_own_largest_past", excess.rows / excess.past.max(1.0), 1.0);
+        self.classic_signals(client, now, &mut signals);
+        self.context_signals(client, &mut signals);
+        let mut signals = signals.0;
+        signals.sort_by(|a, b| b.evidence.total_cmp(&a.evidence));
+        signals
+    }
+
     /// Rate, gaps and hours.
     fn classic_signals(&self, client: &Client, now: EventTime, signals: &mut Signals) {
         let rate_p95 = self.memory.windows.rate_p95;
@@ -90,6 +114,11 @@ impl ModelEngine {
             signals.describes("feature_entropy", entropy, self.profile.entropy);
         }
     }
+}
+
+/// Natural logarithm of the evidence of something that honest traffic shows with a probability.
+fn evidence(probability: f64) -> f64 {
+    -probability.max(LEAST_PROBABILITY).ln()
 }
 
 /// Density statistics with evidence against the client: the share of its votes beyond a cut.

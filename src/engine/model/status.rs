@@ -28,6 +28,7 @@ impl ModelEngine {
             unreadable_ratio,
             rejected_by_client_max_ratio,
             unreadable_clients: memory.unreadable.suspicious(),
+            volume_clients: memory.callers.suspicious_for_volume(),
             model: self.name().to_owned(),
             watermark,
             queries: memory.counts.queries,

@@ -28,8 +28,11 @@ impl Inner {
         self.rate_p95.with_label_values(&[name]);
         self.budget.with_label_values(&[name]);
         self.unreadable_clients.with_label_values(&[name]);
-        let suspicion = [name, scope_name(Scope::Client), Family::Unreadable.name(), Finding::Suspicious.name()];
-        self.verdicts.with_label_values(&suspicion);
+        self.volume_clients.with_label_values(&[name]);
+        for family in [Family::Unreadable, Family::Volume] {
+            let suspicion = [name, scope_name(Scope::Client), family.name(), Finding::Suspicious.name()];
+            self.verdicts.with_label_values(&suspicion);
+        }
         let ratios = [&self.unreadable, &self.rejected_by_client];
         for unmeasured in [&self.prediction_psi, &self.prediction_psi_critical, &self.entropy].into_iter().chain(ratios) {
             unmeasured.with_label_values(&[name]).set(f64::NAN);
@@ -73,6 +76,7 @@ impl Inner {
         self.unreadable.with_label_values(&[name]).set(status.unreadable_ratio);
         self.rejected_by_client.with_label_values(&[name]).set(status.rejected_by_client_max_ratio);
         self.unreadable_clients.with_label_values(&[name]).set(whole(status.unreadable_clients));
+        self.volume_clients.with_label_values(&[name]).set(whole(status.volume_clients));
         for finding in MODEL_FINDINGS {
             let holds = i64::from(status.verdict == Some(finding));
             self.model_verdict.with_label_values(&[name, finding.name()]).set(holds);
@@ -116,7 +120,7 @@ impl Inner {
         for gauge in [&self.unreadable, &self.rejected_by_client] {
             let _ = gauge.remove_label_values(&[name]);
         }
-        for gauge in [&self.clients, &self.campaigns, &self.unreadable_clients] {
+        for gauge in [&self.clients, &self.campaigns, &self.unreadable_clients, &self.volume_clients] {
             let _ = gauge.remove_label_values(&[name]);
         }
         for gauge in [&self.prediction_psi, &self.prediction_psi_critical, &self.rate_p95, &self.entropy, &self.budget] {

@@ -95,6 +95,15 @@ pub const UNREADABLE_CLIENTS: Series = Series {
     bound: MODELS,
     note: "Their verdicts have the family unreadable.",
 };
+/// Callers suspicious for volume.
+pub const VOLUME_CLIENTS: Series = Series {
+    name: "tripline_volume_clients",
+    kind: Kind::Gauge,
+    labels: &["model"],
+    help: "Callers that are suspicious now because they ask far more different rows than their peers, and than they ever did.",
+    bound: MODELS,
+    note: "Their verdicts have the family volume. A caller is suspicious until it has asked less for six hours.",
+};
 /// Queries behind the watermark.
 pub const LATE: Series = Series {
     name: "tripline_late_total",
@@ -357,6 +366,7 @@ pub const ALL: &[Series] = &[
     UNREADABLE_RATIO,
     REJECTED_BY_CLIENT,
     UNREADABLE_CLIENTS,
+    VOLUME_CLIENTS,
     LATE,
     PREDICTION_VALUE,
     PREDICTION_LATENCY,
