@@ -1,7 +1,7 @@
 //! What was really judged of a model: a verdict of `stable` is a test's answer, and this says which tests were made.
 //!
 //! Two questions are judged apart. *Does the world change?* needs votes in a window of the drift test. *Who is probing?* needs records
-//! that say who asked. What is missing is given in numbers; the words for people are in `html::judged`.
+//! that say who asked; those that do not are judged together. What is missing is given in numbers; the words for people are in `html::judged`.
 
 use serde::Serialize;
 
@@ -68,8 +68,10 @@ pub struct PendingChange {
 pub struct CallerJudgement {
     /// Queries that say who asked, by address or account.
     pub named: u64,
-    /// Queries that do not: nobody can be judged for them.
+    /// Queries that do not: they are judged together, and nobody can be named for them.
     pub unnamed: u64,
+    /// Addresses that many callers share: whoever asks behind them is judged together, and cannot be named.
+    pub shared_addresses: u32,
     /// Seconds of log until callers that come later are told from those of the warm-up; 0 when the warm-up is over.
     pub warm_up_seconds: f64,
 }
@@ -77,9 +79,10 @@ pub struct CallerJudgement {
 // === impl Judged ===
 
 impl Judged {
-    /// Whether `stable` may be said: a drift test found nothing, nothing is under test, and callers could be judged.
+    /// Whether `stable` may be said: a drift test found nothing, and nothing is under test. Rows that do not say who asked are judged
+    /// together, so a log without callers is judged, too.
     pub fn is_complete(&self) -> bool {
-        self.drift.cleared && self.drift.pending.is_empty() && !self.callers.is_impossible()
+        self.drift.cleared && self.drift.pending.is_empty()
     }
 }
 
@@ -106,14 +109,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stable_needs_a_quiet_test_nothing_pending_and_callers_with_a_name() {
+    fn stable_needs_a_quiet_test_and_nothing_pending_whether_or_not_callers_have_a_name() {
         let complete = Judged {
             drift: DriftJudgement { tests_of_one_window: 1, cleared: true, ..DriftJudgement::default() },
-            callers: CallerJudgement { named: 10, unnamed: 5, warm_up_seconds: 0.0 },
+            callers: CallerJudgement { named: 10, unnamed: 5, shared_addresses: 0, warm_up_seconds: 0.0 },
         };
         assert!(complete.is_complete() && !Judged::default().is_complete());
-        let unnamed = CallerJudgement { named: 0, unnamed: 15, warm_up_seconds: 0.0 };
-        assert!(!Judged { callers: unnamed, ..complete.clone() }.is_complete());
+        let unnamed = CallerJudgement { named: 0, unnamed: 15, shared_addresses: 0, warm_up_seconds: 0.0 };
+        assert!(Judged { callers: unnamed, ..complete.clone() }.is_complete());
         let change = PendingChange { column: "age".into(), since: EventTime::default(), seconds_left: Some(900) };
         let pending = DriftJudgement { pending: vec![change], ..complete.drift.clone() };
         assert!(!Judged { drift: pending, ..complete.clone() }.is_complete());

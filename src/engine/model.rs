@@ -15,6 +15,7 @@
 //! | [`crowd`] | strangers, judged together |
 //! | [`columns`] | columns that many callers write otherwise |
 //! | [`held`] | accusations that are held back |
+//! | [`anonymous`] | queries that do not say who asked |
 //! | [`cases`] | case ids, campaigns that were announced |
 //! | [`reasons`] | the signals of a verdict on a client |
 //! | [`lines`] | how detections become verdict lines |
@@ -27,6 +28,7 @@
 //! Drift is tested every quarter of an hour of event time, *after* the suspects are known, so that a campaign is not mistaken for
 //! a change of the world.
 
+mod anonymous;
 mod callers;
 mod cases;
 mod columns;
@@ -47,7 +49,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::settings::EngineConfig;
-use crate::event::{Cell, EventTime, Query};
+use crate::event::{Cell, EARLIEST, EventTime, Query};
 use crate::judge::Family;
 use crate::judge::Verdict;
 use crate::judge::accusation_limit::AccusationLimit;
@@ -66,6 +68,7 @@ use crate::prefetch;
 use crate::reference::Reference;
 use crate::signal::codes::Codes;
 use crate::window::clients::SlotRef;
+use anonymous::Anonymous;
 use callers::Callers;
 use cases::Cases;
 use confirmation::Confirmation;
@@ -96,6 +99,8 @@ struct Asked<'a> {
     query: &'a Query,
     /// The client that sent it.
     at: SlotRef,
+    /// What its rows vote as: the client, or the minute of a population.
+    voter: SlotRef,
     /// Event time of what is said about it: its own, or the watermark if it is late.
     now: EventTime,
     /// Whether it came behind the watermark.
@@ -134,6 +139,7 @@ struct Memory {
     cases: Cases,
     unreadable: UnreadableCallers,
     arrivals: Arrivals,
+    anonymous: Anonymous,
     crowd: Crowd,
     volume: Volume,
 }
@@ -175,6 +181,7 @@ impl ModelEngine {
                 cases: Cases::default(),
                 unreadable: UnreadableCallers::new(config.alarms_per_client_day, config.max_clients),
                 arrivals: Arrivals::default(),
+                anonymous: Anonymous::default(),
                 crowd: Crowd::new(&profile.reference),
                 volume: Volume::new(config.volume_alarms_per_client_day),
             },
@@ -212,20 +219,22 @@ impl ModelEngine {
             }
         };
         let outcome = self.count(arrival, out);
-        let sender = self.memory.callers.sender(query, now);
-        self.memory.counts.unnamed += u64::from(sender.is_none());
+        self.decide_shared(now);
+        let named = self.memory.callers.sender(query, now);
+        self.memory.counts.unnamed += u64::from(named.is_none());
+        let sender = named.unwrap_or_else(|| self.memory.callers.anonymous(query, now));
         let mut codes = self.encode(&query.row);
         if !late {
             let coder = &self.profile.coder;
             let unknown = coder.unknown_values(&query.row, &codes);
             self.memory.windows.count(query.time, &codes.coarse, coder.sizes(), unknown);
         }
-        let gap = sender.and_then(|sender| {
-            let asked = Asked { query, at: sender.client(), now, late };
-            self.judge(&asked, sender, &mut codes, out)
-        });
+        let at = sender.client();
+        let voter = if self.is_shared(at) { anonymous::voter(now) } else { at };
+        let gap = self.judge(&Asked { query, at, voter, now, late }, sender, &mut codes, out);
         self.codes = codes;
-        (outcome, gap)
+        // Between the queries of many callers there is no gap that says anything.
+        (outcome, gap.filter(|_| voter == at))
     }
 
     /// Encodes a row into the buffer of codes, which is given back after the query.
@@ -235,7 +244,7 @@ impl ModelEngine {
         codes
     }
 
-    /// Judges a query of a known sender: evidence of its distribution, then of its structure. Returns the seconds since the client's
+    /// Judges a query of a sender: evidence of its distribution, then of its structure. Returns the seconds since the client's
     /// previous query.
     fn judge(&mut self, asked: &Asked<'_>, sender: Sender, codes: &mut Codes, out: &mut Vec<Verdict>) -> Option<f64> {
         self.memory.callers.prefetch_rows(asked.at);
@@ -243,7 +252,7 @@ impl ModelEngine {
         let sender =
             sender.established(self.memory.population.is_established(self.memory.callers.clients.get(asked.at), asked.now));
         let prepared = self.structure.prepare(asked.query, codes, sender, &self.memory.callers.clients);
-        self.structure.note_values(&prepared, &self.profile.reference);
+        self.structure.note_values(&prepared, asked.voter, &self.profile.reference);
         let gap = self.memory.callers.note(asked, codes, &self.profile);
         let counted = self.count_volume(asked, codes);
         let vote = self.vote(asked, codes);
@@ -296,7 +305,7 @@ impl ModelEngine {
 
     /// Distribution evidence: lets the row vote. `None` if it says nothing new about its client.
     fn vote(&mut self, asked: &Asked<'_>, codes: &mut Codes) -> Option<VoteOutcome> {
-        let Asked { query, at, now, late } = *asked;
+        let Asked { query, at, voter: speaker, now, late } = *asked;
         let Memory { callers, population, common, state, counts, .. } = &mut self.memory;
         let client = callers.clients.get_mut(at)?;
         let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
@@ -310,13 +319,13 @@ impl ModelEngine {
         counts.votes += 1;
         let is_established = population.is_established(callers.clients.get(at), now);
         if is_established {
-            if common.note(at, now, self.profile.coder.unknown(codes), !population.is_warm(now)) {
+            if common.note(speaker, now, self.profile.coder.unknown(codes), !population.is_warm(now)) {
                 self.leave_out_common();
             }
             self.keep_examples(at, query, codes);
         }
         if !late {
-            self.drift.vote(now, at, codes, query.prediction);
+            self.drift.vote(now, speaker, codes, query.prediction);
         }
         let client = self.memory.callers.clients.get_mut(at)?;
         if is_first || client.distribution.is_odd() {
@@ -349,7 +358,7 @@ impl ModelEngine {
         is_known: bool,
         out: &mut Vec<Verdict>,
     ) -> Seen {
-        let Asked { query, at, now, late } = *asked;
+        let Asked { query, at, voter, now, late } = *asked;
         let mut detections = std::mem::take(&mut self.detections);
         detections.clear();
         let clients = &mut self.memory.callers.clients;
@@ -361,7 +370,7 @@ impl ModelEngine {
             client.evidence.keep(query);
         }
         if let (Seen::New(row) | Seen::Before(row), false, true) = (seen, late, is_known) {
-            self.drift.answer(now, at, self.structure.answer_mut(row), query.prediction);
+            self.drift.answer(now, voter, self.structure.answer_mut(row), query.prediction);
         }
         for detection in &detections {
             self.flag_detected(asked, detection, out);
@@ -440,10 +449,14 @@ impl ModelEngine {
             self.leave_out_common();
         }
         self.ask_for_explanations();
-        let Memory { callers, population, state, .. } = &self.memory;
-        let clients = &callers.clients;
-        let suspect = |at| is_suspect(callers, population, at, now);
-        let finding = self.drift.evaluate(now, state.is_probed(now), suspect, |at| clients.get(at).map(|c| c.first));
+        let Memory { callers, population, state, anonymous, .. } = &self.memory;
+        let suspect = |at| match anonymous::minute_of(at) {
+            Some(minute) => anonymous.is_attacked(minute),
+            None => is_suspect(callers, population, at, now),
+        };
+        // A minute is no newcomer: what it holds comes from callers that nobody knows.
+        let first = |at| anonymous::minute_of(at).map(|_| EARLIEST).or_else(|| callers.clients.get(at).map(|c| c.first));
+        let finding = self.drift.evaluate(now, state.is_probed(now), suspect, first);
         let attribution = self.drift.attribute(&finding, now, suspect);
         let columns = self.column_changes();
         let drifts = finding.drifts() || Self::columns_have_changed(&columns, now);

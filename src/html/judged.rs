@@ -57,7 +57,7 @@ impl Answer {
             (_, Some(judged)) if !judged.drift.pending.is_empty() => undetermined("A change is under test"),
             (_, Some(judged)) if !judged.drift.cleared => undetermined("Not judged yet"),
             (None, None) => undetermined("Not judged yet"),
-            (_, Some(judged)) if judged.callers.is_impossible() => found(Finding::Stable, "No drift; callers were not judged"),
+            (_, Some(judged)) if judged.callers.is_impossible() => found(Finding::Stable, "No drift and no probing; nobody could be named"),
             (_, _) => found(Finding::Stable, headline(Finding::Stable)),
         }
     }
@@ -75,12 +75,7 @@ impl Answer {
 
 /// What was not judged, in sentences; empty if all was.
 pub fn open(judged: &Judged) -> Vec<String> {
-    let Judged { drift, callers } = judged;
-    if callers.is_impossible() {
-        let drift = if drift.tests() == 0 { "Neither callers nor drift were judged" } else { "Callers were not judged" };
-        return vec![format!("{drift}: no record says who asked. To do: {NAME_CALLERS}.")];
-    }
-    let mut said: Vec<String> = pending(&drift.pending).into_iter().collect();
+    let mut said: Vec<String> = pending(&judged.drift.pending).into_iter().collect();
     said.extend(tested(judged));
     said
 }
@@ -100,11 +95,20 @@ fn tested(judged: &Judged) -> Vec<String> {
             duration(callers.warm_up_seconds)
         ));
     }
-    if callers.unnamed > 0 {
+    if callers.is_impossible() {
+        said.push(format!("All queries are judged together, and nobody can be named: no record says who asked. To do: {NAME_CALLERS}."));
+    } else if callers.unnamed > 0 {
         said.push(format!(
-            "The callers of {} of {} were not judged: these records do not say who asked. To do: {NAME_CALLERS}.",
+            "The queries without a caller, {} of {}, are judged together, and nobody can be named for them. To do: {NAME_CALLERS}.",
             count(callers.unnamed),
             counted(callers.named + callers.unnamed, "query", "queries")
+        ));
+    }
+    if callers.shared_addresses > 0 {
+        said.push(format!(
+            "{} without accounts: whoever asks behind them is judged together and cannot be named. To do: log the caller's own address \
+             (X-Forwarded-For) or an account.",
+            counted(u64::from(callers.shared_addresses), "address sends a large part of all rows", "addresses send a large part of all rows each")
         ));
     }
     said
@@ -174,7 +178,7 @@ mod tests {
     }
 
     fn judged(drift: DriftJudgement) -> Judged {
-        Judged { drift, callers: CallerJudgement { named: 10, unnamed: 0, warm_up_seconds: 0.0 } }
+        Judged { drift, callers: CallerJudgement { named: 10, unnamed: 0, shared_addresses: 0, warm_up_seconds: 0.0 } }
     }
 
     #[test]
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_said_in_numbers() {
         let needs = DriftNeeds { seconds: 7_140.0, new_rows: 199, ..NEEDS };
-        let callers = CallerJudgement { named: 1, unnamed: 0, warm_up_seconds: 4.0 * 3600.0 };
+        let callers = CallerJudgement { named: 1, unnamed: 0, shared_addresses: 0, warm_up_seconds: 4.0 * 3600.0 };
         let one_event = Judged { drift: DriftJudgement { needs: Some(needs), ..DriftJudgement::default() }, callers };
         let said = open(&one_event).join(" ");
         assert!(said.contains("the first test needs 2 h more of log and 199 more new rows"), "{said}");
@@ -228,16 +232,18 @@ mod tests {
 
     #[test]
     fn callers_without_a_name_are_said_with_the_remedy() {
-        let nameless = Judged { callers: CallerJudgement { named: 0, unnamed: 9, warm_up_seconds: 0.0 }, ..Judged::default() };
+        let callers = CallerJudgement { named: 0, unnamed: 9, ..CallerJudgement::default() };
+        let needs = DriftJudgement { needs: Some(NEEDS), ..DriftJudgement::default() };
+        let nameless = Judged { callers, drift: needs };
         let said = open(&nameless).concat();
-        assert!(
-            said.starts_with("Neither callers nor drift were judged: no record says who asked. To do: log source_ip"),
-            "{said}"
-        );
+        assert!(said.starts_with("Drift was not tested") || said.contains("the first test needs"), "{said}");
+        assert!(said.contains("nobody can be named: no record says who asked. To do: log source_ip"), "{said}");
         let tested = DriftJudgement { tests_of_one_window: 1, cleared: true, ..DriftJudgement::default() };
         let answer = Answer::of(Some(Finding::Stable), Some(&Judged { drift: tested.clone(), ..nameless.clone() }));
-        assert_eq!((answer.name, answer.headline), ("stable", "No drift; callers were not judged"));
-        let some = Judged { callers: CallerJudgement { named: 1, unnamed: 9, warm_up_seconds: 0.0 }, drift: tested };
-        assert!(open(&some).concat().starts_with("The callers of 9 of 10 queries were not judged"));
+        assert_eq!((answer.name, answer.headline), ("stable", "No drift and no probing; nobody could be named"));
+        let some = Judged { callers: CallerJudgement { named: 1, ..callers }, drift: tested.clone() };
+        assert!(open(&some).concat().starts_with("The queries without a caller, 9 of 10 queries, are judged together"));
+        let proxies = Judged { callers: CallerJudgement { named: 9, shared_addresses: 2, ..CallerJudgement::default() }, drift: tested };
+        assert!(open(&proxies).concat().starts_with("2 addresses send a large part of all rows each without accounts"));
     }
 }

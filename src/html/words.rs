@@ -82,6 +82,7 @@ pub fn signal(name: &str) -> String {
         "different_rows_in_an_hour" => "far more different rows than its peers ask (in an hour)",
         "busy_newcomers_together" => "several busy newcomers that came together (callers)",
         "times_own_largest_past" => "times the most that it asked before",
+        "queries_without_a_caller" => "queries that do not say who asked (share of all)",
         "unreadable_ratio" => "records that cannot be read (share of its records)",
         "information_budget" => "different rows against the unknowns of a linear copy",
         "regions_covered" => "part of the model's regions asked about",

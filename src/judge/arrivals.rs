@@ -20,6 +20,8 @@ const PANES: usize = 96;
 const RECENT: usize = 12;
 /// Panes before anything is said. Chosen: an hour; a log begins with callers that are all new.
 const FEWEST: usize = 4;
+/// Factor on the queries of the busiest recent pane that is a surge. Chosen: traffic of an office doubles within an hour at most.
+const SURGE: u32 = 2;
 /// Queries of a pane before its share counts. Chosen: the standard error of a share is then an eighth at most.
 const LEAST_QUERIES: u32 = 16;
 
@@ -89,6 +91,12 @@ impl Arrivals {
         } else {
             (0.0, 0.0)
         };
+    }
+
+    /// Whether more queries come than ever within the last hours: the current pane holds more than twice those of the busiest recent one.
+    pub fn is_surging(&self) -> bool {
+        let busiest = self.closed.iter().rev().take(RECENT).map(|pane| pane.queries).max().unwrap_or(0);
+        self.closed.len() >= FEWEST && self.current.queries > SURGE * busiest.max(LEAST_QUERIES)
     }
 
     /// Usual share of queries that are the first of their callers, 0 to 1; 0 while it is not known.

@@ -82,6 +82,8 @@ pub struct Client {
     pub information: Information,
     /// How many different rows it asks.
     pub volume: ClientVolume,
+    /// Whether it is no caller, but a population: queries that do not say who asked, or an address that many share.
+    pub is_shared: bool,
     /// Whether it was reported as suspicious.
     pub reported_suspicious: bool,
     /// Whether an accusation of it was counted by the limit on accusations ([`super::accusation_limit`]).
@@ -113,6 +115,7 @@ impl Client {
             structure: ClientStructure::default(),
             information: Information::default(),
             volume: ClientVolume::default(),
+            is_shared: false,
             reported_suspicious: false,
             counts_in_limit: false,
             crowd_evidence: 0.0,

@@ -12,7 +12,8 @@
 //! as much as callers with a past are rarely linked to one. A stranger is named at once when its p-value is so small that among all the
 //! honest strangers of that time hardly one would have it. The others are reviewed: after ten minutes in which a stranger sent little
 //! else, it is named at the level at which honest strangers are a small share of all that are named (Benjamini and Hochberg 1995).
-//! Where honest strangers have shown more small p-values than they should, p-values are raised by that factor.
+//! Where usual strangers have shown more small p-values than they should, or callers with a past show them now, p-values are raised by that
+//! factor: a change that everybody shares names nobody.
 //!
 //! Rows that were known before the crowd came (an example of the documentation, a health check) are nobody's evidence.
 
@@ -39,9 +40,9 @@ const LEAD: usize = 32;
 const ROWS: usize = 32_768;
 /// Honest strangers of one crowd's time that may be named, as an expectation: one in fifty crowds names one.
 const NAMED_BY_CHANCE: f64 = 0.02;
-/// Share of honest strangers among those that a review names, as an expectation: one in a thousand. It is a bound: p-values err towards
+/// Share of honest strangers among those that a review names, as an expectation: one in three thousand. It is a bound: p-values err towards
 /// chance, most honest strangers send more rows, and cover rows of the crowd count as honest.
-const HONEST_SHARE: f64 = 1e-3;
+const HONEST_SHARE: f64 = 3e-4;
 /// Levels that a review tries, from the least strict on, and the step from one to the next, in nats.
 const LEAST_STRICT: f64 = -3.0;
 const LEVEL_STEP: f64 = 0.25;
@@ -55,8 +56,11 @@ const MOSTLY: u32 = 2;
 const TESTS: f64 = 2.0;
 /// ln of the p-value below which a row teaches what the crowd's rows have in common: one honest row in a hundred.
 const TEACHES: f32 = -4.605_170_2;
-/// Levels at which the p-values of usual strangers are counted.
+/// Levels at which the p-values of usual strangers are counted, and those of callers with a past.
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-4];
+const LEVELS_NOW: [f64; 3] = [1e-1, 1e-2, 1e-3];
+/// Newest rows of callers with a past that are kept. Chosen: at the smallest level a quarter of a row is expected among them.
+const ROWS_OF_ESTABLISHED: usize = 256;
 /// Expected rows at a level before their number is believed.
 const LEAST_EXPECTED: f64 = 0.25;
 /// Rows of usual strangers after which their counts are halved, so that they follow the world.
@@ -121,6 +125,13 @@ pub struct Named {
     pub log_p: f64,
 }
 
+/// A row of a caller with a past.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct EstablishedRow {
+    codes: Box<[u8]>,
+    surprise: Surprise,
+}
+
 /// Small p-values of usual strangers.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Usual {
@@ -145,6 +156,9 @@ pub struct Crowd {
     usual: Usual,
     /// Usual strangers if it was no crowd.
     pending: Usual,
+    /// Newest rows of callers with a past, and how many times more often than they should they show small p-values.
+    established_now: VecDeque<EstablishedRow>,
+    inflation_now: f64,
     stands: bool,
     named: u64,
     reviewed: Option<EventTime>,
@@ -198,6 +212,8 @@ impl Crowd {
             content: Content::new(reference),
             usual: Usual::default(),
             pending: Usual::default(),
+            established_now: VecDeque::new(),
+            inflation_now: 1.0,
             stands: false,
             named: 0,
             reviewed: None,
@@ -211,6 +227,14 @@ impl Crowd {
             self.established.add(is_odd);
             self.established_linked += u32::from(in_campaign);
         }
+    }
+
+    /// Keeps a row of a caller with a past: its codes as those of a [`StrangersRow`], and how surprising it is.
+    pub fn keep_established(&mut self, codes: Box<[u8]>, surprise: Surprise) {
+        if self.established_now.len() >= ROWS_OF_ESTABLISHED {
+            self.established_now.pop_front();
+        }
+        self.established_now.push_back(EstablishedRow { codes, surprise });
     }
 
     /// Notes a row of a caller of the warm-up, when nobody is a stranger.
@@ -264,6 +288,8 @@ impl Crowd {
         (self.came, self.ordinary) = (0, 0);
         self.rows.drain(..self.rows.len().saturating_sub(LEAD));
         self.content.clear();
+        self.established_now.clear();
+        self.inflation_now = 1.0;
         (self.named, self.reviewed, self.newest) = (0, None, None);
     }
 
@@ -313,7 +339,6 @@ impl Crowd {
             return false;
         }
         self.stands = self.spares_established() || self.comes_in_addition(arrivals, now);
-        if self.stands && std::env::var("DBG").is_ok() { eprintln!("STANDS {now} since {:?} strangers {:?} established {:?} spares {} addition {} arr {:?} infl {}", self.since.map(|s| s.to_string()), self.strangers, self.established, self.spares_established(), self.comes_in_addition(arrivals, now), arrivals.per_second(), self.usual.inflation()); }
         self.stands
     }
 
@@ -350,6 +375,25 @@ impl Crowd {
     /// Ranks the reference's rows, given as their codes and surprise.
     pub fn rank<'a>(&mut self, sample: impl Iterator<Item = (&'a [u8], f32)>) {
         self.content.rank(sample);
+        self.compare_established();
+    }
+
+    /// Measures how many times more often than they should callers with a past show small p-values now.
+    fn compare_established(&mut self) {
+        let log_p = |row: &EstablishedRow| self.test(&row.codes, &row.surprise, false);
+        let log_p: Vec<f64> = self.established_now.iter().map(log_p).collect();
+        let at = |level: f64| {
+            let expected = level * log_p.len() as f64;
+            let below = log_p.iter().filter(|&&log_p| log_p <= level.ln()).count() as f64;
+            if expected < LEAST_EXPECTED { 1.0 } else { below / expected }
+        };
+        self.inflation_now = LEVELS_NOW.into_iter().map(at).fold(1.0, f64::max);
+    }
+
+    /// ln of the p-value of a row before anything raises it: by what the crowd's rows have in common, or by surprise while that is not known.
+    fn test(&self, codes: &[u8], surprise: &Surprise, learned: bool) -> f64 {
+        let by_surprise = || f64::from(surprise.log_p[0].min(surprise.log_p[1])) + TESTS.ln();
+        self.content.log_p(codes, surprise.nats, learned).unwrap_or_else(by_surprise)
     }
 
     /// The sender of the newest row, if the row alone names it.
@@ -373,6 +417,7 @@ impl Crowd {
     /// ended. `votes` are all the rows of a stranger, `None` if it is forgotten or named.
     pub fn review(&mut self, now: EventTime, has_ended: bool, votes: impl Fn(SlotRef) -> Option<u32>) -> Vec<Named> {
         self.reviewed = Some(now);
+        self.compare_established();
         let log_p: Vec<f64> = self.rows.iter().map(|row| self.log_p(row)).collect();
         let level = self.level_of_review(&log_p);
         let mut by_sender: FxHashMap<SlotRef, (u32, f64, EventTime)> = FxHashMap::default();
@@ -407,11 +452,10 @@ impl Crowd {
 
     /// ln of the p-value of a row: the least of its tests, with the factors for several tests and for usual strangers.
     fn log_p(&self, row: &StrangersRow) -> f64 {
-        let surprise = || f64::from(row.surprise.log_p[0].min(row.surprise.log_p[1])) + TESTS.ln();
-        let content = self.content.log_p(&row.codes, row.surprise.nats, row.teaches()).unwrap_or_else(surprise);
+        let log_p = self.test(&row.codes, &row.surprise, row.teaches());
         let linked = f64::from(self.established_linked + 1) / f64::from(self.established.rows + 1);
         let campaign = if row.in_campaign { linked.ln() } else { 0.0 };
-        content + campaign + self.usual.inflation().ln()
+        log_p + campaign + self.usual.inflation().max(self.inflation_now).ln()
     }
 
     /// Honest rows among the strangers', as an estimate: twice those that are less surprising than half of the reference's (Storey 2002).

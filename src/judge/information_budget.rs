@@ -110,7 +110,8 @@ impl Budgets<'_> {
     pub fn largest(&self) -> Vec<InformationBudget> {
         let mut cases: FxHashMap<&str, u32> = FxHashMap::default();
         let mut accounts: FxHashMap<u64, u32> = FxHashMap::default();
-        for (_, key, client) in self.clients.iter() {
+        let callers = || self.clients.iter().filter(|(_, _, client)| !client.is_shared);
+        for (_, key, client) in callers() {
             if let Some(flag) = &client.flag {
                 *cases.entry(&flag.case).or_default() += 1;
             }
@@ -122,7 +123,7 @@ impl Budgets<'_> {
         let mut by_account: FxHashMap<u64, usize> = FxHashMap::default();
         let mut joint: Vec<Holder<'_>> = Vec::new();
         let mut alone: Vec<&Client> = Vec::with_capacity(LISTED + 1);
-        for (_, key, client) in self.clients.iter() {
+        for (_, key, client) in callers() {
             let case = client.flag.as_ref().map(|flag| flag.case.as_str()).filter(|case| cases[case] > 1);
             let account = Some(key.account).filter(|account| accounts.get(account).is_some_and(|&n| n > 1));
             let place = match (case, account) {

@@ -54,7 +54,7 @@ use crate::signal::neighbours::{Hasher, RowHashes};
 use crate::signal::perturbation::Scales;
 use crate::signal::quantise::Quantiser;
 use crate::signal::similarity::Similarity;
-use crate::window::clients::Table;
+use crate::window::clients::{SlotRef, Table};
 use crate::window::history::{History, RowId};
 use crate::window::index::RowIndex;
 use accounts::Accounts;
@@ -270,10 +270,10 @@ impl Structure {
         self.newcomer_share = share;
     }
 
-    /// Notes the row of a prepared query for its sender, which may speak for its peers.
-    pub fn note_values(&mut self, prepared: &PreparedQuery<'_>, reference: &Reference) {
+    /// Notes the row of a prepared query, whose sender may speak for its peers, for a `voter`: the sender, or a minute of a population.
+    pub fn note_values(&mut self, prepared: &PreparedQuery<'_>, voter: SlotRef, reference: &Reference) {
         let codes = &prepared.encoded.quantised.codes;
-        if prepared.sender.is_established && self.frequent.note(prepared.sender.at, codes, &self.reference_rows) {
+        if prepared.sender.is_established && self.frequent.note(voter, codes, &self.reference_rows) {
             self.similarity.set_common(&self.common, self.frequent.values(), reference, &self.reference_rows);
         }
     }

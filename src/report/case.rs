@@ -31,8 +31,8 @@ pub fn section(model: &ModelSummary, sample: &Sample) -> Markup {
     let campaigns: Vec<(&str, &Subject)> = history.probing_campaigns().collect();
     let callers = history.probing_by_evidence();
     let all = campaigns.len() + callers.len();
-    if model.has_no_callers() {
-        return html! { h3 { "Who was found" } p { "Nobody was judged: no record says who asked." } };
+    if all == 0 && model.has_no_callers() {
+        return html! { h3 { "Who was found" } p { "Nobody can be named: no record says who asked." } };
     }
     if all == 0 {
         return html! { h3 { "Who was found" } p { "Nobody. No caller gave enough evidence of probing." } };

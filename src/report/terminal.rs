@@ -93,7 +93,7 @@ impl ModelSummary {
 
     fn write_callers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.has_no_callers() {
-            return writeln!(f, "  who        nobody was judged: no record says who asked");
+            return writeln!(f, "  who        nobody can be named: no record says who asked");
         }
         let history = &self.history;
         let callers = history.probing_by_evidence();

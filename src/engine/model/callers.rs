@@ -62,6 +62,23 @@ impl Callers {
         Some(Sender::new(at, query.address, account))
     }
 
+    /// The population of all queries that do not say who asked, made if it is new.
+    pub(super) fn anonymous(&mut self, query: &Query, now: EventTime) -> Sender {
+        let key = Key { address: Address::Unknown, account: 0 };
+        let fresh = || Client { is_shared: true, ..Client::new(query, now) };
+        let (at, _, forgotten) = self.clients.touch_sparing(&key, fresh, Client::is_flagged);
+        if let Some((gone, client)) = forgotten {
+            self.forget(&gone, &client);
+        }
+        Sender::new(at, Address::Unknown, 0)
+    }
+
+    /// Callers that are known: a population is none.
+    pub(super) fn known(&self) -> usize {
+        let anonymous = self.clients.find(&Key { address: Address::Unknown, account: 0 });
+        self.clients.len() - usize::from(anonymous.is_some())
+    }
+
     /// Prefetches the rows of a client.
     pub(super) fn prefetch_rows(&self, at: SlotRef) {
         self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
@@ -120,7 +137,7 @@ impl Callers {
     /// The 95th percentile over the clients that sent anything of their queries within the last hour.
     pub(super) fn rate_percentile(&self, now: EventTime) -> f64 {
         let rate = |client: &Client| f64::from(client.rate.queries(now, 1));
-        let mut rates: Vec<f64> = self.clients.iter().map(|(_, _, client)| rate(client)).filter(|&rate| rate > 0.0).collect();
+        let mut rates: Vec<f64> = self.clients.iter().filter(|(_, _, client)| !client.is_shared).map(|(_, _, client)| rate(client)).filter(|&rate| rate > 0.0).collect();
         percentile(&mut rates, RATE_PERCENTILE)
     }
 

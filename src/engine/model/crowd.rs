@@ -37,11 +37,17 @@ impl ModelEngine {
             let in_campaign = matches!(seen, Seen::New(row) if self.structure.is_in_campaign(row));
             self.memory.crowd.note_established(is_odd, in_campaign);
         }
-        if !has_come || is_warm != is_stranger {
+        let is_kept = !is_stranger && is_established && self.memory.crowd.since().is_some();
+        if !is_kept && (!has_come || is_warm != is_stranger) {
             return;
         }
         let near = self.profile.boundary.p(asked.query.prediction, codes);
         let surprise = self.statistics.surprise(codes, near, &self.profile);
+        let codes: Box<[u8]> = codes.coarse.iter().copied().chain([nearness_code(near)]).collect();
+        if is_kept {
+            self.memory.crowd.keep_established(codes, surprise);
+            return;
+        }
         if !is_stranger {
             self.memory.crowd.note_usual(&surprise);
             return;
@@ -57,7 +63,6 @@ impl ModelEngine {
             return;
         }
         let in_campaign = self.structure.is_in_campaign(row);
-        let codes = codes.coarse.iter().copied().chain([nearness_code(near)]).collect();
         let row = StrangersRow { at: asked.at, sent: now, codes, surprise, is_odd, is_new, is_first, in_campaign };
         if is_usual {
             self.memory.crowd.note_lead(row);

@@ -85,6 +85,9 @@ impl ModelEngine {
 
     /// Flags a client, and reports it: the client, what it shares with other flagged clients, and the model.
     pub(super) fn flag(&mut self, now: EventTime, asked: Option<&Asked<'_>>, flagging: Flagging, out: &mut Vec<Verdict>) {
+        if self.is_shared(flagging.at) {
+            return self.report_anonymous(now, asked, &flagging, out);
+        }
         if self.hold_back(&flagging, now, out) {
             return;
         }
@@ -127,14 +130,14 @@ impl ModelEngine {
     pub(super) fn report_suspicion(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
         let (at, now) = (asked.at, asked.now);
         let suspicious = self.memory.population.member_threshold() * SUSPICION;
-        let unreported = |client: &Client| !client.reported_suspicious && !client.is_flagged();
+        let unreported = |client: &Client| !client.reported_suspicious && !client.is_flagged() && !client.is_shared;
         if self.memory.callers.clients.get(at).is_some_and(|c| unreported(c) && c.distribution.detector.total() >= suspicious) {
             self.reassess(at);
         }
         let Some(client) = self.memory.callers.clients.get(at) else { return };
         let evidence = client.distribution.detector.total();
         let finding = match client.reported_suspicious {
-            _ if client.is_flagged() => return,
+            _ if client.is_flagged() || client.is_shared => return,
             false if evidence >= suspicious => Finding::Suspicious,
             true if evidence < crate::judge::distribution::SUSPICIOUS => Finding::Benign,
             _ => return,

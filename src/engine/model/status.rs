@@ -33,7 +33,7 @@ impl ModelEngine {
             watermark,
             queries: memory.counts.queries,
             late: memory.counts.late,
-            clients: clients.len() as u64,
+            clients: memory.callers.known() as u64,
             evicted_clients: clients.evicted(),
             verdict: memory.state.finding(watermark).and_then(|_| memory.state.last_reported()),
             judged: self.judged(),
@@ -83,6 +83,7 @@ impl ModelEngine {
             callers: CallerJudgement {
                 named: (memory.counts.queries + memory.counts.late).saturating_sub(unnamed),
                 unnamed,
+                shared_addresses: memory.anonymous.shared(),
                 warm_up_seconds: watermark.and_then(warm_up).unwrap_or(WARM_UP_SECONDS as f64),
             },
         }

@@ -175,6 +175,15 @@ impl ClientStructure {
         self.proximity.max(self.nearest_neighbour)
     }
 
+    /// Starts its evidence afresh; its rows and its chains of edits stay.
+    pub fn restart(&mut self) {
+        (self.proximity, self.nearest_neighbour, self.nearest_neighbour_by_session) = (0.0, 0.0, 0.0);
+        (self.automation, self.repeats, self.broken) = (0.0, 0.0, 0.0);
+        self.campaigns = Membership::default();
+        self.edit_model = None;
+        self.edit_chains.clear();
+    }
+
     /// Its rows that are linked to none of its own and lie in no campaign.
     pub fn unlinked_rows(&self) -> u32 {
         self.rows.saturating_sub(self.own_links).saturating_sub(self.campaigns.rows)

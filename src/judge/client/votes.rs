@@ -192,6 +192,13 @@ impl ClientDistribution {
         if self.suspicious_since.is_some() { self.clean } else { self.votes }
     }
 
+    /// Starts its evidence afresh; its rows stay.
+    pub fn restart(&mut self) {
+        self.detector.reset();
+        (self.suspicious_since, self.held_since, self.waiting_since) = (None, None, None);
+        self.explained = None;
+    }
+
     /// Whether votes count in the evidence that are not among the recent ones.
     pub fn has_forgotten_votes(&self) -> bool {
         self.votes as usize > RECENT_VOTES

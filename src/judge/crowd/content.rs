@@ -42,7 +42,8 @@ pub(super) struct Content {
     pub(super) rows: u32,
     /// The same when the reference's rows were ranked: rows are weighed by what the ranks were made with.
     ranked_counts: Vec<u32>,
-    /// ln of the reference's share of each code within its column.
+    /// ln of the reference's share of each code within its column; 0 for a code that no row of the reference has. How rare such a value
+    /// is, nobody knows, so it says nothing.
     log_share: Vec<f32>,
     /// Rows of the reference.
     reference_rows: f64,
@@ -71,7 +72,8 @@ impl Content {
         for feature in &reference.features {
             let counts = coarse_counts(feature);
             let all = counts.iter().sum::<u64>() as f64 + REFERENCE_PRIOR * counts.len() as f64;
-            log_share.extend(counts.iter().map(|&count| ((count as f64 + REFERENCE_PRIOR) / all).ln() as f32));
+            let log_share_of = |&count: &u64| if count == 0 { 0.0 } else { ((count as f64 + REFERENCE_PRIOR) / all).ln() as f32 };
+            log_share.extend(counts.iter().map(log_share_of));
             offsets.push(log_share.len() as u32);
         }
         let mut below = 0.0;
@@ -116,6 +118,9 @@ impl Content {
         let all = (f64::from(self.ranked_at) - own + PRIOR_ROWS).ln();
         let of = |place: usize| {
             let log_share = f64::from(self.log_share[place]);
+            if log_share >= 0.0 {
+                return 0.0;
+            }
             let count = (f64::from(self.ranked_counts[place]) - own).max(0.0) + PRIOR_ROWS * log_share.exp();
             (count.ln() - all - log_share).clamp(-MOST, MOST)
         };
@@ -146,7 +151,7 @@ impl Content {
         let of = |(column, bounds): (usize, &[u32])| {
             let codes = bounds[0] as usize..bounds[1] as usize;
             let freedom = codes.len().saturating_sub(1).max(1) as f64;
-            let psi = codes.map(|code| {
+            let psi = codes.filter(|&code| self.log_share[code] < 0.0).map(|code| {
                 let expected = f64::from(self.log_share[code]).exp();
                 let share = (f64::from(self.counts[code]) + PRIOR_ROWS * expected) / (rows + PRIOR_ROWS);
                 (share - expected) * (share / expected).ln()

@@ -1,0 +1,214 @@
+//! Queries that do not say who asked, and addresses behind which everybody asks: a population, not a caller.
+//!
+//! A log without addresses and accounts, or with the address of a proxy for everybody, is judged all the same. Its rows are compared with
+//! each other and with the reference as one caller's would be. Four things differ:
+//!
+//! * In the drift test, and in the question what is common to callers, a minute of such rows counts as one caller: a vote cannot be "one a
+//!   caller". Health checks and batch jobs weigh more there.
+//! * What is found is said of the model and of a campaign without members. Nobody is named.
+//! * Odd rows are evidence only when they come in addition to the usual traffic, or after the minutes in which a change of the pipeline
+//!   would show in everybody's rows. Rows that stand in a relation to each other are evidence at once.
+//! * What is said starts the evidence afresh, so that an attack that is over is over. The minutes in which it was found are left out of the
+//!   drift test.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::lines::Flagging;
+use super::{Asked, Memory, ModelEngine};
+use crate::event::{EARLIEST, EventTime};
+use crate::judge::client::Client;
+use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
+use crate::judge::model_state::ModelEvent;
+use crate::judge::{Finding, QueryRef, Scope, SignalValue, Verdict};
+use crate::window::clients::SlotRef;
+
+/// Slot of a minute's voter. No client has it: tables are smaller.
+const MINUTES: u32 = u32::MAX;
+/// Seconds of a minute's voter.
+const MINUTE_SECONDS: f64 = 60.0;
+/// Share of all new rows from which a caller without accounts that was there from the start is an address that many share. Chosen: six
+/// proxies divide the traffic of a service so; a caller of one's own seldom asks as much.
+const SHARED_ROWS: f64 = 0.15;
+/// Rows of such an address at least. Chosen: fewer have no shares.
+const LEAST_ROWS: u32 = 200;
+/// Seconds for which odd rows wait, unless they come in addition: the minutes from which it is known what is common, [`ENOUGH`] of them.
+///
+/// [`ENOUGH`]: crate::judge::common_cause
+const WAIT_SECONDS: f64 = 960.0;
+/// Seconds between two campaign lines, and without evidence after which an attack is another one. Chosen: an hour, as long as a change must
+/// last to be drift.
+const ANOTHER_SECONDS: f64 = 3600.0;
+/// Seconds before the first evidence that are left out of the drift test as well: the minute in which it began.
+const LEAD_SECONDS: i64 = 60;
+/// Attacks remembered, for the drift test. Its windows hold six hours, so more than one an hour cannot be there.
+const ATTACKS: usize = 16;
+
+/// What was found among anonymous rows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Anonymous {
+    /// When attacks began, and when the newest evidence of each came.
+    attacks: VecDeque<(EventTime, EventTime)>,
+    /// Since when odd rows wait.
+    waiting_since: Option<EventTime>,
+    /// Whether it was decided which addresses many callers share, and how many do.
+    is_decided: bool,
+    shared: u32,
+}
+
+/// The voter of a minute.
+pub(super) fn voter(now: EventTime) -> SlotRef {
+    let minute = now.seconds_since(EARLIEST) / MINUTE_SECONDS;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "event time lies within a few centuries")]
+    SlotRef { slot: MINUTES, generation: minute.max(1.0) as u32 }
+}
+
+/// The minute of a voter; `None` for a client.
+pub(super) fn minute_of(at: SlotRef) -> Option<EventTime> {
+    (at.slot == MINUTES).then(|| EARLIEST.plus_seconds(i64::from(at.generation) * MINUTE_SECONDS as i64))
+}
+
+// === impl Anonymous ===
+
+impl Anonymous {
+    /// Whether an attack was found in a minute.
+    pub(super) fn is_attacked(&self, minute: EventTime) -> bool {
+        self.attacks.iter().any(|&(began, ended)| {
+            minute.plus_seconds(MINUTE_SECONDS as i64) > began.plus_seconds(-LEAD_SECONDS) && minute <= ended
+        })
+    }
+
+    /// Addresses that many callers share.
+    pub(super) fn shared(&self) -> u32 {
+        self.shared
+    }
+
+    /// Notes evidence that goes back to `began`; true if it is another attack than the last one.
+    fn note(&mut self, began: EventTime, now: EventTime) -> bool {
+        if let Some((_, ended)) = self.attacks.back_mut().filter(|(_, ended)| now.seconds_since(*ended) < ANOTHER_SECONDS) {
+            *ended = now;
+            return false;
+        }
+        if self.attacks.len() >= ATTACKS {
+            self.attacks.pop_front();
+        }
+        self.attacks.push_back((began, now));
+        true
+    }
+}
+
+// === impl ModelEngine ===
+
+impl ModelEngine {
+    /// Decides, when the warm-up is over, which addresses many callers share: they send a large part of all new rows, and have no accounts.
+    pub(super) fn decide_shared(&mut self, now: EventTime) {
+        let Memory { callers, population, anonymous, counts, .. } = &mut self.memory;
+        if anonymous.is_decided || !population.is_warm(now) {
+            return;
+        }
+        anonymous.is_decided = true;
+        let least = f64::from(LEAST_ROWS).max(SHARED_ROWS * counts.votes as f64);
+        for (_, client) in callers.clients.iter_mut() {
+            let sends_much = f64::from(client.distribution.votes) >= least && client.account.is_empty();
+            if sends_much && !client.is_shared && !client.is_flagged() {
+                client.is_shared = true;
+                anonymous.shared += 1;
+            }
+        }
+    }
+
+    /// Whether a client is no caller, but many.
+    pub(super) fn is_shared(&self, at: SlotRef) -> bool {
+        self.memory.callers.clients.get(at).is_some_and(|client| client.is_shared)
+    }
+
+    /// Says what was found among anonymous rows: of the model, and of a campaign without members.
+    pub(super) fn report_anonymous(&mut self, now: EventTime, asked: Option<&Asked<'_>>, flagging: &Flagging, out: &mut Vec<Verdict>) {
+        if !flagging.waits && !self.oddity_stands(now) {
+            return;
+        }
+        let earliest = now.plus_seconds(-(ANOTHER_SECONDS as i64));
+        let began = flagging.began.unwrap_or(now).max(earliest);
+        let signals = self.client_signals(flagging.at, now);
+        let Memory { callers, anonymous, state, arrivals, .. } = &mut self.memory;
+        let Some(client) = callers.clients.get_mut(flagging.at) else { return };
+        if let Some(asked) = asked.filter(|asked| asked.at == flagging.at) {
+            client.evidence.keep(asked.query);
+        }
+        client.distribution.restart();
+        client.structure.restart();
+        anonymous.waiting_since = None;
+        arrivals.leave_out();
+        let is_another = anonymous.note(began, now);
+        let finding = state.on(ModelEvent::Flagged { confidence: flagging.confidence }, now);
+        if is_another {
+            out.extend(self.anonymous_line(now, began, flagging, signals));
+        }
+        if let Some(finding) = finding {
+            out.push(self.model_line(finding, now));
+        }
+    }
+
+    /// Whether odd rows of a population are evidence: they come in addition, or have waited long enough for a change to show.
+    fn oddity_stands(&mut self, now: EventTime) -> bool {
+        let Memory { anonymous, arrivals, .. } = &mut self.memory;
+        let since = *anonymous.waiting_since.get_or_insert(now);
+        let waited = now.seconds_since(since);
+        // What waited for an hour without an answer was not evidence of one attack.
+        if waited >= ANOTHER_SECONDS {
+            anonymous.waiting_since = Some(now);
+            return false;
+        }
+        arrivals.is_surging() || waited >= WAIT_SECONDS
+    }
+
+    /// A line that speaks of a campaign without members.
+    fn anonymous_line(&self, now: EventTime, began: EventTime, flagging: &Flagging, mut signals: Vec<SignalValue>) -> Option<Verdict> {
+        let client: &Client = self.memory.callers.clients.get(flagging.at)?;
+        let all = (self.memory.counts.queries + self.memory.counts.late).max(1) as f64;
+        let share = client.queries as f64 / all;
+        signals.push(SignalValue { name: "queries_without_a_caller", value: share, reference: 0.0, evidence: 0.0 });
+        let recent: Vec<QueryRef> = client.evidence.iter().filter(|query| query.at.0 >= began).cloned().collect();
+        let queries: Vec<QueryRef> = recent.into_iter().take(EVIDENCE_QUERIES).collect();
+        let first = queries.first().cloned();
+        let case = first.as_ref().map(|query| super::cases::of_client(&self.profile, query));
+        let line = Verdict {
+            confidence: Some(flagging.confidence),
+            case,
+            queries_seen: client.queries,
+            signals,
+            ..Verdict::new(now, Scope::Campaign, self.name(), Finding::Probing)
+        };
+        Some(line.with_family(flagging.family).with_evidence(first.as_ref(), queries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> EventTime {
+        EventTime::from_micros(1_772_409_600_000_000).plus_seconds(seconds)
+    }
+
+    #[test]
+    fn a_minute_votes_as_one_caller_and_no_client_is_a_minute() {
+        assert_eq!(voter(at(0)), voter(at(59)));
+        assert_ne!(voter(at(59)), voter(at(60)));
+        assert_eq!(minute_of(voter(at(61))), Some(at(60)));
+        assert_eq!(minute_of(SlotRef { slot: 3, generation: 7 }), None);
+    }
+
+    #[test]
+    fn the_minutes_of_an_attack_are_left_out_and_an_hour_later_it_is_another_one() {
+        let mut anonymous = Anonymous::default();
+        assert!(anonymous.note(at(600), at(700)));
+        assert!(!anonymous.note(at(800), at(900)), "it goes on");
+        assert!(anonymous.is_attacked(at(600)) && anonymous.is_attacked(at(840)) && anonymous.is_attacked(at(540)));
+        assert!(!anonymous.is_attacked(at(420)) && !anonymous.is_attacked(at(960)));
+        assert!(anonymous.note(at(9_000), at(9_060)), "another one");
+        (0..100).for_each(|hour| assert!(anonymous.note(at(20_000 + 4_000 * hour), at(20_000 + 4_000 * hour))));
+        assert_eq!(anonymous.attacks.len(), ATTACKS);
+    }
+}
