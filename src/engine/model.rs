@@ -306,7 +306,7 @@ impl ModelEngine {
     /// Distribution evidence: lets the row vote. `None` if it says nothing new about its client.
     fn vote(&mut self, asked: &Asked<'_>, codes: &mut Codes) -> Option<VoteOutcome> {
         let Asked { query, at, voter: speaker, now, late } = *asked;
-        let Memory { callers, population, common, state, counts, .. } = &mut self.memory;
+        let Memory { callers, population, common, state, counts, anonymous, .. } = &mut self.memory;
         let client = callers.clients.get_mut(at)?;
         let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
         let is_first = client.distribution.votes == 0;
@@ -317,6 +317,9 @@ impl ModelEngine {
         let cells = self.statistics.cells(codes, near, &self.profile);
         let outcome = population.vote(&mut callers.clients, voter, cells, now, state.is_drift_pending());
         counts.votes += 1;
+        if speaker != at {
+            anonymous.count(now, cells.is_impossible());
+        }
         let is_established = population.is_established(callers.clients.get(at), now);
         if is_established {
             if common.note(speaker, now, self.profile.coder.unknown(codes), !population.is_warm(now)) {

@@ -14,6 +14,9 @@ use crate::event::EventTime;
 const PANE_MICROS: i64 = 900 * 1_000_000;
 /// Seconds of a pane.
 const PANE_SECONDS: f64 = 900.0;
+/// Share of first queries from which a log that has just begun is one where nobody comes back, as behind a privacy relay. Chosen: where
+/// callers stay, half of them send a second query within minutes.
+const NOBODY_COMES_BACK: f64 = 0.9;
 /// Closed panes that are kept: a day, so that an attack of less than twelve hours does not move the median of the share.
 const PANES: usize = 96;
 /// Newest panes that say how many newcomers arrive now. Chosen: three hours, within which the time of day changes little.
@@ -49,7 +52,8 @@ pub struct Arrivals {
 // === impl Arrivals ===
 
 impl Arrivals {
-    /// Counts a query, which is the first of its caller or not; says whether a pane was closed, so that what is usual may have changed.
+    /// Counts a query, which is the first of its caller or not; says whether what is usual may have changed: a pane was closed, or the log has
+    /// just begun.
     pub fn note(&mut self, now: EventTime, is_first: bool) -> bool {
         let number = now.micros().div_euclid(PANE_MICROS);
         let behind = self.number.map_or(0, |current| number - current);
@@ -60,12 +64,24 @@ impl Arrivals {
         self.number = self.number.max(Some(number));
         self.current.queries = self.current.queries.saturating_add(1);
         self.current.first = self.current.first.saturating_add(u32::from(is_first));
-        closes
+        let begins = self.closed.len() < FEWEST;
+        if begins {
+            self.share = self.share_so_far();
+        }
+        closes || begins
     }
 
     /// Leaves the current pane out: it holds a crowd, which is not usual.
     pub fn leave_out(&mut self) {
         self.current.is_left_out = true;
+    }
+
+    /// Share of first queries in a log that has just begun, if nobody comes back; 0 otherwise, since at first everybody is new.
+    fn share_so_far(&self) -> f64 {
+        let panes = self.closed.iter().chain([&self.current]);
+        let (queries, first) = panes.fold((0, 0), |(queries, first), pane| (queries + pane.queries, first + pane.first));
+        let share = f64::from(first) / f64::from(queries.max(1));
+        if queries >= LEAST_QUERIES && share >= NOBODY_COMES_BACK { share } else { 0.0 }
     }
 
     /// Closes the current pane, and the empty ones behind it.
@@ -140,11 +156,22 @@ mod tests {
     #[test]
     fn nothing_is_said_before_an_hour_nor_of_quarters_with_few_queries() {
         let mut arrivals = Arrivals::default();
-        (0..FEWEST as i64).for_each(|number| quarter(&mut arrivals, number, 20, 20));
+        (0..FEWEST as i64).for_each(|number| quarter(&mut arrivals, number, 20, 17));
         assert!(arrivals.newcomer_share() < 1e-12 && arrivals.per_second().is_none());
         let mut thin = Arrivals::default();
         (0..50).for_each(|number| quarter(&mut thin, number, LEAST_QUERIES - 1, 1));
         assert!(thin.newcomer_share() < 1e-12 && thin.per_second().is_some());
+    }
+
+    #[test]
+    fn where_nobody_comes_back_that_is_said_at_once() {
+        let mut arrivals = Arrivals::default();
+        quarter(&mut arrivals, 0, LEAST_QUERIES - 1, LEAST_QUERIES - 1);
+        assert!(arrivals.newcomer_share() < 1e-12, "too few to say");
+        quarter(&mut arrivals, 0, 20, 20);
+        assert!((arrivals.newcomer_share() - 1.0).abs() < 1e-12);
+        quarter(&mut arrivals, 0, 30, 0);
+        assert!(arrivals.newcomer_share() < 1e-12, "callers come back");
     }
 
     #[test]

@@ -6,8 +6,9 @@
 //! * In the drift test, and in the question what is common to callers, a minute of such rows counts as one caller: a vote cannot be "one a
 //!   caller". Health checks and batch jobs weigh more there.
 //! * What is found is said of the model and of a campaign without members. Nobody is named.
-//! * Odd rows are evidence only when they come in addition to the usual traffic, or after the minutes in which a change of the pipeline
-//!   would show in everybody's rows. Rows that stand in a relation to each other are evidence at once.
+//! * Odd rows are evidence only in addition to the usual traffic: odd rows come more often than they usually do, while ordinary
+//!   ones come as before, or more queries come than ever. A change of the pipeline turns ordinary rows into odd ones. Rows that stand in a relation to
+//!   each other are evidence at once.
 //! * What is said starts the evidence afresh, so that an attack that is over is over. The minutes in which it was found are left out of the
 //!   drift test.
 
@@ -20,6 +21,7 @@ use super::{Asked, Memory, ModelEngine};
 use crate::event::{EARLIEST, EventTime};
 use crate::judge::client::Client;
 use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
+use crate::judge::drift;
 use crate::judge::model_state::ModelEvent;
 use crate::judge::{Finding, QueryRef, Scope, SignalValue, Verdict};
 use crate::window::clients::SlotRef;
@@ -33,10 +35,18 @@ const MINUTE_SECONDS: f64 = 60.0;
 const SHARED_ROWS: f64 = 0.15;
 /// Rows of such an address at least. Chosen: fewer have no shares.
 const LEAST_ROWS: u32 = 200;
-/// Seconds for which odd rows wait, unless they come in addition: the minutes from which it is known what is common, [`ENOUGH`] of them.
-///
-/// [`ENOUGH`]: crate::judge::common_cause
-const WAIT_SECONDS: f64 = 960.0;
+/// Seconds for which odd rows wait, unless more queries come than ever: a quarter of an hour, the pane in which rows are counted.
+const WAIT_SECONDS: f64 = 900.0;
+/// Panes of rows that are kept: a day. Those before the last hour say what is usual, and two of them must be known.
+const PANES: usize = 96;
+const PANES_OF_AN_HOUR: usize = 4;
+const FEWEST_PANES: usize = 2;
+/// Multiple of the usual share of odd rows that an attack's pane must have, and the least that it must exceed it by. Chosen: as for a crowd
+/// of strangers, and one row in twenty.
+const TIMES_USUAL: f64 = 3.0;
+const LEAST_ADDITIONAL: f64 = 0.05;
+/// Share of the usual ordinary rows that must still come. Chosen: traffic changes by a fifth from one quarter of an hour to the next.
+const STILL_ORDINARY: f64 = 0.8;
 /// Seconds between two campaign lines, and without evidence after which an attack is another one. Chosen: an hour, as long as a change must
 /// last to be drift.
 const ANOTHER_SECONDS: f64 = 3600.0;
@@ -45,11 +55,21 @@ const LEAD_SECONDS: i64 = 60;
 /// Attacks remembered, for the drift test. Its windows hold six hours, so more than one an hour cannot be there.
 const ATTACKS: usize = 16;
 
+/// Rows of a quarter of an hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Rows {
+    ordinary: u32,
+    odd: u32,
+}
+
 /// What was found among anonymous rows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Anonymous {
     /// When attacks began, and when the newest evidence of each came.
     attacks: VecDeque<(EventTime, EventTime)>,
+    /// Rows of populations by quarter of an hour, the newest last, and the number of the newest.
+    panes: VecDeque<Rows>,
+    pane: i64,
     /// Since when odd rows wait.
     waiting_since: Option<EventTime>,
     /// Whether it was decided which addresses many callers share, and how many do.
@@ -79,6 +99,38 @@ impl Anonymous {
         })
     }
 
+    /// Counts a new row of a population, which is impossible by a statistic of dependence or not.
+    pub(super) fn count(&mut self, now: EventTime, is_odd: bool) {
+        let pane = now.micros().div_euclid(drift::STEP * 1_000_000);
+        if self.panes.is_empty() {
+            self.pane = pane - 1;
+        }
+        let steps = usize::try_from(pane - self.pane).unwrap_or(0).min(PANES);
+        self.panes.extend(std::iter::repeat_n(Rows::default(), steps));
+        self.pane = self.pane.max(pane);
+        self.panes.drain(..self.panes.len().saturating_sub(PANES));
+        if let Some(rows) = self.panes.back_mut() {
+            *(if is_odd { &mut rows.odd } else { &mut rows.ordinary }) += 1;
+        }
+    }
+
+    /// Whether odd rows come in addition to what is usual: those of the current pane if more queries come than ever (`is_surging`), otherwise
+    /// those of the last closed one. False while it is not known what is usual.
+    fn comes_in_addition(&self, is_surging: bool) -> bool {
+        let (Some(&current), closed) = (self.panes.back(), self.panes.iter().rev().skip(1)) else { return false };
+        let mut closed: Vec<Rows> = closed.copied().collect();
+        if closed.len() < PANES_OF_AN_HOUR + FEWEST_PANES {
+            return false;
+        }
+        let usual = closed.split_off(PANES_OF_AN_HOUR);
+        let now = if is_surging { current } else { closed[0] };
+        let mut shares: Vec<f64> = usual.iter().map(Rows::odd_share).collect();
+        let mut ordinary: Vec<f64> = usual.iter().take(PANES_OF_AN_HOUR).map(|rows| f64::from(rows.ordinary)).collect();
+        let share = median(&mut shares);
+        now.odd_share() >= (TIMES_USUAL * share).max(share + LEAST_ADDITIONAL)
+            && (is_surging || f64::from(now.ordinary) >= STILL_ORDINARY * median(&mut ordinary))
+    }
+
     /// Addresses that many callers share.
     pub(super) fn shared(&self) -> u32 {
         self.shared
@@ -98,6 +150,20 @@ impl Anonymous {
     }
 }
 
+// === impl Rows ===
+
+impl Rows {
+    fn odd_share(&self) -> f64 {
+        f64::from(self.odd) / f64::from((self.odd + self.ordinary).max(1))
+    }
+}
+
+/// The median of some numbers, of which there is one at least.
+fn median(values: &mut [f64]) -> f64 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
 // === impl ModelEngine ===
 
 impl ModelEngine {
@@ -115,6 +181,19 @@ impl ModelEngine {
                 client.is_shared = true;
                 anonymous.shared += 1;
             }
+        }
+    }
+
+    /// Takes a client that is to be accused for an address that many share if it has become one since the warm-up. It was there long before
+    /// the evidence against it, with a large part of all rows.
+    pub(super) fn note_shared(&mut self, flagging: &Flagging, now: EventTime) {
+        let Memory { callers, population, anonymous, counts, .. } = &mut self.memory;
+        let Some(client) = callers.clients.get_mut(flagging.at).filter(|client| !client.is_shared) else { return };
+        let sends_much = f64::from(client.distribution.votes) >= f64::from(LEAST_ROWS).max(SHARED_ROWS * counts.votes as f64);
+        let has_past = || client.has_past(flagging.began.unwrap_or(now)) && !population.is_newcomer(client.first);
+        if population.is_warm(now) && sends_much && client.account.is_empty() && has_past() {
+            client.is_shared = true;
+            anonymous.shared += 1;
         }
     }
 
@@ -160,7 +239,8 @@ impl ModelEngine {
             anonymous.waiting_since = Some(now);
             return false;
         }
-        arrivals.is_surging() || waited >= WAIT_SECONDS
+        let is_surging = arrivals.is_surging();
+        (is_surging || waited >= WAIT_SECONDS) && anonymous.comes_in_addition(is_surging)
     }
 
     /// A line that speaks of a campaign without members.
@@ -190,6 +270,37 @@ mod tests {
 
     fn at(seconds: i64) -> EventTime {
         EventTime::from_micros(1_772_409_600_000_000).plus_seconds(seconds)
+    }
+
+    /// Counts the rows of a quarter of an hour.
+    fn quarter(anonymous: &mut Anonymous, number: i64, ordinary: u32, odd: u32) {
+        (0..ordinary + odd).for_each(|i| anonymous.count(at(900 * number), i < odd));
+    }
+
+    #[test]
+    fn odd_rows_are_additional_when_ordinary_ones_come_as_before() {
+        let calm = || {
+            let mut anonymous = Anonymous::default();
+            (0..12).for_each(|number| quarter(&mut anonymous, number, 200, 1));
+            anonymous
+        };
+        let after = |ordinary, odd| {
+            let mut anonymous = calm();
+            quarter(&mut anonymous, 12, ordinary, odd);
+            quarter(&mut anonymous, 13, 1, 0);
+            anonymous.comes_in_addition(false)
+        };
+        assert!(after(195, 90), "an attack");
+        assert!(!after(120, 80), "a change turned ordinary rows into odd ones");
+        assert!(!after(200, 3), "hardly more than usual");
+        let mut odd_from_the_start = Anonymous::default();
+        (0..12).for_each(|number| quarter(&mut odd_from_the_start, number, 120, 80));
+        assert!(!odd_from_the_start.comes_in_addition(true));
+        let mut new = Anonymous::default();
+        (0..5).for_each(|number| quarter(&mut new, number, 100, 50));
+        assert!(!new.comes_in_addition(true), "nothing is known to be usual");
+        quarter(&mut new, 1_000_000, 1, 0);
+        assert_eq!(new.panes.len(), PANES, "bounded");
     }
 
     #[test]

@@ -85,6 +85,7 @@ impl ModelEngine {
 
     /// Flags a client, and reports it: the client, what it shares with other flagged clients, and the model.
     pub(super) fn flag(&mut self, now: EventTime, asked: Option<&Asked<'_>>, flagging: Flagging, out: &mut Vec<Verdict>) {
+        self.note_shared(&flagging, now);
         if self.is_shared(flagging.at) {
             return self.report_anonymous(now, asked, &flagging, out);
         }
