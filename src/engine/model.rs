@@ -354,13 +354,7 @@ impl ModelEngine {
 
     /// Structure evidence: the row is compared with earlier rows, and what is detected is said. `is_known` if the reference knows every
     /// value of the row. Says whether the row was sent before.
-    fn judge_structure(
-        &mut self,
-        asked: &Asked<'_>,
-        prepared: PreparedQuery<'_>,
-        is_known: bool,
-        out: &mut Vec<Verdict>,
-    ) -> Seen {
+    fn judge_structure(&mut self, asked: &Asked<'_>, prepared: PreparedQuery<'_>, is_known: bool, out: &mut Vec<Verdict>) -> Seen {
         let Asked { query, at, voter, now, late } = *asked;
         let mut detections = std::mem::take(&mut self.detections);
         detections.clear();

@@ -57,7 +57,9 @@ impl Answer {
             (_, Some(judged)) if !judged.drift.pending.is_empty() => undetermined("A change is under test"),
             (_, Some(judged)) if !judged.drift.cleared => undetermined("Not judged yet"),
             (None, None) => undetermined("Not judged yet"),
-            (_, Some(judged)) if judged.callers.is_impossible() => found(Finding::Stable, "No drift and no probing; nobody could be named"),
+            (_, Some(judged)) if judged.callers.is_impossible() => {
+                found(Finding::Stable, "No drift and no probing; nobody could be named")
+            }
             (_, _) => found(Finding::Stable, headline(Finding::Stable)),
         }
     }
@@ -96,7 +98,9 @@ fn tested(judged: &Judged) -> Vec<String> {
         ));
     }
     if callers.is_impossible() {
-        said.push(format!("All queries are judged together, and nobody can be named: no record says who asked. To do: {NAME_CALLERS}."));
+        said.push(format!(
+            "All queries are judged together, and nobody can be named: no record says who asked. To do: {NAME_CALLERS}."
+        ));
     } else if callers.unnamed > 0 {
         said.push(format!(
             "The queries without a caller, {} of {}, are judged together, and nobody can be named for them. To do: {NAME_CALLERS}.",
@@ -243,7 +247,8 @@ mod tests {
         assert_eq!((answer.name, answer.headline), ("stable", "No drift and no probing; nobody could be named"));
         let some = Judged { callers: CallerJudgement { named: 1, ..callers }, drift: tested.clone() };
         assert!(open(&some).concat().starts_with("The queries without a caller, 9 of 10 queries, are judged together"));
-        let proxies = Judged { callers: CallerJudgement { named: 9, shared_addresses: 2, ..CallerJudgement::default() }, drift: tested };
+        let proxies =
+            Judged { callers: CallerJudgement { named: 9, shared_addresses: 2, ..CallerJudgement::default() }, drift: tested };
         assert!(open(&proxies).concat().starts_with("2 addresses send a large part of all rows each without accounts"));
     }
 }

@@ -102,11 +102,8 @@ impl Arrivals {
         self.share = if shares.len() >= FEWEST { median(&mut shares) } else { 0.0 };
         let recent = self.closed.iter().rev().take(RECENT).map(|pane| f64::from(pane.first) / PANE_SECONDS);
         let mut recent: Vec<f64> = recent.collect();
-        (self.rate, self.busiest) = if recent.len() >= FEWEST {
-            (median(&mut recent), recent.iter().copied().fold(0.0, f64::max))
-        } else {
-            (0.0, 0.0)
-        };
+        (self.rate, self.busiest) =
+            if recent.len() >= FEWEST { (median(&mut recent), recent.iter().copied().fold(0.0, f64::max)) } else { (0.0, 0.0) };
     }
 
     /// Whether more queries come than ever within the last hours: the current pane holds more than twice those of the busiest recent one.

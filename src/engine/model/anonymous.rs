@@ -203,7 +203,13 @@ impl ModelEngine {
     }
 
     /// Says what was found among anonymous rows: of the model, and of a campaign without members.
-    pub(super) fn report_anonymous(&mut self, now: EventTime, asked: Option<&Asked<'_>>, flagging: &Flagging, out: &mut Vec<Verdict>) {
+    pub(super) fn report_anonymous(
+        &mut self,
+        now: EventTime,
+        asked: Option<&Asked<'_>>,
+        flagging: &Flagging,
+        out: &mut Vec<Verdict>,
+    ) {
         if !flagging.waits && !self.oddity_stands(now) {
             return;
         }
@@ -244,7 +250,13 @@ impl ModelEngine {
     }
 
     /// A line that speaks of a campaign without members.
-    fn anonymous_line(&self, now: EventTime, began: EventTime, flagging: &Flagging, mut signals: Vec<SignalValue>) -> Option<Verdict> {
+    fn anonymous_line(
+        &self,
+        now: EventTime,
+        began: EventTime,
+        flagging: &Flagging,
+        mut signals: Vec<SignalValue>,
+    ) -> Option<Verdict> {
         let client: &Client = self.memory.callers.clients.get(flagging.at)?;
         let all = (self.memory.counts.queries + self.memory.counts.late).max(1) as f64;
         let share = client.queries as f64 / all;

@@ -137,7 +137,13 @@ impl Callers {
     /// The 95th percentile over the clients that sent anything of their queries within the last hour.
     pub(super) fn rate_percentile(&self, now: EventTime) -> f64 {
         let rate = |client: &Client| f64::from(client.rate.queries(now, 1));
-        let mut rates: Vec<f64> = self.clients.iter().filter(|(_, _, client)| !client.is_shared).map(|(_, _, client)| rate(client)).filter(|&rate| rate > 0.0).collect();
+        let mut rates: Vec<f64> = self
+            .clients
+            .iter()
+            .filter(|(_, _, client)| !client.is_shared)
+            .map(|(_, _, client)| rate(client))
+            .filter(|&rate| rate > 0.0)
+            .collect();
         percentile(&mut rates, RATE_PERCENTILE)
     }
 

@@ -148,7 +148,8 @@ impl ModelEngine {
         }
         let crowd = &self.memory.crowd;
         let clients = crowd.odd().filter_map(|at| self.memory.callers.clients.get(at));
-        let queries: Vec<_> = clients.filter_map(|client: &Client| client.evidence.first().cloned()).take(EVIDENCE_QUERIES).collect();
+        let queries: Vec<_> =
+            clients.filter_map(|client: &Client| client.evidence.first().cloned()).take(EVIDENCE_QUERIES).collect();
         let line = Verdict {
             confidence: Some(SHARED_CONFIDENCE),
             case: Some(case.to_owned()),

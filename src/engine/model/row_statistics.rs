@@ -6,8 +6,8 @@ use crate::judge::client::votes::ClientDistribution;
 use crate::judge::distribution::Population;
 use crate::judge::evidence::{Detector, Factors};
 use crate::signal::codes::Codes;
-use crate::signal::density::{Density, Surprise};
 use crate::signal::density::statistic::Cells;
+use crate::signal::density::{Density, Surprise};
 
 /// Share of their weight below which recent votes have lost it. Chosen: one tenth, one of the decades in which evidence is counted.
 const LOST: f64 = 0.1;

@@ -29,7 +29,9 @@ impl ModelEngine {
     /// Counts a row of its client; true if the client is to be judged. A late row is out of its order and says nothing of a pace.
     pub(super) fn count_volume(&mut self, asked: &Asked<'_>, codes: &Codes) -> bool {
         let Memory { callers, population, volume, .. } = &mut self.memory;
-        let Some(client) = callers.clients.get_mut(asked.at).filter(|client| !asked.late && !client.is_shared) else { return false };
+        let Some(client) = callers.clients.get_mut(asked.at).filter(|client| !asked.late && !client.is_shared) else {
+            return false;
+        };
         if client.queries == COUNTED_FROM && population.is_newcomer(client.first) {
             volume.arrived(client, asked.now);
         }
