@@ -63,8 +63,9 @@ fn every_query_is_counted_once_whatever_becomes_of_it() {
     assert!(matches!(&future, Outcome::Rejected(rejection) if rejection.reason == RejectReason::FromTheFuture), "{future:?}");
     let status = world.engine.status();
     assert_eq!((status.queries, status.late, status.clients), (3, 1, 1));
-    let key_queries: Vec<u64> = world.engine.memory.callers.clients.iter().map(|(_, _, client)| client.queries).collect();
-    assert_eq!(key_queries, [3], "a late query is one of its client's");
+    let clients: Vec<(bool, u64)> =
+        world.engine.memory.callers.clients.iter().map(|(_, _, client)| (client.is_shared, client.queries)).collect();
+    assert_eq!(clients, [(false, 3), (true, 1)], "a late query is one of its client's, and one without a caller is the population's");
 }
 
 #[test]
