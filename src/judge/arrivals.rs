@@ -84,11 +84,8 @@ impl Arrivals {
         self.share = if shares.len() >= FEWEST { median(&mut shares) } else { 0.0 };
         let recent = self.closed.iter().rev().take(RECENT).map(|pane| f64::from(pane.first) / PANE_SECONDS);
         let mut recent: Vec<f64> = recent.collect();
-        (self.rate, self.busiest) = if recent.len() >= FEWEST {
-            (median(&mut recent), recent.iter().copied().fold(0.0, f64::max))
-        } else {
-            (0.0, 0.0)
-        };
+        (self.rate, self.busiest) =
+            if recent.len() >= FEWEST { (median(&mut recent), recent.iter().copied().fold(0.0, f64::max)) } else { (0.0, 0.0) };
     }
 
     /// Usual share of queries that are the first of their callers, 0 to 1; 0 while it is not known.

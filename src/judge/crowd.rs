@@ -313,7 +313,6 @@ impl Crowd {
             return false;
         }
         self.stands = self.spares_established() || self.comes_in_addition(arrivals, now);
-        if self.stands && std::env::var("DBG").is_ok() { eprintln!("STANDS {now} since {:?} strangers {:?} established {:?} spares {} addition {} arr {:?} infl {}", self.since.map(|s| s.to_string()), self.strangers, self.established, self.spares_established(), self.comes_in_addition(arrivals, now), arrivals.per_second(), self.usual.inflation()); }
         self.stands
     }
 

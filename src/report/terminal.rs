@@ -160,8 +160,12 @@ impl ModelSummary {
         let together = words::counted(campaigns.len() as u64, "group", "groups");
         writeln!(f, "  campaigns  {together} of callers whose queries belong together")?;
         for (case, subject) in campaigns.iter().take(LISTED) {
-            let members = words::counted(subject.members.len() as u64, "address", "addresses");
-            writeln!(f, "    {}  {members}, {}", words::printable(case, 60), subject_line(subject))?;
+            let members = words::addresses(&subject.signals, subject.members.len(), subject.queries_seen);
+            let case = words::printable(case, 60);
+            writeln!(f, "    {case}  {members}, {}", subject_line(subject))?;
+            if let Some(common) = words::in_common(&subject.features) {
+                writeln!(f, "    {:width$}  {common}", "", width = case.chars().count())?;
+            }
         }
         more(f, campaigns.len())
     }

@@ -69,6 +69,8 @@ pub struct Subject {
     pub queries_seen: u64,
     /// Addresses of a campaign.
     pub members: Vec<String>,
+    /// What the rows of a campaign have in common, if it is a crowd.
+    pub features: Vec<FeatureDrift>,
     /// Why, heaviest first.
     pub signals: Vec<SignalValue>,
     /// The queries that led there.
@@ -231,6 +233,7 @@ impl Subject {
             case: verdict.case.clone(),
             queries_seen: verdict.queries_seen,
             members: verdict.members.clone(),
+            features: verdict.features.clone(),
             signals: verdict.signals.clone(),
             queries: verdict.queries.clone(),
         }
@@ -248,6 +251,10 @@ impl Subject {
             // A campaign that was found earlier and has gained members.
             self.members.clone_from(&verdict.members);
             self.queries_seen = verdict.queries_seen;
+            if !verdict.features.is_empty() {
+                self.features.clone_from(&verdict.features);
+                self.signals.clone_from(&verdict.signals);
+            }
         }
     }
 

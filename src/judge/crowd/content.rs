@@ -156,7 +156,8 @@ impl Content {
             ColumnShift { column, psi: psi.sum(), critical }
         };
         let columns = self.offsets.len().saturating_sub(2);
-        let mut shifts: Vec<ColumnShift> = self.offsets.windows(2).take(columns).enumerate().map(of).filter(|s| s.psi > s.critical).collect();
+        let mut shifts: Vec<ColumnShift> =
+            self.offsets.windows(2).take(columns).enumerate().map(of).filter(|s| s.psi > s.critical).collect();
         shifts.sort_by(|a, b| b.psi.total_cmp(&a.psi).then(a.column.cmp(&b.column)));
         shifts
     }
