@@ -101,7 +101,8 @@ impl ModelSummary {
             0 => String::new(),
             number => format!("; {number} more were suspicious for a while"),
         };
-        writeln!(f, "  who        {} found probing{suspicious}", words::counted(callers.len() as u64, "caller", "callers"))?;
+        let least = if history.callers_are_full() { "at least " } else { "" };
+        writeln!(f, "  who        {least}{} found probing{suspicious}", words::counted(callers.len() as u64, "caller", "callers"))?;
         let names: Vec<String> = callers.iter().take(LISTED).map(|(caller, _)| words::printable(&caller.to_string(), 60)).collect();
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
         for (nth, (name, (_, subject))) in names.iter().zip(&callers).enumerate() {

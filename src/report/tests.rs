@@ -317,4 +317,6 @@ fn everybody_accused_still_gives_a_page_that_opens() {
     let (summary, page) = render("adult", 100, &many);
     assert!(page.len() < 2_000_000, "{} bytes", page.len());
     assert!(summary.lines().count() < 60, "{summary}");
+    assert!(summary.contains("who        at least 2,000 callers found probing"), "{summary}");
+    assert!(page.contains("At least 2,000 callers were found probing"));
 }

@@ -170,6 +170,11 @@ impl VerdictHistory {
         callers
     }
 
+    /// Whether there may be more callers than are kept.
+    pub fn callers_are_full(&self) -> bool {
+        self.callers.len() == MAX_SUBJECTS
+    }
+
     /// When the model's verdict was first `which` (drift or probing).
     pub fn since(&self, which: Finding) -> Option<EventTime> {
         let says = |change: &&Change| change.verdict == which || change.verdict == Finding::DriftAndProbing;

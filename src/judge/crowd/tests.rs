@@ -4,7 +4,7 @@ use super::*;
 use crate::hash::mix2;
 use crate::signal::codes::Coder;
 
-/// Ordinary rows are as surprising as most of the reference's; impossible ones are far beyond all of them; rare ones teach.
+/// ln of p-values. Ordinary rows are as surprising as most of the reference's; impossible ones are far beyond all of them; rare ones teach.
 const ORDINARY: f32 = -0.3;
 const RARE: f32 = -5.0;
 const IMPOSSIBLE: f32 = -40.0;
@@ -48,7 +48,7 @@ impl Strangers {
             at: SlotRef { slot: self.sent, generation: 0 },
             sent: self.now,
             codes: codes.into(),
-            surprise: Surprise { nats: 2.0, log_p: [log_p; 2] },
+            surprise: Surprise { nats: 3.0 - log_p, log_p: [log_p; 2] },
             is_odd: log_p <= RARE,
             is_new: true,
             is_first: true,
@@ -58,16 +58,16 @@ impl Strangers {
 
     /// A row like the reference's.
     fn any_row(&mut self, log_p: f32) -> StrangersRow {
-        let codes = self.sample[(mix2(u64::from(self.sent), 3) % 8_000) as usize].clone();
+        let codes = self.sample[(mix2(u64::from(self.sent), 3) % self.sample.len() as u64) as usize].clone();
         self.row(codes, log_p)
     }
 
     /// A row around one row: all of it but one column.
     fn row_around_one(&mut self, log_p: f32) -> StrangersRow {
-        let mut codes = self.sample[5].clone();
+        let mut codes = self.sample[40].clone();
         let nth = u64::from(self.sent);
         let at = (mix2(nth, 1) % (codes.len() as u64 - 1)) as usize;
-        codes[at] = self.sample[(mix2(nth, 2) % 8_000) as usize][at];
+        codes[at] = self.sample[(mix2(nth, 2) % self.sample.len() as u64) as usize][at];
         self.row(codes, log_p)
     }
 
@@ -96,15 +96,17 @@ impl Strangers {
             let row = if nth < crowd { strangers.row_around_one(RARE) } else { strangers.any_row(ORDINARY) };
             strangers.crowd.note(row);
         }
-        strangers.established(60, 0);
+        strangers.established(400, 0);
         assert!(strangers.decide() && strangers.crowd.is_due());
         strangers.rank();
         strangers
     }
 
+    /// Ranks the reference's rows. Their surprise is distributed as Fisher's statistic of three p-values.
     fn rank(&mut self) {
-        let sample = self.sample.iter().map(Vec::as_slice);
-        self.crowd.rank(sample.zip(std::iter::repeat(2.0)));
+        let nats = |nth: u64| -> f32 { (1..4).map(|score| -((mix2(nth, score) >> 40) as f32 / 16_777_216.0).max(1e-7).ln()).sum() };
+        let rows = self.sample.iter().map(Vec::as_slice);
+        self.crowd.rank(rows.zip((0..).map(nats)));
     }
 }
 
@@ -182,7 +184,7 @@ fn an_impossible_row_names_its_sender_at_once_and_an_ordinary_one_never() {
     let mut strangers = Strangers::new();
     strangers.come(8, RARE);
     strangers.come(100, ORDINARY);
-    strangers.established(60, 0);
+    strangers.established(400, 0);
     assert!(strangers.decide());
     assert_eq!(strangers.crowd.name_newest(strangers.now), None, "an ordinary row");
     strangers.come(1, RARE);
@@ -269,7 +271,7 @@ fn rows_are_bounded() {
     let mut strangers = Strangers::new();
     strangers.come(ROWS as u32 + 9, ORDINARY);
     assert_eq!((strangers.crowd.rows.len(), strangers.crowd.strangers()), (ROWS, ROWS as u32 + 9));
-    assert!(strangers.crowd.bytes() < 8 << 20, "{}", strangers.crowd.bytes());
+    assert!(strangers.crowd.bytes() < 9 << 18, "{}", strangers.crowd.bytes());
 }
 
 #[test]
