@@ -106,7 +106,7 @@ fn says_what_its_rows_have_in_common(said: &Said) {
     assert!(said.report.contains("its row is one of a crowd of new callers"));
 }
 
-// The floors lie a tenth below the shares that these tests measure.
+// The floors lie about a tenth below the shares that these tests measure.
 
 #[test]
 fn a_boundary_walk_with_a_new_address_for_every_query_is_found_and_attributed() {
