@@ -213,7 +213,8 @@ pub struct Verdict {
     /// The addresses of a campaign, or the flagged ones of a prefix or an account.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<String>,
-    /// Model scope: the features that drifted.
+    /// Model scope: the features that drifted. Campaign scope, of a crowd of strangers: the columns by which its rows differ from the
+    /// reference, the farthest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<FeatureDrift>,
     /// Model scope: the columns that many callers write as the reference does not know.

@@ -13,6 +13,7 @@ mod system {
     mod bad_input;
     mod changes;
     mod commands;
+    mod crowd;
     mod demo;
     mod documents;
     mod drill;

@@ -152,6 +152,7 @@ fn campaigns(view: &View) -> Markup {
             p.note {
                 (words::counted(verdict.members.len() as u64, "address belongs", "addresses belong")) " to one campaign ("
                 (verdict.family.map_or("", words::family)) "), " (words::counted(verdict.queries_seen, "query", "queries")) "."
+                @if let Some(common) = words::in_common(&verdict.features) { " It is a crowd; " (common) "." }
             }
         }
     }

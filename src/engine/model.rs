@@ -423,6 +423,7 @@ impl ModelEngine {
         if let Some(now) = self.memory.windows.watermark() {
             self.decide_held(now, true, out);
             self.review_crowd(now, true, out);
+            self.announce_rest(now, out);
         }
         self.judge_unreadable(true, out);
     }

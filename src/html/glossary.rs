@@ -6,7 +6,7 @@ use super::words;
 use crate::judge::Family;
 
 /// Terms with their meaning, in the order in which a reader meets them.
-pub const TERMS: [(&str, &str); 19] = [
+pub const TERMS: [(&str, &str); 20] = [
     ("Stable", "Callers and values look as they did when the reference was made."),
     ("Undetermined", "Nothing was found, but no drift test was made yet, or a change is still under test."),
     (
@@ -20,6 +20,10 @@ pub const TERMS: [(&str, &str); 19] = [
         "Who asks: an address, an account wherever it is, or one account at one address (so that one attacker behind a shared address does not condemn all others there). A network prefix is named when three or more of its addresses, and at least half of them, were found probing; its other addresses are not meant.",
     ),
     ("Campaign", "Several callers whose queries belong together by what they ask, whatever their addresses."),
+    (
+        "Crowd",
+        "A campaign of many new addresses with a query or two each, judged as one actor: no address gives enough evidence alone. Callers with a past do not send such rows.",
+    ),
     (
         "Reference",
         "The profile of the model's input and answers, learned once from training rows. It does not learn from this log, so nobody can teach it.",

@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn callers_without_a_name_are_said_with_the_remedy() {
         let callers = CallerJudgement { named: 0, unnamed: 9, ..CallerJudgement::default() };
-        let needs = DriftJudgement { needs: Some(DriftNeeds { seconds: 7_140.0, new_rows: 199, ..NEEDS }), ..DriftJudgement::default() };
+        let needs =
+            DriftJudgement { needs: Some(DriftNeeds { seconds: 7_140.0, new_rows: 199, ..NEEDS }), ..DriftJudgement::default() };
         let nameless = Judged { callers, drift: needs };
         let said = open(&nameless).concat();
         assert!(said.contains("the first test needs 2 h more of log"), "{said}");

@@ -77,6 +77,9 @@ pub fn signal(name: &str) -> String {
         "flagged_addresses_in_prefix" => "flagged addresses among those known of this network prefix",
         "flagged_addresses_of_account" => "addresses at which this account is flagged",
         "campaign_members" => "callers whose queries belong together",
+        "row_of_a_crowd" => "its row is one of a crowd of new callers (score)",
+        "strangers" => "different rows of new callers since the crowd came",
+        "odd_rows_of_strangers" => "share of these rows that are impossible (usually: that of callers with a past)",
         "flagged_clients" => "callers flagged as probing",
         "different_rows_in_five_minutes" => "far more different rows than its peers ask (in five minutes)",
         "different_rows_in_an_hour" => "far more different rows than its peers ask (in an hour)",
@@ -120,6 +123,29 @@ pub fn volume(signals: &[SignalValue]) -> String {
     said.extend(metronome.and(find("inter_query_gap_seconds")).map(|gap| format!("one every {}", duration(gap.value))));
     said.extend(find("regions_covered").map(|share| format!("in {} of the model's regions", percent(share.value.min(1.0)))));
     said.join("; ")
+}
+
+/// Whether a campaign is a crowd of strangers, which share no address, account or edit, but what they ask.
+pub fn is_crowd(signals: &[SignalValue]) -> bool {
+    signals.iter().any(|signal| signal.name == "strangers")
+}
+
+/// The addresses of a campaign: `8 addresses`, or of a crowd `3,000 addresses with a query or two each`.
+pub fn addresses(signals: &[SignalValue], members: usize, queries: u64) -> String {
+    let members = members as u64;
+    let number = counted(members, "address", "addresses");
+    match () {
+        () if !is_crowd(signals) => number,
+        () if members == 0 => "new addresses of which none can be named".to_owned(),
+        () if queries <= 2 * members => format!("{number} with a query or two each"),
+        () => format!("{number} with few queries each"),
+    }
+}
+
+/// What the rows of a crowd have in common, without a full stop; `None` if its line names no columns.
+pub fn in_common(features: &[FeatureDrift]) -> Option<String> {
+    let names: Vec<String> = features.iter().map(|feature| printable(&feature.name, 40)).collect();
+    (!names.is_empty()).then(|| format!("their rows have in common: unusual values of {}", names.join(", ")))
 }
 
 /// What kind of change a verdict of drift speaks of, in a line; `None` if its signals do not say.
@@ -338,6 +364,20 @@ mod tests {
             "gradual over 4 h, concentrated: 9 of 90 callers moved; 12 repeated rows got other answers"
         );
         assert_eq!(change(&[]), None);
+    }
+
+    #[test]
+    fn a_crowd_is_told_from_other_campaigns() {
+        let signal = |name| SignalValue { name, value: 9.0, reference: 0.0, evidence: 0.0 };
+        let (crowd, other) = ([signal("campaign_members"), signal("strangers")], [signal("campaign_members")]);
+        assert_eq!(addresses(&other, 8, 9), "8 addresses");
+        assert_eq!(addresses(&crowd, 3_000, 3_100), "3,000 addresses with a query or two each");
+        assert_eq!(addresses(&crowd, 3, 9), "3 addresses with few queries each");
+        assert_eq!(addresses(&crowd, 0, 9), "new addresses of which none can be named");
+        let feature = |name: &str| FeatureDrift { name: name.into(), psi: 3.0, critical: 0.3, psi_without_suspects: 0.0 };
+        let said = in_common(&[feature("capital_gain"), feature("fnl\u{1b}wgt")]).unwrap();
+        assert_eq!(said, "their rows have in common: unusual values of capital_gain, fnl\u{fffd}wgt");
+        assert_eq!(in_common(&[]), None);
     }
 
     #[test]

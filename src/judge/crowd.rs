@@ -36,7 +36,7 @@ use crate::window::clients::SlotRef;
 /// Usual rows of strangers that are kept, since a crowd's first rows come before there is evidence. Chosen: few, so that hardly an honest
 /// stranger is among those that are judged again.
 const LEAD: usize = 32;
-/// Rows of strangers that are kept while a crowd is possible: at fourteen columns a megabyte and a half.
+/// Rows of strangers that are kept while a crowd is possible: at fourteen columns two megabytes.
 const ROWS: usize = 32_768;
 /// Honest strangers of one crowd's time that may be named, as an expectation: one in fifty crowds names one.
 const NAMED_BY_CHANCE: f64 = 0.02;
@@ -465,8 +465,8 @@ impl Crowd {
 
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
-        let row = self.rows.front().map_or(0, |row| size_of::<StrangersRow>() + row.codes.len());
-        self.rows.capacity() * size_of::<StrangersRow>() + self.rows.len() * row
+        let codes = self.rows.front().map_or(0, |row| row.codes.len());
+        self.rows.capacity() * size_of::<StrangersRow>() + self.rows.len() * codes
     }
 }
 

@@ -120,6 +120,7 @@ pub fn draw(who: &str, subject: &Subject, sample: &Sample) -> Markup {
                 @if let Some(owasp) = subject.owasp { ", " span.mono { (owasp) } }
                 "."
             }
+            (crowd(subject))
             (reasons(&subject.signals))
             @if !subject.members.is_empty() {
                 details {
@@ -129,6 +130,36 @@ pub fn draw(who: &str, subject: &Subject, sample: &Sample) -> Markup {
                 }
             }
             @if !subject.queries.is_empty() { (queries(&subject.queries, sample)) }
+        }
+    }
+}
+
+/// What a crowd of strangers is, and what its rows have in common.
+fn crowd(subject: &Subject) -> Markup {
+    if !words::is_crowd(&subject.signals) {
+        return html! {};
+    }
+    let addresses = words::addresses(&subject.signals, subject.members.len(), subject.queries_seen);
+    html! {
+        p {
+            "A crowd: " (addresses) ", since " (words::minute(subject.since.unwrap_or(subject.at))) " UTC"
+            @if let Some(common) = words::in_common(&subject.features) { "; " (common) }
+            ". A new address is used for almost every query, so it is of more use to act on what the rows have in common than on addresses."
+        }
+        @if !subject.features.is_empty() {
+            div.scroll {
+                table {
+                    thead { tr { th { "column" } th.n { "PSI of the crowd's rows" } th.n { "chance up to" } } }
+                    tbody {
+                        @for column in &subject.features {
+                            tr {
+                                td.mono { (words::printable(&column.name, 40)) }
+                                td.n { (words::measured(column.psi)) } td.n { (words::measured(column.critical)) }
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
 }

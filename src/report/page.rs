@@ -203,7 +203,8 @@ fn sentence(model: &ModelSummary, answer: &Answer) -> String {
         } else {
             format!(", linked into {}", words::counted(campaigns, "campaign", "campaigns"))
         };
-        sentences.push(format!("{} found probing{since}{together}.", words::counted(callers, "caller was", "callers were")));
+        let least = if history.callers_are_full() { "At least " } else { "" };
+        sentences.push(format!("{least}{} found probing{since}{together}.", words::counted(callers, "caller was", "callers were")));
     }
     let honest = |one: &&Drifted| one.worst.psi_without_suspects > one.worst.critical;
     let drifted = history.drifted.len() as u64;

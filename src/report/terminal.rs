@@ -101,7 +101,8 @@ impl ModelSummary {
             0 => String::new(),
             number => format!("; {number} more were suspicious for a while"),
         };
-        writeln!(f, "  who        {} found probing{suspicious}", words::counted(callers.len() as u64, "caller", "callers"))?;
+        let least = if history.callers_are_full() { "at least " } else { "" };
+        writeln!(f, "  who        {least}{} found probing{suspicious}", words::counted(callers.len() as u64, "caller", "callers"))?;
         let names: Vec<String> = callers.iter().take(LISTED).map(|(caller, _)| words::printable(&caller.to_string(), 60)).collect();
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
         for (nth, (name, (_, subject))) in names.iter().zip(&callers).enumerate() {
@@ -160,8 +161,12 @@ impl ModelSummary {
         let together = words::counted(campaigns.len() as u64, "group", "groups");
         writeln!(f, "  campaigns  {together} of callers whose queries belong together")?;
         for (case, subject) in campaigns.iter().take(LISTED) {
-            let members = words::counted(subject.members.len() as u64, "address", "addresses");
-            writeln!(f, "    {}  {members}, {}", words::printable(case, 60), subject_line(subject))?;
+            let members = words::addresses(&subject.signals, subject.members.len(), subject.queries_seen);
+            let case = words::printable(case, 60);
+            writeln!(f, "    {case}  {members}, {}", subject_line(subject))?;
+            if let Some(common) = words::in_common(&subject.features) {
+                writeln!(f, "    {:width$}  {common}", "", width = case.chars().count())?;
+            }
         }
         more(f, campaigns.len())
     }

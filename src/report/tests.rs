@@ -272,6 +272,40 @@ fn a_log_of_which_most_came_late_is_not_judged_but_who_was_found_is_named() {
 }
 
 #[test]
+fn a_crowd_is_shown_with_what_its_rows_have_in_common() {
+    let signal = |name, value| SignalValue { name, value, reference: 0.0, evidence: 0.0 };
+    let feature = |name: &str, psi| FeatureDrift { name: name.into(), psi, critical: 0.3, psi_without_suspects: 0.0 };
+    let first = Verdict {
+        confidence: Some(0.999),
+        case: Some("c-1".into()),
+        queries_seen: 56,
+        since: Some(At(at(300))),
+        features: vec![feature("age", 3.0)],
+        signals: vec![signal("strangers", 56.0), signal("odd_rows_of_strangers", 0.3)],
+        ..verdict("adult", Scope::Campaign, Finding::Probing, 600)
+    };
+    let first = first.with_family(Family::Random);
+    let (summary, page) = render("adult", 100, std::slice::from_ref(&first));
+    assert!(
+        summary.contains("c-1  new addresses of which none can be named, random input, 99.9 % sure after 56 queries"),
+        "{summary}"
+    );
+    assert!(page.contains("A crowd: new addresses of which none can be named, since"));
+    let grown = Verdict {
+        members: (0..2_386_u32).map(|nth| std::net::Ipv4Addr::from(nth).to_string()).collect(),
+        queries_seen: 2_400,
+        features: vec![feature("capital_gain", 6.3), feature(HOSTILE, 1.0)],
+        signals: [vec![signal("campaign_members", 2_386.0)], first.signals.clone()].concat(),
+        ..first.clone()
+    };
+    let (summary, page) = render("adult", 100, &[first, grown]);
+    assert!(summary.contains("c-1  2,386 addresses with a query or two each, random input"), "{summary}");
+    assert!(summary.contains("their rows have in common: unusual values of capital_gain, "), "{summary}");
+    assert!(page.contains("since 2026-03-02 09:05 UTC; their rows have in common: unusual values of capital_gain, "));
+    assert!(page.contains("<td class=\"n\">6.30</td>") && !page.contains("<script>"));
+}
+
+#[test]
 fn everybody_accused_still_gives_a_page_that_opens() {
     let accuse = |nth: u32| Verdict {
         source_ip: Some(std::net::Ipv4Addr::from(nth).to_string()),
@@ -283,4 +317,6 @@ fn everybody_accused_still_gives_a_page_that_opens() {
     let (summary, page) = render("adult", 100, &many);
     assert!(page.len() < 2_000_000, "{} bytes", page.len());
     assert!(summary.lines().count() < 60, "{summary}");
+    assert!(summary.contains("who        at least 2,000 callers found probing"), "{summary}");
+    assert!(page.contains("At least 2,000 callers were found probing"));
 }

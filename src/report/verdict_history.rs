@@ -69,6 +69,8 @@ pub struct Subject {
     pub queries_seen: u64,
     /// Addresses of a campaign.
     pub members: Vec<String>,
+    /// What the rows of a campaign have in common, if it is a crowd.
+    pub features: Vec<FeatureDrift>,
     /// Why, heaviest first.
     pub signals: Vec<SignalValue>,
     /// The queries that led there.
@@ -168,6 +170,11 @@ impl VerdictHistory {
         callers
     }
 
+    /// Whether there may be more callers than are kept.
+    pub fn callers_are_full(&self) -> bool {
+        self.callers.len() == MAX_SUBJECTS
+    }
+
     /// When the model's verdict was first `which` (drift or probing).
     pub fn since(&self, which: Finding) -> Option<EventTime> {
         let says = |change: &&Change| change.verdict == which || change.verdict == Finding::DriftAndProbing;
@@ -231,6 +238,7 @@ impl Subject {
             case: verdict.case.clone(),
             queries_seen: verdict.queries_seen,
             members: verdict.members.clone(),
+            features: verdict.features.clone(),
             signals: verdict.signals.clone(),
             queries: verdict.queries.clone(),
         }
@@ -248,6 +256,10 @@ impl Subject {
             // A campaign that was found earlier and has gained members.
             self.members.clone_from(&verdict.members);
             self.queries_seen = verdict.queries_seen;
+            if !verdict.features.is_empty() {
+                self.features.clone_from(&verdict.features);
+                self.signals.clone_from(&verdict.signals);
+            }
         }
     }
 

@@ -50,6 +50,21 @@ impl Cases {
         case
     }
 
+    /// Whether so many members are announced when so many were announced before.
+    pub(super) fn is_enough(members: usize, announced: usize) -> bool {
+        members >= 2 && members >= 2 * announced
+    }
+
+    /// The case of the last burst of newcomers.
+    pub(super) fn burst(&self) -> Option<String> {
+        self.burst.as_ref().map(|(_, case)| case.clone())
+    }
+
+    /// Members of a case when it was announced last; one if it was not.
+    pub(super) fn announced(&self, case: &str) -> usize {
+        self.campaigns.get(case).map_or(1, |campaign| campaign.members)
+    }
+
     /// Whether a case is that of the last burst of newcomers.
     pub(super) fn is_of_burst(&self, case: &str) -> bool {
         self.burst.as_ref().is_some_and(|(_, burst)| burst == case)
@@ -57,8 +72,7 @@ impl Cases {
 
     /// Whether a campaign of so many members is announced (again): when it has two, and whenever their number has doubled.
     pub(super) fn is_due(&self, case: &str, members: usize) -> bool {
-        let announced = self.campaigns.get(case).map_or(1, |campaign| campaign.members);
-        members >= 2 && members >= 2 * announced
+        Self::is_enough(members, self.announced(case))
     }
 }
 

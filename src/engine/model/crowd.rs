@@ -31,6 +31,7 @@ impl ModelEngine {
         let is_usual = population.newcomers_are_usual() && !self.memory.crowd.goes_on(now);
         if is_usual && self.memory.crowd.since().is_some() {
             self.review_crowd(now, false, out);
+            self.announce_rest(now, out);
             self.memory.crowd.forget();
         }
         if !is_stranger && is_established {
@@ -127,6 +128,13 @@ impl ModelEngine {
         let confidence = (1.0 - log_p.exp()).clamp(CONFIDENCE.0, SHARED_CONFIDENCE);
         let began = self.memory.crowd.since();
         self.flag(now, asked, Flagging { at, family, confidence, case: Some(case.to_owned()), began, waits: false }, out);
+    }
+
+    /// Announces the members when the crowd is over, if there are more than were announced.
+    pub(super) fn announce_rest(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
+        if let Some(case) = self.memory.cases.burst().filter(|_| self.memory.crowd.stands()) {
+            self.announce_if(now, &case, |members, announced| members > announced && members > 1, out);
+        }
     }
 
     /// Announces the members if their number has doubled.

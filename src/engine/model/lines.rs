@@ -1,7 +1,7 @@
 //! How detections become verdict lines: on a client, on what flagged clients share, on a campaign, and on the model.
 
 use super::callers::account_hash;
-use super::cases::{self, Announced};
+use super::cases::{self, Announced, Cases};
 use super::{Asked, CONFIDENCE, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
@@ -153,8 +153,19 @@ impl ModelEngine {
 
     /// Announces who belongs to a case, if that is due.
     pub(super) fn announce(&mut self, now: EventTime, case: &str, out: &mut Vec<Verdict>) {
+        self.announce_if(now, case, Cases::is_enough, out);
+    }
+
+    /// Announces who belongs to a case if it `is_due`: asked with the number of members, and that of the last announcement.
+    pub(super) fn announce_if(
+        &mut self,
+        now: EventTime,
+        case: &str,
+        is_due: impl Fn(usize, usize) -> bool,
+        out: &mut Vec<Verdict>,
+    ) {
         let members = self.memory.callers.flagged_where(|c| c.flag.as_ref().is_some_and(|flag| flag.case == case));
-        if !self.memory.cases.is_due(case, members.len()) {
+        if !is_due(members.len(), self.memory.cases.announced(case)) {
             return;
         }
         let line = self.campaign_line(now, case, &members);

@@ -65,7 +65,11 @@ fn every_query_is_counted_once_whatever_becomes_of_it() {
     assert_eq!((status.queries, status.late, status.clients), (3, 1, 1));
     let clients: Vec<(bool, u64)> =
         world.engine.memory.callers.clients.iter().map(|(_, _, client)| (client.is_shared, client.queries)).collect();
-    assert_eq!(clients, [(false, 3), (true, 1)], "a late query is one of its client's, and one without a caller is the population's");
+    assert_eq!(
+        clients,
+        [(false, 3), (true, 1)],
+        "a late query is one of its client's, and one without a caller is the population's"
+    );
 }
 
 #[test]
@@ -156,4 +160,33 @@ fn a_forgotten_client_is_left_out_of_the_drift_test_and_an_ordinary_one_is_not()
     assert!(is_suspect(callers, population, SlotRef { slot: 999, generation: 3 }, query.time));
     callers.flag(at, crate::judge::client::Flag { at: query.time, family: Family::Grid, case: "c-1".into() });
     assert!(is_suspect(callers, population, at, query.time));
+}
+
+#[test]
+fn strangers_whose_values_do_not_go_together_are_a_crowd_and_ordinary_strangers_are_a_launch() {
+    // Two hundred new addresses with a query each, after five hours of forty callers.
+    let named = |mixed: bool| {
+        let mut world = World::new();
+        for nth in 0..2_000_i64 {
+            world.ask(&format!("192.0.2.{}", nth % 40), "", 9 * nth);
+        }
+        for nth in 0..200_i64 {
+            let mut query = world.query(&format!("198.18.{nth}.1"), "", 18_000 + 2 * nth);
+            if mixed {
+                let sample = &world.engine.profile.reference.sample;
+                let other = |column: usize| crate::hash::mix2(nth as u64, column as u64) as usize % sample.len();
+                query.row = (0..query.row.len()).map(|column| sample[other(column)][column]).collect();
+            }
+            world.engine.query(&query, &mut world.out);
+        }
+        world.engine.end(&mut world.out);
+        let is_named = |line: &&Verdict| line.scope == Scope::Client && line.verdict == Finding::Probing;
+        let addresses: Vec<&str> = world.out.iter().filter(is_named).filter_map(|line| line.source_ip.as_deref()).collect();
+        assert!(addresses.iter().all(|address| address.starts_with("198.18.")), "{addresses:?}");
+        let is_crowd = |line: &Verdict| line.scope == Scope::Campaign && line.signals.iter().any(|s| s.name == "strangers");
+        (addresses.len(), world.out.iter().any(is_crowd), world.out.iter().any(|line| line.verdict == Finding::Probing))
+    };
+    let (crowd, is_crowd, _) = named(true);
+    assert!(crowd >= 50 && is_crowd, "{crowd} of 200, {is_crowd}");
+    assert_eq!(named(false), (0, false, false));
 }

@@ -20,8 +20,9 @@ const MOST: f64 = 6.0;
 /// Learned rows before the ratio is used, and growth of their number after which it is ranked anew.
 const FIRST_RANKED: u32 = 16;
 const GROWTH: f64 = 1.25;
-/// Standard deviations beyond the expected index that chance rarely exceeds.
-const STANDARD_DEVIATIONS: f64 = 3.0;
+/// Standard deviations beyond the expected index that chance rarely exceeds. Chosen: an index of four degrees of freedom exceeds five with
+/// probability 0.0012 (chi-squared), so among fourteen columns one is named by chance in sixty crowds.
+const STANDARD_DEVIATIONS: f64 = 5.0;
 
 /// Upper ends of the cells of nearness to the decision boundary, a p-value. Chosen: roughly logarithmic; the last holds half of the rows.
 const NEARNESS: [f64; 5] = [0.01, 0.05, 0.2, 0.5, 1.0];
@@ -59,7 +60,7 @@ pub struct ColumnShift {
     pub column: usize,
     /// Population stability index.
     pub psi: f64,
-    /// What chance rarely exceeds: the expected index of so many rows (Yurdakul 2018) and three standard deviations.
+    /// What chance rarely exceeds: the expected index of so many rows (Yurdakul 2018) and five standard deviations.
     pub critical: f64,
 }
 
@@ -192,9 +193,9 @@ mod tests {
         let mut content = Content::new(&reference);
         // Copies of one row with one column of another.
         let copy = |i: u64| {
-            let mut codes = sample[5].clone();
+            let mut codes = sample[40].clone();
             let at = (mix2(i, 1) % codes.len() as u64) as usize;
-            codes[at] = sample[(mix2(i, 2) % 8_000) as usize][at];
+            codes[at] = sample[(mix2(i, 2) % sample.len() as u64) as usize][at];
             codes
         };
         (0..64).for_each(|i| content.learn(&copy(i)));

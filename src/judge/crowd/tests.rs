@@ -1,1 +1,333 @@
+//! Strangers of a made-up model hour: what a crowd is, whom it names, and when it is over. Codes are those of a shipped profile.
 
+use super::*;
+use crate::hash::mix2;
+use crate::signal::codes::Coder;
+
+/// ln of p-values. Ordinary rows are as surprising as most of the reference's; impossible ones are far beyond all of them; rare ones teach.
+const ORDINARY: f32 = -0.3;
+const RARE: f32 = -5.0;
+const IMPOSSIBLE: f32 = -40.0;
+
+/// Strangers, each with an address of its own.
+struct Strangers {
+    crowd: Crowd,
+    arrivals: Arrivals,
+    /// Codes of the reference's rows, none of which is near to the boundary.
+    sample: Vec<Vec<u8>>,
+    now: EventTime,
+    sent: u32,
+}
+
+impl Strangers {
+    fn new() -> Self {
+        let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
+        let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
+        let coded = Coder::new(&reference).sample(&reference).into_iter();
+        let sample = coded.map(|codes| [codes.coarse, vec![nearness_code(0.7)]].concat()).collect();
+        let now = EventTime::from_micros(1_772_409_600_000_000);
+        Self { crowd: Crowd::new(&reference), arrivals: Arrivals::default(), sample, now, sent: 0 }
+    }
+
+    /// Four hours in which so many newcomers come in each quarter of an hour.
+    fn with_usual_arrivals(mut self, in_a_quarter: u32) -> Self {
+        for _ in 0..16 {
+            (0..in_a_quarter).for_each(|_| {
+                self.arrivals.note(self.now, true);
+            });
+            self.now = self.now.plus_seconds(900);
+        }
+        self.arrivals.note(self.now, false);
+        self
+    }
+
+    /// A row of a stranger that nobody saw before.
+    fn row(&mut self, codes: Vec<u8>, log_p: f32) -> StrangersRow {
+        self.sent += 1;
+        StrangersRow {
+            at: SlotRef { slot: self.sent, generation: 0 },
+            sent: self.now,
+            codes: codes.into(),
+            surprise: Surprise { nats: 3.0 - log_p, log_p: [log_p; 2] },
+            is_odd: log_p <= RARE,
+            is_new: true,
+            is_first: true,
+            in_campaign: false,
+        }
+    }
+
+    /// A row like the reference's.
+    fn any_row(&mut self, log_p: f32) -> StrangersRow {
+        let codes = self.sample[(mix2(u64::from(self.sent), 3) % self.sample.len() as u64) as usize].clone();
+        self.row(codes, log_p)
+    }
+
+    /// A row around one row: all of it but one column.
+    fn row_around_one(&mut self, log_p: f32) -> StrangersRow {
+        let mut codes = self.sample[40].clone();
+        let nth = u64::from(self.sent);
+        let at = (mix2(nth, 1) % (codes.len() as u64 - 1)) as usize;
+        codes[at] = self.sample[(mix2(nth, 2) % self.sample.len() as u64) as usize][at];
+        self.row(codes, log_p)
+    }
+
+    /// Notes a row for each, a second apart.
+    fn come(&mut self, number: u32, log_p: f32) {
+        for _ in 0..number {
+            let row = self.any_row(log_p);
+            self.crowd.note(row);
+            self.now = self.now.plus_seconds(1);
+        }
+    }
+
+    /// Rows of callers with a past, and how many of them are odd.
+    fn established(&mut self, rows: u32, odd: u32) {
+        (0..rows).for_each(|nth| self.crowd.note_established(nth < odd, false));
+    }
+
+    fn decide(&mut self) -> bool {
+        self.crowd.decide(&self.arrivals, self.now)
+    }
+
+    /// A crowd that stands, of which it is known what its rows have in common, among ordinary strangers.
+    fn around_one_row(crowd: u32, ordinary: u32) -> Self {
+        let mut strangers = Self::new();
+        for nth in 0..crowd + ordinary {
+            let row = if nth < crowd { strangers.row_around_one(RARE) } else { strangers.any_row(ORDINARY) };
+            strangers.crowd.note(row);
+        }
+        strangers.established(400, 0);
+        assert!(strangers.decide() && strangers.crowd.is_due());
+        strangers.rank();
+        strangers
+    }
+
+    /// Ranks the reference's rows. Their surprise is distributed as Fisher's statistic of three p-values.
+    fn rank(&mut self) {
+        let nats = |nth: u64| -> f32 { (1..4).map(|score| -((mix2(nth, score) >> 40) as f32 / 16_777_216.0).max(1e-7).ln()).sum() };
+        let rows = self.sample.iter().map(Vec::as_slice);
+        self.crowd.rank(rows.zip((0..).map(nats)));
+    }
+}
+
+#[test]
+fn a_crowd_stands_when_callers_with_a_past_do_not_share_the_oddity() {
+    let mut strangers = Strangers::new();
+    strangers.come(FEWEST_ODD - 1, RARE);
+    strangers.established(60, 0);
+    assert!(!strangers.decide(), "too few odd rows");
+    strangers.come(20, RARE);
+    assert!(strangers.decide() && strangers.crowd.stands());
+    assert!(!strangers.decide(), "it begins once");
+    let (theirs, others) = strangers.crowd.odd_shares();
+    assert!((theirs - 1.0).abs() < 1e-12 && others.abs() < 1e-12);
+    assert_eq!((strangers.crowd.strangers(), strangers.crowd.odd().count()), (FEWEST_ODD + 19, FEWEST_ODD as usize + 19));
+}
+
+#[test]
+fn a_change_that_reaches_callers_with_a_past_is_no_crowd() {
+    let mut strangers = Strangers::new().with_usual_arrivals(2);
+    strangers.come(200, RARE);
+    strangers.established(60, 30);
+    assert!(!strangers.decide(), "however many strangers come");
+}
+
+#[test]
+fn without_callers_with_a_past_and_without_usual_arrivals_nothing_is_said() {
+    let mut strangers = Strangers::new();
+    strangers.come(200, RARE);
+    assert!(!strangers.decide());
+}
+
+#[test]
+fn ordinary_newcomers_are_no_crowd_however_many_come_at_once() {
+    let mut strangers = Strangers::new().with_usual_arrivals(2);
+    strangers.come(800, ORDINARY);
+    strangers.come(8, RARE);
+    assert!(!strangers.decide(), "one row in a hundred is odd");
+    strangers.established(400, 4);
+    assert!(!strangers.decide(), "as of callers with a past");
+}
+
+#[test]
+fn strangers_far_beyond_the_busiest_quarter_are_a_crowd_if_they_are_odd() {
+    // The largest usual number is 2 × 10 a quarter of an hour.
+    let of = |come: u32| {
+        let mut strangers = Strangers::new().with_usual_arrivals(10);
+        strangers.come(come, RARE);
+        strangers
+    };
+    assert!(!of(20).decide(), "as many as come at other times");
+    assert!(of(80).decide());
+    let mut known = of(80);
+    known.established(8, 8);
+    assert!(!known.decide(), "callers with a past are odd as well");
+    let mut long = of(80);
+    long.now = long.now.plus_seconds(3_600);
+    assert!(!long.decide(), "the busiest quarter says nothing of half a day");
+}
+
+#[test]
+fn a_row_that_somebody_sent_before_is_nobodys_evidence() {
+    let mut strangers = Strangers::new();
+    for _ in 0..200 {
+        let row = strangers.any_row(RARE);
+        strangers.crowd.note(StrangersRow { is_new: false, ..row });
+    }
+    strangers.established(60, 0);
+    assert!(!strangers.decide());
+    assert_eq!(strangers.crowd.strangers(), 0);
+}
+
+#[test]
+fn an_impossible_row_names_its_sender_at_once_and_an_ordinary_one_never() {
+    let mut strangers = Strangers::new();
+    strangers.come(8, RARE);
+    strangers.come(100, ORDINARY);
+    strangers.established(400, 0);
+    assert!(strangers.decide());
+    assert_eq!(strangers.crowd.name_newest(strangers.now), None, "an ordinary row");
+    strangers.come(1, RARE);
+    assert_eq!(strangers.crowd.name_newest(strangers.now), None, "one honest stranger in a hundred sends such a row");
+    strangers.come(1, IMPOSSIBLE);
+    let named = strangers.crowd.name_newest(strangers.now).unwrap();
+    assert_eq!((named.at.slot, strangers.crowd.named()), (strangers.sent, 1));
+    assert!((named.log_p - (f64::from(IMPOSSIBLE) + TESTS.ln())).abs() < 1e-4, "{}", named.log_p);
+}
+
+#[test]
+fn a_review_names_strangers_around_one_row_and_spares_the_others() {
+    let mut strangers = Strangers::around_one_row(120, 80);
+    // The 121st stranger sent one such row, and two others of which the crowd knows nothing.
+    let row = strangers.row_around_one(RARE);
+    let spared = row.at;
+    strangers.crowd.note(row);
+    let votes = |at| Some(if at == spared { 3 } else { 1 });
+    let settled = strangers.now.plus_seconds(600);
+    let named = strangers.crowd.clone().review(settled, false, votes);
+    let theirs = named.iter().filter(|named| named.at.slot <= 120).count();
+    assert!(theirs >= 100, "{theirs} of 120");
+    assert_eq!(theirs, named.len(), "an ordinary stranger is named");
+    let without_past = strangers.crowd.clone().review(settled, false, |_| Some(1));
+    assert_eq!(without_past.len(), named.len() + 1, "it was spared for its other rows");
+    assert!(strangers.crowd.clone().review(settled, false, |_| None).is_empty(), "all are named, or forgotten");
+    let shifts = strangers.crowd.shifts();
+    assert!(shifts.len() > 5 && shifts.iter().all(|shift| shift.psi > shift.critical));
+}
+
+#[test]
+fn nobody_is_reviewed_before_it_has_settled_unless_the_input_has_ended() {
+    let mut strangers = Strangers::around_one_row(120, 0);
+    let at = |seconds| strangers.now.plus_seconds(seconds);
+    assert!(!strangers.crowd.is_review_due(at(299)) && strangers.crowd.is_review_due(at(300)));
+    assert!(strangers.crowd.clone().review(at(599), false, |_| Some(1)).is_empty());
+    assert!(strangers.crowd.clone().review(at(1), true, |_| Some(1)).len() >= 100, "nobody sends anything more");
+    let later = at(300);
+    strangers.crowd.review(later, false, |_| Some(1));
+    assert!(!strangers.crowd.is_review_due(later.plus_seconds(299)) && strangers.crowd.is_review_due(later.plus_seconds(300)));
+}
+
+#[test]
+fn a_review_expects_few_honest_strangers_among_those_that_it_names() {
+    // The same rows at the same p-values: among many honest strangers the level is stricter.
+    let level = |ordinary| {
+        let strangers = Strangers::around_one_row(120, ordinary);
+        let log_p: Vec<f64> = strangers.crowd.rows.iter().map(|row| strangers.crowd.log_p(row)).collect();
+        strangers.crowd.level_of_review(&log_p)
+    };
+    let (alone, among_many) = (level(0), level(2_000));
+    assert!(alone > among_many + 3.0, "{alone} {among_many}");
+    let honest = 1.0 + 2.0 * 2_000.0;
+    assert!(honest * among_many.exp() <= HONEST_SHARE * 120.0, "{among_many}");
+}
+
+#[test]
+fn a_crowd_that_is_over_is_forgotten_and_the_last_rows_stay() {
+    let mut strangers = Strangers::around_one_row(120, 20);
+    assert!(strangers.crowd.since().is_some());
+    strangers.crowd.forget();
+    let crowd = &strangers.crowd;
+    assert!(!crowd.stands() && crowd.since().is_none() && crowd.shifts().is_empty() && !crowd.is_due());
+    assert_eq!((crowd.rows.len(), crowd.strangers(), crowd.named()), (LEAD, 0, 0));
+    assert!(!strangers.decide(), "nothing is left to decide on");
+    strangers.established(60, 0);
+    assert_eq!(strangers.crowd.established, Tally::default(), "callers with a past are compared with a crowd alone");
+}
+
+#[test]
+fn rows_before_the_evidence_are_judged_with_the_crowd() {
+    let mut strangers = Strangers::new();
+    for _ in 0..100 {
+        let row = strangers.any_row(RARE);
+        strangers.crowd.note_lead(row);
+    }
+    assert_eq!((strangers.crowd.rows.len(), strangers.crowd.strangers()), (LEAD, 0));
+    strangers.come(1, RARE);
+    assert_eq!((strangers.crowd.rows.len(), strangers.crowd.content.rows as usize), (LEAD + 1, LEAD + 1));
+}
+
+#[test]
+fn rows_are_bounded() {
+    let mut strangers = Strangers::new();
+    strangers.come(ROWS as u32 + 9, ORDINARY);
+    assert_eq!((strangers.crowd.rows.len(), strangers.crowd.strangers()), (ROWS, ROWS as u32 + 9));
+    assert!(strangers.crowd.bytes() < 9 << 18, "{}", strangers.crowd.bytes());
+}
+
+#[test]
+fn where_usual_strangers_have_small_p_values_p_is_raised_by_the_same_factor() {
+    let mut strangers = Strangers::new();
+    let row = strangers.any_row(IMPOSSIBLE);
+    let before = strangers.crowd.log_p(&row);
+    // One in ten is below one in a hundred (with the factor for two tests), and none is below one in a thousand.
+    let rare = Surprise { nats: 9.0, log_p: [-5.6; 2] };
+    let ordinary = Surprise { nats: 1.0, log_p: [ORDINARY; 2] };
+    (0..1_000).for_each(|nth| strangers.crowd.note_usual(if nth % 10 == 0 { &rare } else { &ordinary }));
+    let raised = strangers.crowd.log_p(&row) - before;
+    assert!((raised - 10_f64.ln()).abs() < 1e-9, "{raised}");
+}
+
+#[test]
+fn strangers_that_were_no_crowd_are_usual_and_those_of_a_crowd_are_not() {
+    let of = |odd: u32| {
+        let mut strangers = Strangers::new();
+        strangers.come(200, -6.0);
+        strangers.established(60, odd);
+        strangers.decide();
+        strangers.crowd.forget();
+        strangers.crowd.usual.rows
+    };
+    assert!((of(60) - 200.0).abs() < 1e-12);
+    assert!(of(0) < 201.0, "rows before the decision may be counted");
+    let mut counted = Usual::default();
+    (0..10).for_each(|_| counted.add(&Usual { rows: 4_000.0, below: [40.0, 4.0, 0.4] }));
+    assert!(counted.rows <= USUAL_ROWS && (counted.inflation() - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_row_of_a_campaign_counts_as_much_as_callers_with_a_past_are_rarely_linked() {
+    let mut strangers = Strangers::new();
+    strangers.come(1, RARE);
+    (0..99).for_each(|nth| strangers.crowd.note_established(false, nth < 9));
+    let row = strangers.any_row(RARE);
+    let linked = StrangersRow { in_campaign: true, ..row.clone() };
+    let gained = strangers.crowd.log_p(&linked) - strangers.crowd.log_p(&row);
+    assert!((gained - 0.1_f64.ln()).abs() < 1e-9, "{gained}");
+}
+
+#[test]
+fn a_crowd_goes_on_for_half_an_hour_after_the_last_row_that_it_alone_explains() {
+    let mut strangers = Strangers::new();
+    strangers.come(8, RARE);
+    strangers.established(60, 0);
+    assert!(strangers.decide());
+    strangers.come(1, ORDINARY);
+    strangers.crowd.name_newest(strangers.now);
+    assert!(!strangers.crowd.goes_on(strangers.now), "no such row yet");
+    strangers.come(1, IMPOSSIBLE);
+    let now = strangers.now;
+    strangers.crowd.name_newest(now);
+    assert!(strangers.crowd.goes_on(now.plus_seconds(1_799)) && !strangers.crowd.goes_on(now.plus_seconds(1_800)));
+    strangers.crowd.forget();
+    assert!(!strangers.crowd.goes_on(now));
+}
