@@ -36,6 +36,9 @@ const CREDIT: (f64, f64) = (-1.0, 10.0);
 const ADDRESS_CHANGE: f64 = 0.02;
 /// The same when the account stays: a person with several devices. Chosen: one row in ten.
 const ADDRESS_CHANGE_SAME_ACCOUNT: f64 = 0.1;
+/// Share of queries from new addresses from which on addresses do not stay, so that a change of address says less. Chosen: a half; where most
+/// queries come from known addresses, the bounds above hold for a chain of edits, whoever else is new.
+const ADDRESSES_CHANGE: f64 = 0.5;
 /// Most that one own link adds to proximity, in nats. Chosen: the threshold at the default rate of false alarms then needs two links.
 const PROXIMITY_STEP: f64 = 8.0;
 
@@ -227,12 +230,12 @@ fn flag_as_search(state: &mut Component, member: Membership, time: EventTime) {
     }
 }
 
-/// Evidence from the sender's address, in nats: honest chains of edits stay where they are. Where a share of the queries comes from new
-/// addresses anyway, an honest chain changes its address at that rate.
+/// Evidence from the sender's address, in nats: honest chains of edits stay where they are. Where most queries come from new addresses
+/// anyway, an honest chain changes its address at that rate.
 fn address_evidence(state: &mut Component, sender: SenderHashes, newcomer_share: f64) -> f64 {
     let same_account = sender.account != 0 && sender.account == state.last_sender.account;
     let bound = if same_account { ADDRESS_CHANGE_SAME_ACCOUNT } else { ADDRESS_CHANGE };
-    let bound = bound.max(newcomer_share);
+    let bound = if newcomer_share < ADDRESSES_CHANGE { bound } else { newcomer_share };
     let changes = &mut state.address_changes;
     let total = f64::from(changes.changed + changes.unchanged);
     if state.last_sender.address != sender.address {
@@ -281,6 +284,23 @@ mod tests {
             address_evidence(component(&mut components), SenderHashes { address: 2, account }, 0.0)
         };
         assert!((evidence(8) - evidence(7) - 5_f64.ln()).abs() < 1e-12, "one in fifty against one in ten");
+    }
+
+    #[test]
+    fn where_most_addresses_are_new_a_change_of_address_is_no_evidence() {
+        let evidence = |share| {
+            let mut components = Components::default();
+            let state = component(&mut components);
+            let mut moved = 0.0;
+            for address in 2..10 {
+                let sender = SenderHashes { address, account: 0 };
+                moved += address_evidence(state, sender, share);
+                state.last_sender = sender;
+            }
+            moved
+        };
+        assert!((evidence(0.4) - evidence(0.0)).abs() < 1e-12, "most callers stay");
+        assert!(evidence(0.95) < 0.0, "nobody stays: {}", evidence(0.95));
     }
 
     #[test]
