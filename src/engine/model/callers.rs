@@ -19,6 +19,9 @@ pub(super) const VALUES_FROM: u64 = 8;
 /// Percentile of the clients' rates that an unusual rate is compared with, the one that operators expect.
 const RATE_PERCENTILE: f64 = 0.95;
 
+/// Key of the population of all queries that do not say who asked.
+const NOBODY: Key = Key { address: Address::Unknown, account: 0 };
+
 /// Clients of one model.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Callers {
@@ -46,37 +49,37 @@ impl Callers {
         }
         let account = account_hash(&query.account);
         let key = Key { address: query.address, account };
-        // A flood of new clients must not make the engine forget whom it flagged, nor may flagged clients fill its memory.
-        let (flagged, held) = (&self.flagged, self.clients.len() as u64);
-        let spare = |client: &Client| client.is_flagged() && flagged.values().sum::<u64>() * 2 <= held;
-        let (at, is_new, forgotten) = self.clients.touch_sparing(&key, || Client::new(query, now), spare);
+        let (at, is_new) = self.touch(&key, || Client::new(query, now));
         if let Some(client) = self.clients.get(at) {
             client.prefetch();
         }
         if is_new {
             self.shared_identities.join(&key);
         }
+        Some(Sender::new(at, query.address, account))
+    }
+
+    /// The client of a key, made by `fresh` if it is new, and whether it is.
+    fn touch(&mut self, key: &Key, fresh: impl FnOnce() -> Client) -> (SlotRef, bool) {
+        // A flood of new clients must not make the engine forget whom it flagged, nor may flagged clients fill its memory.
+        let (flagged, held) = (&self.flagged, self.clients.len() as u64);
+        let spare = |client: &Client| client.is_flagged() && flagged.values().sum::<u64>() * 2 <= held;
+        let (at, is_new, forgotten) = self.clients.touch_sparing(key, fresh, spare);
         if let Some((gone, client)) = forgotten {
             self.forget(&gone, &client);
         }
-        Some(Sender::new(at, query.address, account))
+        (at, is_new)
     }
 
     /// The population of all queries that do not say who asked, made if it is new.
     pub(super) fn anonymous(&mut self, query: &Query, now: EventTime) -> Sender {
-        let key = Key { address: Address::Unknown, account: 0 };
-        let fresh = || Client { is_shared: true, ..Client::new(query, now) };
-        let (at, _, forgotten) = self.clients.touch_sparing(&key, fresh, Client::is_flagged);
-        if let Some((gone, client)) = forgotten {
-            self.forget(&gone, &client);
-        }
+        let (at, _) = self.touch(&NOBODY, || Client { is_shared: true, ..Client::new(query, now) });
         Sender::new(at, Address::Unknown, 0)
     }
 
     /// Callers that are known: a population is none.
     pub(super) fn known(&self) -> usize {
-        let anonymous = self.clients.find(&Key { address: Address::Unknown, account: 0 });
-        self.clients.len() - usize::from(anonymous.is_some())
+        self.clients.len() - usize::from(self.clients.find(&NOBODY).is_some())
     }
 
     /// Prefetches the rows of a client.
@@ -85,7 +88,10 @@ impl Callers {
     }
 
     fn forget(&mut self, key: &Key, client: &Client) {
-        self.shared_identities.leave(key, client.is_flagged());
+        // The population never joined.
+        if *key != NOBODY {
+            self.shared_identities.leave(key, client.is_flagged());
+        }
         if let Some(count) = client.flag.as_ref().and_then(|flag| self.flagged.get_mut(&flag.family)) {
             *count = count.saturating_sub(1);
         }

@@ -73,6 +73,19 @@ fn every_query_is_counted_once_whatever_becomes_of_it() {
 }
 
 #[test]
+fn a_population_that_is_forgotten_takes_no_account_with_it() {
+    let mut callers = Callers::new(2);
+    let named = |account: &str| Query { account: account.into(), ..Query::default() };
+    callers.sender(&named("a"), EARLIEST);
+    callers.anonymous(&Query::default(), EARLIEST);
+    callers.sender(&named("a"), EARLIEST);
+    assert_eq!((callers.known(), callers.clients.len()), (1, 2));
+    callers.sender(&named("b"), EARLIEST);
+    assert_eq!(callers.known(), 2, "the population was used longest ago");
+    assert_eq!(callers.shared_identities.accounts_at(Address::Unknown), 2);
+}
+
+#[test]
 fn rows_that_lost_all_their_values_are_not_one_row_that_got_other_answers() {
     let changed = |lose: bool| {
         let mut world = World::new();
