@@ -130,11 +130,12 @@ pub fn is_crowd(signals: &[SignalValue]) -> bool {
     signals.iter().any(|signal| signal.name == "strangers")
 }
 
-/// The addresses of a campaign: `8 addresses`, or of a crowd `3,000 addresses with a query or two each`.
+/// The addresses of a campaign: `8 addresses`, or of a crowd `3,000 addresses with a query or two each`; words for them if there are none.
 pub fn addresses(signals: &[SignalValue], members: usize, queries: u64) -> String {
     let members = members as u64;
     let number = counted(members, "address", "addresses");
     match () {
+        () if members == 0 && !is_crowd(signals) => "callers that the log does not name".to_owned(),
         () if !is_crowd(signals) => number,
         () if members == 0 => "new addresses of which none can be named".to_owned(),
         () if queries <= 2 * members => format!("{number} with a query or two each"),
@@ -371,6 +372,7 @@ mod tests {
         let signal = |name| SignalValue { name, value: 9.0, reference: 0.0, evidence: 0.0 };
         let (crowd, other) = ([signal("campaign_members"), signal("strangers")], [signal("campaign_members")]);
         assert_eq!(addresses(&other, 8, 9), "8 addresses");
+        assert_eq!(addresses(&other, 0, 9), "callers that the log does not name");
         assert_eq!(addresses(&crowd, 3_000, 3_100), "3,000 addresses with a query or two each");
         assert_eq!(addresses(&crowd, 3, 9), "3 addresses with few queries each");
         assert_eq!(addresses(&crowd, 0, 9), "new addresses of which none can be named");

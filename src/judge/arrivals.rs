@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventTime;
+use crate::signal::rate::median;
 
 /// Length of a pane in microseconds: the step of the drift test.
 const PANE_MICROS: i64 = 900 * 1_000_000;
@@ -121,12 +122,6 @@ impl Arrivals {
     pub fn per_second(&self) -> Option<(f64, f64)> {
         (self.closed.len() >= FEWEST).then_some((self.rate, self.busiest))
     }
-}
-
-/// The median of some numbers, of which there is one at least; the larger of the two in the middle.
-fn median(values: &mut [f64]) -> f64 {
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@
 //! often, or when the strangers come in addition to the usual ones, far beyond their usual rate.
 //!
 //! **Whose row is the crowd's?** Each row is tested against the reference: first by its surprise, then by its surprise together with what
-//! it has in common with the crowd's most improbable rows ([`content`]), nearness to the decision boundary among it. A row that is linked to a campaign counts
-//! as much as callers with a past are rarely linked to one. A stranger is named at once when its p-value is so small that among all the
-//! honest strangers of that time hardly one would have it. The others are reviewed: after ten minutes in which a stranger sent little
-//! else, it is named at the level at which honest strangers are a small share of all that are named (Benjamini and Hochberg 1995).
-//! Where usual strangers have shown more small p-values than they should, or callers with a past show them now, p-values are raised by that
-//! factor: a change that everybody shares names nobody.
+//! it has in common with the crowd's most improbable rows ([`content`]), nearness to the decision boundary among it. A row that is linked to
+//! a campaign counts as much more as rows of callers with a past are rarely linked to one. A stranger is named at once when its p-value is
+//! so small that among all the honest strangers of that time hardly one would have it. The others are reviewed: after ten minutes in which
+//! a stranger sent little else, it is named at the level at which honest strangers are a small share of all that are named (Benjamini and
+//! Hochberg 1995). Where usual strangers have shown more small p-values than they should, or callers with a past show them now, p-values are
+//! raised by that factor: a change that everybody shares names nobody.
 //!
 //! Rows that were known before the crowd came (an example of the documentation, a health check) are nobody's evidence.
 
@@ -121,7 +121,7 @@ pub struct StrangersRow {
 pub struct Named {
     /// The stranger.
     pub at: SlotRef,
-    /// ln p, with the factors for several tests and for usual strangers.
+    /// ln p, lowered and raised as the head of this file says.
     pub log_p: f64,
 }
 
@@ -171,7 +171,7 @@ pub struct Crowd {
 impl Usual {
     fn note(&mut self, surprise: &Surprise) {
         self.rows += 1.0;
-        let log_p = f64::from(surprise.log_p[0].min(surprise.log_p[1])) + 2_f64.ln();
+        let log_p = by_surprise(surprise);
         for (below, level) in self.below.iter_mut().zip(LEVELS) {
             *below += f64::from(u8::from(log_p <= level.ln()));
         }
@@ -188,12 +188,19 @@ impl Usual {
 
     /// How many times more often than they should usual strangers have shown small p-values.
     fn inflation(&self) -> f64 {
-        let at = |(&below, level): (&f64, f64)| {
-            let expected = self.rows * level;
-            if expected < LEAST_EXPECTED { 1.0 } else { below / expected }
-        };
-        self.below.iter().zip(LEVELS).map(at).fold(1.0, f64::max)
+        let times = self.below.iter().zip(LEVELS).map(|(&below, level)| times_expected(below, self.rows * level));
+        times.fold(1.0, f64::max)
     }
+}
+
+/// How many times more rows lie below a level than are expected there; 1 where too few are expected to say.
+fn times_expected(below: f64, expected: f64) -> f64 {
+    if expected < LEAST_EXPECTED { 1.0 } else { below / expected }
+}
+
+/// ln of the p-value of a row by its surprise, alone or with nearness to the decision boundary.
+fn by_surprise(surprise: &Surprise) -> f64 {
+    f64::from(surprise.log_p[0].min(surprise.log_p[1])) + TESTS.ln()
 }
 
 // === impl Crowd ===
@@ -219,6 +226,11 @@ impl Crowd {
             reviewed: None,
             newest: None,
         }
+    }
+
+    /// A crowd that was read back; `reference` is that of its model.
+    pub fn restored(self, reference: &Reference) -> Self {
+        Self { content: self.content.restored(reference), ..self }
     }
 
     /// Notes a row of a caller with a past: whether it is impossible by a statistic of dependence, and whether it is linked to a campaign.
@@ -382,18 +394,14 @@ impl Crowd {
     fn compare_established(&mut self) {
         let log_p = |row: &EstablishedRow| self.test(&row.codes, &row.surprise, false);
         let log_p: Vec<f64> = self.established_now.iter().map(log_p).collect();
-        let at = |level: f64| {
-            let expected = level * log_p.len() as f64;
-            let below = log_p.iter().filter(|&&log_p| log_p <= level.ln()).count() as f64;
-            if expected < LEAST_EXPECTED { 1.0 } else { below / expected }
-        };
-        self.inflation_now = LEVELS_NOW.into_iter().map(at).fold(1.0, f64::max);
+        let below = |level: f64| log_p.iter().filter(|&&log_p| log_p <= level.ln()).count() as f64;
+        let times = LEVELS_NOW.map(|level| times_expected(below(level), level * log_p.len() as f64));
+        self.inflation_now = times.into_iter().fold(1.0, f64::max);
     }
 
     /// ln of the p-value of a row before anything raises it: by what the crowd's rows have in common, or by surprise while that is not known.
     fn test(&self, codes: &[u8], surprise: &Surprise, learned: bool) -> f64 {
-        let by_surprise = || f64::from(surprise.log_p[0].min(surprise.log_p[1])) + TESTS.ln();
-        self.content.log_p(codes, surprise.nats, learned).unwrap_or_else(by_surprise)
+        self.content.log_p(codes, surprise.nats, learned).unwrap_or_else(|| by_surprise(surprise))
     }
 
     /// The sender of the newest row, if the row alone names it.
@@ -450,7 +458,7 @@ impl Crowd {
         levels.into_iter().find(is_safe).unwrap_or(f64::NEG_INFINITY)
     }
 
-    /// ln of the p-value of a row: the least of its tests, with the factors for several tests and for usual strangers.
+    /// ln of the p-value of a row, lowered if it is linked to a campaign, and raised by what usual strangers and callers with a past show.
     fn log_p(&self, row: &StrangersRow) -> f64 {
         let log_p = self.test(&row.codes, &row.surprise, row.teaches());
         let linked = f64::from(self.established_linked + 1) / f64::from(self.established.rows + 1);

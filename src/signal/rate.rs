@@ -91,6 +91,12 @@ pub fn percentile(values: &mut [f64], q: f64) -> f64 {
     *values.select_nth_unstable_by(rank, f64::total_cmp).1
 }
 
+/// The median of some values, of which there is one at least; the larger of the two in the middle. Reorders its input.
+pub fn median(values: &mut [f64]) -> f64 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,14 @@
 //! Queries that do not say who asked, and addresses behind which everybody asks: a population, not a caller.
 //!
 //! A log without addresses and accounts, or with the address of a proxy for everybody, is judged all the same. Its rows are compared with
-//! each other and with the reference as one caller's would be. Four things differ:
+//! each other and with the reference as one caller's would be. Four things differ (ADR 0028):
 //!
 //! * In the drift test, and in the question what is common to callers, a minute of such rows counts as one caller: a vote cannot be "one a
 //!   caller". Health checks and batch jobs weigh more there.
 //! * What is found is said of the model and of a campaign without members. Nobody is named.
-//! * Odd rows are evidence only in addition to the usual traffic: odd rows come more often than they usually do, while ordinary
-//!   ones come as before, or more queries come than ever. A change of the pipeline turns ordinary rows into odd ones. Rows that stand in a relation to
-//!   each other are evidence at once.
+//! * Odd rows are evidence only in addition to the usual traffic: odd rows come more often than they usually do, while ordinary ones come as
+//!   before, or more queries come than ever. A change of the pipeline turns ordinary rows into odd ones. Rows that stand in a relation to each
+//!   other are evidence at once.
 //! * What is said starts the evidence afresh, so that an attack that is over is over. The minutes in which it was found are left out of the
 //!   drift test.
 
@@ -20,10 +20,10 @@ use super::lines::Flagging;
 use super::{Asked, Memory, ModelEngine};
 use crate::event::{EARLIEST, EventTime};
 use crate::judge::client::Client;
-use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
 use crate::judge::drift;
 use crate::judge::model_state::ModelEvent;
 use crate::judge::{Finding, QueryRef, Scope, SignalValue, Verdict};
+use crate::signal::rate::median;
 use crate::window::clients::SlotRef;
 
 /// Slot of a minute's voter. No client has it: tables are smaller.
@@ -131,6 +131,15 @@ impl Anonymous {
             && (is_surging || f64::from(now.ordinary) >= STILL_ORDINARY * median(&mut ordinary))
     }
 
+    /// Takes a client for an address that many callers share if it sends a large part of all rows (`votes`) and has no accounts.
+    fn take_if_shared(&mut self, client: &mut Client, votes: u64) {
+        let least = f64::from(LEAST_ROWS).max(SHARED_ROWS * votes as f64);
+        if !client.is_shared && client.account.is_empty() && f64::from(client.distribution.votes) >= least {
+            client.is_shared = true;
+            self.shared += 1;
+        }
+    }
+
     /// Addresses that many callers share.
     pub(super) fn shared(&self) -> u32 {
         self.shared
@@ -158,12 +167,6 @@ impl Rows {
     }
 }
 
-/// The median of some numbers, of which there is one at least.
-fn median(values: &mut [f64]) -> f64 {
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
-}
-
 // === impl ModelEngine ===
 
 impl ModelEngine {
@@ -174,13 +177,8 @@ impl ModelEngine {
             return;
         }
         anonymous.is_decided = true;
-        let least = f64::from(LEAST_ROWS).max(SHARED_ROWS * counts.votes as f64);
-        for (_, client) in callers.clients.iter_mut() {
-            let sends_much = f64::from(client.distribution.votes) >= least && client.account.is_empty();
-            if sends_much && !client.is_shared && !client.is_flagged() {
-                client.is_shared = true;
-                anonymous.shared += 1;
-            }
+        for (_, client) in callers.clients.iter_mut().filter(|(_, client)| !client.is_flagged()) {
+            anonymous.take_if_shared(client, counts.votes);
         }
     }
 
@@ -188,12 +186,10 @@ impl ModelEngine {
     /// the evidence against it, with a large part of all rows.
     pub(super) fn note_shared(&mut self, flagging: &Flagging, now: EventTime) {
         let Memory { callers, population, anonymous, counts, .. } = &mut self.memory;
-        let Some(client) = callers.clients.get_mut(flagging.at).filter(|client| !client.is_shared) else { return };
-        let sends_much = f64::from(client.distribution.votes) >= f64::from(LEAST_ROWS).max(SHARED_ROWS * counts.votes as f64);
-        let has_past = || client.has_past(flagging.began.unwrap_or(now)) && !population.is_newcomer(client.first);
-        if population.is_warm(now) && sends_much && client.account.is_empty() && has_past() {
-            client.is_shared = true;
-            anonymous.shared += 1;
+        let Some(client) = callers.clients.get_mut(flagging.at) else { return };
+        let has_past = client.has_past(flagging.began.unwrap_or(now)) && !population.is_newcomer(client.first);
+        if population.is_warm(now) && has_past {
+            anonymous.take_if_shared(client, counts.votes);
         }
     }
 
@@ -235,7 +231,7 @@ impl ModelEngine {
         }
     }
 
-    /// Whether odd rows of a population are evidence: they come in addition, or have waited long enough for a change to show.
+    /// Whether odd rows of a population are evidence: they come in addition, and have waited unless more queries come than ever.
     fn oddity_stands(&mut self, now: EventTime) -> bool {
         let Memory { anonymous, arrivals, .. } = &mut self.memory;
         let since = *anonymous.waiting_since.get_or_insert(now);
@@ -261,8 +257,7 @@ impl ModelEngine {
         let all = (self.memory.counts.queries + self.memory.counts.late).max(1) as f64;
         let share = client.queries as f64 / all;
         signals.push(SignalValue { name: "queries_without_a_caller", value: share, reference: 0.0, evidence: 0.0 });
-        let recent: Vec<QueryRef> = client.evidence.iter().filter(|query| query.at.0 >= began).cloned().collect();
-        let queries: Vec<QueryRef> = recent.into_iter().take(EVIDENCE_QUERIES).collect();
+        let queries: Vec<QueryRef> = client.evidence.iter().filter(|query| query.at.0 >= began).cloned().collect();
         let first = queries.first().cloned();
         let case = first.as_ref().map(|query| super::cases::of_client(&self.profile, query));
         let line = Verdict {

@@ -11,6 +11,7 @@ use crate::judge::model_state::ModelEvent;
 use crate::judge::structure::Seen;
 use crate::judge::{Family, FeatureDrift, Finding, Scope, SignalValue, Verdict};
 use crate::signal::codes::Codes;
+use crate::signal::density::Surprise;
 
 /// Columns of which a campaign line says that its rows differ there. Chosen: as many as a person reads.
 const COLUMNS_NAMED: usize = 5;
@@ -24,47 +25,64 @@ impl ModelEngine {
         let Some(client) = self.memory.callers.clients.get(asked.at) else { return };
         let population = &self.memory.population;
         let state = &client.distribution;
-        let (is_warm, is_odd) = (population.is_warm(now), state.newest_cells.is_impossible());
-        let (has_come, is_first) = (state.votes <= FIRST_VOTES, state.votes == 1);
-        let is_stranger = population.is_newcomer(client.first) && has_come;
-        let is_established = is_warm && population.is_established(Some(client), now);
+        let (is_warm, has_come) = (population.is_warm(now), state.votes <= FIRST_VOTES);
+        let is_newcomer = population.is_newcomer(client.first) && has_come;
+        let has_past = is_warm && !is_newcomer && population.is_established(Some(client), now);
+        let is_odd = state.newest_cells.is_impossible();
+        let is_first = state.votes == 1;
         let is_usual = population.newcomers_are_usual() && !self.memory.crowd.goes_on(now);
         if is_usual && self.memory.crowd.since().is_some() {
             self.review_crowd(now, false, out);
             self.announce_rest(now, out);
             self.memory.crowd.forget();
         }
-        if !is_stranger && is_established {
+        if is_warm && is_newcomer {
+            if let Some(row) = self.strangers_row(asked, codes, seen, (is_odd, is_first)) {
+                self.note_stranger(asked, row, is_usual, out);
+            }
+        } else if has_past && self.memory.crowd.since().is_some() {
             let in_campaign = matches!(seen, Seen::New(row) if self.structure.is_in_campaign(row));
+            let (codes, surprise) = self.weigh(asked, codes);
             self.memory.crowd.note_established(is_odd, in_campaign);
+            self.memory.crowd.keep_established(codes, surprise);
+        } else if !is_warm && !is_newcomer && has_come {
+            let (_, surprise) = self.weigh(asked, codes);
+            self.memory.crowd.note_usual(&surprise);
         }
-        let is_kept = !is_stranger && is_established && self.memory.crowd.since().is_some();
-        if !is_kept && (!has_come || is_warm != is_stranger) {
-            return;
-        }
+    }
+
+    /// Codes of a row with its nearness to the decision boundary, and how surprising it is.
+    fn weigh(&self, asked: &Asked<'_>, codes: &Codes) -> (Box<[u8]>, Surprise) {
         let near = self.profile.boundary.p(asked.query.prediction, codes);
         let surprise = self.statistics.surprise(codes, near, &self.profile);
-        let codes: Box<[u8]> = codes.coarse.iter().copied().chain([nearness_code(near)]).collect();
-        if is_kept {
-            self.memory.crowd.keep_established(codes, surprise);
-            return;
-        }
-        if !is_stranger {
-            self.memory.crowd.note_usual(&surprise);
-            return;
-        }
+        (codes.coarse.iter().copied().chain([nearness_code(near)]).collect(), surprise)
+    }
+
+    /// A stranger's row; `None` if it was known before strangers' rows were odd.
+    fn strangers_row(
+        &self,
+        asked: &Asked<'_>,
+        codes: &Codes,
+        seen: Seen,
+        (is_odd, is_first): (bool, bool),
+    ) -> Option<StrangersRow> {
         let (row, is_new) = match seen {
             Seen::New(row) => (row, true),
             Seen::Before(row) => (row, false),
-            Seen::Nearly => return,
+            Seen::Nearly => return None,
         };
         // A row's time is known to the second.
         let began = |since: EventTime| self.structure.sent_at(row) >= since.plus_seconds(-1);
         if !is_new && !self.memory.crowd.since().is_some_and(began) {
-            return;
+            return None;
         }
         let in_campaign = self.structure.is_in_campaign(row);
-        let row = StrangersRow { at: asked.at, sent: now, codes, surprise, is_odd, is_new, is_first, in_campaign };
+        let (codes, surprise) = self.weigh(asked, codes);
+        Some(StrangersRow { at: asked.at, sent: asked.now, codes, surprise, is_odd, is_new, is_first, in_campaign })
+    }
+
+    /// Notes a stranger's row, and names strangers if their rows are not usual.
+    fn note_stranger(&mut self, asked: &Asked<'_>, row: StrangersRow, is_usual: bool, out: &mut Vec<Verdict>) {
         if is_usual {
             self.memory.crowd.note_lead(row);
         } else {

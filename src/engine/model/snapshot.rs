@@ -78,7 +78,7 @@ impl ModelEngine {
         if masked != self.statistics.masked() {
             self.statistics = RowStatistics::under(masked, &self.profile);
         }
-        self.memory = memory;
+        self.memory = Memory { crowd: memory.crowd.restored(&self.profile.reference), ..memory };
         self.structure.restore(structure);
         self.structure.set_newcomer_share(self.memory.arrivals.newcomer_share());
         self.leave_out_common();

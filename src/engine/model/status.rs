@@ -104,9 +104,9 @@ impl ModelEngine {
         if nothing || self.profile.entropy <= 0.0 { 1.0 } else { mean / self.profile.entropy }
     }
 
-    /// Memory held by clients and history: (clients, bytes of clients, rows of history, bytes of history).
+    /// Memory held by clients and history: (clients, bytes of clients and of a crowd's rows, rows of history, bytes of history).
     pub fn memory(&self) -> (usize, usize, usize, usize) {
         let (rows, bytes) = self.structure.memory();
-        (self.memory.callers.clients.len(), self.memory.callers.bytes(), rows, bytes)
+        (self.memory.callers.clients.len(), self.memory.callers.bytes() + self.memory.crowd.bytes(), rows, bytes)
     }
 }

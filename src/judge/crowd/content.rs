@@ -33,21 +33,28 @@ pub fn nearness_code(near: f64) -> u8 {
     NEARNESS.iter().position(|&end| near <= end).unwrap_or(NEARNESS.len() - 1) as u8
 }
 
+/// The reference's shares of values: made from it, and no part of a snapshot.
+#[derive(Clone, Debug, Default)]
+struct Shares {
+    /// First code of each column among all codes, and the number of all codes.
+    offsets: Vec<u32>,
+    /// ln of the reference's share of each code within its column; 0 for a code that no row of the reference has. How rare such a value
+    /// is, nobody knows, so it says nothing.
+    log_share: Vec<f32>,
+    /// Rows of the reference.
+    rows: f64,
+}
+
 /// Values of a crowd's rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Content {
-    /// First code of each column among all codes, and the number of all codes.
-    offsets: Vec<u32>,
+    #[serde(skip)]
+    reference: Shares,
     /// Learned rows by code, and their number.
     counts: Vec<u32>,
     pub(super) rows: u32,
     /// The same when the reference's rows were ranked: rows are weighed by what the ranks were made with.
     ranked_counts: Vec<u32>,
-    /// ln of the reference's share of each code within its column; 0 for a code that no row of the reference has. How rare such a value
-    /// is, nobody knows, so it says nothing.
-    log_share: Vec<f32>,
-    /// Rows of the reference.
-    reference_rows: f64,
     /// Ranks of the reference's rows, and the learned rows at that time.
     ranks: Ranks,
     ranked_at: u32,
@@ -64,11 +71,10 @@ pub struct ColumnShift {
     pub critical: f64,
 }
 
-// === impl Content ===
+// === impl Shares ===
 
-impl Content {
-    /// Nothing is learned yet.
-    pub(super) fn new(reference: &Reference) -> Self {
+impl Shares {
+    fn new(reference: &Reference) -> Self {
         let (mut offsets, mut log_share) = (vec![0], Vec::new());
         for feature in &reference.features {
             let counts = coarse_counts(feature);
@@ -80,17 +86,30 @@ impl Content {
         let mut below = 0.0;
         log_share.extend(NEARNESS.map(|end| ((end - std::mem::replace(&mut below, end)).ln()) as f32));
         offsets.push(log_share.len() as u32);
-        let reference_rows = reference.features.first().map_or(1.0, |f| f.counts.iter().sum::<u64>().max(1) as f64);
-        Self {
-            counts: vec![0; log_share.len()],
-            ranked_counts: vec![0; log_share.len()],
-            offsets,
-            rows: 0,
-            log_share,
-            reference_rows,
-            ranks: Ranks::default(),
-            ranked_at: 0,
-        }
+        let rows = reference.features.first().map_or(1.0, |f| f.counts.iter().sum::<u64>().max(1) as f64);
+        Self { offsets, log_share, rows }
+    }
+
+    /// Places of a row's codes among all codes.
+    fn places(&self, codes: &[u8]) -> impl Iterator<Item = usize> {
+        self.offsets.iter().zip(codes).map(|(&offset, &code)| offset as usize + usize::from(code))
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    /// Nothing is learned yet.
+    pub(super) fn new(reference: &Reference) -> Self {
+        let reference = Shares::new(reference);
+        let codes = reference.log_share.len();
+        let (counts, ranked_counts) = (vec![0; codes], vec![0; codes]);
+        Self { reference, counts, ranked_counts, rows: 0, ranks: Ranks::default(), ranked_at: 0 }
+    }
+
+    /// What was learned, read back.
+    pub(super) fn restored(self, reference: &Reference) -> Self {
+        Self { reference: Shares::new(reference), ..self }
     }
 
     /// Forgets what was learned.
@@ -100,32 +119,26 @@ impl Content {
         (self.rows, self.ranked_at, self.ranks) = (0, 0, Ranks::default());
     }
 
-    fn places<'a>(&'a self, codes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-        self.offsets.iter().zip(codes).map(|(&offset, &code)| offset as usize + usize::from(code))
-    }
-
     /// Learns from a row.
     pub(super) fn learn(&mut self, codes: &[u8]) {
         self.rows += 1;
-        for (&offset, &code) in self.offsets.iter().zip(codes) {
-            self.counts[offset as usize + usize::from(code)] += 1;
-        }
+        self.reference.places(codes).for_each(|place| self.counts[place] += 1);
     }
 
     /// How much likelier a row is among the crowd's than among the reference's, in nats, by what was known when the reference was ranked.
     /// Of a row that was `learned`, what it taught is left out.
-    pub(super) fn ratio(&self, codes: &[u8], learned: bool) -> f64 {
+    fn ratio(&self, codes: &[u8], learned: bool) -> f64 {
         let own = f64::from(u8::from(learned));
         let all = (f64::from(self.ranked_at) - own + PRIOR_ROWS).ln();
         let of = |place: usize| {
-            let log_share = f64::from(self.log_share[place]);
+            let log_share = f64::from(self.reference.log_share[place]);
             if log_share >= 0.0 {
                 return 0.0;
             }
             let count = (f64::from(self.ranked_counts[place]) - own).max(0.0) + PRIOR_ROWS * log_share.exp();
             (count.ln() - all - log_share).clamp(-MOST, MOST)
         };
-        self.places(codes).map(of).sum()
+        self.reference.places(codes).map(of).sum()
     }
 
     /// Whether the reference's rows are to be ranked (again).
@@ -148,22 +161,23 @@ impl Content {
 
     /// The columns by which the learned rows differ from the reference beyond chance, the farthest first.
     pub(super) fn shifts(&self) -> Vec<ColumnShift> {
-        let rows = f64::from(self.rows.max(1));
+        let (rows, Shares { offsets, log_share, rows: reference_rows }) = (f64::from(self.rows.max(1)), &self.reference);
         let of = |(column, bounds): (usize, &[u32])| {
             let codes = bounds[0] as usize..bounds[1] as usize;
             let freedom = codes.len().saturating_sub(1).max(1) as f64;
-            let psi = codes.filter(|&code| self.log_share[code] < 0.0).map(|code| {
-                let expected = f64::from(self.log_share[code]).exp();
+            let psi = codes.filter(|&code| log_share[code] < 0.0).map(|code| {
+                let expected = f64::from(log_share[code]).exp();
                 let share = (f64::from(self.counts[code]) + PRIOR_ROWS * expected) / (rows + PRIOR_ROWS);
                 (share - expected) * (share / expected).ln()
             });
-            let scale = 1.0 / rows + 1.0 / self.reference_rows;
+            let scale = 1.0 / rows + 1.0 / reference_rows;
             let critical = scale * (freedom + STANDARD_DEVIATIONS * (2.0 * freedom).sqrt());
             ColumnShift { column, psi: psi.sum(), critical }
         };
-        let columns = self.offsets.len().saturating_sub(2);
+        // Behind the columns lies nearness.
+        let columns = offsets.len().saturating_sub(2);
         let mut shifts: Vec<ColumnShift> =
-            self.offsets.windows(2).take(columns).enumerate().map(of).filter(|s| s.psi > s.critical).collect();
+            offsets.windows(2).take(columns).enumerate().map(of).filter(|s| s.psi > s.critical).collect();
         shifts.sort_by(|a, b| b.psi.total_cmp(&a.psi).then(a.column.cmp(&b.column)));
         shifts
     }
