@@ -101,6 +101,8 @@ struct Asked<'a> {
     at: SlotRef,
     /// What its rows vote as: the client, or the minute of a population.
     voter: SlotRef,
+    /// What its rows vote as in the drift test: the same, or the minute for a caller's first row where no caller stays.
+    drift_voter: SlotRef,
     /// Event time of what is said about it: its own, or the watermark if it is late.
     now: EventTime,
     /// Whether it came behind the watermark.
@@ -231,7 +233,8 @@ impl ModelEngine {
         }
         let at = sender.client();
         let voter = if self.is_shared(at) { anonymous::voter(now) } else { at };
-        let gap = self.judge(&Asked { query, at, voter, now, late }, sender, &mut codes, out);
+        let drift_voter = if self.is_passing(at) { anonymous::voter(now) } else { voter };
+        let gap = self.judge(&Asked { query, at, voter, drift_voter, now, late }, sender, &mut codes, out);
         self.codes = codes;
         // Between the queries of many callers there is no gap that says anything.
         (outcome, gap.filter(|_| voter == at))
@@ -252,7 +255,8 @@ impl ModelEngine {
         let sender =
             sender.established(self.memory.population.is_established(self.memory.callers.clients.get(asked.at), asked.now));
         let prepared = self.structure.prepare(asked.query, codes, sender, &self.memory.callers.clients);
-        self.structure.note_values(&prepared, asked.voter, &self.profile.reference);
+        let is_start = !self.memory.population.is_warm(asked.now);
+        self.structure.note_values(&prepared, asked.voter, is_start, &self.profile.reference);
         let gap = self.memory.callers.note(asked, codes, &self.profile);
         let counted = self.count_volume(asked, codes);
         let vote = self.vote(asked, codes);
@@ -263,6 +267,11 @@ impl ModelEngine {
         // Rows that lost what told them apart are not the same row, so their answers are not compared.
         let is_known = self.profile.coder.unknown(codes).next().is_none();
         let seen = self.judge_structure(asked, prepared, is_known, out);
+        // What a caller that does not stay repeats was somebody's vote before.
+        let is_news = asked.drift_voter == asked.voter || matches!(seen, Seen::New(_));
+        if voted && !asked.late && is_news {
+            self.drift.vote(asked.now, asked.drift_voter, codes, asked.query.prediction);
+        }
         if voted {
             self.judge_in_crowd(asked, codes, seen, out);
         }
@@ -270,6 +279,12 @@ impl ModelEngine {
             self.judge_volume(asked, out);
         }
         gap
+    }
+
+    /// Whether a client that sends its first query is one of many that do not stay, as behind a privacy relay. In the drift test a row that
+    /// is sent again and again would otherwise have a vote each time.
+    fn is_passing(&self, at: SlotRef) -> bool {
+        self.memory.arrivals.nobody_stays() && self.memory.callers.clients.get(at).is_some_and(|client| client.queries == 0)
     }
 
     /// Counts a query of a caller that is new, or of one that is known.
@@ -305,7 +320,7 @@ impl ModelEngine {
 
     /// Distribution evidence: lets the row vote. `None` if it says nothing new about its client.
     fn vote(&mut self, asked: &Asked<'_>, codes: &mut Codes) -> Option<VoteOutcome> {
-        let Asked { query, at, voter: speaker, now, late } = *asked;
+        let Asked { query, at, voter: speaker, now, .. } = *asked;
         let Memory { callers, population, common, state, counts, anonymous, .. } = &mut self.memory;
         let client = callers.clients.get_mut(at)?;
         let voter = Voter { at, first: client.first, flagged: client.is_flagged() };
@@ -326,9 +341,6 @@ impl ModelEngine {
                 self.leave_out_common();
             }
             self.keep_examples(at, query, codes);
-        }
-        if !late {
-            self.drift.vote(now, speaker, codes, query.prediction);
         }
         let client = self.memory.callers.clients.get_mut(at)?;
         if is_first || client.distribution.is_odd() {
@@ -355,7 +367,7 @@ impl ModelEngine {
     /// Structure evidence: the row is compared with earlier rows, and what is detected is said. `is_known` if the reference knows every
     /// value of the row. Says whether the row was sent before.
     fn judge_structure(&mut self, asked: &Asked<'_>, prepared: PreparedQuery<'_>, is_known: bool, out: &mut Vec<Verdict>) -> Seen {
-        let Asked { query, at, voter, now, late } = *asked;
+        let Asked { query, at, drift_voter, now, late, .. } = *asked;
         let mut detections = std::mem::take(&mut self.detections);
         detections.clear();
         let clients = &mut self.memory.callers.clients;
@@ -367,7 +379,7 @@ impl ModelEngine {
             client.evidence.keep(query);
         }
         if let (Seen::New(row) | Seen::Before(row), false, true) = (seen, late, is_known) {
-            self.drift.answer(now, voter, self.structure.answer_mut(row), query.prediction);
+            self.drift.answer(now, drift_voter, self.structure.answer_mut(row), query.prediction);
         }
         for detection in &detections {
             self.flag_detected(asked, detection, out);
@@ -386,8 +398,11 @@ impl ModelEngine {
             return;
         }
         let confidence = (1.0 - (-detection.evidence).exp()).clamp(CONFIDENCE.0, CONFIDENCE.1);
+        let began = detection.component.and_then(|c| self.structure.components.get(c)).map(|component| component.since);
+        if self.is_explained_by_others(detection.client, began) {
+            return;
+        }
         let component = detection.component.and_then(|c| self.structure.components.get(c));
-        let began = component.map(|component| component.since);
         let case = component.filter(|c| c.flagged.is_some()).map(|c| cases::of_component(&self.profile, c));
         let flagging =
             Flagging { at: detection.client, family: detection.family, confidence, case: case.clone(), began, waits: true };
@@ -395,6 +410,17 @@ impl ModelEngine {
         if let (Some(case), Reason::Campaign) = (case, detection.reason) {
             self.announce(asked.now, &case, out);
         }
+    }
+
+    /// Whether the rows of others explain what structure evidence has against a client since it `began`; then it is evidence no more. Of
+    /// a client whose accusation waits this is asked when the wait is over.
+    fn is_explained_by_others(&mut self, at: SlotRef, began: Option<EventTime>) -> bool {
+        let Some(client) = self.memory.callers.clients.get_mut(at) else { return false };
+        let explained = !client.counts_in_limit && began.is_some_and(|began| self.structure.is_explained_now(client, at, began));
+        if explained {
+            client.structure.restart();
+        }
+        explained
     }
 
     /// Whether one or two features explain what distribution evidence has against a client: it falls below `enough` without them.
@@ -448,8 +474,11 @@ impl ModelEngine {
         }
         self.ask_for_explanations();
         let Memory { callers, population, state, anonymous, .. } = &self.memory;
+        // Where no caller stays, an attack that was found comes from everywhere: the minutes of its burst are left out.
+        let is_burst = state.is_probed(now) && population.newcomer_burst_active(now);
+        let burst_began = is_burst.then(|| population.newcomer_burst_since().plus_seconds(-BURST_LEAD_SECONDS));
         let suspect = |at| match anonymous::minute_of(at) {
-            Some(minute) => anonymous.is_attacked(minute),
+            Some(minute) => anonymous.is_attacked(minute) || burst_began.is_some_and(|began| minute >= began),
             None => is_suspect(callers, population, at, now),
         };
         // A minute is no newcomer: what it holds comes from callers that nobody knows.

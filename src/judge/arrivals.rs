@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::event::EventTime;
 use crate::signal::rate::median;
 
+/// Share of queries from new callers from which on callers do not stay, so that an address is nobody in particular. Chosen: a half; where
+/// most queries come from known callers, these can speak for all.
+pub const NOBODY_STAYS: f64 = 0.5;
 /// Length of a pane in microseconds: the step of the drift test.
 const PANE_MICROS: i64 = 900 * 1_000_000;
 /// Seconds of a pane.
@@ -111,6 +114,11 @@ impl Arrivals {
     pub fn is_surging(&self) -> bool {
         let busiest = self.closed.iter().rev().take(RECENT).map(|pane| pane.queries).max().unwrap_or(0);
         self.closed.len() >= FEWEST && self.current.queries > SURGE * busiest.max(LEAST_QUERIES)
+    }
+
+    /// Whether most queries usually come from callers that were never seen before.
+    pub fn nobody_stays(&self) -> bool {
+        self.share >= NOBODY_STAYS
     }
 
     /// Usual share of queries that are the first of their callers, 0 to 1; 0 while it is not known.

@@ -29,7 +29,7 @@ pub(super) const ENOUGH: usize = 16;
 /// know; that 7 of 64 have one in the same column has then probability 64!/(7!·57!)·1e-14 = 6e-6.
 pub(super) const COMMON: f64 = 0.1;
 /// The same during the warm-up, when nobody has a past. Chosen: a majority, so that an attacker who is there from the start needs most callers.
-const COMMON_AT_START: f64 = 0.5;
+pub(super) const COMMON_AT_START: f64 = 0.5;
 /// Share below which a column is common no more: half of [`COMMON`], so that a share near it does not flicker.
 pub(super) const LEAVES: f64 = 0.05;
 /// Other callers that are seen before evidence from writing alone accuses. Chosen: of a release that reaches a third of the callers, one

@@ -19,7 +19,7 @@
 
 mod content;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -59,16 +59,29 @@ const TEACHES: f32 = -4.605_170_2;
 /// Levels at which the p-values of usual strangers are counted, and those of callers with a past.
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-4];
 const LEVELS_NOW: [f64; 3] = [1e-1, 1e-2, 1e-3];
-/// Newest rows of callers with a past that are kept. Chosen: at the smallest level a quarter of a row is expected among them.
+/// Callers with a past that are compared with a crowd, and rows of each: as many callers as a component has members at most, and so few
+/// rows that no caller outvotes the others.
+const CALLERS: usize = 4_096;
+const ROWS_OF_CALLER: u32 = 16;
+/// Callers with a past whose newest rows are kept. Chosen: at the smallest level a quarter of a row is expected among them.
 const ROWS_OF_ESTABLISHED: usize = 256;
 /// Expected rows at a level before their number is believed.
 const LEAST_EXPECTED: f64 = 0.25;
+/// Nats by which p-values of rows of one kind differ, since what is learned of the content grows from row to row. Chosen: e-fold.
+const SAME_LOG_P: f64 = 1.0;
 /// Rows of usual strangers after which their counts are halved, so that they follow the world.
 const USUAL_ROWS: f64 = 20_000.0;
 /// Multiple of the share of odd rows of callers with a past that strangers must exceed, and the probability with which chance may pretend
 /// it. This is no test of innocence: the pool's alarm has passed already.
 const TIMES_ESTABLISHED: f64 = 3.0;
 const CHANCE_ESTABLISHED: f64 = 0.05;
+/// Probability with which chance may make so many strangers odd at that multiple of the rate of callers with a past. The pool is alarmed when
+/// its newest rows are odd, so their share is likely to be overstated.
+const CHANCE_STRANGERS: f64 = 1e-3;
+/// Share of callers with a past whose newest row is as improbable as a stranger's, from which on this is no evidence, and callers at least.
+/// Chosen: at any level at which strangers are named, one of a thousand honest callers is expected; a tenth of the callers of a release to
+/// a third of them shows this much.
+const SHARED: f64 = 0.03;
 /// Factor on the busiest quarter of the last hours that a usual crowd of newcomers may reach, and the probability of more by chance.
 const TIMES_BUSIEST: f64 = 2.0;
 const CHANCE_ARRIVALS: f64 = 1e-4;
@@ -128,6 +141,7 @@ pub struct Named {
 /// A row of a caller with a past.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct EstablishedRow {
+    at: SlotRef,
     codes: Box<[u8]>,
     surprise: Surprise,
 }
@@ -147,6 +161,8 @@ pub struct Crowd {
     established: Tally,
     /// Rows of callers with a past that are linked to a campaign.
     established_linked: u32,
+    /// Rows counted of each caller with a past. A batch job that sends most of the rows is one caller of many.
+    established_callers: BTreeMap<SlotRef, u32>,
     /// Strangers, each counted once.
     came: u32,
     /// Rows of strangers that are less surprising than half of the reference's rows.
@@ -156,9 +172,11 @@ pub struct Crowd {
     usual: Usual,
     /// Usual strangers if it was no crowd.
     pending: Usual,
-    /// Newest rows of callers with a past, and how many times more often than they should they show small p-values.
+    /// The newest row of each of some callers with a past, and how many times more often than they should they show small p-values.
     established_now: VecDeque<EstablishedRow>,
     inflation_now: f64,
+    /// ln p of those rows, the smallest first, when they were last compared.
+    log_p_now: Vec<f64>,
     stands: bool,
     named: u64,
     reviewed: Option<EventTime>,
@@ -213,6 +231,7 @@ impl Crowd {
             strangers: Tally::default(),
             established: Tally::default(),
             established_linked: 0,
+            established_callers: BTreeMap::new(),
             came: 0,
             ordinary: 0,
             rows: VecDeque::new(),
@@ -221,6 +240,7 @@ impl Crowd {
             pending: Usual::default(),
             established_now: VecDeque::new(),
             inflation_now: 1.0,
+            log_p_now: Vec::new(),
             stands: false,
             named: 0,
             reviewed: None,
@@ -234,19 +254,27 @@ impl Crowd {
     }
 
     /// Notes a row of a caller with a past: whether it is impossible by a statistic of dependence, and whether it is linked to a campaign.
-    pub fn note_established(&mut self, is_odd: bool, in_campaign: bool) {
-        if self.since.is_some() {
+    pub fn note_established(&mut self, at: SlotRef, is_odd: bool, in_campaign: bool) {
+        let is_known = self.established_callers.contains_key(&at);
+        if self.since.is_none() || (!is_known && self.established_callers.len() >= CALLERS) {
+            return;
+        }
+        let counted = self.established_callers.entry(at).or_default();
+        if *counted < ROWS_OF_CALLER {
+            *counted += 1;
             self.established.add(is_odd);
             self.established_linked += u32::from(in_campaign);
         }
     }
 
-    /// Keeps a row of a caller with a past: its codes as those of a [`StrangersRow`], and how surprising it is.
-    pub fn keep_established(&mut self, codes: Box<[u8]>, surprise: Surprise) {
-        if self.established_now.len() >= ROWS_OF_ESTABLISHED {
+    /// Keeps the newest row of a caller with a past: its codes as those of a [`StrangersRow`], and how surprising it is.
+    pub fn keep_established(&mut self, at: SlotRef, codes: Box<[u8]>, surprise: Surprise) {
+        if let Some(known) = self.established_now.iter().position(|row| row.at == at) {
+            self.established_now.remove(known);
+        } else if self.established_now.len() >= ROWS_OF_ESTABLISHED {
             self.established_now.pop_front();
         }
-        self.established_now.push_back(EstablishedRow { codes, surprise });
+        self.established_now.push_back(EstablishedRow { at, codes, surprise });
     }
 
     /// Notes a row of a caller of the warm-up, when nobody is a stranger.
@@ -300,8 +328,10 @@ impl Crowd {
         (self.came, self.ordinary) = (0, 0);
         self.rows.drain(..self.rows.len().saturating_sub(LEAD));
         self.content.clear();
+        self.established_callers.clear();
         self.established_now.clear();
         self.inflation_now = 1.0;
+        self.log_p_now.clear();
         (self.named, self.reviewed, self.newest) = (0, None, None);
     }
 
@@ -354,11 +384,17 @@ impl Crowd {
         self.stands
     }
 
-    /// Whether callers with a past send odd rows far less often.
+    /// Whether callers with a past send odd rows far less often: too few of them do for a third of the strangers' rate, and too many
+    /// strangers for three times theirs (Laplace's rule adds one odd row).
     fn spares_established(&self) -> bool {
-        let share = self.strangers.share() / TIMES_ESTABLISHED;
-        let Ok(chance) = Binomial::new(share, u64::from(self.established.rows)) else { return false };
-        self.established.rows > 0 && chance.cdf(u64::from(self.established.odd)) <= CHANCE_ESTABLISHED
+        let Tally { rows, odd } = self.established;
+        let third = self.strangers.share() / TIMES_ESTABLISHED;
+        let Ok(established) = Binomial::new(third, u64::from(rows)) else { return false };
+        let triple = (TIMES_ESTABLISHED * f64::from(odd + 1) / f64::from(rows + 2)).min(1.0);
+        let Ok(strangers) = Binomial::new(triple, u64::from(self.strangers.rows)) else { return false };
+        rows > 0
+            && established.cdf(u64::from(odd)) <= CHANCE_ESTABLISHED
+            && strangers.sf(u64::from(self.strangers.odd.saturating_sub(1))) <= CHANCE_STRANGERS
     }
 
     /// Whether callers with a past send odd rows at a rate that is comparable.
@@ -393,10 +429,12 @@ impl Crowd {
     /// Measures how many times more often than they should callers with a past show small p-values now.
     fn compare_established(&mut self) {
         let log_p = |row: &EstablishedRow| self.test(&row.codes, &row.surprise, false);
-        let log_p: Vec<f64> = self.established_now.iter().map(log_p).collect();
+        let mut log_p: Vec<f64> = self.established_now.iter().map(log_p).collect();
+        log_p.sort_by(f64::total_cmp);
         let below = |level: f64| log_p.iter().filter(|&&log_p| log_p <= level.ln()).count() as f64;
         let times = LEVELS_NOW.map(|level| times_expected(below(level), level * log_p.len() as f64));
         self.inflation_now = times.into_iter().fold(1.0, f64::max);
+        self.log_p_now = log_p;
     }
 
     /// ln of the p-value of a row before anything raises it: by what the crowd's rows have in common, or by surprise while that is not known.
@@ -463,7 +501,16 @@ impl Crowd {
         let log_p = self.test(&row.codes, &row.surprise, row.teaches());
         let linked = f64::from(self.established_linked + 1) / f64::from(self.established.rows + 1);
         let campaign = if row.in_campaign { linked.ln() } else { 0.0 };
-        log_p + campaign + self.usual.inflation().max(self.inflation_now).ln()
+        let raised = log_p + campaign + self.usual.inflation().max(self.inflation_now).ln();
+        raised.max(self.log_share_of_established(log_p))
+    }
+
+    /// ln of the share of callers with a past whose newest row is at least as improbable, if many are; −∞ otherwise. Far in the tail a few
+    /// rows say more than how often larger p-values occur.
+    fn log_share_of_established(&self, log_p: f64) -> f64 {
+        let below = self.log_p_now.partition_point(|&other| other <= log_p + SAME_LOG_P) as f64;
+        let share = below / self.log_p_now.len().max(1) as f64;
+        if below >= f64::from(FEWEST_ESTABLISHED) && share >= SHARED { share.ln() } else { f64::NEG_INFINITY }
     }
 
     /// Honest rows among the strangers', as an estimate: twice those that are less surprising than half of the reference's (Storey 2002).
@@ -474,7 +521,9 @@ impl Crowd {
     /// Bytes held beyond the struct itself.
     pub fn bytes(&self) -> usize {
         let codes = self.rows.front().map_or(0, |row| row.codes.len());
-        self.rows.capacity() * size_of::<StrangersRow>() + self.rows.len() * codes
+        self.rows.capacity() * size_of::<StrangersRow>()
+            + self.rows.len() * codes
+            + self.established_callers.len() * size_of::<(SlotRef, u32)>()
     }
 }
 

@@ -21,6 +21,7 @@
 //! | [`repeats`] | rows that were sent before |
 //! | [`dependencies`] | functional dependencies broken against the peers |
 //! | [`nearest_neighbour_test`] | how much of nearness is coincidence |
+//! | [`common_nearness`] | rows that are near to those of many callers |
 //! | [`frequent_values`] | values that many callers send and the reference hardly has |
 //! | [`similarity_baseline`] | how much of similarity is drift |
 //! | [`accounts`] | the rows of one account at several addresses |
@@ -28,6 +29,7 @@
 
 mod accounts;
 mod automation;
+mod common_nearness;
 mod dependencies;
 mod earlier_rows;
 mod frequent_values;
@@ -133,6 +135,8 @@ pub struct Structure {
     drifted: Vec<usize>,
     /// Usual share of queries that are the first of their callers.
     newcomer_share: f64,
+    /// Whether it is the warm-up, when nobody has a past.
+    is_start: bool,
     /// Reused vectors; nothing is read from them before it was written for the same query ([`query`]).
     buffers: Buffers,
 }
@@ -188,7 +192,10 @@ impl Structure {
             similarity: Similarity::new(reference, &reference_rows),
             scales: Scales::new(reference),
             breaks: Breaks::new(reference),
-            frequent: FrequentValues::new(reference.features.len()),
+            frequent: FrequentValues::new(
+                reference.features.len(),
+                reference.features.iter().filter(|feature| feature.is_numeric()).count(),
+            ),
             common: vec![false; reference.features.len()],
             index: RowIndex::new(index_rows * hasher.keys_per_row(), max_history),
             index_rows,
@@ -206,6 +213,7 @@ impl Structure {
             own_nearest_neighbours: NearestNeighbourTest::new(reference.sample.len()),
             drifted: Vec::new(),
             newcomer_share: 0.0,
+            is_start: true,
             buffers: Buffers::default(),
         }
     }
@@ -271,7 +279,9 @@ impl Structure {
     }
 
     /// Notes the row of a prepared query, whose sender may speak for its peers, for a `voter`: the sender, or a minute of a population.
-    pub fn note_values(&mut self, prepared: &PreparedQuery<'_>, voter: SlotRef, reference: &Reference) {
+    /// `is_start` during the warm-up.
+    pub fn note_values(&mut self, prepared: &PreparedQuery<'_>, voter: SlotRef, is_start: bool, reference: &Reference) {
+        self.is_start = is_start;
         let codes = &prepared.encoded.quantised.codes;
         if prepared.sender.is_established && self.frequent.note(voter, codes, &self.reference_rows) {
             self.similarity.set_common(&self.common, self.frequent.values(), reference, &self.reference_rows);
@@ -353,7 +363,12 @@ impl Structure {
         if !own_link {
             self.note_nearest_neighbour(&nearest, any_link, sender, live_rows);
         }
+        let is_flagged = client.flag.is_some();
         match nearest.link(new, row, own_link, any_link) {
+            Some(link) if !is_flagged && self.is_nearness_common(&link) => {
+                state.restart();
+                self.sample_unlinked(new, state);
+            }
             Some(link) => self.extend(&link, clients, out),
             None => self.sample_unlinked(new, state),
         }

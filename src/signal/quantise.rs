@@ -47,6 +47,29 @@ const MOST_CELLS_OF_RANGE: f64 = 45_000.0;
 /// How much coarser than the grid a number format must be for a code to lead back to its value: more than rounding.
 const COARSER: f64 = 1.01;
 
+/// A range of codes, both ends included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct CodeRange {
+    /// Lowest code.
+    pub low: u16,
+    /// Highest code.
+    pub high: u16,
+}
+
+// === impl CodeRange ===
+
+impl CodeRange {
+    /// Whether a code lies in it.
+    pub fn contains(self, code: u16) -> bool {
+        (self.low..=self.high).contains(&code)
+    }
+
+    /// Whether it is a single code.
+    pub fn is_one_code(self) -> bool {
+        self.low == self.high
+    }
+}
+
 /// One feature's grid.
 #[derive(Clone, Debug)]
 enum Grid {

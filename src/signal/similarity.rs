@@ -14,7 +14,7 @@ mod tail;
 use wide::{u16x8, u32x8};
 
 use crate::reference::Reference;
-use crate::signal::quantise::{LANES, MISSING, PER_TOLERANCE, padded, places};
+use crate::signal::quantise::{CodeRange, LANES, MISSING, PER_TOLERANCE, padded, places};
 use learned::{LEVELS, Levels, NAT_STEPS, category_scores, difference, levels, number_scores, one_feature_rates};
 pub use prepared::PreparedRow;
 use prepared::{Written, ranges};
@@ -56,8 +56,8 @@ struct WithoutCommon {
     /// The columns, by place, and those that are written otherwise.
     places: Vec<bool>,
     unknown: Vec<usize>,
-    /// By place: a value that many callers send now, as if the reference did not know it.
-    frequent: Vec<Option<u16>>,
+    /// By place: values that many callers send now, as if the reference did not know them.
+    frequent: Vec<Option<CodeRange>>,
     baseline: Baseline,
 }
 
@@ -133,7 +133,7 @@ impl Similarity {
     /// From now on rows that are written in some of these columns as the reference does not know, and known in all others, are compared
     /// without these columns, and with pairs of the reference without them.
     /// `frequent` are values by place that count as unknown, since many callers send them.
-    pub fn set_common(&mut self, columns: &[bool], frequent: &[Option<u16>], reference: &Reference, sample: &[u16]) {
+    pub fn set_common(&mut self, columns: &[bool], frequent: &[Option<CodeRange>], reference: &Reference, sample: &[u16]) {
         self.without_common = None;
         let unknown = self.features.iter().map(|&feature| columns[feature]);
         let places: Vec<bool> = unknown.clone().zip(frequent).map(|(unknown, frequent)| unknown || frequent.is_some()).collect();
@@ -231,6 +231,11 @@ impl Similarity {
             return tail.min(counted.min(0.0));
         }
         tail
+    }
+
+    /// ln P(two natural rows are as similar as the prepared row is to itself).
+    pub fn log_p_of_same(&self, prepared: &PreparedRow, shift: f64) -> f64 {
+        self.baseline_of(prepared).tail.log_p(f64::from(prepared.most) - shift)
     }
 
     /// What the similarities of a row are compared with.

@@ -43,8 +43,8 @@ impl ModelEngine {
         } else if has_past && self.memory.crowd.since().is_some() {
             let in_campaign = matches!(seen, Seen::New(row) if self.structure.is_in_campaign(row));
             let (codes, surprise) = self.weigh(asked, codes);
-            self.memory.crowd.note_established(is_odd, in_campaign);
-            self.memory.crowd.keep_established(codes, surprise);
+            self.memory.crowd.note_established(asked.voter, is_odd, in_campaign);
+            self.memory.crowd.keep_established(asked.voter, codes, surprise);
         } else if !is_warm && !is_newcomer && has_come {
             let (_, surprise) = self.weigh(asked, codes);
             self.memory.crowd.note_usual(&surprise);

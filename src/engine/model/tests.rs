@@ -43,7 +43,7 @@ impl World {
         let query = self.query(address, account, self.sent);
         self.engine.query(&query, &mut self.out);
         let at = self.engine.memory.callers.sender(&query, query.time).unwrap().client();
-        let asked = Asked { query: &query, at, voter: at, now: query.time, late: false };
+        let asked = Asked { query: &query, at, voter: at, drift_voter: at, now: query.time, late: false };
         let flagging = Flagging { at, family: Family::Grid, confidence, case: case.map(str::to_owned), began: None, waits: false };
         let mut lines = Vec::new();
         self.engine.flag(asked.now, Some(&asked), flagging, &mut lines);

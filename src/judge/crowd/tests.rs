@@ -9,6 +9,11 @@ const ORDINARY: f32 = -0.3;
 const RARE: f32 = -5.0;
 const IMPOSSIBLE: f32 = -40.0;
 
+/// A caller with a past.
+fn caller(nth: u32) -> SlotRef {
+    SlotRef { slot: nth, generation: 7 }
+}
+
 /// Strangers, each with an address of its own.
 struct Strangers {
     crowd: Crowd,
@@ -82,7 +87,7 @@ impl Strangers {
 
     /// Rows of callers with a past, and how many of them are odd.
     fn established(&mut self, rows: u32, odd: u32) {
-        (0..rows).for_each(|nth| self.crowd.note_established(nth < odd, false));
+        (0..rows).for_each(|nth| self.crowd.note_established(caller(nth), nth < odd, false));
     }
 
     fn decide(&mut self) -> bool {
@@ -308,7 +313,7 @@ fn strangers_that_were_no_crowd_are_usual_and_those_of_a_crowd_are_not() {
 fn a_row_of_a_campaign_counts_as_much_as_callers_with_a_past_are_rarely_linked() {
     let mut strangers = Strangers::new();
     strangers.come(1, RARE);
-    (0..99).for_each(|nth| strangers.crowd.note_established(false, nth < 9));
+    (0..99).for_each(|nth| strangers.crowd.note_established(caller(nth), false, nth < 9));
     let row = strangers.any_row(RARE);
     let linked = StrangersRow { in_campaign: true, ..row.clone() };
     let gained = strangers.crowd.log_p(&linked) - strangers.crowd.log_p(&row);
@@ -330,4 +335,45 @@ fn a_crowd_goes_on_for_half_an_hour_after_the_last_row_that_it_alone_explains() 
     assert!(strangers.crowd.goes_on(now.plus_seconds(1_799)) && !strangers.crowd.goes_on(now.plus_seconds(1_800)));
     strangers.crowd.forget();
     assert!(!strangers.crowd.goes_on(now));
+}
+
+#[test]
+fn a_caller_with_a_past_outvotes_no_others_however_much_it_sends() {
+    let mut strangers = Strangers::new();
+    strangers.come(40, RARE);
+    strangers.established(60, 30);
+    (0..10_000).for_each(|_| strangers.crowd.note_established(caller(59), false, true));
+    let counted = Tally { rows: 60 + ROWS_OF_CALLER - 1, odd: 30 };
+    assert_eq!((strangers.crowd.established, strangers.crowd.established_linked), (counted, ROWS_OF_CALLER - 1));
+    assert!(!strangers.decide(), "callers with a past are odd as well");
+}
+
+#[test]
+fn strangers_that_are_odd_no_more_often_than_chance_explains_are_no_crowd() {
+    let mut strangers = Strangers::new();
+    strangers.come(4, RARE);
+    strangers.come(12, ORDINARY);
+    strangers.established(110, 3);
+    assert!(!strangers.decide(), "a third of the callers was released anew: 4 of 16 and 3 of 110");
+    strangers.come(40, RARE);
+    assert!(strangers.decide(), "44 of 56");
+}
+
+#[test]
+fn what_many_callers_with_a_past_show_far_in_the_tail_names_nobody() {
+    let named = |alike: u32| {
+        let mut strangers = Strangers::around_one_row(120, 20);
+        for nth in 0..100 {
+            let log_p = if nth < alike { IMPOSSIBLE } else { ORDINARY };
+            let row = strangers.row_around_one(log_p);
+            let row = if nth < alike { row } else { strangers.any_row(ORDINARY) };
+            strangers.crowd.keep_established(caller(nth), row.codes, row.surprise);
+        }
+        strangers.rank();
+        let row = strangers.row_around_one(IMPOSSIBLE);
+        strangers.crowd.note(row);
+        strangers.crowd.name_newest(strangers.now).is_some()
+    };
+    assert!(named(0) && named(2), "two of a hundred may be chance");
+    assert!(!named(7), "seven of a hundred");
 }

@@ -8,6 +8,7 @@ use super::automation::Automation;
 use super::links::Link;
 use super::thresholds::{Detection, LINK_RATE, MEMBER_ROWS, MOST_PROXIMITY, Reason, STEP_CAP, Thresholds};
 use crate::event::EventTime;
+use crate::judge::arrivals::NOBODY_STAYS;
 use crate::judge::campaign::Component;
 use crate::judge::client::rows::{ClientStructure, Membership};
 use crate::judge::client::{Client, Key};
@@ -36,9 +37,6 @@ const CREDIT: (f64, f64) = (-1.0, 10.0);
 const ADDRESS_CHANGE: f64 = 0.02;
 /// The same when the account stays: a person with several devices. Chosen: one row in ten.
 const ADDRESS_CHANGE_SAME_ACCOUNT: f64 = 0.1;
-/// Share of queries from new addresses from which on addresses do not stay, so that a change of address says less. Chosen: a half; where most
-/// queries come from known addresses, the bounds above hold for a chain of edits, whoever else is new.
-const ADDRESSES_CHANGE: f64 = 0.5;
 /// Most that one own link adds to proximity, in nats. Chosen: the threshold at the default rate of false alarms then needs two links.
 const PROXIMITY_STEP: f64 = 8.0;
 
@@ -235,7 +233,7 @@ fn flag_as_search(state: &mut Component, member: Membership, time: EventTime) {
 fn address_evidence(state: &mut Component, sender: SenderHashes, newcomer_share: f64) -> f64 {
     let same_account = sender.account != 0 && sender.account == state.last_sender.account;
     let bound = if same_account { ADDRESS_CHANGE_SAME_ACCOUNT } else { ADDRESS_CHANGE };
-    let bound = if newcomer_share < ADDRESSES_CHANGE { bound } else { newcomer_share };
+    let bound = if newcomer_share < NOBODY_STAYS { bound } else { newcomer_share };
     let changes = &mut state.address_changes;
     let total = f64::from(changes.changed + changes.unchanged);
     if state.last_sender.address != sender.address {

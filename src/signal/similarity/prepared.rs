@@ -69,7 +69,9 @@ impl Similarity {
     /// Places of a row whose values the reference does not know, or that many callers send now.
     fn unknown<'a>(&'a self, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
         let frequent = self.without_common.as_ref().map(|common| &common.frequent);
-        let is_frequent = move |place: usize, code: u16| frequent.is_some_and(|frequent| frequent[place] == Some(code));
+        let is_frequent = move |place: usize, code: u16| {
+            frequent.is_some_and(|frequent| frequent[place].is_some_and(|range| range.contains(code)))
+        };
         let places = row.iter().take(self.features.len()).enumerate();
         places.filter(move |&(place, &code)| self.is_unknown(place, code) || is_frequent(place, code)).map(|(place, _)| place)
     }
