@@ -3,12 +3,20 @@
 //! Slots are reused. A reference to a slot therefore holds the slot's generation, and [`Table::get`] checks that it still means the same
 //! client. Each use stamps one word in an array beside the slots. A linked list in order of use would be exact, but each use would read and
 //! write the places of two other clients in memory.
+//! A clone shares the clients with its original, in chunks, and whoever changes a client first copies its chunk. So a copy for a snapshot takes
+//! a moment, however many clients there are, and only what is used meanwhile is copied at all.
 //! The client that is forgotten is the one used longest ago among the next [`WINDOW`] slots in turn. In a table of up to that size this
 //! is exact; in a larger one it is usually one of the oldest few hundredths: of 64 random slots the oldest lies in the oldest 1/65 on average.
 
+use std::fmt;
 use std::hash::Hash;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::ser::{SerializeSeq as _, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::prefetch;
 
@@ -36,10 +44,13 @@ struct LastUse {
 
 /// A bounded table that forgets what has not been used for long.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(bound(deserialize = "K: serde::Deserialize<'de> + Eq + Hash, V: serde::Deserialize<'de>"))]
+#[serde(bound(
+    serialize = "K: serde::Serialize, V: serde::Serialize",
+    deserialize = "K: serde::Deserialize<'de> + Eq + Hash, V: serde::Deserialize<'de>"
+))]
 pub struct Table<K, V> {
     index: FxHashMap<K, u32>,
-    slots: Vec<Slot<K, V>>,
+    slots: Chunks<Slot<K, V>>,
     last_uses: Vec<LastUse>,
     /// Uses so far. It may wrap, since only differences are used.
     uses: u32,
@@ -49,6 +60,18 @@ pub struct Table<K, V> {
     evicted: u64,
 }
 
+/// A growing sequence in chunks that clones share. Whoever changes an item copies its chunk first, if a clone has it, too.
+#[derive(Clone, Debug)]
+struct Chunks<T> {
+    full: Vec<Arc<[T]>>,
+    /// The last items, fewer than a chunk.
+    tail: Vec<T>,
+}
+
+/// Items of a chunk. Chosen: a chunk is copied for the first query of any of its clients while a clone shares it, so few clients should be in
+/// one; and a clone counts every chunk up, which takes some milliseconds for the chunks of a million clients.
+const CHUNK: usize = 2;
+
 /// Slots among which the one to forget is chosen. Chosen: 64 stamps of eight bytes lie in eight cache lines.
 const WINDOW: usize = 64;
 
@@ -57,12 +80,12 @@ const MOST_SPARED: usize = 64;
 
 // === impl Table ===
 
-impl<K: Hash + Eq + Clone, V> Table<K, V> {
+impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
     /// An empty table for at most `limit` clients (at least one).
     pub fn new(limit: usize) -> Self {
         Self {
             index: FxHashMap::default(),
-            slots: Vec::new(),
+            slots: Chunks::new(),
             last_uses: Vec::new(),
             uses: 0,
             next_window: 0,
@@ -89,8 +112,8 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         if let Some(&at) = self.index.get(key) {
             return (self.stamp(at), false, None);
         }
-        if self.slots.len() < self.limit {
-            let at = self.slots.len() as u32;
+        if self.len() < self.limit {
+            let at = self.len() as u32;
             self.slots.push(Slot { key: key.clone(), value: fresh() });
             self.last_uses.push(LastUse { generation: 1, used: 0 });
             self.index.insert(key.clone(), at);
@@ -98,17 +121,17 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         }
         let mut at = self.longest_unused();
         for _ in 0..MOST_SPARED.min(self.limit - 1) {
-            if !spare(&self.slots[at as usize].value) {
+            if !spare(&self.slots.get(at).value) {
                 break;
             }
             self.stamp(at);
             at = self.longest_unused();
         }
         self.next_window = (self.next_window + WINDOW as u32) % self.last_uses.len() as u32;
-        let slot = &mut self.slots[at as usize];
-        self.index.remove(&slot.key);
         self.last_uses[at as usize].generation += 1;
         self.evicted += 1;
+        let slot = self.slots.get_mut(at);
+        self.index.remove(&slot.key);
         let key_of_old = std::mem::replace(&mut slot.key, key.clone());
         let old = std::mem::replace(&mut slot.value, fresh());
         self.index.insert(key.clone(), at);
@@ -149,17 +172,17 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
     #[inline]
     pub fn prefetch(&self, at: SlotRef) {
         prefetch::item(&self.last_uses, at.slot as usize);
-        prefetch::item(&self.slots, at.slot as usize);
+        self.slots.prefetch(at.slot);
     }
 
     /// State of a client, if the reference still means it.
     pub fn get(&self, at: SlotRef) -> Option<&V> {
-        self.lives(at).then(|| &self.slots[at.slot as usize].value)
+        self.lives(at).then(|| &self.slots.get(at.slot).value)
     }
 
     /// The same, to be changed.
     pub fn get_mut(&mut self, at: SlotRef) -> Option<&mut V> {
-        self.lives(at).then(|| &mut self.slots[at.slot as usize].value)
+        self.lives(at).then(|| &mut self.slots.get_mut(at.slot).value)
     }
 
     /// The client's slot; this does not count as a use.
@@ -185,14 +208,22 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
             .map(|(i, (s, o))| (SlotRef { slot: i as u32, generation: o.generation }, &mut s.value))
     }
 
+    /// Copies what a clone still has, too. Whoever goes on with the clone in another thread does this first: from then on the original need
+    /// not copy what it changes.
+    pub fn unshare(&mut self) {
+        for chunk in &mut self.slots.full {
+            Arc::make_mut(chunk);
+        }
+    }
+
     /// Clients held.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.last_uses.len()
     }
 
     /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.last_uses.is_empty()
     }
 
     /// Clients forgotten so far.
@@ -201,9 +232,124 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
     }
 }
 
+// === impl Chunks ===
+
+impl<T> Chunks<T> {
+    const fn new() -> Self {
+        Self { full: Vec::new(), tail: Vec::new() }
+    }
+
+    /// An item. Panics if there are not so many.
+    #[inline]
+    fn get(&self, at: u32) -> &T {
+        let at = at as usize;
+        self.full.get(at / CHUNK).map_or_else(|| &self.tail[at % CHUNK], |chunk| &chunk[at % CHUNK])
+    }
+
+    fn push(&mut self, item: T) {
+        if self.tail.capacity() == 0 {
+            self.tail.reserve_exact(CHUNK);
+        }
+        self.tail.push(item);
+        if self.tail.len() == CHUNK {
+            self.full.push(std::mem::take(&mut self.tail).into());
+        }
+    }
+
+    #[inline]
+    fn prefetch(&self, at: u32) {
+        if let Some(chunk) = self.full.get(at as usize / CHUNK) {
+            prefetch::item(chunk, at as usize % CHUNK);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.full.iter().flat_map(|chunk| chunk.iter()).chain(&self.tail)
+    }
+}
+
+impl<T: Clone> Chunks<T> {
+    /// An item to be changed. Panics if there are not so many.
+    #[inline]
+    fn get_mut(&mut self, at: u32) -> &mut T {
+        let at = at as usize;
+        match self.full.get_mut(at / CHUNK) {
+            Some(chunk) => &mut Arc::make_mut(chunk)[at % CHUNK],
+            None => &mut self.tail[at % CHUNK],
+        }
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.full.iter_mut().flat_map(Arc::make_mut).chain(&mut self.tail)
+    }
+}
+
+/// Written as one sequence, so the size of a chunk is no part of the format.
+impl<T: Serialize> Serialize for Chunks<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(Some(self.full.len() * CHUNK + self.tail.len()))?;
+        self.iter().try_for_each(|item| sequence.serialize_element(item))?;
+        sequence.end()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Chunks<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+            type Value = Chunks<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a sequence")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+                let mut chunks = Chunks::new();
+                while let Some(item) = sequence.next_element()? {
+                    chunks.push(item);
+                }
+                Ok(chunks)
+            }
+        }
+        deserializer.deserialize_seq(Items(PhantomData))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clone_shares_what_neither_changes_and_sees_no_change_of_the_other() {
+        let mut table: Table<u64, u64> = Table::new(1_000);
+        let slots: Vec<SlotRef> = (0..1_000).map(|key| table.touch(&key, || key).0).collect();
+        let copy = table.clone();
+        *table.get_mut(slots[500]).unwrap() = 7;
+        table.touch(&5_000, || 9);
+        assert_eq!((table.get(slots[500]), copy.get(slots[500])), (Some(&7), Some(&500)));
+        assert_eq!((copy.len(), copy.evicted(), copy.find(&5_000)), (1_000, 0, None));
+        let shared = table.slots.full.iter().zip(&copy.slots.full).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        assert_eq!(
+            shared + 2,
+            table.slots.full.len(),
+            "one chunk was copied for the change, one for the client that was forgotten"
+        );
+    }
+
+    #[test]
+    fn a_table_is_written_as_one_sequence_and_read_back_whatever_its_length() {
+        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5] {
+            let mut table: Table<u64, u64> = Table::new(10_000);
+            for key in 0..length as u64 {
+                table.touch(&key, || key);
+            }
+            let bytes = postcard::to_stdvec(&table).unwrap();
+            let mut read: Table<u64, u64> = postcard::from_bytes(&bytes).unwrap();
+            assert_eq!(read.iter().map(|(_, key, _)| *key).collect::<Vec<_>>(), (0..length as u64).collect::<Vec<_>>());
+            read.touch(&u64::MAX, || 0);
+            assert_eq!(read.len(), length + 1);
+        }
+    }
 
     #[test]
     fn the_least_recently_seen_client_is_forgotten_and_its_reference_dies() {
