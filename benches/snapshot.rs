@@ -147,6 +147,52 @@ fn round(engine: &mut Engine, queries: &[Query], duration: Duration, snapshot: b
     round
 }
 
+/// A copy, packing and reading back, each on its own.
+fn parts(engine: &Engine, config: EngineConfig, reference: Arc<Reference>) {
+    let mut copies: Vec<Duration> = Vec::new();
+    for _ in 0..COPIES {
+        let (begun, copy) = (now(), engine.copy_of("mixed"));
+        copies.push(begun.elapsed());
+        drop(copy);
+    }
+    copies.sort_unstable();
+    println!("copy: {:.1} ms in the middle, {:.1} ms at most", ms(copies[COPIES / 2]), ms(copies[COPIES - 1]));
+    let mut copy = engine.copy_of("mixed").unwrap_or_else(|| fail("no model"));
+    let begun = now();
+    copy.unshare();
+    println!("copying in the background: {:.1} ms", ms(begun.elapsed()));
+    let begun = now();
+    let packed = copy.snapshot("mixed").map(|snapshot| payload::pack(&snapshot, None, String::new()));
+    let Some(Ok((data, info))) = packed else { fail("it cannot be packed") };
+    println!("packing: {:.1} ms, {} bytes, {} packed", ms(begun.elapsed()), info.unpacked_bytes, info.bytes);
+    drop(copy);
+    let begun = now();
+    let snapshot = payload::unpack(data, &info, &Keys::default()).unwrap_or_else(|error| fail(&error.to_string()));
+    let mut restored = Engine::new(config, vec![reference]).unwrap_or_else(|error| fail(&error.to_string()));
+    restored.restore(snapshot).unwrap_or_else(|error| fail(&error.to_string()));
+    println!("restore: {:.1} ms", ms(begun.elapsed()));
+}
+
+/// Rounds without and with a snapshot, in turn.
+fn rounds(engine: &mut Engine, queries: &[Query], seconds: u64) {
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    round(engine, queries, Duration::from_secs(seconds / 3), false);
+    for _ in 0..ROUNDS {
+        without.push(round(engine, queries, Duration::from_secs(seconds), false));
+        with.push(round(engine, queries, Duration::from_secs(seconds), true));
+    }
+    let sum = |rounds: &[Round], of: fn(&Round) -> f64| rounds.iter().map(of).sum::<f64>();
+    let rate = |rounds: &[Round]| sum(rounds, |r| r.queries as f64) / sum(rounds, |r| r.seconds);
+    let by_cpu = |rounds: &[Round]| sum(rounds, |r| r.queries as f64) / sum(rounds, |r| r.cpu_seconds);
+    let longest = |rounds: &[Round]| ms(rounds.iter().map(|r| r.longest_block).max().unwrap_or_default());
+    let pause = ms(with.iter().map(|r| r.pause).max().unwrap_or_default());
+    println!("without snapshots: {:.0} queries/s, longest block {:.1} ms", rate(&without), longest(&without));
+    let (rate_with, block) = (rate(&with), longest(&with));
+    println!("with one every {seconds} s: {rate_with:.0} queries/s, longest block {block:.1} ms, longest pause {pause:.1} ms");
+    println!("ratio of throughput: {:.3}", rate_with / rate(&without));
+    println!("ratio by processor time of the judging thread: {:.3}", by_cpu(&with) / by_cpu(&without));
+}
+
 fn main() {
     let (clients, seconds) = (setting("CLIENTS", 1_000_000), setting("SECONDS", 30));
     let reference = reference();
@@ -169,53 +215,6 @@ fn main() {
     for (_, held, bytes, rows, row_bytes) in engine.memory() {
         println!("{held} clients of {} bytes, {rows} rows of history of {} bytes", bytes / held.max(1), row_bytes / rows.max(1));
     }
-
-    let mut copies: Vec<Duration> = Vec::new();
-    for _ in 0..COPIES {
-        let (begun, copy) = (now(), engine.copy_of("mixed"));
-        copies.push(begun.elapsed());
-        drop(copy);
-    }
-    copies.sort_unstable();
-    println!("copy: {:.1} ms in the middle, {:.1} ms at most", ms(copies[COPIES / 2]), ms(copies[COPIES - 1]));
-    let mut copy = engine.copy_of("mixed").unwrap_or_else(|| fail("no model"));
-    let begun = now();
-    copy.unshare();
-    println!("copying in the background: {:.1} ms", ms(begun.elapsed()));
-    let begun = now();
-    let packed = copy.snapshot("mixed").map(|snapshot| payload::pack(&snapshot, None, String::new()));
-    let Some(Ok((data, info))) = packed else { fail("it cannot be packed") };
-    let took = begun.elapsed().as_secs_f64();
-    println!("packing: {took:.2} s, {} bytes, {} packed", info.unpacked_bytes, info.bytes);
-    drop(copy);
-    let begun = now();
-    let snapshot = payload::unpack(data, &info, &Keys::default()).unwrap_or_else(|error| fail(&error.to_string()));
-    let mut restored = Engine::new(config, vec![reference]).unwrap_or_else(|error| fail(&error.to_string()));
-    restored.restore(snapshot).unwrap_or_else(|error| fail(&error.to_string()));
-    println!("restore: {:.2} s", begun.elapsed().as_secs_f64());
-    drop(restored);
-
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    round(&mut engine, &queries, Duration::from_secs(seconds / 3), false);
-    for _ in 0..ROUNDS {
-        without.push(round(&mut engine, &queries, Duration::from_secs(seconds), false));
-        with.push(round(&mut engine, &queries, Duration::from_secs(seconds), true));
-    }
-    let rate =
-        |rounds: &[Round]| rounds.iter().map(|r| r.queries as f64).sum::<f64>() / rounds.iter().map(|r| r.seconds).sum::<f64>();
-    let longest = |rounds: &[Round]| rounds.iter().map(|r| r.longest_block).max().unwrap_or_default().as_secs_f64() * 1e3;
-    let pause = with.iter().map(|r| r.pause).max().unwrap_or_default().as_secs_f64() * 1e3;
-    println!("without snapshots: {:.0} queries/s, longest block {:.1} ms", rate(&without), longest(&without));
-    println!(
-        "with one every {seconds} s: {:.0} queries/s, longest block {:.1} ms, longest pause {pause:.1} ms",
-        rate(&with),
-        longest(&with)
-    );
-    let cost =
-        |rounds: &[Round]| rounds.iter().map(|r| r.cpu_seconds).sum::<f64>() / rounds.iter().map(|r| r.queries as f64).sum::<f64>();
-    println!(
-        "ratio of throughput: {:.3}; of queries a second of processor time of judging: {:.3}",
-        rate(&with) / rate(&without),
-        cost(&without) / cost(&with)
-    );
+    parts(&engine, config, reference);
+    rounds(&mut engine, &queries, seconds);
 }

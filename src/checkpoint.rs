@@ -2,7 +2,7 @@
 //!
 //! The design and its alternatives are in ADR 0029. In short:
 //!
-//! * A *unit* is a model. It has a directory of its own, and a log of numbered manifests in it ([`unit`]).
+//! * A *unit* is a model. It has a directory of its own, and a log of numbered manifests in it ([`mod@unit`]).
 //! * A snapshot is a data object ([`payload`]) and then a small [`manifest`]. A manifest is only ever created, never replaced, so two
 //!   writers cannot both have a number, and the one of the older generation finds out.
 //! * [`keeper`] is the thread that reads and writes; the loop of the service hands it copies of its engines.

@@ -390,9 +390,12 @@ impl<F: Feed> Runtime<F> {
     fn snapshot(&mut self, now: Now) -> Result<(), RuntimeError> {
         let Some(snapshots) = &mut self.snapshots else { return Ok(()) };
         snapshots.take_report(Deadline::after(Duration::ZERO), now);
-        // A cut may hold only what was delivered; if deliveries are under way, the next turn tries again.
-        if snapshots.is_due(now) && self.dispatcher.flush(Deadline::after(DELIVERY_WAIT))? == Flushed::Done {
-            snapshots.cut(&self.shards, &self.merger, now);
+        if snapshots.is_due(now) {
+            // A cut may hold only what was delivered.
+            match self.dispatcher.flush(Deadline::after(DELIVERY_WAIT))? {
+                Flushed::Done => snapshots.cut(&self.shards, &self.merger, now),
+                Flushed::Pending => snapshots.postpone(now.since_start + DELIVERY_WAIT),
+            }
         }
         Ok(())
     }
@@ -433,7 +436,10 @@ impl<F: Feed> Runtime<F> {
                 }
             }
         }
-        self.dispatcher.sinks.metrics.checkpoint(now.wall);
+        // While a commit waits for a snapshot, its age must show.
+        if self.snapshots.is_none() || self.merger.positions().is_empty() || !positions.is_empty() {
+            self.dispatcher.sinks.metrics.checkpoint(now.wall);
+        }
         // At an end the best-effort sinks get what is left of the time; in between they get none.
         let left = if how == Commit::Soon { Deadline::after(Duration::ZERO) } else { deadline };
         self.dispatcher.flush_best_effort(left);

@@ -216,8 +216,11 @@ impl Worker {
         drop(engine);
         runtime.block_on(async {
             // The store was away when the service started.
-            if !unit.is_taken() {
-                unit.take_over(keys).await?;
+            if !unit.is_taken() && unit.take_over(keys).await?.snapshot.is_some() {
+                tracing::warn!(
+                    model = unit.model(),
+                    "the object store is back; the state that it had is replaced by what was learned since the start"
+                );
             }
             unit.write(data, info).await
         })

@@ -112,16 +112,16 @@ impl Snapshots {
         let begun = clock::instant();
         self.next_cut = now.since_start + self.settings.interval;
         self.last_complete = Some(now.since_start);
-        let found = match self.keeper.take_over() {
+        let found = self.keeper.take_over();
+        // The thread does one thing after the other, so the report of a cut from before is there by now. It is of the state of before.
+        self.take_report(Deadline::after(Duration::ZERO), now);
+        let found = match found {
             Ok(found) => found,
             Err(error) if self.settings.required => return Err(error),
             Err(error) => {
-                tracing::error!("{error}; every model begins with empty windows, and the service goes on");
+                // What is in memory knows how far it has come, so it can go on, whoever had the partitions meanwhile.
+                tracing::error!("{error}; the service goes on with what is in memory: after a start, with empty windows");
                 self.failed = true;
-                for model in &mut self.models {
-                    shards.forget(&model.model.name);
-                    (model.reached, model.durable) = (Offsets::new(), None);
-                }
                 return Ok(());
             }
         };
@@ -215,11 +215,19 @@ impl Snapshots {
         !self.under_way && now.since_start >= self.next_cut
     }
 
+    /// Puts the next cut off.
+    pub fn postpone(&mut self, until: Duration) {
+        self.next_cut = until;
+    }
+
     /// Makes a cut and hands it to the keeper. Everything judged must have been delivered.
     pub fn cut(&mut self, shards: &Shards, merger: &PartitionMerger, now: Now) {
         self.next_cut = now.since_start + self.settings.interval;
         if !self.changed {
-            self.metrics.snapshots_current(now.wall, self.models.iter().map(|model| model.model.name.as_str()));
+            // What is in the store is still the state.
+            let kept = self.models.iter().filter(|model| model.durable.is_some()).map(|model| model.model.name.as_str());
+            self.metrics.snapshots_current(now.wall, kept);
+            self.last_complete = Some(now.since_start);
             return;
         }
         let begun = clock::instant();
@@ -314,9 +322,14 @@ impl Snapshots {
         self.last_complete.is_some_and(|last| now.since_start.saturating_sub(last) > limit) && (self.under_way || self.failed)
     }
 
+    /// Whether the last snapshot failed, or is overdue.
+    pub fn is_failing(&self, now: Now) -> bool {
+        self.failed || self.is_stalled(now)
+    }
+
     /// What may be committed: what is durable; while snapshots fail and are not required, what was delivered.
     pub fn commits(&self, merger: &PartitionMerger, now: Now) -> Vec<(Partition, i64)> {
-        if !self.settings.required && (self.failed || self.is_stalled(now)) {
+        if !self.settings.required && self.is_failing(now) {
             return merger.positions();
         }
         let durable = |partition: &Partition| {

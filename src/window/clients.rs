@@ -8,16 +8,11 @@
 //! The client that is forgotten is the one used longest ago among the next [`WINDOW`] slots in turn. In a table of up to that size this
 //! is exact; in a larger one it is usually one of the oldest few hundredths: of 64 random slots the oldest lies in the oldest 1/65 on average.
 
-use std::fmt;
 use std::hash::Hash;
-use std::marker::PhantomData;
-use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use serde::de::{Deserializer, SeqAccess, Visitor};
-use serde::ser::{SerializeSeq as _, Serializer};
-use serde::{Deserialize, Serialize};
 
+use super::chunks::Chunks;
 use crate::prefetch;
 
 /// A slot and the generation in which it was handed out.
@@ -59,18 +54,6 @@ pub struct Table<K, V> {
     limit: usize,
     evicted: u64,
 }
-
-/// A growing sequence in chunks that clones share. Whoever changes an item copies its chunk first, if a clone has it, too.
-#[derive(Clone, Debug)]
-struct Chunks<T> {
-    full: Vec<Arc<[T]>>,
-    /// The last items, fewer than a chunk.
-    tail: Vec<T>,
-}
-
-/// Items of a chunk. Chosen: a chunk is copied for the first query of any of its clients while a clone shares it, so few clients should be in
-/// one; and a clone counts every chunk up, which takes some milliseconds for the chunks of a million clients.
-const CHUNK: usize = 2;
 
 /// Slots among which the one to forget is chosen. Chosen: 64 stamps of eight bytes lie in eight cache lines.
 const WINDOW: usize = 64;
@@ -211,9 +194,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
     /// Copies what a clone still has, too. Whoever goes on with the clone in another thread does this first: from then on the original need
     /// not copy what it changes.
     pub fn unshare(&mut self) {
-        for chunk in &mut self.slots.full {
-            Arc::make_mut(chunk);
-        }
+        self.slots.unshare();
     }
 
     /// Clients held.
@@ -232,89 +213,6 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
     }
 }
 
-// === impl Chunks ===
-
-impl<T> Chunks<T> {
-    const fn new() -> Self {
-        Self { full: Vec::new(), tail: Vec::new() }
-    }
-
-    /// An item. Panics if there are not so many.
-    #[inline]
-    fn get(&self, at: u32) -> &T {
-        let at = at as usize;
-        self.full.get(at / CHUNK).map_or_else(|| &self.tail[at % CHUNK], |chunk| &chunk[at % CHUNK])
-    }
-
-    fn push(&mut self, item: T) {
-        if self.tail.capacity() == 0 {
-            self.tail.reserve_exact(CHUNK);
-        }
-        self.tail.push(item);
-        if self.tail.len() == CHUNK {
-            self.full.push(std::mem::take(&mut self.tail).into());
-        }
-    }
-
-    #[inline]
-    fn prefetch(&self, at: u32) {
-        if let Some(chunk) = self.full.get(at as usize / CHUNK) {
-            prefetch::item(chunk, at as usize % CHUNK);
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.full.iter().flat_map(|chunk| chunk.iter()).chain(&self.tail)
-    }
-}
-
-impl<T: Clone> Chunks<T> {
-    /// An item to be changed. Panics if there are not so many.
-    #[inline]
-    fn get_mut(&mut self, at: u32) -> &mut T {
-        let at = at as usize;
-        match self.full.get_mut(at / CHUNK) {
-            Some(chunk) => &mut Arc::make_mut(chunk)[at % CHUNK],
-            None => &mut self.tail[at % CHUNK],
-        }
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.full.iter_mut().flat_map(Arc::make_mut).chain(&mut self.tail)
-    }
-}
-
-/// Written as one sequence, so the size of a chunk is no part of the format.
-impl<T: Serialize> Serialize for Chunks<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut sequence = serializer.serialize_seq(Some(self.full.len() * CHUNK + self.tail.len()))?;
-        self.iter().try_for_each(|item| sequence.serialize_element(item))?;
-        sequence.end()
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Chunks<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
-            type Value = Chunks<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a sequence")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-                let mut chunks = Chunks::new();
-                while let Some(item) = sequence.next_element()? {
-                    chunks.push(item);
-                }
-                Ok(chunks)
-            }
-        }
-        deserializer.deserialize_seq(Items(PhantomData))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,27 +226,11 @@ mod tests {
         table.touch(&5_000, || 9);
         assert_eq!((table.get(slots[500]), copy.get(slots[500])), (Some(&7), Some(&500)));
         assert_eq!((copy.len(), copy.evicted(), copy.find(&5_000)), (1_000, 0, None));
-        let shared = table.slots.full.iter().zip(&copy.slots.full).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
         assert_eq!(
-            shared + 2,
-            table.slots.full.len(),
+            table.slots.unshared(&copy.slots),
+            2,
             "one chunk was copied for the change, one for the client that was forgotten"
         );
-    }
-
-    #[test]
-    fn a_table_is_written_as_one_sequence_and_read_back_whatever_its_length() {
-        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5] {
-            let mut table: Table<u64, u64> = Table::new(10_000);
-            for key in 0..length as u64 {
-                table.touch(&key, || key);
-            }
-            let bytes = postcard::to_stdvec(&table).unwrap();
-            let mut read: Table<u64, u64> = postcard::from_bytes(&bytes).unwrap();
-            assert_eq!(read.iter().map(|(_, key, _)| *key).collect::<Vec<_>>(), (0..length as u64).collect::<Vec<_>>());
-            read.touch(&u64::MAX, || 0);
-            assert_eq!(read.len(), length + 1);
-        }
     }
 
     #[test]

@@ -146,6 +146,25 @@ fn nothing_is_committed_that_is_in_no_complete_snapshot() {
 }
 
 #[test]
+fn a_log_that_is_silent_for_long_makes_no_snapshots_and_is_no_fault() {
+    let (memory, p, folder) = prepared(100);
+    let mut kept = Kept::start(&memory, folder.path(), models(), true);
+    kept.turns(20);
+    let complete = "tripline_snapshots_total{outcome=\"complete\",unit=\"m\"}";
+    let before = kept.metric(complete);
+    kept.turns(100);
+    assert_eq!(kept.metric(complete), before, "nothing has changed");
+    log(&memory, &kept.bench, &p, 100, 110);
+    // The report of the cut is not waited for: it is under way, and not overdue.
+    for _ in 0..5 {
+        kept.turn();
+    }
+    assert!(!kept.bench.runtime.snapshots.as_ref().unwrap().is_failing(kept.bench.now()));
+    kept.turns(10);
+    assert_eq!((kept.metric(complete), memory.committed(&p)), (before + 1, 110));
+}
+
+#[test]
 fn an_orderly_end_leaves_nothing_to_judge_again() {
     let (memory, p, folder) = prepared(300);
     let mut kept = Kept::start(&memory, folder.path(), models(), false);
