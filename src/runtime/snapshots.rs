@@ -142,6 +142,8 @@ impl Snapshots {
         let mut start = Vec::new();
         for bound in bounds {
             let Bounds { partition, low, high, committed } = bound;
+            // The series exists from the start, so the first loss is an increase.
+            self.metrics.missing(&partition.topic, 0);
             if self.models.iter().any(|model| model.reached.get(partition).is_some_and(|reached| reached > high)) {
                 self.forget_partition(partition, *high);
             }
