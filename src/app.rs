@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use prometheus::Registry;
 
+use crate::checkpoint::keeper::Keeper;
+use crate::checkpoint::store::Store;
 use crate::clock;
 use crate::config::Config;
 use crate::decode::Decoder;
@@ -23,6 +25,7 @@ use crate::outcome::OutcomeCounts;
 use crate::reference::Reference;
 use crate::runtime::partition_merger::Now;
 use crate::runtime::shards::Shards;
+use crate::runtime::snapshots::{ModelName, SnapshotSettings, Snapshots};
 use crate::runtime::{Runtime, RuntimeError, ServiceObserver, Sinks};
 use crate::sink::dead_letter::{DeadLetterFile, Discard};
 use crate::sink::jsonl::JsonLines;
@@ -94,6 +97,7 @@ fn consume(
     let lateness = Duration::from_secs(config.engine.allowed_lateness_seconds.into());
     let mut observers = observers;
     observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
+    let snapshots = snapshots(config, &references, metrics)?;
     let shards = Shards::new(config.runtime.engine_shards, &config.engine, references).map_err(|error| usage(&error))?;
     readiness.set(Phase::Connecting);
     tracing::info!(brokers = config.source.kafka.brokers, topics = ?config.source.kafka.topics, "connecting to Kafka");
@@ -103,6 +107,9 @@ fn consume(
     }
     let sinks = sinks(config, metrics, readiness, observers)?;
     let mut runtime = Runtime::new(feed, config.runtime.clone(), decoders, shards, lateness, sinks);
+    if let Some(snapshots) = snapshots {
+        runtime = runtime.keeping(snapshots);
+    }
     let start = clock::instant();
     let mut now = || Now { wall: clock::now(), since_start: clock::instant().duration_since(start) };
     while !stop.asked() {
@@ -114,13 +121,33 @@ fn consume(
                         tracing::debug!("{second}");
                     }
                 }
-                // A delivery is missing, so nothing more may be committed.
-                RuntimeError::Sink(_) => runtime.abandon(),
+                // A delivery is missing, or state that is required: nothing more may be committed.
+                RuntimeError::Sink(_) | RuntimeError::State(_) => runtime.abandon(),
             }
             return Err(error.into());
         }
     }
     Ok(runtime.finish(&mut now)?)
+}
+
+/// Opens the state that the configuration names.
+fn snapshots(config: &Config, references: &[Arc<Reference>], metrics: &Metrics) -> Result<Option<Snapshots>, Failure> {
+    let state = &config.state;
+    if !state.is_kept() {
+        tracing::warn!(
+            "no state is kept ([state] url): after a restart the windows are empty, and an attack that lasts is forgotten"
+        );
+        return Ok(None);
+    }
+    let keys = state.keys(&config.directory).map_err(|(setting, what)| Failure::new(Exit::Usage, format!("{setting}: {what}")))?;
+    let store = Store::open(state, &config.directory)?;
+    let name = |reference: &Arc<Reference>| ModelName { name: reference.model.clone(), reference: reference.digest.clone() };
+    let mut models: Vec<ModelName> = references.iter().map(name).collect();
+    models.sort_by(|a, b| a.name.cmp(&b.name));
+    let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
+    let keeper = Keeper::start(&store, &config.source.kafka.group, &names, keys)?;
+    let settings = SnapshotSettings { interval: state.interval.0, required: state.required };
+    Ok(Some(Snapshots::new(keeper, settings, models, metrics.clone())))
 }
 
 /// Opens the outputs that the configuration names.

@@ -13,6 +13,7 @@ pub mod reference;
 pub mod replay;
 pub mod run;
 pub mod simulate;
+pub mod state;
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +39,8 @@ pub enum Command {
     Replay(replay::Args),
     /// The service: Kafka in; metrics, verdicts and alerts out.
     Run(run::Args),
+    /// Show or verify the snapshots of models: age, size, offsets, validity.
+    State(state::Args),
     /// Find every fault of a configuration file.
     Check(check::Args),
     /// Everything on one machine: embedded broker, simulated callers, a drift, an attack, a live page.
@@ -55,6 +58,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Reference(args) => reference::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
+        Command::State(args) => state::run(args),
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),

@@ -11,6 +11,7 @@ use serde::Deserialize;
 pub use crate::document::{Fault, Faults, Options, Period};
 pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
+use crate::checkpoint::config::StateConfig;
 use crate::decode::{DecodeConfig, Mapping};
 use crate::document;
 use crate::engine::{Engine, EngineConfig};
@@ -38,6 +39,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Threads, buffers and timers of the service.
     pub runtime: RuntimeConfig,
+    /// State that survives a restart.
+    pub state: StateConfig,
     /// Where verdicts and rejected records go.
     pub sink: SinkConfig,
     /// Operations endpoint.
@@ -140,6 +143,7 @@ impl Config {
         ModelConfig::validate_all(&self.models, faults);
         self.validate_core(faults);
         self.runtime.validate(faults);
+        self.state.validate(faults, &self.directory);
         self.sink.validate(faults, &self.directory);
     }
 
@@ -172,6 +176,8 @@ mod tests {
         let default = RuntimeConfig::default();
         assert_eq!(format!("{:?}", config.runtime), format!("{default:?}"));
         assert_eq!(config.engine, EngineConfig::default());
+        let (state, kept) = (&config.state, StateConfig::default());
+        assert_eq!((&state.url, state.interval, state.required), (&kept.url, kept.interval, kept.required));
         assert_eq!(config.decode, DecodeConfig::default());
         assert_eq!(config.server.metrics, ServerConfig::default().metrics);
         assert_eq!(config.sink.dead_letters.topic, DeadLetterConfig::default().topic);
@@ -199,6 +205,20 @@ mod tests {
             assert!(found.contains(&wanted), "{wanted:?} in {found:?}");
         }
         assert!(faults.iter().all(|fault| !fault.remedy.is_empty()), "{faults:#?}");
+    }
+
+    #[test]
+    fn every_fault_of_the_state_has_its_line_and_no_secret_is_repeated() {
+        let text = "[state]\nurl = \"file://state\"\ninterval = \"1ms\"\nkey = \"c2VjcmV0\"\n[state.options]\naws_secret_access_key = \"hunter2\"\n";
+        let faults = Config::from_text(text, PathBuf::new()).unwrap_err();
+        let found: Vec<_> = faults.iter().map(|fault| (fault.line, fault.setting.as_str())).collect();
+        for wanted in [(2, "state.url"), (3, "state.interval"), (4, "state.key"), (6, "state.options.aws_secret_access_key")] {
+            assert!(found.contains(&wanted), "{wanted:?} in {found:?}");
+        }
+        let shown = format!("{faults:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("c2VjcmV0"), "{shown}");
+        let faults = Config::from_text("[state]\nrequired = true\n", PathBuf::new()).unwrap_err();
+        assert!(faults.iter().any(|fault| (fault.line, fault.setting.as_str()) == (2, "state.required")), "{faults:?}");
     }
 
     #[test]

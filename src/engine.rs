@@ -25,7 +25,7 @@ use crate::judge::Verdict;
 use crate::outcome::{Outcome, UnreadableRecord};
 use crate::reference::Reference;
 use model::ModelEngine;
-use model::snapshot::FORMAT as SNAPSHOT_FORMAT;
+pub use model::snapshot::FORMAT as SNAPSHOT_FORMAT;
 pub use model::snapshot::{ModelSnapshot, Snapshot, SnapshotHeader};
 
 /// What happens to the engine.
@@ -163,6 +163,27 @@ impl Engine {
         }
         engine.restore(state);
         Ok(())
+    }
+
+    /// An engine of one of the models, with a copy of its state; `None` if there is no such model. The clients are shared until one of both
+    /// changes them, so this takes a moment.
+    pub fn copy_of(&self, model: &str) -> Option<Self> {
+        let engine = self.models.get(*self.by_name.get(model)?)?.clone();
+        let by_name = [(model.to_owned(), 0)].into_iter().collect();
+        Some(Self { config: self.config.clone(), models: vec![engine], by_name, last: 0 })
+    }
+
+    /// Copies what this engine shares with the one that it is a copy of. Until then the other one copies what it changes, so whoever keeps the
+    /// copy in another thread does this at once.
+    pub fn unshare(&mut self) {
+        self.models.iter_mut().for_each(ModelEngine::unshare);
+    }
+
+    /// Forgets what a log has taught about a model.
+    pub fn forget(&mut self, model: &str) {
+        if let Some(engine) = self.by_name.get(model).and_then(|&at| self.models.get_mut(at)) {
+            *engine = engine.fresh(&self.config);
+        }
     }
 
     /// State of every model, in order of name.

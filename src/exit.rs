@@ -3,6 +3,7 @@
 //! A module's error says what is wrong. This file maps errors of the service to exit codes: a fault of the configuration or of the
 //! cluster. A command maps the errors that only it can have.
 
+use crate::checkpoint::CheckpointError;
 use crate::runtime::RuntimeError;
 use crate::sink::SinkError;
 use crate::source::feed::{FeedError, FeedFault};
@@ -60,11 +61,23 @@ impl From<SinkError> for Failure {
     }
 }
 
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Self {
+        let exit = match error {
+            CheckpointError::Store { .. } => Exit::Io,
+            CheckpointError::Damaged { .. } => Exit::Data,
+            CheckpointError::Unusable(_) => Exit::Usage,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Self {
         match error {
             RuntimeError::Feed(error) => error.into(),
             RuntimeError::Sink(error) => error.into(),
+            RuntimeError::State(error) => error.into(),
         }
     }
 }

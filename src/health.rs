@@ -21,6 +21,8 @@ pub enum Phase {
     Retrying = 3,
     /// Told to stop: finishing what was read.
     Stopping = 4,
+    /// Reading back the state of before.
+    Restoring = 5,
 }
 
 /// The shared readiness; clones speak of the same instance.
@@ -38,7 +40,7 @@ struct Shared {
 
 impl Phase {
     /// Every phase, by its number.
-    const ALL: [Self; 5] = [Self::Starting, Self::Connecting, Self::Ready, Self::Retrying, Self::Stopping];
+    const ALL: [Self; 6] = [Self::Starting, Self::Connecting, Self::Ready, Self::Retrying, Self::Stopping, Self::Restoring];
 
     /// The reason in plain words.
     pub const fn reason(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Phase {
             Self::Ready => "ready",
             Self::Retrying => "the source stopped answering; retrying",
             Self::Stopping => "stopping: finishing what was read",
+            Self::Restoring => "restoring state from the object store",
         }
     }
 }

@@ -26,6 +26,7 @@
 //! | shell | what it is |
 //! |---|---|
 //! | [`app`] | composition root and ordered shutdown of the service |
+//! | [`checkpoint`] | state that survives a restart: snapshots, and where in the log each was taken |
 //! | [`cli`] | one file a command: arguments and wiring |
 //! | [`clock`] | the only file that asks the machine for the time |
 //! | [`config`] | the configuration file, composed of each stage's own settings |
@@ -60,6 +61,8 @@ pub mod window;
 
 #[cfg(feature = "runtime")]
 pub mod app;
+#[cfg(feature = "runtime")]
+pub mod checkpoint;
 #[cfg(feature = "runtime")]
 pub mod cli;
 #[cfg(feature = "runtime")]

@@ -6,7 +6,7 @@
 //! 2. **decode** the blocks side by side, while the engines judge what earlier turns read;
 //! 3. **take in**: messages go to the queues of their partitions ([`partition_merger`]);
 //! 4. **judge** what the merger lets out, in the order of event time, and **deliver** verdicts and dead letters;
-//! 5. **answer** what happened to the partitions; **commit** when it is time.
+//! 5. **answer** what happened to the partitions; make a **snapshot** and **commit** when it is time ([`snapshots`]).
 //!
 //! The position of a partition moves behind a message when the message is judged and handed to the sinks, and a position is
 //! committed only after the sinks have delivered. At-least-once holds by this order alone.
@@ -26,10 +26,12 @@ pub mod config;
 pub mod dispatcher;
 pub mod partition_merger;
 pub mod shards;
+pub mod snapshots;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
+use crate::checkpoint::CheckpointError;
 use crate::clock::Deadline;
 use crate::decode::Decoder;
 use crate::health::{Phase, Readiness};
@@ -43,6 +45,7 @@ use config::RuntimeConfig;
 use dispatcher::Dispatcher;
 use partition_merger::{Item, MergeSettings, Now, PartitionMerger};
 use shards::Shards;
+use snapshots::Snapshots;
 
 /// Longest wait for messages in one turn: how soon a stop is noticed and timers run. A tenth of a second is what a person takes
 /// for at once.
@@ -69,6 +72,9 @@ pub enum RuntimeError {
     /// A sink cannot go on.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// State is required, and cannot be had.
+    #[error(transparent)]
+    State(#[from] CheckpointError),
 }
 
 /// Where results go. Every sink and every observer gets every verdict, in order.
@@ -101,6 +107,8 @@ pub struct Runtime<F: Feed> {
     blocks: Blocks,
     dispatcher: Dispatcher,
     start_of: StartOf,
+    /// State that survives; none if it is not kept.
+    snapshots: Option<Snapshots>,
     /// More could be judged at once: do not wait for messages.
     busy: bool,
     /// What is held takes too many bytes.
@@ -128,6 +136,7 @@ impl<F: Feed> Runtime<F> {
             blocks: Blocks::default(),
             dispatcher: Dispatcher::new(sinks),
             start_of: Box::new(|_| Start::Committed),
+            snapshots: None,
             busy: false,
             pressure: false,
             next_commit: Duration::ZERO,
@@ -140,6 +149,13 @@ impl<F: Feed> Runtime<F> {
     #[must_use]
     pub fn starting(mut self, start_of: StartOf) -> Self {
         self.start_of = start_of;
+        self
+    }
+
+    /// Keeps the state of the models, and restores it when partitions come. Then the snapshots say where partitions begin.
+    #[must_use]
+    pub fn keeping(mut self, snapshots: Snapshots) -> Self {
+        self.snapshots = Some(snapshots);
         self
     }
 
@@ -275,12 +291,21 @@ impl<F: Feed> Runtime<F> {
             let Some(block) = self.blocks.get(item.block) else { continue };
             let first = judgements.len();
             judgements.extend(block.records(item.index));
-            messages.push((block.messages.partition(item.index), item.offset, first..judgements.len()));
+            let partition = block.messages.partition(item.index);
+            let silent = self.snapshots.as_mut().is_some_and(|it| it.admit(partition, item.offset, &mut judgements[first..]));
+            messages.push((partition, item.offset, first..judgements.len(), silent));
         }
         self.shards.judge(&mut judgements);
-        for (partition, offset, records) in messages {
+        if let Some(snapshots) = self.snapshots.as_mut().filter(|_| !messages.is_empty()) {
+            snapshots.note_change();
+        }
+        for (partition, offset, records, silent) in messages {
             for judgement in &judgements[records] {
-                self.dispatcher.deliver(judgement, now)?;
+                if silent {
+                    self.dispatcher.silent(judgement, now);
+                } else {
+                    self.dispatcher.deliver(judgement, now)?;
+                }
             }
             // Only now: a message whose delivery failed stays in front of the position.
             self.merger.done(partition, offset);
@@ -294,8 +319,19 @@ impl<F: Feed> Runtime<F> {
 
     fn assigned(&mut self, partitions: &[Partition], now: Now) -> Result<(), RuntimeError> {
         tracing::info!(partitions = %names(partitions), "assigned");
+        let is_first = self.merger.is_empty();
         self.merger.open(partitions, now);
-        let start = (self.start_of)(partitions);
+        let start = match &mut self.snapshots {
+            None => (self.start_of)(partitions),
+            Some(snapshots) => {
+                self.dispatcher.sinks.readiness.set(Phase::Restoring);
+                let bounds = self.feed.bounds(partitions)?;
+                if is_first {
+                    snapshots.restore(&mut self.shards, now)?;
+                }
+                snapshots.begin(&bounds, &mut self.merger)
+            }
+        };
         self.feed.begin(partitions, &start)?;
         self.dispatcher.sinks.readiness.set(Phase::Ready);
         Ok(())
@@ -305,9 +341,12 @@ impl<F: Feed> Runtime<F> {
         tracing::info!(partitions = %names(partitions), lost, "revoked");
         if !lost {
             let deadline = Deadline::after(REVOKE_LIMIT);
-            self.commit(Commit::By(deadline), deadline, now)?;
+            self.conclude(deadline, now)?;
         }
         for partition in partitions {
+            if let Some(snapshots) = &mut self.snapshots {
+                snapshots.release(partition, self.merger.position(partition));
+            }
             for item in self.merger.close(partition) {
                 self.blocks.done(item.block);
             }
@@ -323,12 +362,16 @@ impl<F: Feed> Runtime<F> {
         }
         if let Some(time) = self.dispatcher.tick(&self.config, now) {
             let verdicts = self.shards.tick(time);
+            if let Some(snapshots) = &mut self.snapshots {
+                snapshots.note_change();
+            }
             self.dispatcher.verdicts(&verdicts, now)?;
         }
         Ok(())
     }
 
     fn timers(&mut self, now: Now) -> Result<(), RuntimeError> {
+        self.snapshot(now)?;
         if now.since_start >= self.next_commit {
             self.next_commit = now.since_start + self.config.commit_interval.0;
             if !self.commit(Commit::Soon, Deadline::after(DELIVERY_WAIT), now)? {
@@ -343,13 +386,46 @@ impl<F: Feed> Runtime<F> {
         Ok(())
     }
 
+    /// Takes the report of the last cut, and makes the next one when it is time.
+    fn snapshot(&mut self, now: Now) -> Result<(), RuntimeError> {
+        let Some(snapshots) = &mut self.snapshots else { return Ok(()) };
+        snapshots.take_report(Deadline::after(Duration::ZERO), now);
+        if snapshots.is_due(now) {
+            // A cut may hold only what was delivered.
+            match self.dispatcher.flush(Deadline::after(DELIVERY_WAIT))? {
+                Flushed::Done => snapshots.cut(&self.shards, &self.merger, now),
+                Flushed::Pending => snapshots.postpone(now.since_start + DELIVERY_WAIT),
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers, makes a last cut and waits for it, and commits. All share the deadline.
+    fn conclude(&mut self, deadline: Deadline, now: Now) -> Result<(), RuntimeError> {
+        if let Some(snapshots) = &mut self.snapshots
+            && self.dispatcher.flush(deadline)? == Flushed::Done
+        {
+            // One that is under way holds less than we have.
+            if snapshots.take_report(deadline, now) {
+                snapshots.cut(&self.shards, &self.merger, now);
+            }
+            if !snapshots.take_report(deadline, now) {
+                tracing::warn!("the last snapshot was not complete in time: what follows the one before is judged again");
+            }
+        }
+        self.commit(Commit::By(deadline), deadline, now).map(|_| ())
+    }
+
     /// Delivers, then commits what was judged; both share the deadline. `false` if deliveries are still under way and so nothing was
     /// committed.
     fn commit(&mut self, how: Commit, deadline: Deadline, now: Now) -> Result<bool, RuntimeError> {
         if self.dispatcher.flush(deadline)? == Flushed::Pending {
             return Ok(false);
         }
-        let positions = self.merger.positions();
+        let positions = match &self.snapshots {
+            None => self.merger.positions(),
+            Some(snapshots) => snapshots.commits(&self.merger, now),
+        };
         if !positions.is_empty() {
             match self.feed.commit(&positions, how) {
                 Ok(()) => self.merger.committed(&positions),
@@ -360,7 +436,10 @@ impl<F: Feed> Runtime<F> {
                 }
             }
         }
-        self.dispatcher.sinks.metrics.checkpoint(now.wall);
+        // While a commit waits for a snapshot, its age must show.
+        if self.snapshots.is_none() || self.merger.positions().is_empty() || !positions.is_empty() {
+            self.dispatcher.sinks.metrics.checkpoint(now.wall);
+        }
         // At an end the best-effort sinks get what is left of the time; in between they get none.
         let left = if how == Commit::Soon { Deadline::after(Duration::ZERO) } else { deadline };
         self.dispatcher.flush_best_effort(left);
@@ -394,7 +473,7 @@ impl<F: Feed> Runtime<F> {
                 Ok(true) if present.since_start < stop_judging => {}
                 Ok(_) => {
                     let deadline = Deadline::after(whole / 3);
-                    break self.commit(Commit::By(deadline), deadline, present).map(|_| ());
+                    break self.conclude(deadline, present);
                 }
                 Err(error) => break Err(error),
             }

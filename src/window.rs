@@ -5,10 +5,12 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `chunks` | a sequence that clones share until one changes it |
 //! | [`clients`] | the bounded table of clients |
 //! | [`history`] | the bounded memory of rows |
 //! | [`index`] | the index that finds rows again |
 
+mod chunks;
 pub mod clients;
 pub mod history;
 pub mod index;

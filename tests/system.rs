@@ -12,6 +12,7 @@ mod system {
     mod adversary;
     mod bad_input;
     mod changes;
+    mod checkpoint;
     mod commands;
     mod crowd;
     mod demo;

@@ -1,12 +1,13 @@
 //! `tripline check`: every fault of a configuration file at once, with its line and what to do.
 //!
-//! The fastest checks come first: the file itself, then the files that it names, then (with `--connect`) the cluster. A later check
+//! The fastest checks come first: the file itself, then the files that it names, then (with `--connect`) the cluster and the store of the state. A later check
 //! runs even if an earlier one found a fault, where that is possible, so one run reports every fault.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::load;
+use crate::checkpoint::store::Store;
 use crate::config::{Config, ConfigError};
 use crate::decode::Decoder;
 use crate::engine::Engine;
@@ -19,7 +20,8 @@ Examples:
   tripline check tripline.toml
       every fault of the file, and of the reference profiles it names
   tripline check --connect tripline.toml
-      also asks the brokers: are they there, are the credentials right, do the topics exist
+      also asks the brokers: are they there, are the credentials right, do the topics exist; and the store of the state: can it
+      be read and written
   tripline check --example > tripline.toml
       a commented file to begin with
 
@@ -32,7 +34,7 @@ pub struct Args {
     /// Configuration file.
     #[arg(value_name = "FILE", default_value = "tripline.toml")]
     file: PathBuf,
-    /// Also ask the Kafka cluster.
+    /// Also ask the Kafka cluster and the store of the state.
     #[arg(long)]
     connect: bool,
     /// Print a commented configuration with every default, and check nothing.
@@ -72,6 +74,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Err(failure) => failures.push(failure),
         }
     }
+    if !config.state.is_kept() {
+        println!("state: none is kept ([state] url), so a restart begins with empty windows");
+    } else if args.connect {
+        match state(&config) {
+            Ok(snapshots) => println!("state at {}: can be read and written, {snapshots} models have snapshots", config.state.url),
+            Err(failure) => failures.push(failure),
+        }
+    }
     let Some(first) = failures.first() else { return Ok(()) };
     let exit = first.exit;
     Err(Failure::new(exit, failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
@@ -88,6 +98,21 @@ fn models(config: &Config) -> Result<Vec<String>, Failure> {
     Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error))?;
     Engine::new(config.engine.clone(), references).map_err(|error| usage(&error))?;
     Ok(names)
+}
+
+/// Writes an object into the store, lists, and deletes it again; the number of models that have snapshots.
+fn state(config: &Config) -> Result<usize, Failure> {
+    const PROBE: [&str; 1] = ["check"];
+    let store = Store::open(&config.state, &config.directory)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+    runtime.block_on(async {
+        let own = store.folder(&[&config.source.kafka.group]);
+        own.put(&PROBE, b"tripline check".to_vec()).await?;
+        let units = own.units().await?;
+        own.delete(&PROBE).await?;
+        Ok(units.len())
+    })
 }
 
 fn connect(config: &Config) -> Result<(), Failure> {

@@ -27,6 +27,11 @@ const MAX_SECRET_BYTES: u64 = 1024 * 1024;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Options(pub BTreeMap<String, String>);
 
+/// A text that may be secret: it is never printed.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
 /// A scalar of the file; librdkafka takes all of them as text.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -35,6 +40,38 @@ enum Scalar {
     Integer(i64),
     Boolean(bool),
     Number(f64),
+}
+
+// === impl Secret ===
+
+impl Secret {
+    /// Whether nothing is given.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value, with `${env:…}` and `${file:…}` replaced. Relative paths begin at `directory`.
+    ///
+    /// # Errors
+    /// If it stands in the file itself, or its source cannot be read. The error never repeats a value.
+    pub fn reveal(&self, directory: &Path) -> Result<String, String> {
+        if !self.0.contains("${") {
+            return Err("a secret must not stand in the configuration file; write ${env:NAME} or ${file:/path}".into());
+        }
+        expand(&self.0, directory)
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(not shown)")
+    }
 }
 
 // === impl Options ===

@@ -195,6 +195,16 @@ impl ModelEngine {
         }
     }
 
+    /// Copies the clients that a clone still has, too.
+    pub fn unshare(&mut self) {
+        self.memory.callers.clients.unshare();
+    }
+
+    /// An engine of the same reference that has seen nothing.
+    pub fn fresh(&self, config: &EngineConfig) -> Self {
+        Self::new(Arc::clone(&self.profile.reference), config)
+    }
+
     /// Model name.
     pub fn name(&self) -> &str {
         &self.profile.reference.model

@@ -75,6 +75,7 @@ impl Block {
             outcome,
             gap_seconds: None,
             verdicts: Vec::new(),
+            known: false,
         })
     }
 

@@ -51,6 +51,19 @@ impl Dispatcher {
         self.verdicts(&judgement.verdicts, now)
     }
 
+    /// Takes note of a record that was delivered before: event time goes on from it.
+    pub fn silent(&mut self, judgement: &Judgement<'_>, now: Now) {
+        self.sinks.metrics.judged_again();
+        if let (Outcome::Accepted, Some(query)) = (&*judgement.outcome, judgement.query) {
+            self.note_time(query.time, now);
+        }
+    }
+
+    fn note_time(&mut self, time: EventTime, now: Now) {
+        let latest = self.last.map_or(time, |(last, _)| last.max(time));
+        self.last = Some((latest, now.since_start));
+    }
+
     fn record(&mut self, record: &ObservedRecord<'_>, now: Now) -> Result<(), SinkError> {
         self.counts.record(record.outcome);
         if let Some(query) = record.query {
@@ -59,8 +72,7 @@ impl Dispatcher {
         match (record.outcome, record.query) {
             (Outcome::Accepted, Some(query)) => {
                 self.sinks.metrics.accepted(query, record.gap_seconds);
-                let latest = self.last.map_or(query.time, |(last, _)| last.max(query.time));
-                self.last = Some((latest, now.since_start));
+                self.note_time(query.time, now);
             }
             (Outcome::Late { .. }, Some(query)) => {
                 self.sinks.metrics.late(&query.model);

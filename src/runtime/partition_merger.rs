@@ -18,6 +18,11 @@
 //! messages held take too many bytes, every partition with messages in its queue is paused. That cannot block the merge: the
 //! queue with the earliest event can go on, or it waits for an empty queue, and an empty queue's partition is not paused.
 //!
+//! # Replay
+//! After a restart with restored state, the messages before an offset of each partition (its *replayed part*) were delivered already.
+//! They go before all others: no message behind that offset is let out while a partition still has one before it. So the state is that
+//! of the moment of the crash before anything new is judged.
+//!
 //! # Positions
 //! The position of a partition is the offset behind its last message that is *done*: judged and handed to the sinks. It is what
 //! is committed, after the sinks have delivered.
@@ -76,6 +81,17 @@ pub struct PartitionMerger {
     buffered: usize,
 }
 
+/// Where a message stands in the order of all partitions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Rank {
+    /// It is behind the replayed part.
+    spoken: bool,
+    time: EventTime,
+}
+
+/// The time of what cannot be read: before everything.
+const UNREADABLE: EventTime = EventTime::from_micros(i64::MIN);
+
 #[derive(Debug)]
 struct PartitionQueue {
     items: VecDeque<Item>,
@@ -91,6 +107,8 @@ struct PartitionQueue {
     /// Offset behind the last message that is done (judged and handed to the sinks); `None` before the first.
     position: Option<i64>,
     committed: Option<i64>,
+    /// Offset before which the messages are replayed; none once it is passed.
+    replay_until: Option<i64>,
     end: Option<(i64, i64)>,
 }
 
@@ -101,21 +119,23 @@ impl PartitionQueue {
         self.clock = self.items.iter().take(LOOK_AHEAD).filter_map(|item| item.time).min();
     }
 
-    /// The time by which the queue's next event is ranked; what cannot be read goes first.
-    fn rank(&self, now: Now) -> EventTime {
-        self.clock.map_or(EventTime::from_micros(i64::MIN), |clock| clock.min(now.wall))
+    /// By what the queue's next event is ranked: replayed ones first, then by time; what cannot be read goes first among its like.
+    fn rank(&self, now: Now) -> Rank {
+        let time = self.clock.map_or(UNREADABLE, |clock| clock.min(now.wall));
+        let next = self.items.front().map(|item| item.offset);
+        Rank { spoken: self.replay_until.is_none_or(|until| next.is_some_and(|next| next >= until)), time }
     }
 
-    /// Latest event time that may pass while this queue has nothing; `None` if it does not hold.
-    fn limit(&self, now: Now, settings: MergeSettings) -> Option<EventTime> {
+    /// Highest rank that may pass while this queue has nothing; `None` if it does not hold.
+    fn limit(&self, now: Now, settings: MergeSettings) -> Option<Rank> {
         let silent = now.since_start.saturating_sub(self.last_arrival) >= settings.idle_after;
         if !self.items.is_empty() || self.caught_up || silent {
             return None;
         }
         let slack = i64::try_from(settings.slack.as_micros()).unwrap_or(i64::MAX);
-        let last = self.last.map_or(i64::MIN, EventTime::micros);
         // Before its first event a queue holds everything: it might begin hours ago.
-        Some(EventTime::from_micros(if last == i64::MIN { last } else { last.saturating_add(slack) }))
+        let time = self.last.map_or(UNREADABLE, |last| EventTime::from_micros(last.micros().saturating_add(slack)));
+        Some(Rank { spoken: self.replay_until.is_none(), time })
     }
 }
 
@@ -139,6 +159,7 @@ impl PartitionMerger {
                 paused: false,
                 position: None,
                 committed: None,
+                replay_until: None,
                 end: None,
             };
             self.queues.entry(partition.clone()).or_insert(queue);
@@ -182,8 +203,8 @@ impl PartitionMerger {
         let settings = self.settings;
         while out.len() < limit {
             let held = self.queues.values().filter_map(|queue| queue.limit(now, settings)).min();
-            let mut first: Option<(EventTime, &Partition)> = None;
-            let mut second: Option<EventTime> = None;
+            let mut first: Option<(Rank, &Partition)> = None;
+            let mut second: Option<Rank> = None;
             for (partition, queue) in self.queues.iter().filter(|(_, queue)| !queue.items.is_empty()) {
                 let rank = queue.rank(now);
                 match first {
@@ -197,7 +218,8 @@ impl PartitionMerger {
             let Some((rank, partition)) = first else { return };
             let bound = second.into_iter().chain(held).min();
             // What cannot be read has no time to wait for.
-            let may_go = |rank: EventTime| bound.is_none_or(|bound| rank <= bound) || rank.micros() == i64::MIN;
+            let may_go =
+                |rank: Rank| bound.is_none_or(|bound| rank <= bound || (rank.time == UNREADABLE && rank.spoken <= bound.spoken));
             if !may_go(rank) {
                 return;
             }
@@ -219,13 +241,33 @@ impl PartitionMerger {
     pub fn done(&mut self, partition: &Partition, offset: i64) {
         if let Some(queue) = self.queues.get_mut(partition) {
             queue.position = queue.position.max(Some(offset + 1));
+            if queue.replay_until.is_some_and(|until| offset + 1 >= until) {
+                queue.replay_until = None;
+            }
         }
     }
 
-    /// Positions that differ from what was committed.
+    /// Says where the group was in a partition, and before which offset its messages are replayed.
+    pub fn resume_at(&mut self, partition: &Partition, committed: Option<i64>, replay_until: Option<i64>) {
+        if let Some(queue) = self.queues.get_mut(partition) {
+            (queue.committed, queue.replay_until) = (committed, replay_until);
+        }
+    }
+
+    /// Positions beyond what was committed.
     pub fn positions(&self) -> Vec<(Partition, i64)> {
-        let changed = self.queues.iter().filter(|(_, queue)| queue.position != queue.committed);
+        let changed = self.queues.iter().filter(|(_, queue)| queue.position > queue.committed);
         changed.filter_map(|(partition, queue)| Some((partition.clone(), queue.position?))).collect()
+    }
+
+    /// Offset behind the last message of a partition that is done.
+    pub fn position(&self, partition: &Partition) -> Option<i64> {
+        self.queues.get(partition)?.position
+    }
+
+    /// Every partition of ours: its position, and what was committed.
+    pub fn places(&self) -> impl Iterator<Item = (&Partition, Option<i64>, Option<i64>)> {
+        self.queues.iter().map(|(partition, queue)| (partition, queue.position, queue.committed))
     }
 
     /// These positions are committed.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::{Engine, EngineConfig, EngineError, Input, ModelStatus, Outbox};
+use crate::engine::{Engine, EngineConfig, EngineError, Input, ModelSnapshot, ModelStatus, Outbox};
 use crate::event::{EventTime, Provenance, Query};
 use crate::judge::Verdict;
 use crate::observer::{ObservedRecord, Original};
@@ -43,6 +43,8 @@ pub struct Judgement<'a> {
     pub gap_seconds: Option<f64>,
     /// Verdicts that followed from it.
     pub verdicts: Vec<Verdict>,
+    /// It is in the restored state of its model already, so the engine does not see it again.
+    pub known: bool,
 }
 
 /// Fewer records than this are judged on the calling thread. Chosen: starting threads costs about as much as judging a few dozen
@@ -61,7 +63,7 @@ impl Judgement<'_> {
     }
 
     /// Model of the record, if it could be read.
-    fn model(&self) -> Option<&str> {
+    pub fn model(&self) -> Option<&str> {
         let of_rejected = || self.rejection()?.caller.as_ref().map(|caller| caller.model.as_str());
         self.query.map(|query| query.model.as_str()).or_else(of_rejected)
     }
@@ -83,6 +85,9 @@ impl Shard {
     }
 
     fn judge(&mut self, judgement: &mut Judgement<'_>) {
+        if judgement.known {
+            return;
+        }
         let Some(query) = judgement.query else {
             if let Some(record) = judgement.rejection().and_then(|rejection| rejection.evidence(judgement.provenance)) {
                 judgement.verdicts = self.step(Input::Unreadable(&record));
@@ -148,6 +153,30 @@ impl Shards {
     /// Tells every engine that the input has ended.
     pub fn end(&mut self) -> Vec<Verdict> {
         self.shards.iter_mut().flat_map(|shard| shard.step(Input::End)).collect()
+    }
+
+    /// An engine of one model alone, with a copy of its state.
+    pub fn copy_of(&self, model: &str) -> Option<Engine> {
+        self.shards.get(*self.of_model.get(model)?)?.engine.copy_of(model)
+    }
+
+    /// Forgets what the log has taught about a model.
+    pub fn forget(&mut self, model: &str) {
+        if let Some(shard) = self.of_model.get(model).and_then(|&at| self.shards.get_mut(at)) {
+            shard.engine.forget(model);
+        }
+    }
+
+    /// Goes on with a model where a snapshot of it was taken.
+    ///
+    /// # Errors
+    /// As [`Engine::restore`].
+    pub fn restore(&mut self, snapshot: ModelSnapshot) -> Result<(), EngineError> {
+        let at = self.of_model.get(&snapshot.header.model).copied().unwrap_or(0);
+        match self.shards.get_mut(at) {
+            Some(shard) => shard.engine.restore(snapshot),
+            None => Ok(()),
+        }
     }
 
     /// State of every model, in order of name.

@@ -14,6 +14,7 @@ use crate::source::feed::FeedFault;
 use crate::source::memory::Memory;
 
 mod sinks;
+mod snapshots;
 
 /// Offsets and reasons of the dead letters, and whether deliveries are held up.
 type LettersSeen = (Vec<(i64, &'static str)>, bool);
@@ -35,10 +36,15 @@ impl DeadLetterSink for Letters {
 }
 
 fn model(name: &str) -> Arc<Reference> {
+    refitted(name, 300)
+}
+
+/// A profile of a model from so many rows.
+fn refitted(name: &str, rows: usize) -> Arc<Reference> {
     #[expect(clippy::cast_precision_loss, reason = "small test numbers")]
     let column = |name: &str, modulus: usize| Column {
         name: name.into(),
-        cells: (0..300).map(|i| Raw::Number((i % modulus) as f64)).collect(),
+        cells: (0..rows).map(|i| Raw::Number((i % modulus) as f64)).collect(),
     };
     let dataset =
         Dataset { features: vec![column("x", 97), column("y", 31)], predictions: column("p", 2).cells, probabilities: Vec::new() };
@@ -57,12 +63,16 @@ const T0: i64 = 1_772_442_900;
 
 impl Bench {
     fn new(config: RuntimeConfig) -> Self {
-        let references = vec![model("m"), model("n")];
+        Self::over(Memory::default(), vec![model("m"), model("n")], config)
+    }
+
+    /// A runtime over a feed that others may have read before.
+    fn over(memory: Memory, references: Vec<Arc<Reference>>, config: RuntimeConfig) -> Self {
         let metrics = Metrics::register(&Registry::new()).unwrap();
         for reference in &references {
             metrics.know_model(reference).unwrap();
         }
-        let (memory, letters) = (Memory::default(), Letters::default());
+        let letters = Letters::default();
         let sinks = Sinks {
             must_deliver: Vec::new(),
             best_effort: Vec::new(),

@@ -14,6 +14,7 @@
 
 mod model_series;
 pub mod series;
+pub mod snapshots;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -29,6 +30,7 @@ use crate::judge::{Family, Verdict};
 use crate::reference::Reference;
 use model_series::{prediction_histogram, scope_name};
 use series::Series;
+use snapshots::SnapshotMetrics;
 
 /// Label value that stands for every model without a reference.
 pub const OTHER: &str = "other";
@@ -95,6 +97,7 @@ struct Inner {
     watermark_lag: Gauge,
     end_to_end: Histogram,
     checkpoint_age: Gauge,
+    snapshots: SnapshotMetrics,
     alerts: IntCounterVec,
     outbox: IntGauge,
     models: RwLock<FxHashMap<Box<str>, Model>>,
@@ -182,6 +185,7 @@ impl Metrics {
                     histogram
                 },
                 checkpoint_age,
+                snapshots: SnapshotMetrics::register(registry)?,
                 alerts: counters(registry, &series::ALERTS_SENT)?,
                 outbox: {
                     let gauge = IntGauge::new(series::ALERT_OUTBOX.name, series::ALERT_OUTBOX.help)?;
@@ -361,6 +365,7 @@ impl Metrics {
         self.inner.watermark_lag.set(slowest.map_or(0.0, |at| now.seconds_since(at).max(0.0)));
         let checkpoint = *self.inner.checkpoint.read().unwrap_or_else(PoisonError::into_inner);
         self.inner.checkpoint_age.set(checkpoint.map_or(f64::NAN, |at| now.seconds_since(at).max(0.0)));
+        self.inner.snapshots.refresh(now);
     }
 
     fn label<'a>(&self, model: &'a str) -> &'a str {

@@ -74,6 +74,19 @@ pub enum Start {
     At(Vec<(Partition, i64)>),
 }
 
+/// What the cluster has of a partition, and where the group was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// The partition.
+    pub partition: Partition,
+    /// First offset that there still is.
+    pub low: i64,
+    /// Offset behind the last message.
+    pub high: i64,
+    /// Committed position of the group; none if it never committed one.
+    pub committed: Option<i64>,
+}
+
 /// How a commit is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Commit {
@@ -114,6 +127,12 @@ pub trait Feed: Send {
 
     /// What happened meanwhile, oldest first.
     fn next_event(&mut self) -> Option<FeedEvent>;
+
+    /// Asks the cluster what it has of these partitions. It waits for the answer.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn bounds(&mut self, partitions: &[Partition]) -> Result<Vec<Bounds>, FeedError>;
 
     /// Answers [`FeedEvent::Assigned`]: from now on messages of these partitions are handed out, beginning at `start`.
     ///

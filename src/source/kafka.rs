@@ -16,12 +16,12 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::OwnedHeader;
-use super::feed::{Commit, End, Feed, FeedError, FeedEvent, FeedFault, Partition, RecordBatch, Start};
+use super::feed::{Bounds, Commit, End, Feed, FeedError, FeedEvent, FeedFault, Partition, RecordBatch, Start};
 use config::KafkaConfig;
 use connect::{explain, fault_of};
 use context::{AssignmentChange, Context, Statistics, answer};
@@ -29,6 +29,11 @@ use context::{AssignmentChange, Context, Statistics, answer};
 /// A block is closed beyond this many bytes, however few messages it holds, so that memory follows bytes and not counts. Chosen:
 /// 2 048 messages (the default batch) of 2 kB, about twice the size of a usual event.
 const BLOCK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Longest wait for one answer about a partition, and how often it is asked for. Chosen: a coordinator that moves takes some seconds; half a
+/// minute of silence in the middle of a rebalance means that something is broken.
+const BOUNDS_WAIT: Duration = Duration::from_secs(10);
+const BOUNDS_TRIES: usize = 3;
 
 /// Statistics in a row without a connection before the cluster counts as gone. One alone may fall into a reconnect; two are two
 /// seconds apart at the default interval.
@@ -259,6 +264,25 @@ impl Feed for KafkaFeed {
         self.events.pop_front()
     }
 
+    fn bounds(&mut self, partitions: &[Partition]) -> Result<Vec<Bounds>, FeedError> {
+        let Some(consumer) = self.consumer.clone() else { return Ok(Vec::new()) };
+        let fault = |error: KafkaError| {
+            FeedError::new(FeedFault::Unreachable, explain(FeedFault::Unreachable, &self.brokers, &error.to_string()))
+        };
+        let committed = retried(|| consumer.committed_offsets(plain_list(partitions), BOUNDS_WAIT)).map_err(fault)?;
+        let bounds = |partition: &Partition| {
+            let (low, high) =
+                retried(|| consumer.fetch_watermarks(&partition.topic, partition.number, BOUNDS_WAIT)).map_err(fault)?;
+            let found = committed.find_partition(&partition.topic, partition.number);
+            let committed = found.and_then(|element| match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            });
+            Ok(Bounds { partition: partition.clone(), low, high, committed })
+        };
+        partitions.iter().map(bounds).collect()
+    }
+
     fn begin(&mut self, _partitions: &[Partition], start: &Start) -> Result<(), FeedError> {
         // Answers come in the order of the events, so this is the answer to the oldest assignment.
         let (Some(consumer), Some(mut list)) = (&self.consumer, self.coming.pop_front()) else { return Ok(()) };
@@ -324,6 +348,18 @@ impl Feed for KafkaFeed {
             }
         }
     }
+}
+
+/// Asks up to [`BOUNDS_TRIES`] times.
+fn retried<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let mut answer = ask();
+    for _ in 1..BOUNDS_TRIES {
+        if answer.is_ok() {
+            break;
+        }
+        answer = ask();
+    }
+    answer
 }
 
 /// Runs `work` on a thread of its own and waits at most `limit` for it; `None` if it took longer (it is left behind).

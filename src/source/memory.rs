@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::feed::{Commit, End, Feed, FeedError, FeedEvent, Partition, RecordBatch, Start};
+use super::feed::{Bounds, Commit, End, Feed, FeedError, FeedEvent, Partition, RecordBatch, Start};
 
 /// A feed whose partitions a test holds in its hands. Clones speak of the same feed.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ struct State {
 struct Log {
     messages: Vec<Box<[u8]>>,
     next: usize,
+    /// First offset that is handed out still, as after the retention time.
+    low: i64,
     committed: i64,
     ours: bool,
     paused: bool,
@@ -43,6 +45,18 @@ impl Memory {
         self.state().logs.entry(partition.clone()).or_default().messages.push(payload.into());
     }
 
+    /// Takes the messages before an offset away, as the retention time does.
+    pub fn expire(&self, partition: &Partition, low: i64) {
+        if let Some(log) = self.state().logs.get_mut(partition) {
+            log.low = low;
+        }
+    }
+
+    /// Throws a partition's messages and positions away, as when a topic is made anew.
+    pub fn recreate(&self, partition: &Partition) {
+        self.state().logs.insert(partition.clone(), Log::default());
+    }
+
     /// Gives partitions to the reader, which answers where they begin.
     pub fn assign(&self, partitions: &[Partition]) {
         let mut state = self.state();
@@ -57,9 +71,21 @@ impl Memory {
         self.state().events.push_back(FeedEvent::Revoked { partitions: partitions.to_vec(), lost });
     }
 
+    /// The reader died: its partitions are nobody's, and nothing waits for it.
+    pub fn die(&self) {
+        let mut state = self.state();
+        state.events.clear();
+        state.logs.values_mut().for_each(|log| log.ours = false);
+    }
+
     /// Lets every commit from now on end with this error, or succeed again.
     pub fn fail_commits(&self, error: Option<FeedError>) {
         self.state().fail_commits = error;
+    }
+
+    /// Every partition.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.state().logs.keys().cloned().collect()
     }
 
     /// Committed position of a partition.
@@ -108,6 +134,17 @@ impl Feed for Memory {
         self.state().events.pop_front()
     }
 
+    fn bounds(&mut self, partitions: &[Partition]) -> Result<Vec<Bounds>, FeedError> {
+        let state = self.state();
+        let bounds = |partition: &Partition| {
+            let log = state.logs.get(partition);
+            let high = log.map_or(0, |log| i64::try_from(log.messages.len()).unwrap_or(i64::MAX));
+            let committed = log.map(|log| log.committed).filter(|committed| *committed > 0);
+            Bounds { partition: partition.clone(), low: log.map_or(0, |log| log.low), high, committed }
+        };
+        Ok(partitions.iter().map(bounds).collect())
+    }
+
     fn begin(&mut self, partitions: &[Partition], start: &Start) -> Result<(), FeedError> {
         let mut state = self.state();
         for partition in partitions {
@@ -120,7 +157,7 @@ impl Feed for Memory {
             };
             log.ours = true;
             log.paused = false;
-            log.next = usize::try_from(offset).unwrap_or(0);
+            log.next = usize::try_from(offset.max(log.low)).unwrap_or(0);
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Slots are reused. A reference to a slot therefore holds the slot's generation, and [`Table::get`] checks that it still means the same
 //! client. Each use stamps one word in an array beside the slots. A linked list in order of use would be exact, but each use would read and
 //! write the places of two other clients in memory.
+//! A clone shares the clients with its original, in chunks, and whoever changes a client first copies its chunk. So a copy for a snapshot takes
+//! a moment, however many clients there are, and only what is used meanwhile is copied at all.
 //! The client that is forgotten is the one used longest ago among the next [`WINDOW`] slots in turn. In a table of up to that size this
 //! is exact; in a larger one it is usually one of the oldest few hundredths: of 64 random slots the oldest lies in the oldest 1/65 on average.
 
@@ -10,6 +12,7 @@ use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 
+use super::chunks::Chunks;
 use crate::prefetch;
 
 /// A slot and the generation in which it was handed out.
@@ -36,10 +39,13 @@ struct LastUse {
 
 /// A bounded table that forgets what has not been used for long.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(bound(deserialize = "K: serde::Deserialize<'de> + Eq + Hash, V: serde::Deserialize<'de>"))]
+#[serde(bound(
+    serialize = "K: serde::Serialize, V: serde::Serialize",
+    deserialize = "K: serde::Deserialize<'de> + Eq + Hash, V: serde::Deserialize<'de>"
+))]
 pub struct Table<K, V> {
     index: FxHashMap<K, u32>,
-    slots: Vec<Slot<K, V>>,
+    slots: Chunks<Slot<K, V>>,
     last_uses: Vec<LastUse>,
     /// Uses so far. It may wrap, since only differences are used.
     uses: u32,
@@ -57,12 +63,12 @@ const MOST_SPARED: usize = 64;
 
 // === impl Table ===
 
-impl<K: Hash + Eq + Clone, V> Table<K, V> {
+impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
     /// An empty table for at most `limit` clients (at least one).
     pub fn new(limit: usize) -> Self {
         Self {
             index: FxHashMap::default(),
-            slots: Vec::new(),
+            slots: Chunks::new(),
             last_uses: Vec::new(),
             uses: 0,
             next_window: 0,
@@ -89,8 +95,8 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         if let Some(&at) = self.index.get(key) {
             return (self.stamp(at), false, None);
         }
-        if self.slots.len() < self.limit {
-            let at = self.slots.len() as u32;
+        if self.len() < self.limit {
+            let at = self.len() as u32;
             self.slots.push(Slot { key: key.clone(), value: fresh() });
             self.last_uses.push(LastUse { generation: 1, used: 0 });
             self.index.insert(key.clone(), at);
@@ -98,17 +104,17 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         }
         let mut at = self.longest_unused();
         for _ in 0..MOST_SPARED.min(self.limit - 1) {
-            if !spare(&self.slots[at as usize].value) {
+            if !spare(&self.slots.get(at).value) {
                 break;
             }
             self.stamp(at);
             at = self.longest_unused();
         }
         self.next_window = (self.next_window + WINDOW as u32) % self.last_uses.len() as u32;
-        let slot = &mut self.slots[at as usize];
-        self.index.remove(&slot.key);
         self.last_uses[at as usize].generation += 1;
         self.evicted += 1;
+        let slot = self.slots.get_mut(at);
+        self.index.remove(&slot.key);
         let key_of_old = std::mem::replace(&mut slot.key, key.clone());
         let old = std::mem::replace(&mut slot.value, fresh());
         self.index.insert(key.clone(), at);
@@ -149,17 +155,17 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
     #[inline]
     pub fn prefetch(&self, at: SlotRef) {
         prefetch::item(&self.last_uses, at.slot as usize);
-        prefetch::item(&self.slots, at.slot as usize);
+        self.slots.prefetch(at.slot);
     }
 
     /// State of a client, if the reference still means it.
     pub fn get(&self, at: SlotRef) -> Option<&V> {
-        self.lives(at).then(|| &self.slots[at.slot as usize].value)
+        self.lives(at).then(|| &self.slots.get(at.slot).value)
     }
 
     /// The same, to be changed.
     pub fn get_mut(&mut self, at: SlotRef) -> Option<&mut V> {
-        self.lives(at).then(|| &mut self.slots[at.slot as usize].value)
+        self.lives(at).then(|| &mut self.slots.get_mut(at.slot).value)
     }
 
     /// The client's slot; this does not count as a use.
@@ -185,14 +191,20 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
             .map(|(i, (s, o))| (SlotRef { slot: i as u32, generation: o.generation }, &mut s.value))
     }
 
+    /// Copies what a clone still has, too. Whoever goes on with the clone in another thread does this first: from then on the original need
+    /// not copy what it changes.
+    pub fn unshare(&mut self) {
+        self.slots.unshare();
+    }
+
     /// Clients held.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.last_uses.len()
     }
 
     /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.last_uses.is_empty()
     }
 
     /// Clients forgotten so far.
@@ -204,6 +216,22 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clone_shares_what_neither_changes_and_sees_no_change_of_the_other() {
+        let mut table: Table<u64, u64> = Table::new(1_000);
+        let slots: Vec<SlotRef> = (0..1_000).map(|key| table.touch(&key, || key).0).collect();
+        let copy = table.clone();
+        *table.get_mut(slots[500]).unwrap() = 7;
+        table.touch(&5_000, || 9);
+        assert_eq!((table.get(slots[500]), copy.get(slots[500])), (Some(&7), Some(&500)));
+        assert_eq!((copy.len(), copy.evicted(), copy.find(&5_000)), (1_000, 0, None));
+        assert_eq!(
+            table.slots.unshared(&copy.slots),
+            2,
+            "one chunk was copied for the change, one for the client that was forgotten"
+        );
+    }
 
     #[test]
     fn the_least_recently_seen_client_is_forgotten_and_its_reference_dies() {

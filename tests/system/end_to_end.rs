@@ -58,8 +58,10 @@ impl Pipeline {
         let mut config = format!(
             "[source.kafka]\nbrokers = \"{}\"\ntopics = [\"{topic}\"]\ngroup = \"{topic}\"\n\
              [sink.verdicts]\ntopic = \"{topic}.verdicts\"\n\
-             [runtime]\ncommit_interval = \"500ms\"\nstatus_interval = \"500ms\"\nidle_after = \"2s\"\n",
-            broker.address
+             [runtime]\ncommit_interval = \"500ms\"\nstatus_interval = \"500ms\"\nidle_after = \"2s\"\n\
+             [state]\nurl = \"file://{}/state\"\ninterval = \"500ms\"\n",
+            broker.address,
+            folder.path().display()
         );
         for part in parts {
             write!(config, "[[models]]\nreference = \"{}\"\n", part.cut.fit(folder.path()).display()).unwrap();

@@ -4,6 +4,7 @@
 //! waiting times, ports and the example hosts are changed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prometheus::Registry;
 use tripline::clock;
@@ -131,6 +132,7 @@ fn every_expression_of_the_dashboard_returns_data() {
     let mut line = Line::start(&[state("adult", Finding::Probing, 0.3, 0.01)]);
     let metrics = line.metrics.clone();
     metrics.know_receiver("topic");
+    metrics.know_unit("adult");
     let (mut evicted, mut repairs) = (0, Repairs::default());
     repairs.add(Repair::AddressList);
     let mut feed = move || {
@@ -151,6 +153,11 @@ fn every_expression_of_the_dashboard_returns_data() {
         metrics.checkpoint(now);
         metrics.alert("topic", DeliveryOutcome::Delivered);
         metrics.outbox_depth(1);
+        metrics.snapshot_complete("adult", now, 4_096, Duration::from_millis(20));
+        metrics.snapshot_pause(Duration::from_millis(1));
+        metrics.restored(Duration::from_millis(30));
+        metrics.judged_again();
+        metrics.missing("predictions", 1);
         evicted += 1;
         metrics.publish(&[ModelStatus { evicted_clients: evicted, ..state("adult", Finding::Probing, 0.3, 0.01) }], Some(now));
     };

@@ -7,4 +7,5 @@ pub mod data;
 pub mod kafka;
 pub mod program;
 pub mod prometheus;
+pub mod s3;
 pub mod service;

@@ -89,8 +89,11 @@ impl ModelEngine {
         }
         let Memory { callers, population, volume, .. } = &mut self.memory;
         volume.fit(&callers.clients, |first| population.is_newcomer(first), now);
-        let ended: Vec<SlotRef> =
-            callers.clients.iter_mut().filter_map(|(at, client)| client.volume.ends(now).then_some(at)).collect();
+        // Looked for without changing anything: who changes a client copies it while a snapshot is written.
+        let suspicious: Vec<SlotRef> =
+            callers.clients.iter().filter(|(_, _, client)| client.volume.is_suspicious()).map(|(at, ..)| at).collect();
+        let mut ends = |at: &SlotRef| callers.clients.get_mut(*at).is_some_and(|client| client.volume.ends(now));
+        let ended: Vec<SlotRef> = suspicious.into_iter().filter(&mut ends).collect();
         for client in ended.into_iter().filter_map(|at| self.memory.callers.clients.get(at)) {
             // Of one that is flagged, or suspicious for what it asked, that is said.
             if !client.is_flagged() && !client.reported_suspicious {

@@ -7,7 +7,13 @@
 //! bounded by configuration (models, features, families, reasons, partitions). An address or an account is never a label: it
 //! would cost a series for each caller and write personal data into a store that many people read.
 
+pub mod snapshots;
+
 use std::fmt::Write as _;
+
+use snapshots::{
+    JUDGED_AGAIN, MISSING_RECORDS, SNAPSHOT_AGE, SNAPSHOT_BYTES, SNAPSHOT_DURATION, SNAPSHOT_PAUSE, SNAPSHOTS, STATE_RESTORE,
+};
 
 /// What kind of number a series is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -392,6 +398,14 @@ pub const ALL: &[Series] = &[
     WATERMARK_LAG,
     END_TO_END,
     CHECKPOINT_AGE,
+    SNAPSHOT_AGE,
+    SNAPSHOT_BYTES,
+    SNAPSHOT_DURATION,
+    SNAPSHOT_PAUSE,
+    SNAPSHOTS,
+    STATE_RESTORE,
+    JUDGED_AGAIN,
+    MISSING_RECORDS,
     ALERTS_SENT,
     ALERT_OUTBOX,
     BUILD_INFO,

@@ -47,13 +47,25 @@ fn every_series_of_the_contract_is_in_the_first_scrape_except_what_has_no_owner_
     let text = metrics.render(None).unwrap();
     for series in series::ALL {
         let kind = format!("# TYPE {} {}\n", series.name, series.kind.name());
-        // These appear with the first reason, partition or receiver, which the configuration names.
-        let later = [series::REJECTED.name, series::CONSUMER_LAG.name, series::ALERTS_SENT.name];
-        assert_eq!(text.contains(&kind), !later.contains(&series.name), "{}", series.name);
+        // These appear with the first reason, partition, receiver or unit, which the configuration names, or with the first loss.
+        let later = [
+            series::REJECTED,
+            series::CONSUMER_LAG,
+            series::ALERTS_SENT,
+            series::snapshots::SNAPSHOT_AGE,
+            series::snapshots::SNAPSHOT_BYTES,
+            series::snapshots::SNAPSHOT_DURATION,
+            series::snapshots::SNAPSHOTS,
+            series::snapshots::MISSING_RECORDS,
+        ];
+        assert_eq!(text.contains(&kind), !later.contains(series), "{}", series.name);
     }
     metrics.know_reasons(["syntax"]);
     metrics.know_receiver("topic");
     metrics.lag("predictions", 0, 7);
+    metrics.know_unit("adult");
+    metrics.snapshot_complete("adult", EventTime::from_micros(0), 1, std::time::Duration::from_secs(1));
+    metrics.missing("predictions", 1);
     let text = metrics.render(None).unwrap();
     let exported = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).count();
     assert_eq!(exported, series::ALL.len(), "nothing is exported that the contract does not name");
