@@ -36,6 +36,8 @@ def main(baseline, events, out):
     train = train.sample(ROWS, random_state=1)
     train.to_csv(f"{out}/train_pandas.csv")
     train.to_parquet(f"{out}/train_pandas.parquet", compression="zstd")
+    for packing in ("lz4", "brotli"):
+        train.head(150).to_parquet(f"{out}/train_{packing}.parquet", compression=packing)
 
     calls = [json.loads(line) for line in unpack(events).splitlines()[:EVENTS]]
     asked = pd.DataFrame([call["features"] for call in calls])[NUMBERS + WORDS]

@@ -223,10 +223,11 @@ impl Decoder {
     pub fn decode(&mut self, record: &Record<'_>, batch: &mut Batch) -> Result<usize, Rejection> {
         let start = batch.len;
         self.scratch.fault = None;
-        let read = self.read(record, batch).or_else(|rejection| {
+        let payload = without_schema_id(record.payload);
+        let read = self.read(record, payload, batch).or_else(|rejection| {
             self.models.forget_names(&batch.queries[start..batch.len]);
             batch.len = start;
-            self.read_again(record, rejection, batch)
+            self.read_again(record, payload, rejection, batch)
         });
         match read {
             Ok(()) => {
@@ -245,14 +246,17 @@ impl Decoder {
     }
 
     /// Checks length and encoding, and reads the record in the configured layout.
-    fn read(&mut self, record: &Record<'_>, batch: &mut Batch) -> Result<(), Rejection> {
-        let bytes = record.payload;
+    fn read(&mut self, record: &Record<'_>, bytes: &[u8], batch: &mut Batch) -> Result<(), Rejection> {
         if bytes.len() > self.config.max_message_bytes {
             let limit = self.config.max_message_bytes;
             return Err(Rejection::new(
                 RejectReason::TooLarge,
                 format_args!("longer than {limit} bytes (decode.max_message_bytes)"),
             ));
+        }
+        if let [0, _, _, _, _, _, ..] = bytes {
+            let message = "the record begins with a Confluent schema id, and no JSON is behind it; Avro and Protobuf are not read";
+            return Err(Rejection::new(RejectReason::NotJson, message));
         }
         let text = std::str::from_utf8(bytes).map_err(|fault| {
             Rejection::new(
@@ -268,19 +272,33 @@ impl Decoder {
     }
 
     /// Reads a record that was refused a second time, and saves what can be saved.
-    fn read_again(&mut self, record: &Record<'_>, rejection: Rejection, batch: &mut Batch) -> Result<(), Rejection> {
+    fn read_again(
+        &mut self,
+        record: &Record<'_>,
+        payload: &[u8],
+        rejection: Rejection,
+        batch: &mut Batch,
+    ) -> Result<(), Rejection> {
         let layout = layout_of(&self.topics, self.layout.as_ref(), record);
-        if rejection.reason == RejectReason::UnknownModel && (layout.is_some() || names_one_model(record.payload)) {
+        if rejection.reason == RejectReason::UnknownModel && (layout.is_some() || names_one_model(payload)) {
             // No model is watched, so nobody can hide from it; logs of many models have many such records.
             return Err(rejection);
         }
-        if layout.is_some_and(Layout::is_flat) && !record.payload.trim_ascii_start().starts_with(b"{") {
+        if layout.is_some_and(Layout::is_flat) && !payload.trim_ascii_start().starts_with(b"{") {
             // A row of a table that is out of step: which value belongs to which name cannot be saved.
             return Err(rejection);
         }
         self.scratch.fault = None;
         let lenient = Lenient { layout: layout.unwrap_or(&self.canonical), canonical: layout.is_none(), settings: &self.config };
-        lenient.read(record.payload, rejection, &mut self.models, &mut self.scratch, batch)
+        lenient.read(payload, rejection, &mut self.models, &mut self.scratch, batch)
+    }
+}
+
+/// The JSON behind a Confluent schema id: a zero byte, and four bytes of the id. The schema says nothing that the reference does not.
+fn without_schema_id(payload: &[u8]) -> &[u8] {
+    match payload {
+        [0, _, _, _, _, json @ ..] if json.trim_ascii_start().starts_with(b"{") => json,
+        _ => payload,
     }
 }
 

@@ -55,6 +55,9 @@ impl LogSource {
         lines.peek(1);
         let first = lines.head().front().map(|(_, first)| first.clone()).unwrap_or_default();
         let free = free && !is_canonical_record(&first);
+        if let Some(words) = not_lines(&first) {
+            return Err(FileError::Foreign { path: name, words });
+        }
         let mut said = None;
         let form = if first.starts_with(ParquetRows::MAGIC) {
             said = Some(table(settings, "Parquet", references, free));
@@ -129,6 +132,18 @@ impl LogSource {
                 }
             }
         }
+    }
+}
+
+/// What is wrong with JSON that is not one object a line, by its first line.
+fn not_lines(first: &[u8]) -> Option<&'static str> {
+    let text = first.trim_ascii();
+    match text {
+        b"{" | b"[" => Some("the objects go over several lines; write one JSON object a line (jq -c . does that)"),
+        [b'[', rest @ ..] if rest.trim_ascii_start().starts_with(b"{") => Some(
+            "the log is one JSON array; write one JSON object a line (pandas: to_json(orient=\"records\", lines=True), or jq -c '.[]')",
+        ),
+        _ => None,
     }
 }
 

@@ -3,9 +3,24 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::support::data::text;
+use super::support::program;
+
 /// The fenced blocks of a kind.
 fn blocks(page: &str, kind: &str) -> Vec<String> {
     page.split(&format!("```{kind}\n")).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn parquet_is_read_however_its_columns_are_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/first_hour");
+    for packing in ["lz4", "brotli"] {
+        let train = data.join(format!("train_{packing}.parquet"));
+        let out = folder.path().join(packing);
+        let fitted = program::run(&["fit", text(&train), "--model", "m", "--drop", "label", "-o", text(&out)]);
+        assert!(fitted.must_succeed().out.contains("row index that pandas saved"), "{packing}: {}", fitted.out);
+    }
 }
 
 #[test]

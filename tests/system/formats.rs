@@ -204,6 +204,27 @@ fn an_attack_is_found_with_the_same_bytes_in_every_layout() {
 }
 
 #[test]
+fn files_that_are_no_lines_are_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/adult/reference.json");
+    let log = folder.path().join("log");
+    for (bytes, word) in [
+        (&b"PK\x03\x04rest"[..], "zip archive"),
+        (b"\x80\x04\x95rest", "pickle"),
+        (b"ARROW1\0\0", "Feather"),
+        (b"\xff\xfe{\0", "UTF-16"),
+        (b"[{\"a\":1},{\"a\":2}]", "lines=True"),
+        (b"{\n  \"a\": 1\n}\n", "several lines"),
+    ] {
+        std::fs::write(&log, bytes).unwrap();
+        program::run(&["replay", text(&log), "--reference", text(&profile)]).must_fail(65, &[word]);
+        if !bytes.starts_with(b"{") {
+            program::run(&["fit", text(&log), "--model", "m", "-o", text(&folder.path().join("r.json"))]).must_not_panic();
+        }
+    }
+}
+
+#[test]
 fn the_service_refuses_the_formats_of_files() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");

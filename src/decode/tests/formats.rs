@@ -120,8 +120,18 @@ fn every_example_but_the_canonical_one_is_recognised_and_then_read() {
     }
 }
 
+#[test]
+fn a_confluent_schema_id_before_json_is_skipped_and_before_anything_else_is_named() {
+    let line = examples().remove(0).2.remove(0);
+    let framed = [&b"\0\0\0\0\x07"[..], line.as_bytes()].concat();
+    is_the_call(&decode_with(&mut with_config(DecodeConfig::default()), &framed).unwrap()[0], &line);
+    let avro = decode_with(&mut with_config(DecodeConfig::default()), b"\0\0\0\0\x07\x0c203.0.113.7").unwrap_err();
+    assert!(avro.reason == RejectReason::NotJson && avro.message.contains("Avro and Protobuf are not read"), "{avro}");
+}
+
 /// Kinds of logs that are no format of their own, after public documentation and bug reports.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn logs_of_other_systems_and_of_ones_own_are_recognised_by_the_names_of_the_features() {
     let features = json!({"age":39,"job":"State","owner":true});
     let tensor = |name: &str, data: Value, kind: &str| json!({"name":name,"shape":[1,1],"datatype":kind,"parameters":{"content_type":"pd"},"data":data});
@@ -218,7 +228,7 @@ fn names_beside_the_rows_count_within_the_canonical_envelope_as_well() {
     ] {
         let line = text(features);
         assert_eq!(recognised(&line), None);
-        is_the_call(read(&DecodeConfig::default(), &[line.clone()])[0].as_ref().unwrap(), &line);
+        is_the_call(read(&DecodeConfig::default(), std::slice::from_ref(&line))[0].as_ref().unwrap(), &line);
     }
     // Names that nobody knows are evidence, and are noted once.
     let mut decoder = with_config(DecodeConfig::default());
