@@ -62,6 +62,10 @@ struct EventSeed<'a> {
     batch: &'a mut Batch,
 }
 
+/// Names of the forms that keep names beside the rows, or wrap them. They are looked for only where no feature was found.
+const BESIDE: [&str; 7] =
+    ["\"columns\"", "\"ndarray\"", "\"tensor\"", "\"inputs\"", "\"instances\"", "\"dataframe_split\"", "\"dataframe_records\""];
+
 /// Reads one message into new queries at the end of `batch`.
 pub(super) fn read(
     text: &str,
@@ -99,7 +103,7 @@ pub(super) fn read(
         outcome.map_err(|error| fault.take().unwrap_or_else(|| Rejection::from_json(&error, raw.get())))?;
     }
     let nothing_known = |query: &Query| query.extra_features > 0 && query.row.iter().all(|cell| cell.is_missing());
-    if batch.queries[start..batch.len].first().is_some_and(nothing_known) {
+    if batch.queries[start..batch.len].first().is_some_and(nothing_known) && BESIDE.iter().any(|name| text.contains(name)) {
         // Names beside the rows (`{"columns":[..],"data":[..]}`) look like this; the second reading knows such forms.
         return Err(Rejection::new(RejectReason::BadFeatures, "no name in features is a feature of the model"));
     }

@@ -75,7 +75,8 @@ const REQUESTS: [&str; 9] =
 const MODELS: [&str; 6] = ["model", "modelname", "modelid", "m", "inferenceservicename", "deployment"];
 const VERSIONS: [&str; 2] = ["modelversion", "version"];
 const LATENCIES: [&str; 4] = ["latencyms", "latency", "durationms", "elapsedms"];
-const ROWS: [&str; 11] = ["features", "instances", "inputs", "input", "x", "data", "row", "rows", "request", "req", "payload"];
+const ROWS: [&str; 12] =
+    ["features", "instances", "inputs", "input", "x", "data", "row", "rows", "request", "req", "payload", "body"];
 const ANSWERS: [&str; 23] = [
     "prediction",
     "predictions",

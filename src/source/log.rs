@@ -55,7 +55,11 @@ impl LogSource {
         lines.peek(1);
         let first = lines.head().front().map(|(_, first)| first.clone()).unwrap_or_default();
         let free = free && !is_canonical_record(&first);
-        if let Some(words) = not_lines(&first) {
+        if matches!(first.trim_ascii(), b"{" | b"[") {
+            lines.peek(2);
+        }
+        let second = lines.head().get(1).map(|(_, second)| second.as_slice()).unwrap_or_default();
+        if let Some(words) = not_lines(&first, second) {
             return Err(FileError::Foreign { path: name, words });
         }
         let mut said = None;
@@ -135,11 +139,13 @@ impl LogSource {
     }
 }
 
-/// What is wrong with JSON that is not one object a line, by its first line.
-fn not_lines(first: &[u8]) -> Option<&'static str> {
-    let text = first.trim_ascii();
-    match text {
-        b"{" | b"[" => Some("the objects go over several lines; write one JSON object a line (jq -c . does that)"),
+/// What is wrong with JSON that is not one object a line, by its first two lines.
+fn not_lines(first: &[u8], second: &[u8]) -> Option<&'static str> {
+    match first.trim_ascii() {
+        // A name alone, or an object, begins the second line; a record that was cut has the next record there.
+        b"{" | b"[" if second.first().is_some_and(u8::is_ascii_whitespace) => {
+            Some("the objects go over several lines; write one JSON object a line (jq -c . does that)")
+        }
         [b'[', rest @ ..] if rest.trim_ascii_start().starts_with(b"{") => Some(
             "the log is one JSON array; write one JSON object a line (pandas: to_json(orient=\"records\", lines=True), or jq -c '.[]')",
         ),
