@@ -30,6 +30,7 @@ fn recorded(model: &str, cut: &str) -> (Arc<Reference>, Vec<Vec<u8>>) {
 }
 
 /// A bench without its data has nothing to measure.
+#[expect(clippy::print_stderr, reason = "a bench has nobody else to tell")]
 fn fail(what: &str) -> ! {
     eprintln!("cannot measure: {what}");
     std::process::exit(66)

@@ -55,6 +55,7 @@ struct Log {
 }
 
 /// A bench without its data has nothing to measure.
+#[expect(clippy::print_stderr, reason = "a bench has nobody else to tell")]
 fn fail(what: &str) -> ! {
     eprintln!("cannot measure: {what}");
     std::process::exit(66)
@@ -182,6 +183,7 @@ fn timed<T>(block: &mut [T], mut work: impl FnMut(&mut [T])) -> Duration {
     pieces[pieces.len() / 2] * (block.len() / PIECE) as u32
 }
 
+#[expect(clippy::print_stdout, reason = "criterion has no place for sizes")]
 fn stepping(criterion: &mut Criterion) {
     for width in WIDTHS {
         let reference = reference(width);

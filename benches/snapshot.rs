@@ -5,6 +5,8 @@
 //! `SECONDS` (default 30, the default interval), so the ratio is that of a service at full load. Compare ratios; absolute times
 //! depend on the machine.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench reports to the terminal")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

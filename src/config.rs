@@ -12,7 +12,7 @@ pub use crate::document::{Fault, Faults, Options, Period};
 pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
 use crate::checkpoint::config::StateConfig;
-use crate::decode::{DecodeConfig, Mapping};
+use crate::decode::{DecodeConfig, Format, Mapping};
 use crate::document;
 use crate::engine::{Engine, EngineConfig};
 use crate::runtime::config::RuntimeConfig;
@@ -48,6 +48,9 @@ pub struct Config {
     /// Directory at which relative paths begin; not a setting.
     #[serde(skip)]
     pub directory: PathBuf,
+    /// Whether the file has a section `[source]`; not a setting.
+    #[serde(skip)]
+    has_source: bool,
 }
 
 /// Sources; today there is one.
@@ -108,6 +111,29 @@ impl Config {
         Self::load_with(path, Self::validate_core)
     }
 
+    /// Reads and validates a file for whatever it serves: without a section `[source]`, `replay` and `drill`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_any(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, |config, faults| {
+            if config.names_a_source() {
+                return config.validate(faults);
+            }
+            if !config.models.is_empty() {
+                ModelConfig::validate_all(&config.models, faults);
+            }
+            config.validate_core(faults);
+            config.runtime.validate(faults);
+            config.sink.validate(faults, &config.directory);
+        })
+    }
+
+    /// Whether the file says where the service reads from.
+    pub fn names_a_source(&self) -> bool {
+        self.has_source
+    }
+
     fn load_with(path: &Path, validate: fn(&Self, &mut Faults<'_>)) -> Result<Self, ConfigError> {
         let bytes = std::fs::read(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
         let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotUtf8 { path: path.into() })?;
@@ -127,6 +153,7 @@ impl Config {
         let (config, mut faults) = document::read::<Self>(text);
         let Some(mut config) = config else { return Err(faults.into_sorted()) };
         config.directory = directory;
+        config.has_source = toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key("source"));
         validate(&config, &mut faults);
         let faults = faults.into_sorted();
         if faults.is_empty() { Ok(config) } else { Err(faults) }
@@ -140,11 +167,27 @@ impl Config {
     /// Notes every fault of the whole configuration.
     fn validate(&self, faults: &mut Faults<'_>) {
         self.source.kafka.validate(faults, &self.directory);
+        self.validate_formats(faults);
         ModelConfig::validate_all(&self.models, faults);
         self.validate_core(faults);
         self.runtime.validate(faults);
         self.state.validate(faults, &self.directory);
         self.sink.validate(faults, &self.directory);
+    }
+
+    /// Notes formats that the service cannot read from a topic.
+    fn validate_formats(&self, faults: &mut Faults<'_>) {
+        let own = self.decode.topics.iter().map(|(topic, own)| (format!("decode.topics.{topic}.format"), own.format));
+        for (setting, format) in std::iter::once(("decode.format".to_owned(), self.decode.format)).chain(own) {
+            let what = match format {
+                Some(Format::Auto) => "'auto' recognises files alone",
+                Some(Format::Kserve) => {
+                    "'kserve' joins requests and responses in files alone, for replay and drill; run does not join them yet"
+                }
+                _ => continue,
+            };
+            faults.add(&setting, what, "name the format of the topic, and map what differs in [decode.mapping]");
+        }
     }
 
     /// Notes the faults of what every command uses: trust, decoding and the engine.
@@ -153,9 +196,12 @@ impl Config {
         if let Some(what) = self.decode.proxies_fault() {
             faults.add("decode.trusted_proxies", what, "count the proxies of your own that add an address behind the caller's");
         }
-        for fault in self.decode.mapping.iter().flat_map(Mapping::faults) {
-            let setting = format!("decode.mapping.{}", fault.setting);
-            faults.add(&setting, fault.what, "see tripline.example.toml for how fields are mapped");
+        let own = self.decode.topics.iter().map(|(topic, own)| (format!("decode.topics.{topic}.mapping"), &own.mapping));
+        for (at, mapping) in std::iter::once(("decode.mapping".to_owned(), &self.decode.mapping)).chain(own) {
+            for fault in mapping.iter().flat_map(Mapping::faults) {
+                let setting = format!("{at}.{}", fault.setting);
+                faults.add(&setting, fault.what, "see tripline.example.toml for how fields are mapped");
+            }
         }
         if let Err(error) = Engine::new(self.engine.clone(), Vec::new()) {
             let text = error.to_string();

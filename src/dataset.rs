@@ -83,6 +83,8 @@ pub struct Loaded {
     pub rows_read: u64,
     /// Events of other models, left out.
     pub other_models: u64,
+    /// Row indices that pandas saved, left out.
+    pub left_out: Vec<String>,
     /// Layout of the file.
     pub format: Format,
     /// Compression of the file.

@@ -1,8 +1,9 @@
 //! From the bytes of a record to queries bound to a schema, or to a reason why not.
 //!
 //! The canonical layout is read in one pass over the borrowed bytes into the buffers of a [`Batch`]. Decoding allocates nothing once
-//! these have grown ([`canonical`], [`features`], [`row`], [`answers`]). Any other JSON is described by a [`Mapping`] of JSON pointers
-//! and goes through a tree, which costs more ([`mapping`]). Both ways refuse the same messages with the same words.
+//! these have grown ([`canonical`], [`features`], [`row`], [`answers`]). Any other JSON has a named [`Format`], is described by a
+//! [`Mapping`] of JSON pointers, or both, and goes through a tree, which costs more ([`layout`], [`shape`]). Both ways refuse the same
+//! messages with the same words. The layout of a file may also be recognised ([`recognise`]).
 //!
 //! A message may hold many rows (a batch call). Each becomes a query of its own, numbered in `provenance.row`. A message is taken
 //! whole or refused whole, so that accepted + rejected + late counts every row of every message exactly once.
@@ -19,25 +20,36 @@ pub mod batch;
 mod canonical;
 mod features;
 mod fields;
+pub mod format;
+pub mod kserve;
+mod layout;
 mod lenient;
 pub mod mapping;
 pub mod model;
+pub mod recognise;
 mod row;
+mod shape;
 mod token;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use batch::Batch;
+pub use format::Format;
 pub use mapping::Mapping;
 pub use model::ModelLayout;
+pub use shape::answer::PositiveClass;
+#[cfg(feature = "runtime")]
+pub(crate) use shape::payload::records as csv_records;
 
-use crate::event::Query;
+use crate::event::{Query, Zone};
 use crate::outcome::{RejectReason, Rejection, excerpt};
 use crate::reference::Reference;
 use crate::source::Record;
+use layout::Layout;
 use lenient::Lenient;
 
 /// Most rows of one message. Chosen: batch calls of serving systems are far smaller, and a message with more rows would make the
@@ -63,20 +75,80 @@ pub struct DecodeConfig {
     /// How many addresses at the end of a list in `source_ip` are proxies of the operator's. They are skipped; the address before them is
     /// the caller's, because whoever is further away can only put addresses in front.
     pub trusted_proxies: usize,
+    /// The zone of times that state none: `UTC`, an offset such as `+02:00`, or a name such as `Europe/Berlin`. Without it such times
+    /// are rejected as `timestamp_without_zone`.
+    pub assume_zone: Option<Zone>,
     /// Whether the texts and numbers that many callers send and the reference does not know may be shown: a verdict on the model, the
     /// summary and the report then give an example.
     pub example_values: bool,
-    /// Where the fields lie; absent means the canonical layout.
+    /// Layout of the records, by name. Unset, a file's is recognised and a topic's is the canonical one, or the mapping's.
+    pub format: Option<Format>,
+    /// The class whose probability is the score, where the reference has scores and the log has probabilities by class: its name, or
+    /// its place in an array.
+    pub positive_class: Option<PositiveClass>,
+    /// Longest wait of a request for its response, in seconds of event time, where they are logged apart.
+    pub pair_timeout_seconds: u32,
+    /// Requests and responses that wait at most; beyond it the oldest is given up.
+    pub max_waiting: usize,
+    /// Where the fields lie; what it does not set is where the format has it.
+    pub mapping: Option<Mapping>,
+    /// Topics whose records have a layout of their own.
+    pub topics: BTreeMap<String, TopicLayout>,
+}
+
+/// The layout of one topic's records, instead of `decode.format` and `decode.mapping`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TopicLayout {
+    /// As `decode.format`.
+    pub format: Option<Format>,
+    /// As `decode.mapping`.
     pub mapping: Option<Mapping>,
 }
 
 impl Default for DecodeConfig {
     fn default() -> Self {
-        Self { max_message_bytes: MAX_MESSAGE_BYTES, trusted_proxies: 0, example_values: true, mapping: None }
+        Self {
+            max_message_bytes: MAX_MESSAGE_BYTES,
+            trusted_proxies: 0,
+            assume_zone: None,
+            example_values: true,
+            format: None,
+            positive_class: None,
+            // Half of what the engine lets queries be late, so that a request that was given up still counts in its windows.
+            pair_timeout_seconds: 30,
+            // A hundred calls under way for every second of the time-out take some 30 MB.
+            max_waiting: 10_000,
+            mapping: None,
+            topics: BTreeMap::new(),
+        }
+    }
+}
+
+/// The format that is read through a tree; `None` for the canonical layout, which is streamed.
+fn tree_format(format: Option<Format>, mapping: Option<&Mapping>) -> Option<Format> {
+    match format {
+        None | Some(Format::Auto | Format::Canonical) => mapping.map(|_| Format::Canonical),
+        named => named,
     }
 }
 
 impl DecodeConfig {
+    /// The settings for the records of one topic.
+    #[must_use]
+    pub fn of_topic(mut self, topic: &str) -> Self {
+        if let Some(TopicLayout { format, mapping }) = self.topics.remove(topic) {
+            (self.format, self.mapping) = (format.or(Some(Format::Canonical)), mapping);
+        }
+        self
+    }
+
+    /// How requests and responses are joined that are logged apart; `None` if they are not.
+    pub fn pairs(&self) -> Option<kserve::Pairs> {
+        let limits = kserve::Limits { seconds: self.pair_timeout_seconds, halves: self.max_waiting };
+        (self.format == Some(Format::Kserve)).then(|| kserve::Pairs::new(limits, self.assume_zone.clone()))
+    }
+
     /// What is wrong with the number of trusted proxies, if anything.
     pub fn proxies_fault(&self) -> Option<String> {
         let too_many = self.trusted_proxies > MAX_TRUSTED_PROXIES;
@@ -88,9 +160,12 @@ impl DecodeConfig {
 #[derive(Debug)]
 pub struct Decoder {
     config: DecodeConfig,
-    mapping: Option<mapping::Compiled>,
+    /// `None` for the canonical layout, which is streamed.
+    layout: Option<Layout>,
+    /// Topics with a layout of their own.
+    topics: Vec<(Box<str>, Option<Layout>)>,
     /// The canonical layout, for the second reading.
-    canonical: mapping::Compiled,
+    canonical: Layout,
     models: Models,
     scratch: Scratch,
 }
@@ -120,10 +195,20 @@ impl Decoder {
     /// # Errors
     /// The first setting of the mapping that cannot work.
     pub fn new(references: &[Arc<Reference>], config: DecodeConfig) -> Result<Self, mapping::MappingError> {
-        let mapping = config.mapping.as_ref().map(Mapping::compile).transpose()?;
+        let compile = |format: Option<Format>, mapping: Option<&Mapping>| {
+            let only = match references {
+                [one] if format.is_some() => Some(one.model.as_str()),
+                _ => None,
+            };
+            tree_format(format, mapping).map(|format| Layout::new(format, mapping, only)).transpose()
+        };
+        let layout = compile(config.format, config.mapping.as_ref())?;
+        let topics =
+            config.topics.iter().map(|(topic, own)| Ok((topic.as_str().into(), compile(own.format, own.mapping.as_ref())?)));
+        let topics = topics.collect::<Result<_, mapping::MappingError>>()?;
         let all = references.iter().map(|reference| ModelLayout::new(reference, config.example_values)).collect();
-        let canonical = Mapping::default().compile()?;
-        Ok(Self { config, mapping, canonical, models: Models { all, last: 0 }, scratch: Scratch::default() })
+        let canonical = Layout::new(Format::Canonical, None, None)?;
+        Ok(Self { config, layout, topics, canonical, models: Models { all, last: 0 }, scratch: Scratch::default() })
     }
 
     /// Longest message in bytes that is not refused as too large.
@@ -138,9 +223,11 @@ impl Decoder {
     pub fn decode(&mut self, record: &Record<'_>, batch: &mut Batch) -> Result<usize, Rejection> {
         let start = batch.len;
         self.scratch.fault = None;
-        let read = self.read(record, batch).or_else(|rejection| {
+        let payload = without_schema_id(record.payload);
+        let read = self.read(record, payload, batch).or_else(|rejection| {
+            self.models.forget_names(&batch.queries[start..batch.len]);
             batch.len = start;
-            self.read_again(record, rejection, batch)
+            self.read_again(record, payload, rejection, batch)
         });
         match read {
             Ok(()) => {
@@ -159,8 +246,7 @@ impl Decoder {
     }
 
     /// Checks length and encoding, and reads the record in the configured layout.
-    fn read(&mut self, record: &Record<'_>, batch: &mut Batch) -> Result<(), Rejection> {
-        let bytes = record.payload;
+    fn read(&mut self, record: &Record<'_>, bytes: &[u8], batch: &mut Batch) -> Result<(), Rejection> {
         if bytes.len() > self.config.max_message_bytes {
             let limit = self.config.max_message_bytes;
             return Err(Rejection::new(
@@ -168,34 +254,58 @@ impl Decoder {
                 format_args!("longer than {limit} bytes (decode.max_message_bytes)"),
             ));
         }
+        if let [0, _, _, _, _, _, ..] = bytes {
+            let message = "the record begins with a Confluent schema id, and no JSON is behind it; Avro and Protobuf are not read";
+            return Err(Rejection::new(RejectReason::NotJson, message));
+        }
         let text = std::str::from_utf8(bytes).map_err(|fault| {
             Rejection::new(
                 RejectReason::NotUtf8,
                 format_args!("the byte at position {} begins no UTF-8 character", fault.valid_up_to()),
             )
         })?;
-        let Self { models, scratch, config: DecodeConfig { trusted_proxies, .. }, .. } = self;
-        match &self.mapping {
-            None => canonical::read(text, *trusted_proxies, models, scratch, batch),
-            Some(mapping) => mapping::read(mapping, text, *trusted_proxies, models, scratch, batch),
+        let Self { models, scratch, config, layout, topics, .. } = self;
+        match layout_of(topics, layout.as_ref(), record) {
+            None => canonical::read(text, config, models, scratch, batch),
+            Some(layout) => layout.read(text, config, models, scratch, batch),
         }
     }
 
     /// Reads a record that was refused a second time, and saves what can be saved.
-    fn read_again(&mut self, record: &Record<'_>, rejection: Rejection, batch: &mut Batch) -> Result<(), Rejection> {
-        if rejection.reason == RejectReason::UnknownModel && (self.mapping.is_some() || names_one_model(record.payload)) {
+    fn read_again(
+        &mut self,
+        record: &Record<'_>,
+        payload: &[u8],
+        rejection: Rejection,
+        batch: &mut Batch,
+    ) -> Result<(), Rejection> {
+        let layout = layout_of(&self.topics, self.layout.as_ref(), record);
+        if rejection.reason == RejectReason::UnknownModel && (layout.is_some() || names_one_model(payload)) {
             // No model is watched, so nobody can hide from it; logs of many models have many such records.
             return Err(rejection);
         }
+        if layout.is_some_and(Layout::is_flat) && !payload.trim_ascii_start().starts_with(b"{") {
+            // A row of a table that is out of step: which value belongs to which name cannot be saved.
+            return Err(rejection);
+        }
         self.scratch.fault = None;
-        let lenient = Lenient {
-            mapping: self.mapping.as_ref().unwrap_or(&self.canonical),
-            canonical: self.mapping.is_none(),
-            trusted_proxies: self.config.trusted_proxies,
-            max_message_bytes: self.config.max_message_bytes,
-        };
-        lenient.read(record.payload, rejection, &mut self.models, &mut self.scratch, batch)
+        let lenient = Lenient { layout: layout.unwrap_or(&self.canonical), canonical: layout.is_none(), settings: &self.config };
+        lenient.read(payload, rejection, &mut self.models, &mut self.scratch, batch)
     }
+}
+
+/// The JSON behind a Confluent schema id: a zero byte, and four bytes of the id. The schema says nothing that the reference does not.
+fn without_schema_id(payload: &[u8]) -> &[u8] {
+    match payload {
+        [0, _, _, _, _, json @ ..] if json.trim_ascii_start().starts_with(b"{") => json,
+        _ => payload,
+    }
+}
+
+/// The layout of a record: its topic's, or that of all others.
+fn layout_of<'a>(topics: &'a [(Box<str>, Option<Layout>)], usual: Option<&'a Layout>, record: &Record<'_>) -> Option<&'a Layout> {
+    let own = topics.iter().find(|(topic, _)| **topic == *record.provenance.topic.name());
+    own.map_or(usual, |(_, layout)| layout.as_ref())
 }
 
 /// Whether the name `model` stands once in a record, and nothing is escaped that could be another.

@@ -37,6 +37,7 @@ use crate::exit::{Exit, Failure};
 use crate::outcome::OutcomeCounts;
 use crate::reference::Reference;
 use crate::simulate::{MIN_SAMPLE, Simulation, SimulationSettings};
+use crate::terminal::{print, say};
 use broker::Broker;
 use callers::Callers;
 use observer::DemoObserver;
@@ -75,7 +76,7 @@ pub struct Options {
 pub fn run(options: Options) -> Result<(), Failure> {
     let reference = Arc::clone(&options.reference);
     let settings = SimulationSettings { held_out: reference.sample.len() >= 2 * MIN_SAMPLE, ..options.settings.clone() };
-    eprintln!("Preparing a world of {} callers of the model '{}' …", settings.clients, reference.model);
+    say(&format!("Preparing a world of {} callers of the model '{}' …", settings.clients, reference.model));
     let simulation = Simulation::new(Arc::clone(&reference), &settings)?;
     let observer = DemoObserver::new(Script::new(&reference.model, options.speed, &settings, &simulation));
     let state = observer.state();
@@ -84,16 +85,15 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let (page, moved) =
         tokio.block_on(DemoPage::bind(options.port, state.clone())).map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     if moved {
-        eprintln!("Port {} is taken; the page is on another one.", options.port);
+        say(&format!("Port {} is taken; the page is on another one.", options.port));
     }
-    println!("\n  Open http://{} to watch. Press Ctrl-C to end.\n", page.address());
+    print(&format!("\n  Open http://{} to watch. Press Ctrl-C to end.\n\n", page.address()))?;
     let serving = tokio.spawn(page.serve());
     let profile = if settings.held_out { other_half(&reference) } else { Reference::clone(&reference) };
     let outcome = perform(&options, &profile, simulation, observer);
     serving.abort();
     tokio.shutdown_timeout(SHUTDOWN);
-    print!("{}", state.last_words(outcome?));
-    Ok(())
+    print(&state.last_words(outcome?).to_string())
 }
 
 /// Starts the broker and the callers, and runs the service until the end.
@@ -108,7 +108,7 @@ fn perform(
     let callers = Callers::new(&broker, simulation, observer.state(), options.speed)?;
     let folder = Folder::new()?;
     let config = service_config(&broker, folder.write(profile)?, options.metrics_port);
-    eprintln!("Metrics for Prometheus at http://{}/metrics\n", config.server.metrics);
+    say(&format!("Metrics for Prometheus at http://{}/metrics\n", config.server.metrics));
     let calling = callers.start(stop.clone());
     if let Some(limit) = options.duration {
         let stop = stop.clone();

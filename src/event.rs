@@ -6,6 +6,7 @@
 
 pub mod repairs;
 pub mod texts;
+pub mod timestamp;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use repairs::{Repair, Repairs};
 pub use texts::UnknownTexts;
+pub use timestamp::Zone;
 
 /// Event time: microseconds since the Unix epoch, as the log states it. Never the machine's clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
@@ -28,11 +30,14 @@ pub const LATEST: EventTime = EventTime(4_102_444_800_000_000);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TimeError {
     /// Neither RFC 3339 nor a number.
-    #[error("not an RFC 3339 time and not an epoch number")]
+    #[error("is not an RFC 3339 time and not an epoch number")]
     Syntax,
     /// Readable, but outside 2000–2099, where only unit errors and defaults live.
-    #[error("outside the years 2000 to 2099")]
+    #[error("is outside the years 2000 to 2099")]
     Range,
+    /// A date and a time without a zone.
+    #[error("has no time zone; decode.assume_zone says which one is meant, such as \"UTC\"")]
+    NoZone,
 }
 
 impl EventTime {
@@ -46,20 +51,20 @@ impl EventTime {
         self.0
     }
 
-    /// Reads RFC 3339 (`2026-03-02T09:15:00.123Z`, any offset) or an epoch number written as text.
+    /// Reads a time that states its zone, or an epoch number written as text; [`timestamp`] lists the forms.
+    ///
+    /// # Errors
+    /// Why it could not be taken.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
-        let text = text.trim();
-        if text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'))
-            && let Ok(number) = text.parse::<f64>()
-        {
-            return Self::from_epoch(number);
-        }
-        let stamp: jiff::Timestamp = text.parse().map_err(|_| {
-            // 9999-12-31 is a frequent default value. It is a date, and past what an instant can hold.
-            let civil = text.get(..19).and_then(|date| date.parse::<jiff::civil::DateTime>().ok());
-            civil.map_or(TimeError::Syntax, |_| TimeError::Range)
-        })?;
-        Self(stamp.as_microsecond()).in_range()
+        timestamp::parse(text, None)
+    }
+
+    /// Reads the same; a time that states no zone is in `zone`.
+    ///
+    /// # Errors
+    /// Why it could not be taken.
+    pub fn parse_in(text: &str, zone: Option<&Zone>) -> Result<Self, TimeError> {
+        timestamp::parse(text, zone)
     }
 
     /// Reads an epoch number; its size tells the unit (s, ms, µs or ns), which is unambiguous for the years 2000 to 2099.

@@ -44,7 +44,9 @@
 //! | [`runtime`] | the service's loop: poll, decode, judge, deliver, commit |
 //! | [`simulate`] | seeded callers, drifts and attacks, with the truth |
 //! | [`sink`] | where verdicts, numbers and dead letters go |
+//! | `terminal` | words for a person, also when nobody reads them |
 //! | [`telemetry`] | the end points of operations: metrics, liveness, readiness |
+//! | `terminal` | words for a person, also when nobody reads them |
 
 pub mod decode;
 pub mod engine;
@@ -99,3 +101,5 @@ pub mod simulate;
 pub mod sink;
 #[cfg(feature = "runtime")]
 pub mod telemetry;
+#[cfg(feature = "runtime")]
+mod terminal;

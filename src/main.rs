@@ -1,7 +1,7 @@
 //! Arguments in, exit code out. Everything else is in the library.
 
 use clap::Parser as _;
-use tripline::cli::{Cli, dispatch};
+use tripline::cli::{Cli, dispatch, output};
 use tripline::exit::Exit;
 
 fn main() -> std::process::ExitCode {
@@ -18,7 +18,7 @@ fn main() -> std::process::ExitCode {
     match dispatch(cli) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("tripline: {failure}");
+            output::say(&format!("tripline: {failure}"));
             std::process::ExitCode::from(failure.exit as u8)
         }
     }

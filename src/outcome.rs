@@ -87,8 +87,12 @@ pub enum RejectReason {
     BadTimestamp,
     /// The time is outside 2000 to 2099.
     TimestampOutOfRange,
+    /// The time states no zone, and no setting does.
+    TimestampWithoutZone,
     /// The features have the wrong shape.
     BadFeatures,
+    /// A response that was logged apart from its request, which did not come.
+    ResponseWithoutRequest,
     /// No reference for this model.
     UnknownModel,
     /// The time is implausibly far ahead of all other events; only the engine can tell.
@@ -190,7 +194,7 @@ impl fmt::Display for Rejection {
 
 impl RejectReason {
     /// Every reason, for counters that must be present at zero.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::NotUtf8,
         Self::NotJson,
         Self::Truncated,
@@ -201,7 +205,9 @@ impl RejectReason {
         Self::BadField,
         Self::BadTimestamp,
         Self::TimestampOutOfRange,
+        Self::TimestampWithoutZone,
         Self::BadFeatures,
+        Self::ResponseWithoutRequest,
         Self::UnknownModel,
         Self::FromTheFuture,
     ];
@@ -219,7 +225,9 @@ impl RejectReason {
             Self::BadField => "bad_field",
             Self::BadTimestamp => "bad_timestamp",
             Self::TimestampOutOfRange => "timestamp_out_of_range",
+            Self::TimestampWithoutZone => "timestamp_without_zone",
             Self::BadFeatures => "bad_features",
+            Self::ResponseWithoutRequest => "response_without_request",
             Self::UnknownModel => "unknown_model",
             Self::FromTheFuture => "from_the_future",
         }
@@ -238,6 +246,8 @@ impl RejectReason {
             Self::BadField => "A field that every event needs has the wrong type.",
             Self::BadTimestamp => "The timestamp cannot be read.",
             Self::TimestampOutOfRange => "The timestamp lies outside the years 2000 to 2099.",
+            Self::TimestampWithoutZone => "The timestamp has no time zone, and decode.assume_zone does not say which one is meant.",
+            Self::ResponseWithoutRequest => "The record is a response, and its request did not come in time.",
             Self::BadFeatures => "The features do not have the shape that the reference profile describes.",
             Self::UnknownModel => "There is no reference profile for the record's model.",
             Self::FromTheFuture => "The timestamp is more than two days ahead of all other events.",
@@ -254,6 +264,10 @@ impl RejectReason {
             Self::MissingField | Self::BadField => "correct the sender, or describe its layout in [decode.mapping]",
             Self::BadTimestamp => "send RFC 3339, or an epoch number in s, ms, µs or ns",
             Self::TimestampOutOfRange => "check the unit of the sender's epoch numbers, and its default values",
+            Self::TimestampWithoutZone => {
+                "write decode.assume_zone = \"UTC\" (or an offset, or a name such as Europe/Berlin), or log the zone"
+            }
+            Self::ResponseWithoutRequest => "log requests as well, or raise decode.pair_timeout_seconds",
             Self::BadFeatures => "check whether the reference profile belongs to this model version",
             Self::UnknownModel => "fit a profile with 'tripline fit' and name it under [[models]], if the model is to be watched",
             Self::FromTheFuture => "correct the clock of the sender",

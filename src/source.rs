@@ -12,9 +12,13 @@ pub mod file;
 #[cfg(feature = "runtime")]
 pub mod kafka;
 #[cfg(feature = "runtime")]
+pub mod log;
+#[cfg(feature = "runtime")]
 pub mod memory;
 #[cfg(feature = "runtime")]
 pub mod sorted;
+#[cfg(feature = "runtime")]
+pub mod table;
 
 use crate::event::Provenance;
 

@@ -19,10 +19,13 @@ mod system {
     mod documents;
     mod drill;
     mod end_to_end;
+    mod first_hour;
+    mod formats;
     mod hiding;
     mod judged;
     mod kafka;
     mod observability;
+    mod outputs;
     mod profiles;
     mod recordings;
     mod replay;

@@ -1,14 +1,15 @@
 //! `tripline check`: every fault of a configuration file at once, with its line and what to do.
 //!
-//! The fastest checks come first: the file itself, then the files that it names, then (with `--connect`) the cluster and the store of the state. A later check
-//! runs even if an earlier one found a fault, where that is possible, so one run reports every fault.
+//! The fastest checks come first: the file itself, then the files that it names, then (with `--connect`) the cluster and the store of the
+//! state. A later check runs even if an earlier one found a fault, where that is possible, so one run reports every fault.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::load;
+use super::output::paths::Paths;
+use super::{load, output};
 use crate::checkpoint::store::Store;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::decode::Decoder;
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
@@ -51,40 +52,62 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// 64 with every fault; 66 for a missing file or topic; 74 for a cluster that does not answer.
 pub fn run(args: Args) -> Result<(), Failure> {
     if args.example {
-        print!("{}", crate::config::EXAMPLE);
-        return Ok(());
+        return output::print(crate::config::EXAMPLE);
     }
-    let config = match Config::load(&args.file) {
-        Err(ConfigError::Faults { path, faults }) => {
-            let error = ConfigError::Faults { path, faults };
-            return Err(Failure::new(Exit::Usage, error.to_string()));
+    let config = if args.connect { load::config(&args.file)? } else { load::any_config(&args.file)? };
+    let file = args.file.display();
+    if config.names_a_source() {
+        output::print(&format!("{file}: no faults\n"))?;
+    } else {
+        output::print(&format!(
+            "{file}: no faults; it serves replay and drill. It has no section [source.kafka], which run needs\n"
+        ))?;
+    }
+    let mut failures: Vec<Failure> = paths(&args.file, &config).check().err().into_iter().collect();
+    if config.models.is_empty() && !config.names_a_source() {
+        Decoder::new(&[], config.decode.clone()).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        output::print("reference profiles: none is named; give them to replay with --reference\n")?;
+    } else {
+        match models(&config) {
+            Ok(names) => output::print(&format!("reference profiles: {}\n", names.join(", ")))?,
+            Err(failure) => failures.push(failure),
         }
-        Err(_) => load::config(&args.file)?,
-        Ok(config) => config,
-    };
-    println!("{}: no faults", args.file.display());
-    let mut failures = Vec::new();
-    match models(&config) {
-        Ok(names) => println!("reference profiles: {}", names.join(", ")),
-        Err(failure) => failures.push(failure),
     }
     if args.connect {
         match connect(&config) {
-            Ok(()) => println!("Kafka at {}: answers, and knows {}", config.source.kafka.brokers, topics(&config)),
+            Ok(()) => {
+                output::print(&format!("Kafka at {}: answers, and knows {}\n", config.source.kafka.brokers, topics(&config)))?;
+            }
             Err(failure) => failures.push(failure),
         }
     }
     if !config.state.is_kept() {
-        println!("state: none is kept ([state] url), so a restart begins with empty windows");
+        output::print("state: none is kept ([state] url), so a restart begins with empty windows\n")?;
     } else if args.connect {
         match state(&config) {
-            Ok(snapshots) => println!("state at {}: can be read and written, {snapshots} models have snapshots", config.state.url),
+            Ok(snapshots) => {
+                let url = &config.state.url;
+                output::print(&format!("state at {url}: can be read and written, {snapshots} models have snapshots\n"))?;
+            }
             Err(failure) => failures.push(failure),
         }
     }
     let Some(first) = failures.first() else { return Ok(()) };
     let exit = first.exit;
     Err(Failure::new(exit, failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+/// The files of the service, which must differ.
+pub(super) fn paths(file: &Path, config: &Config) -> Paths {
+    let at = |path: &PathBuf| config.path(path);
+    let profiles: Vec<PathBuf> = config.models.iter().map(|model| at(&model.reference)).collect();
+    let keys: Vec<PathBuf> = config.reference.trusted_keys.iter().map(at).collect();
+    Paths::default()
+        .reads("the configuration", file)
+        .reads_all("a reference profile", &profiles)
+        .reads_all("a trusted key", &keys)
+        .writes("sink.verdicts.file", &config.sink.verdicts.file.as_ref().map(at))
+        .writes("sink.dead_letters.file", &config.sink.dead_letters.file.as_ref().map(at))
 }
 
 fn topics(config: &Config) -> String {

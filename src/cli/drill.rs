@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::limit::Limit;
+use super::output::paths::Paths;
 use super::replay::source_failure;
 use super::{load, output};
 use crate::config::Config;
@@ -26,7 +27,8 @@ use crate::drill::{DrillError, DrillSettings, Progress, card, deliveries, delive
 use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
 use crate::simulate::attack::AttackKind;
-use crate::source::file::{FileSource, STDIN};
+use crate::source::file::STDIN;
+use crate::source::log::LogSource;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -150,11 +152,12 @@ impl From<DrillError> for Failure {
 /// Power below the floor, or more accused or wrong than allowed (1), usage (64), a log that cannot be drilled or too much bad data (65), a missing file (66), reading or
 /// writing that failed (74).
 pub fn run(args: Args) -> Result<(), Failure> {
+    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
+    paths(&args).check()?;
     if let Some(which) = &args.change.changes {
-        return changes::run(&args, which);
+        return changes::run(&args, which, &config);
     }
     let families = families(&args.family)?;
-    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
     let reference = Arc::new(load::profile(&args.reference)?);
     let settings = DrillSettings {
         families,
@@ -177,7 +180,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         if let Some(path) = &args.json {
             write_json(path, &serde_json::json!({ "model": log.model, "log": about, "calibration": calibration }))?;
         }
-        return output::print(&table::calibration(&log.model, &about, &calibration));
+        return output::report(&table::calibration(&log.model, &about, &calibration), &args.json);
     }
     let outcome = crate::drill::run(&log, &reference, &settings, &baseline, threads(&args), &|progress| bar.show(progress))?;
     bar.clear();
@@ -193,8 +196,19 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let stamp = card::stamp(&reference, &log.facts.digest, &settings);
         output::write_atomically(path, card::updated(&old, &outcome, &named, &stamp).as_bytes())?;
     }
-    output::print(&table::summary(&outcome))?;
+    output::report(&table::summary(&outcome), args.json.iter().chain(&args.report).chain(&args.card))?;
     args.min_power.map_or(Ok(()), |floor| hold(&outcome, floor))
+}
+
+/// The files of a drill, which must differ. A card is read and brought up to date in place.
+fn paths(args: &Args) -> Paths {
+    Paths::default()
+        .reads("the log", &args.events)
+        .reads("--reference", &args.reference)
+        .reads_all("--config", &args.config)
+        .writes("--json", &args.json)
+        .writes("--report", &args.report)
+        .writes("--card", &args.card)
 }
 
 /// The deliveries that are asked for.
@@ -266,9 +280,19 @@ fn families(named: &[String]) -> Result<Vec<AttackKind>, Failure> {
 
 /// Reads the log within its bounds.
 fn read(args: &Args, config: &Config, reference: &Arc<Reference>, bar: &Bar) -> Result<Log, Failure> {
-    let mut source = FileSource::open(&args.events, config.decode.max_message_bytes).map_err(|error| source_failure(&error))?;
-    let mut decoder = Decoder::new(&[Arc::clone(reference)], config.decode.clone())
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let mut settings = config.decode.clone();
+    let (mut source, recognised) = if args.change.changes.is_some() {
+        // Its copies are made from the lines as they are.
+        LogSource::lines(&args.events, settings.max_message_bytes).map(|source| (source, None))
+    } else {
+        LogSource::open(&args.events, &mut settings, &[Arc::clone(reference)])
+    }
+    .map_err(|error| source_failure(&error))?;
+    if let Some(what) = recognised {
+        output::say(&format!("tripline: {}: {what}", name(&args.events)));
+    }
+    let mut decoder =
+        Decoder::new(&[Arc::clone(reference)], settings).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let limits = LogLimits {
         events: usize::try_from(args.max_events).unwrap_or(usize::MAX),
         last_seconds: args.last.map(|hours| hours * 3600.0),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::describe;
+use super::output::paths::Paths;
 use crate::dataset::open::Packing;
 use crate::dataset::{self, DatasetError, Fault, Loaded, ReadOptions};
 use crate::exit::{Exit, Failure};
@@ -103,6 +104,11 @@ fn parse_max_rows(text: &str) -> Result<usize, String> {
 /// 74 if reading or writing fails.
 pub fn run(args: Args) -> Result<(), Failure> {
     let output = output_path(&args)?;
+    Paths::default()
+        .reads("the training data", &args.input)
+        .reads_all("--sign-key", &args.sign_key)
+        .writes("-o", &output)
+        .check()?;
     // The key is read before the long work, so that a wrong one is found at once.
     let key = args.sign_key.as_deref().map(super::keys::signing_key).transpose()?;
     let loaded = load(&args)?;
@@ -119,7 +125,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     let bytes = reference.to_json().map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
     super::output::write_atomically(&output, &bytes)?;
-    super::output::print(&report(&reference, &loaded, &args, &output, bytes.len()))
+    super::output::report(&report(&reference, &loaded, &args, &output, bytes.len()), [&output])
 }
 
 fn output_path(args: &Args) -> Result<PathBuf, Failure> {
@@ -229,6 +235,9 @@ fn notes(reference: &Reference, loaded: &Loaded) -> Vec<String> {
     }
     if loaded.other_models > 0 {
         notes.push(format!("{} events of other models were left out", loaded.other_models));
+    }
+    for column in &loaded.left_out {
+        notes.push(format!("{} was left out: it is a row index that pandas saved", words::printable(column, MAX_ADVICE)));
     }
     let unanswered = reference.prediction.counts.last().copied().unwrap_or(0);
     if unanswered > 0 {

@@ -45,7 +45,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 fn warn_if_readable_by_others(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     if std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o077 != 0) {
-        eprintln!("tripline: warning: the private key {} is readable by others; chmod 600 it", path.display());
+        super::output::say(&format!("tripline: warning: the private key {} is readable by others; chmod 600 it", path.display()));
     }
 }
 

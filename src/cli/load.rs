@@ -28,6 +28,14 @@ pub fn partial_config(path: &Path) -> Result<Config, Failure> {
     Config::load_partial(path).map_err(config_failure)
 }
 
+/// Reads a configuration that serves the service, or `replay` and `drill` alone if it names no source.
+///
+/// # Errors
+/// As [`config`].
+pub fn any_config(path: &Path) -> Result<Config, Failure> {
+    Config::load_any(path).map_err(config_failure)
+}
+
 /// Reads a profile that is the input of a command. Signatures are not asked for.
 ///
 /// # Errors

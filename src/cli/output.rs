@@ -1,45 +1,56 @@
-//! Writes results: a file as a whole or not at all, and text to standard output. Reads small files whole.
+//! Writes results: files as a whole or not at all ([`file`]), never over what the command reads ([`paths`]), and text to standard
+//! output. Reads small files whole.
+
+pub mod file;
+pub mod paths;
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use file::OutputFile;
 
 use crate::exit::{Exit, Failure};
+pub use crate::terminal::{print, say};
 
-/// Writes a file through a temporary one beside it, so that neither a reader nor a full disk ever meets half a file under the name.
-/// Missing folders are made.
+/// Writes a file as a whole; missing folders are made.
 ///
 /// # Errors
-/// 74 with the path and what the system said.
+/// 64 for a folder, 74 with the path and what the system said.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |what: &str, e: std::io::Error| Failure::new(Exit::Io, format!("{what} {}: {e}", path.display()));
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|e| failed("cannot make the folder for", e))?;
-    let name = path.file_name().ok_or_else(|| {
-        Failure::new(Exit::Usage, format!("'{}' names no file; give a path that ends in a file name", path.display()))
-    })?;
-    let temporary = folder.join(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let written = std::fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|e| {
-        // The rename failed or the disk is full; the temporary file is of no use.
-        let _ = std::fs::remove_file(&temporary);
-        failed("cannot write", e)
-    })
+    let mut file = create_with_folders(path)?;
+    file.write_all(bytes).map_err(|error| file.failed(&error))?;
+    file.finish()
 }
 
-/// Writes text to standard output. A reader that has gone away (`| head`) is no failure.
+/// Opens an output; missing folders are made.
 ///
 /// # Errors
-/// 74 if the output cannot be written for another reason.
-pub fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Io, format!("cannot write to standard output: {e}")))
-        }
-        _ => Ok(()),
+/// As [`write_atomically`].
+pub fn create_with_folders(path: &Path) -> Result<OutputFile, Failure> {
+    if !goes_to_stdout(path)
+        && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+    {
+        let failed = |error| Failure::new(Exit::Io, format!("cannot make the folder for {}: {error}", path.display()));
+        std::fs::create_dir_all(folder).map_err(failed)?;
     }
+    OutputFile::create(path)
+}
+
+/// Whether an output is standard output.
+pub fn goes_to_stdout(path: &Path) -> bool {
+    paths::is_standard_output(path)
+}
+
+/// Prints what a person reads: to standard output, or to standard error if standard output has one of the `outputs`.
+///
+/// # Errors
+/// As [`print`].
+pub fn report<'a>(text: &str, outputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Failure> {
+    if outputs.into_iter().any(|path| goes_to_stdout(path)) {
+        say(text.trim_end_matches('\n'));
+        return Ok(());
+    }
+    print(text)
 }
 
 /// Reads a whole file of at most `limit` bytes.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
+use super::output::paths::Paths;
 use super::{describe, keys, load, output};
 use crate::exit::{Exit, Failure};
 use crate::reference::load::verifying_keys;
@@ -99,7 +100,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Action::Calibrate { file, windows, seed, correlation, json, markdown } => {
             calibrate(&file, &CalibrationPlan { windows, seed, correlation }, json, markdown)
         }
-        Action::Sign { file, key, output } => sign_file(&file, key.as_deref(), output.as_deref().unwrap_or(&file)),
+        Action::Sign { file, key, output } => {
+            // In place is what no -o means; the name of the profile itself behind -o is a mistake.
+            let paths = Paths::default().reads_all("--key", &key).writes("-o", &output);
+            if output.is_some() { paths.reads("the profile (leave -o out to sign in place)", &file) } else { paths }.check()?;
+            sign_file(&file, key.as_deref(), output.as_ref().unwrap_or(&file))
+        }
     }
 }
 
@@ -202,7 +208,7 @@ fn cells(line: &FalseAlarmRow, plan: &CalibrationPlan) -> [String; 8] {
     ]
 }
 
-fn sign_file(file: &Path, key: Option<&Path>, destination: &Path) -> Result<(), Failure> {
+fn sign_file(file: &Path, key: Option<&Path>, destination: &PathBuf) -> Result<(), Failure> {
     let key = match key {
         Some(path) => keys::signing_key(path)?,
         None => keys::signing_key_from_environment()?.ok_or_else(|| {
@@ -215,5 +221,5 @@ fn sign_file(file: &Path, key: Option<&Path>, destination: &Path) -> Result<(), 
     let bytes = reference.to_json().map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
     output::write_atomically(destination, &bytes)?;
     let name = sign::fingerprint(&key.verifying_key());
-    output::print(&format!("{}: model '{}' signed by {name}\n", destination.display(), reference.model))
+    output::report(&format!("{}: model '{}' signed by {name}\n", destination.display(), reference.model), [destination])
 }

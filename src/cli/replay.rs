@@ -2,28 +2,31 @@
 //!
 //! Nothing here depends on the machine's clock but the progress bar: two replays of the same log give identical bytes.
 
-mod output;
+mod lines;
 mod recorder;
+mod results;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::limit::{Limit, Size};
-use super::load;
+use super::output::paths::Paths;
+use super::{load, output};
 use crate::config::Config;
 use crate::decode::{Batch, Decoder};
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
+use crate::html::words;
 use crate::replay::{Ended, TopicCopy, replay};
-use crate::report::document::SummaryDocument;
-use crate::report::page::ReportPage;
 use crate::report::sample::Sample;
 use crate::report::summary::Summary;
-use crate::source::file::{FileError, FileSource, STDIN};
+use crate::source::file::FileError;
 use crate::source::kafka::config::is_topic_name;
+use crate::source::log::LogSource;
 use crate::source::sorted::SortedSource;
 use crate::source::{Record, Source};
-use output::{Output, Progress};
-use recorder::Recorder;
+use lines::{Output, Progress};
+use recorder::{Recorder, Stopped};
+use results::Results;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,7 +53,8 @@ allows, or more late records than --max-late allows; 66 a missing file; 74 readi
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The log: one JSON event a line, plain or packed as .gz or .zst; `-` is standard input.
+    /// The log: one JSON event a line in any layout that docs/formats.md lists, plain or packed as .gz or .zst, or a table as CSV or
+    /// Parquet; `-` is standard input.
     #[arg(value_name = "EVENTS")]
     events: PathBuf,
     /// Reference profile of a model, as `tripline fit` makes it (repeatable: one a model).
@@ -99,9 +103,12 @@ pub struct Args {
 /// Memory of a sort unless given. Chosen: two hundred thousand usual events, and little beside the engine's own memory.
 const SORT_MEMORY: &str = "256M";
 
+/// Characters of the sentence on the layout of the log: a few places of fields.
+const MAX_RECOGNISED: usize = 600;
+
 /// A log as it is, or sorted.
 enum Log {
-    AsItIs(FileSource),
+    AsItIs(Box<LogSource>),
     Sorted(SortedSource),
 }
 
@@ -110,14 +117,22 @@ enum Log {
 /// # Errors
 /// Usage (64), too much bad data (65), a missing file (66), reading or writing that failed (74).
 pub fn run(args: Args) -> Result<(), Failure> {
-    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
+    let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
+    paths(&args, &config).check()?;
     let references = load::named_references(&args.reference, &config)?;
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
-    let source = FileSource::open(&args.events, config.decode.max_message_bytes).map_err(|error| source_failure(&error))?;
+    config.decode = config.decode.of_topic(args.topic.as_deref().unwrap_or_default());
+    let opened = LogSource::open(&args.events, &mut config.decode, &references);
+    let (source, recognised) = opened.map_err(|error| source_failure(&error))?;
     let name = source.name().to_owned();
+    if let Some(what) = recognised {
+        output::say(&format!("tripline: {name}: {}", words::printable(&what, MAX_RECOGNISED)));
+    }
     let decoder = Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error))?;
     let lateness_seconds = config.engine.allowed_lateness_seconds;
     let mut engine = Engine::new(config.engine, references.clone()).map_err(|error| usage(&error))?;
+    // A path that cannot be written is said before the long work.
+    let results = Results::create(&args)?;
     let (log, progress) = if args.sort {
         let decoder = Decoder::new(&references, config.decode).map_err(|error| usage(&error))?;
         let log = sort(source, decoder, &args)?;
@@ -125,7 +140,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         (Log::Sorted(log), progress)
     } else {
         let progress = Progress::of_bytes("replaying", &args.events, &source);
-        (Log::AsItIs(source), progress)
+        (Log::AsItIs(Box::new(source)), progress)
     };
     let mut recorder = Recorder {
         log: name,
@@ -138,26 +153,60 @@ pub fn run(args: Args) -> Result<(), Failure> {
         disorder_said: false,
         verdicts: args.verdicts.as_deref().map(Output::create).transpose()?,
         dead_letters: args.dead_letters.as_deref().map(Output::create).transpose()?,
+        has_results: results.any(),
         progress,
     };
     let log = TopicCopy::new(log, args.topic.as_deref().unwrap_or_default());
     let ended = replay(log, decoder, &mut engine, &mut recorder);
     recorder.progress.finish();
-    for output in [&mut recorder.verdicts, &mut recorder.dead_letters].into_iter().flatten() {
-        output.finish()?;
+    if matches!(ended, Ended::Observer(Stopped::Closed)) {
+        return Ok(());
     }
     if matches!(ended, Ended::Observer(_)) {
         // A replay that was ended early has had no last status.
         recorder.summary.status(engine.status());
     }
+    recorder.note_stop(&ended);
     let max_late = args.max_late;
     let disorder = recorder.summary.note_disorder(lateness_seconds, |queries| max_late.allows(queries));
-    write_results(&args, &recorder, &engine)?;
+    keep_lines(&mut recorder, &ended)?;
+    output::report(
+        &recorder.summary.to_string(),
+        [&args.verdicts, &args.dead_letters, &args.summary, &args.report].into_iter().flatten(),
+    )?;
+    results.write(&args, &recorder, &engine, &ended)?;
     recorder.conclude(ended, disorder)
 }
 
+/// The files of a replay, which must differ.
+fn paths(args: &Args, config: &Config) -> Paths {
+    let profiles: Vec<PathBuf> = config.models.iter().map(|model| config.path(&model.reference)).collect();
+    Paths::default()
+        .reads("the log", &args.events)
+        .reads_all("--reference", &args.reference)
+        .reads_all("--config", &args.config)
+        .reads_all("a reference of the configuration", &profiles)
+        .writes("--verdicts", &args.verdicts)
+        .writes("--dead-letters", &args.dead_letters)
+        .writes("--report", &args.report)
+        .writes("--summary", &args.summary)
+}
+
+/// Gives the files of lines their names if they are whole. Of a log that was not read to its end, dead letters alone are kept when
+/// they say why it was not.
+fn keep_lines(recorder: &mut Recorder, ended: &Ended<FileError, Stopped>) -> Result<(), Failure> {
+    let (verdicts, letters) = (recorder.verdicts.take(), recorder.dead_letters.take());
+    if matches!(ended, Ended::Whole) {
+        verdicts.map_or(Ok(()), Output::finish)?;
+    }
+    if matches!(ended, Ended::Whole | Ended::Observer(Stopped::TooMuchBadData)) {
+        letters.map_or(Ok(()), Output::finish)?;
+    }
+    Ok(())
+}
+
 /// The log in the order of event time.
-fn sort(source: FileSource, mut decoder: Decoder, args: &Args) -> Result<SortedSource, Failure> {
+fn sort(source: LogSource, mut decoder: Decoder, args: &Args) -> Result<SortedSource, Failure> {
     let mut progress = Progress::of_bytes("sorting", &args.events, &source);
     let mut batch = Batch::default();
     let time_of = |record: &Record<'_>| {
@@ -170,41 +219,17 @@ fn sort(source: FileSource, mut decoder: Decoder, args: &Args) -> Result<SortedS
     sorted.map_err(|error| source_failure(&error))
 }
 
-/// Writes the summary and, if they are wanted, its document and the page.
-fn write_results(args: &Args, recorder: &Recorder, engine: &Engine) -> Result<(), Failure> {
-    if [&args.verdicts, &args.dead_letters, &args.summary].into_iter().flatten().all(|path| path.as_os_str() != STDIN) {
-        print!("{}", recorder.summary);
-    } else {
-        // Standard output has JSON lines alone.
-        eprint!("{}", recorder.summary);
-    }
-    if let Some(path) = &args.summary {
-        let mut document = serde_json::to_vec(&SummaryDocument::of(&recorder.summary))
-            .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-        document.push(b'\n');
-        match path.to_str() {
-            Some(STDIN) => super::output::print(&String::from_utf8_lossy(&document))?,
-            _ => super::output::write_atomically(path, &document)?,
-        }
-    }
-    args.report.as_ref().map_or(Ok(()), |path| write_report(path, &args.events, recorder, engine))
-}
-
-fn write_report(path: &Path, events: &Path, recorder: &Recorder, engine: &Engine) -> Result<(), Failure> {
-    // The name alone: a report is passed on, and where the log lay is nobody's business.
-    let name = events.file_name().filter(|name| *name != STDIN);
-    let events = name.map_or("standard input".into(), |name| name.to_string_lossy());
-    let page = ReportPage { events: &events, summary: &recorder.summary, samples: &recorder.samples, config: engine.config() };
-    super::output::write_atomically(path, page.render().as_bytes())
-}
-
 fn topic_name(text: &str) -> Result<String, String> {
     let wrong = || format!("'{text}' is no topic name; Kafka takes letters, digits, '.', '_' and '-'");
     is_topic_name(text).then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 pub(super) fn source_failure(error: &FileError) -> Failure {
-    let exit = if matches!(error, FileError::Missing { .. }) { Exit::NoInput } else { Exit::Io };
+    let exit = match error {
+        FileError::Missing { .. } => Exit::NoInput,
+        FileError::Foreign { .. } => Exit::Data,
+        _ => Exit::Io,
+    };
     Failure::new(exit, error.to_string())
 }
 

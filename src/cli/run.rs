@@ -55,6 +55,7 @@ enum LogFormat {
 /// With the documented exit codes; see [`app::run`].
 pub fn run(args: Args) -> Result<(), Failure> {
     let config = load::config(&args.config)?;
+    super::check::paths(&args.config, &config).check()?;
     logging(&args.log, args.log_format)?;
     let references = load::references(&config)?;
     let counts = app::run(&config, references, &Stop::default(), Vec::new())?;
@@ -67,7 +68,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         "{words}"
     );
     // One line for scripts, whatever the log level: what went through this instance.
-    eprintln!("{}", serde_json::to_string(&counts).unwrap_or_default());
+    super::output::say(&serde_json::to_string(&counts).unwrap_or_default());
     Ok(())
 }
 

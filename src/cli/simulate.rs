@@ -1,7 +1,6 @@
 //! `tripline simulate`: traffic of a simulated world, to a file, a topic, or a folder of scenarios.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
+use super::output::file::PackedFile;
+use super::output::paths::Paths;
+use super::output::say;
 use crate::event::EventTime;
 use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
@@ -21,8 +23,6 @@ use crate::simulate::drift::DriftSpec;
 use crate::simulate::victim::VictimKind;
 use crate::simulate::{SimulateError, Simulation, SimulationSettings, World, line, matrix};
 
-/// zstd level of written logs: the default is fast and close to the best for JSON lines.
-const ZSTD_LEVEL: i32 = 3;
 /// How long a full producer queue is waited for before trying again.
 const QUEUE_WAIT: Duration = Duration::from_millis(50);
 /// How long the broker may take for the last messages.
@@ -153,6 +153,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     // The parser has asked for it.
     let profile = args.reference.as_deref().ok_or_else(|| Failure::new(Exit::Usage, "give a profile with --reference FILE"))?;
+    let paths = Paths::default().reads("--reference", profile).writes("--out", &args.out).writes("--truth", &args.truth);
+    paths.writes("--attack-events", &args.attack_events).writes("--baseline", &args.baseline).check()?;
     let reference = Arc::new(super::load::profile(profile)?);
     if let Some(folder) = &args.matrix {
         return run_matrix(&args, reference, folder);
@@ -178,14 +180,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
     simulation.note_changes(pipeline.truth());
     write_truth(&simulation, args.truth.as_deref(), args.attack_events.as_deref())?;
     let truth = simulation.truth();
-    eprintln!(
+    say(&format!(
         "{} events, {} of them from {} attack(s), {}; expected verdict on the model: {}",
         truth.n_events,
         truth.n_attack_queries,
         truth.attacks.len(),
         if truth.without_callers { "no callers named".to_owned() } else { format!("{} honest addresses", truth.n_benign_ips) },
         truth.expected_model_verdict
-    );
+    ));
     Ok(())
 }
 
@@ -218,7 +220,13 @@ fn settings(args: &Args) -> Result<SimulationSettings, Failure> {
 fn run_matrix(args: &Args, reference: Arc<Reference>, folder: &Path) -> Result<(), Failure> {
     let mut list = matrix::scenarios(args.full, args.seed, args.clients)?;
     list.iter_mut().for_each(|settings| settings.without_callers |= args.without_callers);
-    for settings in list.iter().filter(|s| args.only.as_ref().is_none_or(|text| s.scenario.contains(text))) {
+    list.retain(|settings| args.only.as_ref().is_none_or(|text| settings.scenario.contains(text)));
+    let files = ["baseline.csv.zst", "events.jsonl.zst", "truth.json", "attack_events.csv.zst"];
+    let written = |all: Paths, settings: &SimulationSettings| {
+        files.iter().fold(all, |all, name| all.writes("--matrix", &folder.join(&settings.scenario).join(name)))
+    };
+    list.iter().fold(Paths::default().reads_all("--reference", &args.reference), written).check()?;
+    for settings in &list {
         let dir = folder.join(&settings.scenario);
         std::fs::create_dir_all(&dir).map_err(|e| io(&dir, &e))?;
         let mut simulation = Simulation::new(Arc::clone(&reference), settings)?;
@@ -226,10 +234,10 @@ fn run_matrix(args: &Args, reference: Arc<Reference>, folder: &Path) -> Result<(
         to_file(&mut simulation, &mut Pipeline::default(), &dir.join("events.jsonl.zst"), progress(settings))?;
         write_truth(&simulation, Some(&dir.join("truth.json")), Some(&dir.join("attack_events.csv.zst")))?;
         let truth = simulation.truth();
-        eprintln!(
+        say(&format!(
             "{:32} {:>8} events, {:>6} of attacks, {}",
             settings.scenario, truth.n_events, truth.n_attack_queries, truth.expected_model_verdict
-        );
+        ));
     }
     Ok(())
 }
@@ -248,21 +256,8 @@ fn progress(settings: &SimulationSettings) -> ProgressBar {
     bar
 }
 
-/// A file that compresses if its name says so, or standard output.
-fn create(path: &Path) -> Result<Box<dyn Write>, Failure> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufWriter::new(std::io::stdout().lock())));
-    }
-    let file = File::create(path).map_err(|e| io(path, &e))?;
-    if path.extension().is_some_and(|e| e == "zst") {
-        let encoder = zstd::Encoder::new(file, ZSTD_LEVEL).map_err(|e| io(path, &e))?;
-        return Ok(Box::new(BufWriter::new(encoder.auto_finish())));
-    }
-    Ok(Box::new(BufWriter::new(file)))
-}
-
 fn to_file(simulation: &mut Simulation, pipeline: &mut Pipeline, path: &Path, bar: ProgressBar) -> Result<(), Failure> {
-    let mut out = create(path)?;
+    let mut out = PackedFile::create(path)?;
     let reference = Arc::clone(&simulation.world().reference);
     let (start, mut text) = (simulation.world().start, String::new());
     for event in simulation.by_ref() {
@@ -271,12 +266,15 @@ fn to_file(simulation: &mut Simulation, pipeline: &mut Pipeline, path: &Path, ba
         pipeline.pass(&mut text, &event);
         text.push('\n');
         out.write_all(text.as_bytes()).map_err(|e| io(path, &e))?;
+        if out.is_closed() {
+            break;
+        }
         if event.line % 1024 == 0 {
             bar.set_position((event.at.seconds_since(start) / 60.0) as u64);
         }
     }
     bar.finish_and_clear();
-    out.flush().map_err(|e| io(path, &e))
+    out.finish()
 }
 
 fn to_topic(
@@ -339,8 +337,9 @@ fn write_truth(simulation: &Simulation, truth: Option<&Path>, events: Option<&Pa
 }
 
 fn write_all(path: &Path, text: &str) -> Result<(), Failure> {
-    let mut out = create(path)?;
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| io(path, &e))
+    let mut out = PackedFile::create(path)?;
+    out.write_all(text.as_bytes()).map_err(|e| io(path, &e))?;
+    out.finish()
 }
 
 #[cfg(test)]

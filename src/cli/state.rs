@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::load;
+use super::output;
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::config::StateConfig;
 use crate::checkpoint::keys::Keys;
@@ -124,7 +125,7 @@ fn exists(config: &StateConfig, directory: &Path) -> Result<(), Failure> {
 async fn list(store: &Store, verify: Option<&Keys>, json: bool) -> Result<(), Failure> {
     let units = store.units().await?;
     if units.is_empty() && !json {
-        println!("{}: no snapshots", store.url());
+        output::print(&format!("{}: no snapshots\n", store.url()))?;
     }
     let (mut damaged, mut unusable): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for folder in units {
@@ -145,7 +146,8 @@ async fn list(store: &Store, verify: Option<&Keys>, json: bool) -> Result<(), Fa
                 Err(error @ CheckpointError::Store { .. }) => return Err(error.into()),
                 Err(error) => {
                     damaged.push(error.to_string());
-                    println!("{}", if json { faulty(&place, number, &error)? } else { format!("{place} #{number}: {error}") });
+                    let line = if json { faulty(&place, number, &error)? } else { format!("{place} #{number}: {error}") };
+                    output::print(&format!("{line}\n"))?;
                 }
             }
         }
@@ -188,30 +190,29 @@ fn print(place: &str, manifest: &Manifest, verify: bool, fault: Option<&Checkpoi
             valid: (verify && snapshot.is_some()).then_some(fault.is_none()),
             fault: fault.map(ToString::to_string),
         };
-        println!("{}", serde_json::to_string(&line).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?);
-        return Ok(());
+        let line = serde_json::to_string(&line).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+        return output::print(&format!("{line}\n"));
     }
     let claim = if number == generation { " (claim)" } else { "" };
     let Some(info) = snapshot else {
-        println!("{place} #{number}{claim}: no snapshot yet");
-        return Ok(());
+        return output::print(&format!("{place} #{number}{claim}: no snapshot yet\n"));
     };
     let (seconds, data) = (age.unwrap_or_default(), &info.data);
     let encrypted = data.key.as_ref().map_or(String::new(), |key| format!(", key {key}"));
-    println!(
-        "{place} #{number}{claim}: {seconds} s old, {} queries, {} late, {} clients, {} bytes ({} unpacked{encrypted})",
+    let mut text = format!(
+        "{place} #{number}{claim}: {seconds} s old, {} queries, {} late, {} clients, {} bytes ({} unpacked{encrypted})\n",
         info.queries, info.late, info.clients, data.bytes, data.unpacked_bytes
     );
     for (topic, partitions) in &info.offsets {
         let offsets: Vec<String> = partitions.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
-        println!("    {topic} {}", offsets.join(" "));
+        text.push_str(&format!("    {topic} {}\n", offsets.join(" ")));
     }
     match fault {
-        Some(fault) => println!("    {fault}"),
-        None if verify => println!("    whole"),
+        Some(fault) => text.push_str(&format!("    {fault}\n")),
+        None if verify => text.push_str("    whole\n"),
         None => {}
     }
-    Ok(())
+    output::print(&text)
 }
 
 fn faulty(place: &str, number: u64, error: &CheckpointError) -> Result<String, Failure> {

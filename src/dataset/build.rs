@@ -50,6 +50,7 @@ pub struct Builder<'a> {
     text_bytes: usize,
     models_seen: Vec<String>,
     other_models: u64,
+    left_out: Vec<String>,
 }
 
 // === impl Builder ===
@@ -73,7 +74,13 @@ impl<'a> Builder<'a> {
             text_bytes: 0,
             models_seen: Vec::new(),
             other_models: 0,
+            left_out: Vec::new(),
         }
+    }
+
+    /// Notes a saved row index that is left out without being asked for.
+    pub fn leave_out(&mut self, column: &str) {
+        self.left_out.push(column.to_owned());
     }
 
     /// What the caller decided.
@@ -287,6 +294,7 @@ impl<'a> Builder<'a> {
             dataset,
             rows_read: self.reservoir.seen(),
             other_models: self.other_models,
+            left_out: self.left_out,
             format,
             packing,
             lines: self.lines,

@@ -76,6 +76,16 @@ fn read_header(header: &::csv::ByteRecord, builder: &mut Builder<'_>) -> Result<
     let mut seen = rustc_hash::FxHashSet::default();
     for (i, field) in header.iter().enumerate() {
         let name = std::str::from_utf8(field).map_err(|_| Fault::NotUtf8.at(1))?;
+        if name.is_empty() && i == 0 {
+            // pandas writes the row index into a first column without a name.
+            if !builder.drops("") {
+                builder.leave_out("the first column, which has no name");
+            }
+            roles.push(Role::Dropped);
+            names.push(String::new());
+            seen.insert(name);
+            continue;
+        }
         if name.is_empty() && !builder.options().drop.iter().any(String::is_empty) {
             return Err(Fault::NamelessColumn { position: i + 1 }.at(1));
         }

@@ -28,12 +28,37 @@ pub(super) fn find<'j>(fields: &'j [(String, Json)], name: &str) -> Option<&'j J
 /// # Errors
 /// [`Fault::Json`] with the byte at which the text stops being JSON.
 pub(super) fn parse(text: &str) -> Result<Json, Fault> {
-    serde_json::from_str(text).map_err(|e| {
+    let read = serde_json::from_str(text);
+    // Python writes NaN where a number is missing.
+    let again = if read.is_err() && text.contains("NaN") { serde_json::from_str(&without_nan(text)) } else { read };
+    again.map_err(|e| {
         // serde_json counts lines within the text, which is always one here; only its column helps.
         let whole = e.to_string();
         let reason = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(reason, _)| reason);
         Fault::Json(format!("{reason}, at byte {}", e.column()))
     })
+}
+
+/// The text with `null` for every `NaN` outside of texts.
+fn without_nan(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let (mut quoted, mut escaped) = (false, false);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if !quoted && let Some(behind) = rest.strip_prefix("NaN") {
+            out.push_str("null");
+            rest = behind;
+            continue;
+        }
+        (quoted, escaped) = match c {
+            '"' if !escaped => (!quoted, false),
+            '\\' => (quoted, !escaped),
+            _ => (quoted, false),
+        };
+        out.push(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    out
 }
 
 // === impl Json ===

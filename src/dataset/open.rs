@@ -173,8 +173,44 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// Files of other kinds, by their first bytes, with what to do.
+const FOREIGN: [(&[u8], &str); 14] = [
+    (
+        b"PK\x03\x04",
+        "this is a zip archive or an Excel workbook; unpack it (gzip and zstd are read packed), or save the sheet as CSV",
+    ),
+    (b"\xd0\xcf\x11\xe0", "this is an old Excel workbook; save the sheet as CSV"),
+    (b"ARROW1", "this is a Feather (Arrow) file; write Parquet instead (pandas: to_parquet)"),
+    (b"FEA1", "this is an old Feather file; write Parquet instead (pandas: to_parquet)"),
+    (b"ORC", "this is an ORC file; write Parquet instead"),
+    (b"Obj\x01", "this is an Avro file; write Parquet or JSON lines instead"),
+    (b"\x89HDF", "this is an HDF5 file; write Parquet instead (pandas: to_parquet)"),
+    (b"SQLite format 3", "this is a SQLite database; export the table as CSV"),
+    (b"\xfd7zXZ", "this file is packed with xz; gzip and zstd are read packed"),
+    (b"BZh", "this file is packed with bzip2; gzip and zstd are read packed"),
+    (b"7z\xbc\xaf", "this is a 7z archive; unpack it (gzip and zstd are read packed)"),
+    (b"\x04\x22\x4d\x18", "this file is packed with lz4; gzip and zstd are read packed"),
+    (b"\xff\xfe", "this is UTF-16 text; save it as UTF-8"),
+    (b"\xfe\xff", "this is UTF-16 text; save it as UTF-8"),
+];
+/// First bytes that are enough to tell them.
+const FOREIGN_BYTES: usize = 16;
+
+/// What a file is that is known and cannot be read, by its first bytes, and what to do.
+pub fn foreign(head: &[u8]) -> Option<&'static str> {
+    // Protocols 2 to 5, which all begin so; unpickling runs what the file says.
+    if let [0x80, 2..=5, ..] = head {
+        return Some("this is a Python pickle, and reading one runs code; write Parquet or CSV instead");
+    }
+    FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, words)| *words)
+}
+
 /// Removes compression and byte order mark, then tells the formats of text apart.
 fn dispatch<'a>(name: &str, raw: Box<dyn BufRead + 'a>) -> Result<Opened<'a>, Fault> {
+    let (head, raw) = peek(raw, FOREIGN_BYTES).map_err(Fault::Io)?;
+    if let Some(words) = foreign(&head) {
+        return Err(Fault::Unsupported(words));
+    }
     let (head, mut raw) = peek(raw, ZSTD.len()).map_err(Fault::Io)?;
     if head.is_empty() {
         return Err(Fault::Empty);

@@ -26,6 +26,15 @@ pub fn read(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> Re
         .unwrap_or_else(|_| Err(Fault::Parquet("the file is damaged".into()).into()))
 }
 
+/// Runs the Parquet library, which panics on some damaged files: whatever is wrong comes back as words.
+pub(crate) fn caught<T>(run: impl FnOnce() -> Result<T, ::parquet::errors::ParquetError>) -> Result<T, String> {
+    match quietly(|| catch_unwind(AssertUnwindSafe(run))) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(format!("no whole Parquet file: {error}")),
+        Err(_) => Err("the Parquet file is damaged".to_owned()),
+    }
+}
+
 thread_local! {
     /// Whether a panic on this thread is expected, and caught.
     static QUIET: Cell<bool> = const { Cell::new(false) };
@@ -62,6 +71,10 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
         if !names.insert(field.name()) {
             return Err(DatasetError { column: Some(field.name().to_owned()), ..Fault::DuplicateColumn.into() });
         }
+        if is_saved_index(field.name()) && !builder.drops(field.name()) {
+            builder.leave_out(field.name());
+            continue;
+        }
         if builder.role(field.name())? != Role::Dropped {
             wanted.push(Arc::clone(field));
         }
@@ -80,6 +93,12 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
         told = passed;
     }
     Ok(())
+}
+
+/// Whether pandas calls a row index so that it saves beside the columns.
+fn is_saved_index(name: &str) -> bool {
+    let number = name.strip_prefix("__index_level_").and_then(|rest| rest.strip_suffix("__"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Takes the cells of one row; returns its answer.
@@ -130,7 +149,7 @@ fn scalar(field: Field, builder: &mut Builder<'_>) -> Result<Raw, Fault> {
 }
 
 /// The number that the shortest decimal spelling of a 32-bit float means.
-fn shortest(narrow: f32) -> f64 {
+pub(crate) fn shortest(narrow: f32) -> f64 {
     narrow.to_string().parse().unwrap_or(f64::from(narrow))
 }
 

@@ -19,8 +19,8 @@ use super::features::FeaturesSeed;
 use super::fields::{self, TextField};
 use super::model::duplicate;
 use super::token::{Field, Token, refuse};
-use super::{Batch, Models, RejectReason, Rejection, Scratch};
-use crate::event::Repairs;
+use super::{Batch, DecodeConfig, Models, RejectReason, Rejection, Scratch};
+use crate::event::{Query, Repairs};
 
 /// The names of the canonical layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,16 +56,20 @@ struct Progress<'de> {
 /// Reads the object; the first query of the message is at `start`.
 struct EventSeed<'a> {
     start: usize,
-    trusted_proxies: usize,
+    settings: &'a DecodeConfig,
     models: &'a mut Models,
     scratch: &'a mut Scratch,
     batch: &'a mut Batch,
 }
 
+/// Names of the forms that keep names beside the rows, or wrap them. They are looked for only where no feature was found.
+const BESIDE: [&str; 7] =
+    ["\"columns\"", "\"ndarray\"", "\"tensor\"", "\"inputs\"", "\"instances\"", "\"dataframe_split\"", "\"dataframe_records\""];
+
 /// Reads one message into new queries at the end of `batch`.
 pub(super) fn read(
     text: &str,
-    trusted_proxies: usize,
+    settings: &DecodeConfig,
     models: &mut Models,
     scratch: &mut Scratch,
     batch: &mut Batch,
@@ -74,7 +78,7 @@ pub(super) fn read(
     batch.push();
     scratch.answers.clear();
     let mut parser = serde_json::Deserializer::from_str(text);
-    let outcome = EventSeed { start, trusted_proxies, models, scratch, batch }
+    let outcome = EventSeed { start, settings, models, scratch, batch }
         .deserialize(&mut parser)
         .and_then(|progress| parser.end().map(|()| progress));
     let mut progress = outcome.map_err(|error| fault_of(scratch, &error, text))?;
@@ -97,6 +101,11 @@ pub(super) fn read(
     if let Some(raw) = progress.prediction {
         let outcome = AnswersSeed { model, answers, fault }.deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
         outcome.map_err(|error| fault.take().unwrap_or_else(|| Rejection::from_json(&error, raw.get())))?;
+    }
+    let nothing_known = |query: &Query| query.extra_features > 0 && query.row.iter().all(|cell| cell.is_missing());
+    if batch.queries[start..batch.len].first().is_some_and(nothing_known) && BESIDE.iter().any(|name| text.contains(name)) {
+        // Names beside the rows (`{"columns":[..],"data":[..]}`) look like this; the second reading knows such forms.
+        return Err(Rejection::new(RejectReason::BadFeatures, "no name in features is a feature of the model"));
     }
     let rows = batch.len() - start;
     answers.give(model, rows, progress.batch, |row, answer| batch.queries[start + row].prediction = answer)?;
@@ -143,15 +152,16 @@ impl EventSeed<'_> {
         let query = &mut self.batch.queries[self.start];
         match name {
             Name::Timestamp => {
+                let zone = self.settings.assume_zone.as_ref();
                 query.time = map.next_value_seed(Field {
                     name: "timestamp",
                     nested: RejectReason::BadTimestamp,
                     fault,
-                    read: fields::time,
+                    read: |token: Token<'_>| fields::time(token, zone),
                 })?;
             }
             Name::SourceIp => {
-                let (trusted, repairs) = (self.trusted_proxies, &mut query.repairs);
+                let (trusted, repairs) = (self.settings.trusted_proxies, &mut query.repairs);
                 query.address =
                     map.next_value_seed(plain("source_ip", fault, |token| Ok(fields::address(Some(token), trusted, repairs))))?;
             }

@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use super::token::Token;
 use super::{MAX_TEXT_BYTES, RejectReason, Rejection, tree};
-use crate::event::{Address, EventTime, Repair, Repairs, TimeError};
+use crate::event::{Address, EventTime, Repair, Repairs, TimeError, Zone};
 use crate::hash;
 
-/// Event time: RFC 3339 or an epoch number.
-pub(super) fn time(token: Token<'_>) -> Result<EventTime, Rejection> {
+/// Event time: one of the forms of [`timestamp`](crate::event::timestamp); a time that states no zone is in `zone`.
+pub(super) fn time(token: Token<'_>, zone: Option<&Zone>) -> Result<EventTime, Rejection> {
     let parsed = match token {
         Token::Null => return Err(Rejection::new(RejectReason::MissingField, "timestamp is null")),
-        Token::Text(text) => rfc3339_in_utc(text).map_or_else(|| EventTime::parse(text), Ok),
+        Token::Text(text) => rfc3339_in_utc(text).map_or_else(|| EventTime::parse_in(text, zone), Ok),
         Token::Boolean(_) => Err(TimeError::Syntax),
         number => number.number().map_or(Err(TimeError::Syntax), EventTime::from_epoch),
     };
@@ -26,8 +26,9 @@ pub(super) fn time(token: Token<'_>) -> Result<EventTime, Rejection> {
         let reason = match error {
             TimeError::Syntax => RejectReason::BadTimestamp,
             TimeError::Range => RejectReason::TimestampOutOfRange,
+            TimeError::NoZone => RejectReason::TimestampWithoutZone,
         };
-        Rejection::new(reason, format_args!("timestamp {token} is {error}"))
+        Rejection::new(reason, format_args!("timestamp {token} {error}"))
     })
 }
 

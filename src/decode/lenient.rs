@@ -10,9 +10,9 @@ mod parser;
 
 use serde_json::Value;
 
-use super::mapping::{self, Compiled};
+use super::layout::{Layout, first};
 use super::token::Token;
-use super::{Batch, Models, RejectReason, Rejection, Scratch, fields, tree};
+use super::{Batch, DecodeConfig, Models, RejectReason, Rejection, Scratch, fields, tree};
 use crate::event::{Repair, Repairs};
 use crate::outcome::CallerFacts;
 use parser::{Parsed, parse};
@@ -21,13 +21,11 @@ use parser::{Parsed, parse};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lenient<'a> {
     /// Where the fields lie.
-    pub mapping: &'a Compiled,
+    pub layout: &'a Layout,
     /// Whether this is the canonical layout, which has a second name for features and prediction.
     pub canonical: bool,
-    /// Trusted proxies in a list of addresses.
-    pub trusted_proxies: usize,
-    /// Longest message in bytes.
-    pub max_message_bytes: usize,
+    /// How records are read.
+    pub settings: &'a DecodeConfig,
 }
 
 // === impl Lenient ===
@@ -45,8 +43,8 @@ impl Lenient<'_> {
         scratch: &mut Scratch,
         batch: &mut Batch,
     ) -> Result<(), Rejection> {
-        let mut parsed = parse(&bytes[..bytes.len().min(self.max_message_bytes)]);
-        if bytes.len() > self.max_message_bytes {
+        let mut parsed = parse(&bytes[..bytes.len().min(self.settings.max_message_bytes)]);
+        if bytes.len() > self.settings.max_message_bytes {
             parsed.repairs.add(Repair::RecordLong);
         }
         if self.canonical {
@@ -54,17 +52,17 @@ impl Lenient<'_> {
         }
         let start = batch.len();
         let mut root = Value::Object(std::mem::take(&mut parsed.root));
-        let rows = self.mapping.0.rows.as_deref().unwrap_or(&self.mapping.0.features);
+        let rows = self.layout.rows.as_ref().or(self.layout.features.first()).map_or("", String::as_str);
         let fault = parsed.fault.take();
         let read = if parsed.is_damaged(rows)
             && let Some(fault) = &fault
         {
             Err(fault.clone())
         } else {
-            let mut read = mapping::read_tree(self.mapping, &root, self.trusted_proxies, models, scratch, batch);
+            let mut read = self.layout.read_tree(&root, self.settings, models, scratch, batch);
             if read.is_err() && put_back(&mut root, &mut parsed) {
                 batch.len = start;
-                read = mapping::read_tree(self.mapping, &root, self.trusted_proxies, models, scratch, batch);
+                read = self.layout.read_tree(&root, self.settings, models, scratch, batch);
             }
             read.map_err(|rejection| match fault {
                 Some(fault) if rejection.reason == RejectReason::MissingField => fault,
@@ -96,25 +94,25 @@ impl Lenient<'_> {
 
     /// The model's name as it stands in a tree.
     fn model(self, root: &Value) -> Option<&str> {
-        root.pointer(&self.mapping.0.model).and_then(Value::as_str)
+        first(root, &self.layout.model).and_then(Value::as_str)
     }
 
     /// Whose record it is, as far as that can be read.
     fn caller(self, root: &Value) -> CallerFacts {
-        let Compiled(mapping) = self.mapping;
+        let layout = self.layout;
         let mut unused = Repairs::default();
         let mut facts = CallerFacts {
-            address: fields::address_of(root.pointer(&mapping.source_ip), self.trusted_proxies, &mut unused),
+            address: fields::address_of(first(root, &layout.source_ip), self.settings.trusted_proxies, &mut unused),
             ..CallerFacts::default()
         };
-        let scalar = |pointer: &str| root.pointer(pointer).map_or(Some(Token::Null), tree::token);
-        fields::text(scalar(&mapping.client_id), fields::ACCOUNT, &mut facts.account, &mut unused);
-        fields::text(scalar(&mapping.request_id), fields::REQUEST_ID, &mut facts.request_id, &mut unused);
-        match &mapping.model_name {
+        let scalar = |pointers: &[String]| first(root, pointers).map_or(Some(Token::Null), tree::token);
+        fields::text(scalar(&layout.client_id), fields::ACCOUNT, &mut facts.account, &mut unused);
+        fields::text(scalar(&layout.request_id), fields::REQUEST_ID, &mut facts.request_id, &mut unused);
+        match &layout.model_name {
             Some(name) => facts.model.push_str(name),
             None => facts.model.push_str(self.model(root).filter(|name| !name.contains('\\')).unwrap_or_default()),
         }
-        facts.time = scalar(&mapping.timestamp).and_then(|token| fields::time(token).ok());
+        facts.time = scalar(&layout.timestamp).and_then(|token| fields::time(token, self.settings.assume_zone.as_ref()).ok());
         facts
     }
 }

@@ -84,6 +84,12 @@ impl ModelLayout {
         self.dotted
     }
 
+    /// Whether a name is a feature's, or begins the name of nested ones.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        let begins = |feature: &str| feature.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        self.schema.position(name).is_some() || (self.dotted && self.names.iter().any(|feature| begins(feature)))
+    }
+
     /// Whether an unknown name is new, and is noted now.
     pub(super) fn note_unknown(&mut self, name: &str) -> bool {
         self.noted.len() < MAX_NOTED_NAMES && name.len() <= MAX_TEXT_BYTES && self.noted.insert(hash::text(name))

@@ -2,6 +2,7 @@
 //! what is read.
 
 mod bad_records;
+mod formats;
 
 use proptest::prelude::*;
 
@@ -442,19 +443,23 @@ fn answers_come_as_scores_labels_or_probabilities() {
 fn an_answer_of_the_wrong_form_is_missing() {
     let score = |answer: &str| event(&format!(r#"{FEATURES},"prediction":{answer}"#));
     let label = |answer: &str| score(answer).replace(r#""m""#, r#""l""#);
-    for text in [
-        score(r#""high""#),
-        score(r#"{"no":0.2,"yes":0.8}"#),
-        score("[0.1,0.9]"),
-        score("[[[0.1]]]"),
-        score("[]"),
-        label(r#"{"no":7,"yes":0.8}"#),
-        label(r#"{"no":{},"yes":0.8}"#),
-        label("[0.1,0.2,0.7]"),
-    ] {
+    for text in
+        [score(r#""high""#), score("[]"), label(r#"{"no":7,"yes":0.8}"#), label(r#"{"no":{},"yes":0.8}"#), label("[0.1,0.2,0.7]")]
+    {
         let query = repaired(&text, &[Repair::PredictionUnreadable]);
         assert_eq!((query.prediction, query.row[0]), (Prediction::Missing, Cell::number(39.0)), "{text}");
     }
+}
+
+#[test]
+fn of_two_classes_without_names_of_their_own_the_second_is_the_score() {
+    let score = |answer: &str| one(&event(&format!(r#"{FEATURES},"prediction":{answer}"#))).prediction;
+    for answer in [r#"{"no":0.1,"yes":0.9}"#, r#"{"0":0.1,"1":0.9}"#, "[0.1,0.9]", "[[0.1,0.9]]", "[[[0.9]]]", r#"{"score":0.9}"#] {
+        assert_eq!(score(answer), Prediction::Score(0.9), "{answer}");
+    }
+    let unnamed = repaired(&event(&format!(r#"{FEATURES},"prediction":{{"good":0.1,"bad":0.9}}"#)), &[Repair::PredictionClass]);
+    assert_eq!(unnamed.prediction, Prediction::Missing);
+    repaired(&event(&format!(r#"{FEATURES},"prediction":[0.3,0.9]"#)), &[Repair::PredictionClass]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::judge::Verdict;
 use crate::observer::Observer;
 use crate::outcome::OutcomeCounts;
 use crate::readmodel::Recorder;
+use crate::terminal::print;
 
 /// Longest text of a line on the terminal: two lines of a usual one.
 const MAX_TEXT: usize = 160;
@@ -44,7 +45,8 @@ impl Observer for DemoObserver {
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), Infallible> {
         let recorded = self.recorder.take_verdict(verdict);
         if let Some(entry) = self.state.verdict(verdict, recorded) {
-            println!("  {}  {:14} {}", entry.at, entry.kind, words::printable(&entry.text, MAX_TEXT));
+            // The page shows the same; a terminal that is gone misses nothing else.
+            let _ = print(&format!("  {}  {:14} {}\n", entry.at, entry.kind, words::printable(&entry.text, MAX_TEXT)));
         }
         Ok(())
     }

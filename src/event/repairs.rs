@@ -39,6 +39,10 @@ pub enum Repair {
     LatencyNegative,
     /// An answer that does not fit the reference.
     PredictionUnreadable,
+    /// Probabilities by class where the reference has one score, and nothing says which class counts.
+    PredictionClass,
+    /// A request whose response did not come in time.
+    ResponseMissing,
     /// A feature that is an object or an array.
     FeatureNested,
     /// The word `NaN` where a number belongs.
@@ -75,7 +79,7 @@ pub struct Repairs(u32);
 
 impl Repair {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::NameRepeated,
         Self::AddressList,
         Self::AddressListShort,
@@ -92,6 +96,8 @@ impl Repair {
         Self::LatencyType,
         Self::LatencyNegative,
         Self::PredictionUnreadable,
+        Self::PredictionClass,
+        Self::ResponseMissing,
         Self::FeatureNested,
         Self::NumberNan,
         Self::NumberInfinite,
@@ -117,7 +123,7 @@ impl Repair {
             Self::VersionType | Self::VersionLong => "model_version",
             Self::LabelType | Self::LabelLong => "label",
             Self::LatencyType | Self::LatencyNegative => "latency_ms",
-            Self::PredictionUnreadable => "prediction",
+            Self::PredictionUnreadable | Self::PredictionClass | Self::ResponseMissing => "prediction",
             Self::FeatureNested => "feature",
             Self::NumberNan | Self::NumberInfinite | Self::NumberOutOfRange => "number",
             Self::ValueNotJson | Self::ValueTooDeep => "value",
@@ -142,6 +148,8 @@ impl Repair {
             Self::AccountLong | Self::RequestIdLong | Self::VersionLong | Self::LabelLong | Self::RecordLong => "too_long",
             Self::LatencyNegative => "negative",
             Self::PredictionUnreadable => "unreadable",
+            Self::PredictionClass => "class_unknown",
+            Self::ResponseMissing => "no_response",
             Self::FeatureNested => "nested",
             Self::NumberNan => "nan",
             Self::NumberInfinite => "infinite",
@@ -172,6 +180,10 @@ impl Repair {
             }
             Self::LatencyNegative => "the latency is missing",
             Self::PredictionUnreadable => "the prediction is missing",
+            Self::PredictionClass => {
+                "the prediction is missing; decode.positive_class names the class whose probability is the score"
+            }
+            Self::ResponseMissing => "the prediction is missing; the response did not come within decode.pair_timeout_seconds",
             Self::FeatureNested => "the feature is unreadable",
             Self::NumberNan => "the value is missing",
             Self::NumberInfinite | Self::NumberOutOfRange => "a feature is unreadable, any other field is missing",

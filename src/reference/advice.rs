@@ -2,7 +2,7 @@
 //! features, numbers written as text.
 //!
 //! Each is a column that the log of the model will not have, or will have in another form. It is found in the profile itself, and said
-//! with the option that mends it; nothing is left out without being asked.
+//! with the option that mends it; nothing but a row index that pandas saved is left out without being asked.
 
 use std::collections::BTreeMap;
 

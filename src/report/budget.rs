@@ -29,11 +29,18 @@ pub fn line(model: &ModelSummary, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let most =
         model.status.as_ref().and_then(|status| status.information_budgets.first()).filter(|most| most.ratio >= WORTH_SAYING);
     let Some(most) = most else { return Ok(()) };
+    // What is said of a caller that was found probing is no praise; the list of callers says it.
+    let found = model.history.probing_by_evidence();
+    let accused = found.iter().any(|(caller, _)| {
+        (caller.source_ip.is_some() && caller.source_ip == most.source_ip)
+            || (caller.client_id.is_some() && caller.client_id == most.client_id)
+    });
+    let standing = if most.flagged || accused { "found probing" } else { "no detection" };
     let covered =
         most.covered.map_or_else(String::new, |share| format!(", in {} of the model's regions", words::percent(rounded(share))));
     writeln!(
         f,
-        "  learned    most by {}: about {} different rows, {} times what a linear copy takes{covered} (no detection)",
+        "  learned    most by {}: about {} different rows, {} times what a linear copy takes{covered} ({standing})",
         who(most),
         words::measured(most.rows.round()),
         words::measured(most.ratio),

@@ -27,6 +27,8 @@ pub struct Summary {
     pub accepted: u64,
     /// Queries behind the watermark.
     pub late: u64,
+    /// Why the log was not read to its end; `None` if it was.
+    pub stopped: Option<String>,
     models: Vec<ModelSummary>,
     last: usize,
     rejected: BTreeMap<&'static str, (u64, Example)>,

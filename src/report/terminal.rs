@@ -14,6 +14,8 @@ const LISTED: usize = 10;
 const REASONS: usize = 2;
 /// Callers whose reasons are given; the callers of a campaign share theirs, so more would repeat them.
 const EXPLAINED: usize = 5;
+/// Characters of the reason why reading stopped: a sentence with the name of a file.
+const MAX_STOP: usize = 400;
 
 // === impl Display ===
 
@@ -24,7 +26,11 @@ impl fmt::Display for Summary {
                 writeln!(f, "{} events, {} to {} UTC", words::count(self.messages()), words::minute(first), words::minute(last))?;
             }
             None if self.messages() == 0 => writeln!(f, "the log is empty: no events")?,
-            None => writeln!(f, "{} events, none of them usable", words::count(self.messages()))?,
+            None => writeln!(f, "{} events were read, none of them usable", words::count(self.messages()))?,
+        }
+        if let Some(why) = &self.stopped {
+            let read = words::counted(self.messages(), "event", "events");
+            writeln!(f, "  reading stopped after {read}: {}", words::printable(why, MAX_STOP))?;
         }
         let [accepted, late, rejected] = [self.accepted, self.late, self.rejections()].map(words::count);
         writeln!(f, "  accepted {accepted}, late {late}, rejected {rejected}")?;

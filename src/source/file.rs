@@ -4,6 +4,7 @@
 //! the other (as log rotation appends them) are one stream. A line is held up to the decoder's limit and one byte more; the rest is
 //! skipped. The extra byte shows the decoder that the line was too long.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Record, Source};
+use crate::dataset::open::foreign;
 use crate::event::Provenance;
 
 /// Bytes read at a time. Chosen: large enough that system calls and decompressor calls cost nothing beside decoding, small enough for
@@ -37,6 +39,14 @@ pub enum FileError {
         path: String,
         /// What the system says.
         error: io::Error,
+    },
+    /// It is a file of a kind that is not read.
+    #[error("{path}: {words}")]
+    Foreign {
+        /// The file as given.
+        path: String,
+        /// What it is, and what to do.
+        words: &'static str,
     },
     /// A temporary file of the sort failed.
     #[error("a temporary file in {folder} failed: {error}; make room there, or name another folder in the variable TMPDIR")]
@@ -77,6 +87,10 @@ pub struct FileSource {
     failed: bool,
     consumed: Arc<AtomicU64>,
     size: Option<u64>,
+    /// Lines that were read ahead, with their offsets.
+    head: VecDeque<(i64, Vec<u8>)>,
+    /// Why reading ahead broke off.
+    broken: Option<FileError>,
 }
 
 /// Counts the bytes that pass, for progress bars.
@@ -118,7 +132,11 @@ impl FileSource {
         let consumed = Arc::new(AtomicU64::new(0));
         let mut packed = BufReader::with_capacity(BUFFER, Counted { inner: reader, consumed: Arc::clone(&consumed) });
         let refuse = |error| FileError::Open { path: name.to_owned(), error };
-        let packing = Packing::of(packed.fill_buf().map_err(refuse)?);
+        let head = packed.fill_buf().map_err(refuse)?;
+        if let Some(words) = foreign(head) {
+            return Err(FileError::Foreign { path: name.to_owned(), words });
+        }
+        let packing = Packing::of(head);
         let reader: Box<dyn BufRead + Send> = match packing {
             Packing::Plain => Box::new(packed),
             Packing::Gzip => Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(packed))),
@@ -127,7 +145,19 @@ impl FileSource {
             }
         };
         let (path, line) = (name.to_owned(), Vec::new());
-        Ok(Self { path, reader, packing, line, limit: max_line.saturating_add(1), lines: 0, failed: false, consumed, size })
+        Ok(Self {
+            path,
+            reader,
+            packing,
+            line,
+            limit: max_line.saturating_add(1),
+            lines: 0,
+            failed: false,
+            consumed,
+            size,
+            head: VecDeque::new(),
+            broken: None,
+        })
     }
 
     /// Size of the (packed) file in bytes, if known.
@@ -143,6 +173,50 @@ impl FileSource {
     /// Name for messages.
     pub fn name(&self) -> &str {
         &self.path
+    }
+
+    /// Reads up to so many lines ahead; they come again as records.
+    pub fn peek(&mut self, lines: usize) {
+        while self.head.len() < lines {
+            match self.read_next() {
+                Ok(Some(offset)) => self.head.push_back((offset, self.line.clone())),
+                Ok(None) => return,
+                Err(error) => {
+                    self.broken = Some(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The lines that were read ahead.
+    pub fn head(&self) -> &VecDeque<(i64, Vec<u8>)> {
+        &self.head
+    }
+
+    /// Reads the next line that is not blank into `self.line`; returns its offset.
+    fn read_next(&mut self) -> Result<Option<i64>, FileError> {
+        if self.failed {
+            return Ok(None);
+        }
+        loop {
+            match self.read_line() {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => {
+                    self.failed = true;
+                    return Err(self.broken(&error));
+                }
+            }
+            let offset = i64::try_from(self.lines).unwrap_or(i64::MAX);
+            self.lines += 1;
+            if offset == 0 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(Some(offset));
+            }
+        }
     }
 
     /// Reads one line into `self.line`, without its ending; false at the end of the file.
@@ -182,28 +256,20 @@ impl Source for FileSource {
 
     /// The next line that is not blank. Its offset is the zero-based number of the line, blank ones counted.
     fn next(&mut self) -> Result<Option<Record<'_>>, FileError> {
-        if self.failed {
-            return Ok(None);
-        }
-        loop {
-            match self.read_line() {
-                Ok(true) => {}
-                Ok(false) => return Ok(None),
-                Err(error) => {
-                    self.failed = true;
-                    return Err(self.broken(&error));
-                }
+        let offset = match self.head.pop_front() {
+            Some((offset, line)) => {
+                self.line = line;
+                Some(offset)
             }
-            let offset = i64::try_from(self.lines).unwrap_or(i64::MAX);
-            self.lines += 1;
-            if offset == 0 && self.line.starts_with(BYTE_ORDER_MARK) {
-                self.line.drain(..BYTE_ORDER_MARK.len());
-            }
-            if !self.line.trim_ascii().is_empty() {
-                let provenance = Provenance { offset, ..Provenance::default() };
-                return Ok(Some(Record { payload: &self.line, provenance, ..Record::default() }));
-            }
-        }
+            None => match self.broken.take() {
+                Some(error) => return Err(error),
+                None => self.read_next()?,
+            },
+        };
+        Ok(offset.map(|offset| {
+            let provenance = Provenance { offset, ..Provenance::default() };
+            Record { payload: &self.line, provenance, ..Record::default() }
+        }))
     }
 }
 

@@ -1,11 +1,12 @@
 //! `tripline drill --changes`: honest changes of a pipeline in copies of the user's own log, and who would be accused.
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Args, Bar, file_name, judge_alone, log_name, read, read_card, threads, write_json};
+use crate::cli::output::file::PackedFile;
+use crate::cli::output::paths::Paths;
 use crate::cli::{load, output};
 use crate::config::Config;
 use crate::drill::card::CHANGES;
@@ -18,9 +19,6 @@ use crate::reference::Reference;
 use crate::simulate::change::kinds::KINDS;
 use crate::simulate::change::{ChangeSpec, Extent, names};
 use crate::source::file::STDIN;
-
-/// zstd level of kept logs: the default is fast and close to the best for JSON lines.
-const ZSTD_LEVEL: i32 = 3;
 
 /// Arguments of `tripline drill --changes`.
 #[derive(Debug, clap::Args)]
@@ -85,12 +83,11 @@ fn specs(which: &[String], extents: &[Extent]) -> Result<Vec<ChangeSpec>, Failur
 }
 
 /// Runs the drill of changes; `which` is what `--changes` says.
-pub(super) fn run(args: &Args, which: &[String]) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, which: &[String], config: &Config) -> Result<(), Failure> {
     if args.events.as_os_str() == STDIN {
         let what = "--changes reads the log once for each change, and standard input only once; save it to a file and name that";
         return Err(Failure::new(Exit::Usage, what));
     }
-    let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
     let settings = ChangeSettings {
         changes: specs(which, &args.change.extent)?,
         seed: args.seed,
@@ -100,8 +97,11 @@ pub(super) fn run(args: &Args, which: &[String]) -> Result<(), Failure> {
     };
     let reference = Arc::new(load::profile(&args.reference)?);
     refuse_columns(&settings, &reference)?;
+    if let Some(folder) = &args.change.keep_logs {
+        kept_paths(args, &settings, &reference, folder).check()?;
+    }
     let bar = Bar::new();
-    let log = read(args, &config, &reference, &bar)?;
+    let log = read(args, config, &reference, &bar)?;
     let baseline = judge_alone(&log, &reference, &settings.engine, &|progress| bar.show(progress))?;
     let outcome = changes::run(&log, &reference, &settings, &baseline, threads(args), &|progress| bar.show(progress))?;
     bar.clear();
@@ -120,7 +120,7 @@ pub(super) fn run(args: &Args, which: &[String]) -> Result<(), Failure> {
         let text = CHANGES.put(&read_card(path)?, &card::section(&outcome, &named, &stamp));
         output::write_atomically(path, text.as_bytes())?;
     }
-    output::print(&table::summary(&outcome))?;
+    output::report(&table::summary(&outcome), args.json.iter().chain(&args.report).chain(&args.card))?;
     hold(&outcome, args.change.max_accused, args.change.max_wrong)
 }
 
@@ -152,6 +152,21 @@ fn hold(outcome: &ChangesOutcome, max_accused: Option<u64>, max_wrong: Option<u6
     if broken.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Floor, broken.join("; "))) }
 }
 
+/// What kept copies are named after.
+fn kept_name(settings: &ChangeSettings) -> String {
+    file_name(&settings.events).map_or_else(|| "log".to_owned(), |name| name.split('.').next().unwrap_or("log").to_owned())
+}
+
+/// The files of kept copies, beside what is read.
+fn kept_paths(args: &Args, settings: &ChangeSettings, reference: &Reference, folder: &Path) -> Paths {
+    let name = kept_name(settings);
+    let read = Paths::default().reads("the log", &args.events).reads("--reference", &args.reference);
+    changes::bind(settings, reference).0.iter().fold(read.reads_all("--config", &args.config), |all, change| {
+        let folder = folder.join(changes::folder(&name, &change.spec));
+        all.writes("--keep-logs", &folder.join("events.jsonl.zst")).writes("--keep-logs", &folder.join("truth.json"))
+    })
+}
+
 /// Writes every changed copy into a folder of its own, with the truth about it.
 fn keep(
     outcome: &ChangesOutcome,
@@ -161,22 +176,18 @@ fn keep(
     folder: &Path,
 ) -> Result<(), Failure> {
     let io = |path: &Path, error: &std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", path.display()));
-    let name =
-        file_name(&settings.events).map_or_else(|| "log".to_owned(), |name| name.split('.').next().unwrap_or("log").to_owned());
+    let name = kept_name(settings);
     let (bound, _) = changes::bind(settings, reference);
     for (change, trial) in bound.iter().zip(&outcome.trials).filter(|(_, trial)| trial.changed > 0) {
         let folder = folder.join(changes::folder(&name, &change.spec));
         std::fs::create_dir_all(&folder).map_err(|error| io(&folder, &error))?;
         let path = folder.join("events.jsonl.zst");
-        let mut out = File::create(&path)
-            .and_then(|file| zstd::Encoder::new(file, ZSTD_LEVEL))
-            .map(|encoder| BufWriter::new(encoder.auto_finish()))
-            .map_err(|error| io(&path, &error))?;
+        let mut out = PackedFile::create(&path)?;
         changes::copy(log, settings, change, &mut |bytes| out.write_all(bytes)).map_err(|error| match error {
             CopyError::Read(error) => error.into(),
             CopyError::Write(error) => io(&path, &error),
         })?;
-        out.flush().map_err(|error| io(&path, &error))?;
+        out.finish()?;
         let truth = changes::truth(outcome, trial, &name);
         write_json(&folder.join("truth.json"), &truth)?;
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::output::{Output, Progress};
+use serde::Serialize;
+
+use super::lines::{Output, Progress};
 use super::source_failure;
 use crate::cli::limit::{Limit, SHARE_FLOOR};
 use crate::engine::ModelStatus;
@@ -38,6 +40,8 @@ pub(super) struct Recorder {
     pub(super) disorder_said: bool,
     pub(super) verdicts: Option<Output>,
     pub(super) dead_letters: Option<Output>,
+    /// Whether anything is written at the end.
+    pub(super) has_results: bool,
     pub(super) progress: Progress,
 }
 
@@ -48,6 +52,8 @@ pub(super) enum Stopped {
     TooMuchBadData,
     /// A file cannot be written.
     Failed(Failure),
+    /// Nobody reads the only output any more.
+    Closed,
 }
 
 // === impl Recorder ===
@@ -65,12 +71,25 @@ impl Recorder {
 
     fn dead_letter(&mut self, record: &ObservedRecord<'_>) -> Result<(), Stopped> {
         let message = record.message();
+        let only = self.verdicts.is_none() && !self.has_results;
         match (&mut self.dead_letters, DeadLetter::of(record, &message)) {
-            (Some(output), Some(letter)) => {
-                output.line(&DeadLetterLine::new(&letter, &self.log, DEAD_LETTER_BYTES)).map_err(Stopped::Failed)
-            }
+            (Some(output), Some(letter)) => put(output, &DeadLetterLine::new(&letter, &self.log, DEAD_LETTER_BYTES), only),
             _ => Ok(()),
         }
+    }
+
+    /// Notes in the summary why the log was not read to its end.
+    pub(super) fn note_stop(&mut self, ended: &Ended<FileError, Stopped>) {
+        let why = match ended {
+            Ended::Observer(Stopped::TooMuchBadData) => format!(
+                "more than half of the records cannot be used, and more than --max-rejects allows ({}); the reason of each is below",
+                words::count(self.max_rejects.allows_so_far(self.summary.messages()))
+            ),
+            Ended::Observer(Stopped::Failed(failure)) => failure.message.clone(),
+            Ended::Source(error) => error.to_string(),
+            Ended::Observer(Stopped::Closed) | Ended::Whole => return,
+        };
+        self.summary.stopped = Some(why);
     }
 
     /// Says at once that most records come late.
@@ -108,9 +127,13 @@ impl Recorder {
     /// What the command ends with.
     pub(super) fn conclude(&self, ended: Ended<FileError, Stopped>, disorder: Option<String>) -> Result<(), Failure> {
         match ended {
+            Ended::Observer(Stopped::Closed) => Ok(()),
             Ended::Observer(Stopped::Failed(failure)) => Err(failure),
             Ended::Source(error) => {
-                let judged = format!("; the {} events before that were judged", self.summary.accepted + self.summary.late);
+                let judged = format!(
+                    "; the {} events before that were judged, and no output file was written",
+                    self.summary.accepted + self.summary.late
+                );
                 let failure = source_failure(&error);
                 Err(Failure::new(failure.exit, failure.message + &judged))
             }
@@ -140,13 +163,23 @@ impl Recorder {
         let count = self.summary.rejections();
         let hint =
             "see --dead-letters for all of them, --max-rejects to allow more, and [decode.mapping] in --config for other layouts";
+        let stopped = match self.summary.stopped {
+            Some(_) => format!("reading stopped after {}; ", words::counted(self.summary.messages(), "event", "events")),
+            None => String::new(),
+        };
         let message = if accepted + late == 0 {
-            format!("none of {count} events could be used{why}; {hint}")
+            format!("{stopped}none of {count} events could be used{why}; {hint}")
         } else {
-            format!("{count} of {} events could not be used{why}; {hint}", count + accepted + late)
+            format!("{stopped}{count} of {} events could not be used{why}; {hint}", count + accepted + late)
         };
         Failure::new(Exit::Data, message)
     }
+}
+
+/// Writes a line. When nobody reads the `only` output any more, there is nothing left to do.
+fn put(output: &mut Output, line: &impl Serialize, only: bool) -> Result<(), Stopped> {
+    output.line(line).map_err(Stopped::Failed)?;
+    if only && output.is_closed() { Err(Stopped::Closed) } else { Ok(()) }
 }
 
 impl Observer for Recorder {
@@ -192,7 +225,8 @@ impl Observer for Recorder {
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), Stopped> {
         self.summary.verdict(verdict);
-        self.verdicts.as_mut().map_or(Ok(()), |output| output.line(verdict).map_err(Stopped::Failed))
+        let only = self.dead_letters.is_none() && !self.has_results;
+        self.verdicts.as_mut().map_or(Ok(()), |output| put(output, verdict, only))
     }
 
     fn status(&mut self, models: &[ModelStatus], _counts: &OutcomeCounts, _elapsed: Duration) -> Result<(), Stopped> {

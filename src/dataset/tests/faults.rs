@@ -36,7 +36,7 @@ fn a_missing_prediction_column_lists_the_columns_there_are() {
 fn names_that_occur_twice_or_not_at_all_are_refused() {
     assert!(fault("a,a,prediction\n1,2,3\n").starts_with("t.csv, line 1, column 'a': the name occurs twice"));
     assert!(fault("a,prediction,prediction\n1,2,3\n").starts_with("t.csv, line 1, column 'prediction': the name occurs twice"));
-    assert!(fault(",a,prediction\n0,1,2\n").starts_with("t.csv, line 1: column 1 has no name"));
+    assert!(fault("a,,prediction\n0,1,2\n").starts_with("t.csv, line 1: column 2 has no name"));
     assert!(
         json_fault("{\"a\":1,\"prediction\":1}\n{\"a\":1,\"a\":2,\"prediction\":1}").starts_with("t.jsonl, line 2, column 'a'")
     );
@@ -56,7 +56,7 @@ fn bad_json_names_line_and_place() {
     for (line, part) in [
         ("{\"a\":1", "EOF while parsing an object, at byte 6"),
         ("[1,2]", "the line is a list"),
-        ("{\"a\":NaN,\"prediction\":1}", "expected value, at byte 6"),
+        ("{\"a\":Infinity,\"prediction\":1}", "expected value, at byte 6"),
         ("{\"a\":1e400,\"prediction\":1}", "number out of range"),
         ("{\"a\":[1],\"prediction\":1}", "column 'a': the value is a list"),
         ("{\"a\":1,\"prediction\":[1]}", "column 'prediction': the value is a list"),

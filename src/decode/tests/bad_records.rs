@@ -100,6 +100,11 @@ fn cases() -> Vec<Case> {
             Used(&[R::PredictionUnreadable], |q| from_caller(q) && q.prediction == Prediction::Missing),
         ),
         Case(
+            "`prediction` has probabilities by class, the reference has scores, and `decode.positive_class` is not set",
+            with("0.83", r#"{"bad":0.83,"good":0.17}"#),
+            Used(&[R::PredictionClass], |q| from_caller(q) && q.prediction == Prediction::Missing),
+        ),
+        Case(
             "a feature is an object or an array",
             with(r#""State""#, r#"{"x":"State"}"#),
             Used(&[R::FeatureNested], |q| from_caller(q) && q.row[1].is_unreadable()),
@@ -178,6 +183,11 @@ fn cases() -> Vec<Case> {
             "a time outside the years 2000 to 2099",
             with(r#""2026-03-02T09:15:00Z""#, "0"),
             Rejected(RejectReason::TimestampOutOfRange, true),
+        ),
+        Case(
+            "a time without a zone, and `decode.assume_zone` is not set",
+            with("2026-03-02T09:15:00Z", "2026-03-02 09:15:00,123"),
+            Rejected(RejectReason::TimestampWithoutZone, true),
         ),
         Case("no time, no model or no features", behind(r#""prediction":0.83"#), Rejected(RejectReason::MissingField, true)),
         Case("a model that is an object or an array", with(r#""m""#, r#"["m"]"#), Rejected(RejectReason::BadField, true)),
@@ -270,8 +280,10 @@ fn the_page_shows_the_table_and_every_repair_is_in_it() {
             Fate::Rejected(..) => Vec::new(),
         })
         .collect();
-    // A list that is too short needs another configuration; a test of its own has it.
-    let untold = Repair::ALL.into_iter().filter(|repair| !told.contains(repair) && *repair != Repair::AddressListShort);
+    // A list that is too short and a call in two halves need another configuration; tests of their own have them.
+    let untold = Repair::ALL
+        .into_iter()
+        .filter(|repair| !told.contains(repair) && ![Repair::AddressListShort, Repair::ResponseMissing].contains(repair));
     assert_eq!(untold.collect::<Vec<_>>(), []);
 }
 

@@ -1,46 +1,41 @@
 //! What a replay writes while it runs: files of JSON lines, and a progress bar on a terminal.
 
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::exit::{Exit, Failure};
-use crate::source::file::{FileSource, STDIN};
+use crate::cli::output::file::OutputFile;
+use crate::cli::output::say;
+use crate::exit::Failure;
+use crate::source::log::LogSource;
 
 /// A file of JSON lines; `-` is standard output.
-pub(super) struct Output {
-    path: PathBuf,
-    writer: BufWriter<Box<dyn std::io::Write>>,
-}
+pub(super) struct Output(OutputFile);
 
 // === impl Output ===
 
 impl Output {
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: cannot be written: {error}", path.display()));
-        let writer: Box<dyn std::io::Write> = match path.to_str() {
-            Some(STDIN) => Box::new(std::io::stdout()),
-            _ => Box::new(File::create(path).map_err(failed)?),
-        };
-        Ok(Self { path: path.to_owned(), writer: BufWriter::new(writer) })
+        OutputFile::create(path).map(Self)
     }
 
     pub(super) fn line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.writer, value).map_err(std::io::Error::from).map_err(|error| self.failed(&error))?;
-        self.writer.write_all(b"\n").map_err(|error| self.failed(&error))
+        let written = serde_json::to_writer(&mut self.0, value).map_err(std::io::Error::from);
+        written.and_then(|()| self.0.write_all(b"\n")).map_err(|error| self.0.failed(&error))
     }
 
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
-        self.writer.flush().map_err(|error| self.failed(&error))
+    /// Whether nobody reads it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 
-    fn failed(&self, error: &std::io::Error) -> Failure {
-        Failure::new(Exit::Io, format!("{}: cannot be written: {error}", self.path.display()))
+    /// Gives the file its name.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        self.0.finish()
     }
 }
 
@@ -59,7 +54,7 @@ const SHOWN_EVERY: u64 = 4_096;
 
 impl Progress {
     /// A bar by bytes of `source`; `what` is done with `events`.
-    pub(super) fn of_bytes(what: &str, events: &Path, source: &FileSource) -> Self {
+    pub(super) fn of_bytes(what: &str, events: &Path, source: &LogSource) -> Self {
         let look = if source.size().is_some() {
             "{prefix} {wide_bar} {bytes}/{total_bytes} {msg} {eta}"
         } else {
@@ -94,7 +89,7 @@ impl Progress {
 
     /// A line for the person, above the bar.
     pub(super) fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("tripline: {line}"));
+        self.bar.suspend(|| say(&format!("tripline: {line}")));
     }
 
     /// Takes the bar away.
