@@ -1,4 +1,4 @@
-//! Writes results: files as a whole or not at all ([`file`]), never over what the command reads ([`paths`]), and text to standard
+//! Writes results: files as a whole or not at all ([`mod@file`]), never over what the command reads ([`paths`]), and text to standard
 //! output. Reads small files whole.
 
 pub mod file;
@@ -44,7 +44,7 @@ pub fn goes_to_stdout(path: &Path) -> bool {
 /// Prints what a person reads: to standard output, or to standard error if standard output has one of the `outputs`.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn report<'a>(text: &str, outputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Failure> {
     if outputs.into_iter().any(|path| goes_to_stdout(path)) {
         say(text.trim_end_matches('\n'));

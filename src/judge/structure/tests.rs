@@ -51,16 +51,28 @@ impl World {
 
     /// Sends a row; whether it was linked to one that stood alone.
     fn send(&mut self, caller: u64, row: Vec<Cell>) -> bool {
+        self.send_as(caller, row, false)
+    }
+
+    /// The same of a caller with a past, if it is `established`; the warm-up is over.
+    fn send_as(&mut self, caller: u64, row: Vec<Cell>, established: bool) -> bool {
         let before = self.structure.components.len();
         self.detections.clear();
         self.sent += 1;
-        let address = Address::parse(&format!("10.0.{}.{}", caller / 250, caller % 250)).unwrap();
+        let address = address_of(caller);
         let query = Query { row, address, time: crate::event::EARLIEST.plus_seconds(self.sent as i64), ..Query::default() };
         let (at, ..) = self.clients.touch(&Key { address, account: 0 }, || Client::new(&query, query.time));
         self.coder.encode(&query.row, &mut self.codes);
-        let prepared = self.structure.prepare(&query, &self.codes, Sender::new(at, address, 0), &self.clients);
+        let sender = Sender::new(at, address, 0).established(established);
+        let prepared = self.structure.prepare(&query, &self.codes, sender, &self.clients);
+        self.structure.note_values(&prepared, at, false, &self.reference);
         self.structure.step(prepared, &mut self.clients, &mut self.detections);
         self.structure.components.len() > before
+    }
+
+    fn client(&self, caller: u64) -> (SlotRef, &Client) {
+        let address = address_of(caller);
+        self.clients.iter().find(|(_, key, _)| key.address == address).map(|(at, _, client)| (at, client)).unwrap()
     }
 
     /// Sends a row, others' rows, and then an edit of the first row by somebody else, or by its sender; whether that was linked.
@@ -74,6 +86,10 @@ impl World {
         let edited = Cell::number(if row[0].value() < 60.0 { row[0].value() + 9.0 } else { row[0].value() - 9.0 });
         self.send(by, std::iter::once(edited).chain(row.into_iter().skip(1)).collect())
     }
+}
+
+fn address_of(caller: u64) -> Address {
+    Address::parse(&format!("10.0.{}.{}", caller / 250, caller % 250)).unwrap()
 }
 
 #[test]
@@ -195,4 +211,45 @@ fn a_row_takes_room_for_codes_sender_and_a_quarter_of_its_entries() {
     let expected = 2 * codes + 32 + (2 * remainders + entries) / REMEMBERED;
     assert_eq!(rows, HISTORY);
     assert!(bytes <= rows * (expected + 2), "{} bytes a row, {expected} expected", bytes / rows);
+}
+
+/// Edits of one row in its first column.
+fn edit(row: &[Cell], nth: u64) -> Vec<Cell> {
+    std::iter::once(Cell::number(20.0 + nth as f64)).chain(row[1..].iter().copied()).collect()
+}
+
+/// Sixty-four callers with a past, of which `near` sent an edit of the row last.
+fn callers_with_a_past(world: &mut World, row: &[Cell], near: u64) {
+    for caller in 0..64 {
+        let sent = if caller < near { edit(row, caller) } else { world.mixed(7_000_000 + caller) };
+        world.send_as(caller, sent, true);
+    }
+}
+
+#[test]
+fn a_row_that_is_near_to_those_of_many_callers_with_a_past_is_linked_to_nothing() {
+    let own_links = |near: u64| {
+        let mut world = World::among_others();
+        let row = world.mixed(5_000_000);
+        callers_with_a_past(&mut world, &row, near);
+        (40..44).for_each(|nth| _ = world.send(900, edit(&row, nth)));
+        world.client(900).1.structure.own_links
+    };
+    assert!(own_links(0) >= 2 && own_links(3) >= 2, "edits of an own row");
+    assert_eq!(own_links(12), 0, "a fifth of the callers sends such rows");
+}
+
+#[test]
+fn evidence_is_explained_when_the_rows_of_many_others_turn_out_to_be_as_near() {
+    let mut world = World::among_others();
+    let row = world.mixed(5_000_000);
+    callers_with_a_past(&mut world, &row, 0);
+    (40..44).for_each(|nth| _ = world.send(900, edit(&row, nth)));
+    let explained = |world: &World| {
+        let (at, client) = world.client(900);
+        world.structure.is_explained_now(client, at, crate::event::EARLIEST)
+    };
+    assert!(!explained(&world));
+    callers_with_a_past(&mut world, &row, 12);
+    assert!(explained(&world));
 }
