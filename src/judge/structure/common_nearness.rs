@@ -16,6 +16,9 @@ use crate::judge::common_cause::{COMMON, COMMON_AT_START};
 use crate::signal::similarity::PreparedRow;
 use crate::window::clients::SlotRef;
 
+/// Own rows that a row is compared with at most ([`crate::judge::client::rows`]).
+const OWN_ROWS: u32 = 16;
+
 // === impl Structure ===
 
 impl Structure {
@@ -34,14 +37,15 @@ impl Structure {
         for row in client.structure.own.rows(&self.history).filter(|&row| self.history.meta(row).time() >= since) {
             self.similarity.prepare(self.history.row(row), &mut prepared);
             rows += 1;
-            explained += u32::from(!self.tells_apart(&prepared) || self.is_near_to_many(&prepared, at));
+            explained += u32::from(!self.could_be_linked(&prepared, client) || self.is_near_to_many(&prepared, at));
         }
         2 * explained > rows
     }
 
-    /// Whether a row that is the same would be improbably near.
-    fn tells_apart(&self, prepared: &PreparedRow) -> bool {
-        self.similarity.log_p_of_same(prepared, self.baseline.shift) < LINKED
+    /// Whether a row that is the same would be linked to it, among the rows of its client that are compared.
+    fn could_be_linked(&self, prepared: &PreparedRow, client: &Client) -> bool {
+        let own_rows = f64::from(client.structure.rows.clamp(1, OWN_ROWS));
+        self.similarity.log_p_of_same(prepared, self.baseline.shift) < LINKED - (MULTIPLICITY * own_rows).ln()
     }
 
     /// Whether the newest rows of many other callers with a past are improbably near to a row.
