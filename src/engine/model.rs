@@ -294,12 +294,17 @@ impl ModelEngine {
     /// Whether a client that sends its first query is one of many that do not stay, as behind a privacy relay. In the drift test a row that
     /// is sent again and again would otherwise have a vote each time.
     fn is_passing(&self, at: SlotRef) -> bool {
-        self.memory.arrivals.nobody_stays() && self.memory.callers.clients.get(at).is_some_and(|client| client.queries == 0)
+        self.memory.arrivals.nobody_stays() && self.is_first_query(at)
+    }
+
+    /// Whether a client is there with the query that is being judged, and had sent none before.
+    fn is_first_query(&self, at: SlotRef) -> bool {
+        self.memory.callers.clients.get(at).is_some_and(|client| client.queries == 0)
     }
 
     /// Counts a query of a caller that is new, or of one that is known.
     fn note_arrival(&mut self, asked: &Asked<'_>) {
-        let is_first = self.memory.callers.clients.get(asked.at).is_some_and(|client| client.queries == 0);
+        let is_first = self.is_first_query(asked.at);
         if self.memory.arrivals.note(asked.now, is_first) {
             self.structure.set_newcomer_share(self.memory.arrivals.newcomer_share());
         }
@@ -408,27 +413,29 @@ impl ModelEngine {
             return;
         }
         let confidence = (1.0 - (-detection.evidence).exp()).clamp(CONFIDENCE.0, CONFIDENCE.1);
-        let began = detection.component.and_then(|c| self.structure.components.get(c)).map(|component| component.since);
-        if self.is_explained_by_others(detection.client, began) {
-            return;
-        }
         let component = detection.component.and_then(|c| self.structure.components.get(c));
+        let began = component.map(|component| component.since);
         let case = component.filter(|c| c.flagged.is_some()).map(|c| cases::of_component(&self.profile, c));
         let flagging =
             Flagging { at: detection.client, family: detection.family, confidence, case: case.clone(), began, waits: true };
+        // Of a client whose accusation waits this is asked when the wait is over.
+        let waits = self.memory.callers.clients.get(detection.client).is_some_and(|client| client.counts_in_limit);
+        if !waits && self.is_explained_by_others(&flagging) {
+            return;
+        }
         self.flag(asked.now, Some(asked), flagging, out);
         if let (Some(case), Reason::Campaign) = (case, detection.reason) {
             self.announce(asked.now, &case, out);
         }
     }
 
-    /// Whether the rows of others explain what structure evidence has against a client since it `began`; then it is evidence no more. Of
-    /// a client whose accusation waits this is asked when the wait is over.
-    fn is_explained_by_others(&mut self, at: SlotRef, began: Option<EventTime>) -> bool {
-        let Some(client) = self.memory.callers.clients.get_mut(at) else { return false };
-        let explained = !client.counts_in_limit && began.is_some_and(|began| self.structure.is_explained_now(client, at, began));
+    /// Whether the rows of others explain what structure evidence has against a client since it began; then it is evidence no more.
+    fn is_explained_by_others(&mut self, flagging: &Flagging) -> bool {
+        let Some(client) = self.memory.callers.clients.get_mut(flagging.at) else { return false };
+        let explained = flagging.began.is_some_and(|began| self.structure.is_explained_now(client, flagging.at, began));
         if explained {
             client.structure.restart();
+            client.counts_in_limit = false;
         }
         explained
     }
@@ -484,7 +491,8 @@ impl ModelEngine {
         }
         self.ask_for_explanations();
         let Memory { callers, population, state, anonymous, .. } = &self.memory;
-        // Where no caller stays, an attack that was found comes from everywhere: the minutes of its burst are left out.
+        // What does not say who asked is left out during a burst of newcomers that probes, as the newcomers are. Behind a privacy relay
+        // it is where the burst lies.
         let is_burst = state.is_probed(now) && population.newcomer_burst_active(now);
         let burst_began = is_burst.then(|| population.newcomer_burst_since().plus_seconds(-BURST_LEAD_SECONDS));
         let suspect = |at| match anonymous::minute_of(at) {

@@ -21,7 +21,7 @@ use crate::window::history::{RowId, SenderHashes};
 /// or more and most rows are in none.
 const MAX_COMPONENTS: usize = 16_384;
 /// Members and addresses remembered per component. Chosen: four times the largest campaign that is designed for, a thousand addresses.
-const MAX_MEMBERS: usize = 4_096;
+pub(super) const MAX_MEMBERS: usize = 4_096;
 /// Forwarding entries followed at most. Mergers point from the smaller to the larger component, so a chain of n has at least 2ⁿ rows;
 /// the bound only protects against corrupt state.
 const MAX_FORWARDS: usize = 64;

@@ -28,6 +28,7 @@ use statrs::distribution::{Binomial, DiscreteCDF as _, Poisson};
 use self::content::Content;
 pub use self::content::{ColumnShift, nearness_code};
 use super::arrivals::Arrivals;
+use super::campaign::MAX_MEMBERS;
 use crate::event::EventTime;
 use crate::reference::Reference;
 use crate::signal::density::Surprise;
@@ -59,9 +60,8 @@ const TEACHES: f32 = -4.605_170_2;
 /// Levels at which the p-values of usual strangers are counted, and those of callers with a past.
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-4];
 const LEVELS_NOW: [f64; 3] = [1e-1, 1e-2, 1e-3];
-/// Callers with a past that are compared with a crowd, and rows of each: as many callers as a component has members at most, and so few
-/// rows that no caller outvotes the others.
-const CALLERS: usize = 4_096;
+/// Rows of one caller with a past that are compared with a crowd. Chosen: so few that no caller outvotes the others. There are at most as
+/// many callers as a component has members.
 const ROWS_OF_CALLER: u32 = 16;
 /// Callers with a past whose newest rows are kept. Chosen: at the smallest level a quarter of a row is expected among them.
 const ROWS_OF_ESTABLISHED: usize = 256;
@@ -78,7 +78,8 @@ const CHANCE_ESTABLISHED: f64 = 0.05;
 /// Probability with which chance may make so many strangers odd at that multiple of the rate of callers with a past. The pool is alarmed when
 /// its newest rows are odd, so their share is likely to be overstated.
 const CHANCE_STRANGERS: f64 = 1e-3;
-/// Share of callers with a past whose newest row is as improbable as a stranger's, from which on this is no evidence, and callers at least.
+/// Share of callers with a past, [`FEWEST_ESTABLISHED`] at least, whose newest row is as improbable as a stranger's, from which on this is no
+/// evidence.
 /// Chosen: at any level at which strangers are named, one of a thousand honest callers is expected; a tenth of the callers of a release to
 /// a third of them shows this much.
 const SHARED: f64 = 0.03;
@@ -89,7 +90,7 @@ const CHANCE_ARRIVALS: f64 = 1e-4;
 const LEAST_SECONDS: f64 = 900.0;
 /// Seconds that are compared at most: an hour. The busiest quarter of the last hours says nothing of half a day.
 const MOST_SECONDS: f64 = 3600.0;
-/// Rows of callers with a past that can say that they are odd as well.
+/// Rows of callers with a past that can say that they are odd as well, and callers whose newest row can.
 const FEWEST_ESTABLISHED: u32 = 4;
 /// Share of the strangers beyond the usual rate that must be odd, for these to be the ones that came in addition.
 const ODD_ADDITIONAL: f64 = 0.5;
@@ -256,7 +257,7 @@ impl Crowd {
     /// Notes a row of a caller with a past: whether it is impossible by a statistic of dependence, and whether it is linked to a campaign.
     pub fn note_established(&mut self, at: SlotRef, is_odd: bool, in_campaign: bool) {
         let is_known = self.established_callers.contains_key(&at);
-        if self.since.is_none() || (!is_known && self.established_callers.len() >= CALLERS) {
+        if self.since.is_none() || (!is_known && self.established_callers.len() >= MAX_MEMBERS) {
             return;
         }
         let counted = self.established_callers.entry(at).or_default();

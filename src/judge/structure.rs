@@ -365,7 +365,7 @@ impl Structure {
         }
         let is_flagged = client.flag.is_some();
         match nearest.link(new, row, own_link, any_link) {
-            Some(link) if !is_flagged && self.is_nearness_common(&link) => {
+            Some(_) if !is_flagged && self.is_near_to_many(new.prepared, sender.at) => {
                 state.restart();
                 self.sample_unlinked(new, state);
             }

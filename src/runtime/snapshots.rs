@@ -81,6 +81,15 @@ struct Gate {
     reached: BTreeMap<String, i64>,
 }
 
+// === impl SnapshotSettings ===
+
+impl SnapshotSettings {
+    /// What follows while snapshots fail.
+    fn consequence(&self) -> &'static str {
+        if self.required { "nothing is committed" } else { "the service goes on without" }
+    }
+}
+
 // === impl Snapshots ===
 
 impl Snapshots {
@@ -273,7 +282,7 @@ impl Snapshots {
 
     fn take_unit(&mut self, report: UnitReport) {
         let UnitReport { model: name, taken, offsets, bytes, took, outcome } = report;
-        let consequence = if self.settings.required { "nothing is committed" } else { "the service goes on without" };
+        let consequence = self.settings.consequence();
         match outcome {
             Ok(Written::Complete) => {
                 self.metrics.snapshot_complete(&name, taken, bytes, took);
@@ -311,7 +320,7 @@ impl Snapshots {
     fn say_stalled(&mut self, now: Now) {
         if self.is_stalled(now) && !self.said {
             self.said = true;
-            let consequence = if self.settings.required { "nothing is committed" } else { "the service goes on without" };
+            let consequence = self.settings.consequence();
             tracing::error!(
                 store = self.keeper.url(),
                 "the object store takes longer than {STALLED_INTERVALS} intervals for a snapshot: {consequence}"

@@ -59,7 +59,7 @@ impl ModelEngine {
         self.memory.held = waiting;
         let due: Vec<Waiting> = due;
         for Waiting { flagging, .. } in due {
-            if self.is_explained_after_all(&flagging) {
+            if self.is_explained_by_others(&flagging) {
                 continue;
             }
             let case = flagging.case.clone();
@@ -68,16 +68,5 @@ impl ModelEngine {
                 self.announce(now, &case, out);
             }
         }
-    }
-
-    /// Whether the rows that others have sent in the meantime explain what structure evidence has against a client.
-    fn is_explained_after_all(&mut self, flagging: &Flagging) -> bool {
-        let Some(client) = self.memory.callers.clients.get_mut(flagging.at) else { return false };
-        let explained = flagging.began.is_some_and(|began| self.structure.is_explained_now(client, flagging.at, began));
-        if explained {
-            client.structure.restart();
-            client.counts_in_limit = false;
-        }
-        explained
     }
 }

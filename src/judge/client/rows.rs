@@ -22,7 +22,9 @@ pub(in crate::judge) struct Recent<const N: usize> {
 }
 
 /// Own rows that a new row is compared with. Chosen: sixteen, since a search that continues an older row is found by the index.
-pub(in crate::judge) type OwnRows = Recent<16>;
+pub(in crate::judge) const OWN_ROWS: usize = 16;
+/// The newest of its rows.
+pub(in crate::judge) type OwnRows = Recent<OWN_ROWS>;
 /// Rows of others that a client repeated. They are kept so that edits of them continue its own chain. Chosen: half of [`OwnRows`].
 pub(in crate::judge) type RepeatedRows = Recent<8>;
 

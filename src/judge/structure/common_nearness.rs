@@ -8,25 +8,17 @@
 //! Evidence that was added up before enough callers had been seen is asked again when it accuses ([`Structure::is_explained_now`]).
 
 use super::Structure;
-use super::links::Link;
 use super::thresholds::{LINKED, MULTIPLICITY};
 use crate::event::EventTime;
 use crate::judge::client::Client;
+use crate::judge::client::rows::OWN_ROWS;
 use crate::judge::common_cause::{COMMON, COMMON_AT_START};
 use crate::signal::similarity::PreparedRow;
 use crate::window::clients::SlotRef;
 
-/// Own rows that a row is compared with at most ([`crate::judge::client::rows`]).
-const OWN_ROWS: u32 = 16;
-
 // === impl Structure ===
 
 impl Structure {
-    /// Whether the rows of many other callers are as near to the new row as the one that it is linked to.
-    pub(super) fn is_nearness_common(&self, link: &Link<'_>) -> bool {
-        self.is_near_to_many(link.new.prepared, link.new.sender.at)
-    }
-
     /// Whether most rows that a client has sent since evidence against it began are no evidence by what is known now: as many rows of
     /// other callers are near to them, or hardly a column tells them apart.
     pub fn is_explained_now(&self, client: &Client, at: SlotRef, since: EventTime) -> bool {
@@ -44,12 +36,12 @@ impl Structure {
 
     /// Whether a row that is the same would be linked to it, among the rows of its client that are compared.
     fn could_be_linked(&self, prepared: &PreparedRow, client: &Client) -> bool {
-        let own_rows = f64::from(client.structure.rows.clamp(1, OWN_ROWS));
+        let own_rows = f64::from(client.structure.rows.clamp(1, OWN_ROWS as u32));
         self.similarity.log_p_of_same(prepared, self.baseline.shift) < LINKED - (MULTIPLICITY * own_rows).ln()
     }
 
     /// Whether the newest rows of many other callers with a past are improbably near to a row.
-    fn is_near_to_many(&self, prepared: &PreparedRow, sender: SlotRef) -> bool {
+    pub(super) fn is_near_to_many(&self, prepared: &PreparedRow, sender: SlotRef) -> bool {
         let rows = self.frequent.rows();
         let callers = rows.len() as f64;
         let least = callers * if self.is_start { COMMON_AT_START } else { COMMON };

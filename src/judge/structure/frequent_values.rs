@@ -137,10 +137,19 @@ struct Column<'a> {
 // === impl Column ===
 
 impl Column<'_> {
-    /// Share of the rows with a code in a range.
-    fn share(&self, range: CodeRange) -> f64 {
-        let before = |code: u32| self.codes.partition_point(|&other| u32::from(other) < code);
-        (before(u32::from(range.high) + 1) - before(u32::from(range.low))) as f64 / self.rows
+    /// Rows with a code below this one.
+    fn below(&self, code: u32) -> usize {
+        self.codes.partition_point(|&other| u32::from(other) < code)
+    }
+
+    /// Share of the rows that so many are.
+    fn share(&self, rows: usize) -> f64 {
+        rows as f64 / self.rows
+    }
+
+    /// Number of rows with a code in a range.
+    fn count(&self, range: CodeRange) -> usize {
+        self.below(u32::from(range.high) + 1) - self.below(u32::from(range.low))
     }
 }
 
@@ -164,7 +173,12 @@ fn choose(before: Option<Excess>, most: Option<Excess>) -> Option<CodeRange> {
 
 /// How far a range is in excess.
 fn excess_of(range: CodeRange, callers: Column<'_>, reference: Column<'_>) -> Excess {
-    Excess { range, share: callers.share(range) - TIMES * reference.share(range) }
+    Excess { range, share: excess_share(callers.share(callers.count(range)), reference.share(reference.count(range))) }
+}
+
+/// What the reference does not explain of a share of the callers.
+fn excess_share(callers: f64, reference: f64) -> f64 {
+    callers - TIMES * reference
 }
 
 /// The single code that callers send most beyond what the reference explains.
@@ -175,19 +189,22 @@ fn code_in_excess(callers: Column<'_>, reference: Column<'_>) -> Option<Excess> 
 }
 
 /// The range of codes that callers send most beyond what the reference explains: the largest sum of consecutive differences, in one pass.
+/// Between two codes of callers lie rows of the reference alone.
 fn range_in_excess(callers: Column<'_>, reference: Column<'_>) -> Option<Excess> {
     let mut most: Option<Excess> = None;
-    let mut open: Option<Excess> = None;
+    // The best range that ends with the last code, and rows of the reference up to that code.
+    let mut open: Option<(Excess, usize)> = None;
     for run in callers.codes.chunk_by(|a, b| a == b) {
-        let code = run[0];
-        let alone = excess_of(CodeRange { low: code, high: code }, callers, reference);
-        let longer = open.map(|open: Excess| {
-            let between = CodeRange { low: open.range.high + 1, high: code };
-            let grown = excess_of(between, callers, reference);
-            Excess { range: CodeRange { low: open.range.low, high: code }, share: open.share + grown.share }
+        let (code, sent) = (run[0], callers.share(run.len()));
+        let (below, up_to) = (reference.below(u32::from(code)), reference.below(u32::from(code) + 1));
+        let alone =
+            Excess { range: CodeRange { low: code, high: code }, share: excess_share(sent, reference.share(up_to - below)) };
+        let longer = open.map(|(open, before)| Excess {
+            range: CodeRange { low: open.range.low, high: code },
+            share: open.share + excess_share(sent, reference.share(up_to - before)),
         });
         let best = longer.filter(|longer| longer.share > alone.share).unwrap_or(alone);
-        open = Some(best);
+        open = Some((best, up_to));
         if most.is_none_or(|most| best.share > most.share) {
             most = Some(best);
         }
