@@ -23,6 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::health::{Phase, Readiness};
 use crate::outcome::OutcomeCounts;
 use crate::reference::Reference;
+use crate::runtime::joiner::Joiner;
 use crate::runtime::partition_merger::Now;
 use crate::runtime::shards::Shards;
 use crate::runtime::snapshots::{ModelName, SnapshotSettings, Snapshots};
@@ -32,7 +33,10 @@ use crate::sink::jsonl::JsonLines;
 use crate::sink::kafka::{DeadLetterTopic, KafkaProducer, VerdictTopic, ensure_topics};
 use crate::sink::metrics::Metrics;
 use crate::sink::{DeadLetterSink, MustDeliver};
+use crate::source::combined::Combined;
+use crate::source::http::{HttpFeed, Inbox, Receiver};
 use crate::source::kafka::{KafkaFeed, connect};
+use crate::source::registry::Schemas;
 use crate::telemetry::TelemetryServer;
 use log_observer::LogObserver;
 use stop::Stop;
@@ -66,14 +70,18 @@ pub fn run(
     let server = tokio.block_on(TelemetryServer::bind(config.server.metrics, metrics.clone(), readiness.clone()));
     let server = server.map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     tracing::info!("metrics at http://{}/metrics, health at /livez and /readyz", server.address());
+    let receiver = receiver(config, &metrics, &tokio)?;
+    let (inbox, receiving) = receiver.unzip();
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio.spawn(server.serve(async move {
         // Sent, or dropped on an error: both mean the end.
         let _ = close.await;
     }));
     tokio.spawn(stop.clone().listen());
-    let outcome = consume(config, references, &metrics, &readiness, stop, observers);
+    let outcome = consume(config, references, &metrics, &readiness, stop, observers, inbox);
     readiness.set(Phase::Stopping);
+    // Posts are refused since the loop ended, so nothing is cut off.
+    drop(receiving);
     // The receiver is gone only if the endpoint broke by itself.
     let _ = closed.send(());
     if let Ok(Ok(Err(error))) = tokio.block_on(async { tokio::time::timeout(ENDPOINT_LIMIT, serving).await }) {
@@ -83,6 +91,30 @@ pub fn run(
     outcome
 }
 
+/// Opens the receiver of posted records, if there is one. It serves until the second value is dropped.
+fn receiver(
+    config: &Config,
+    metrics: &Metrics,
+    tokio: &tokio::runtime::Runtime,
+) -> Result<Option<(Inbox, tokio::sync::oneshot::Sender<()>)>, Failure> {
+    let Some(address) = config.source.http.listen else { return Ok(None) };
+    let inbox = Inbox::new(&config.source.http, metrics.clone());
+    let receiver = tokio.block_on(Receiver::bind(address, config.decode.max_message_bytes, inbox.clone()));
+    let receiver = receiver.map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+    tracing::info!("records can be posted to http://{}/", receiver.address());
+    let (open, closed) = tokio::sync::oneshot::channel::<()>();
+    tokio.spawn(async move {
+        // An error is the sender that was dropped.
+        let end = async {
+            let _ = closed.await;
+        };
+        if let Err(error) = receiver.serve(end).await {
+            tracing::error!("{error}");
+        }
+    });
+    Ok(Some((inbox, open)))
+}
+
 fn consume(
     config: &Config,
     references: Vec<Arc<Reference>>,
@@ -90,25 +122,39 @@ fn consume(
     readiness: &Readiness,
     stop: &Stop,
     observers: Vec<ServiceObserver>,
+    inbox: Option<Inbox>,
 ) -> Result<OutcomeCounts, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
     let decoder = || Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error));
     let decoders = (0..config.runtime.decoders()).map(|_| decoder()).collect::<Result<Vec<_>, _>>()?;
+    let joiner = config.decode.pairs().map(|pairs| Ok::<_, Failure>(Joiner::new(pairs, decoder()?))).transpose()?;
     let lateness = Duration::from_secs(config.engine.allowed_lateness_seconds.into());
     let mut observers = observers;
     observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
     let snapshots = snapshots(config, &references, metrics)?;
     let shards = Shards::new(config.runtime.engine_shards, &config.engine, references).map_err(|error| usage(&error))?;
     readiness.set(Phase::Connecting);
-    tracing::info!(brokers = config.source.kafka.brokers, topics = ?config.source.kafka.topics, "connecting to Kafka");
-    let feed = KafkaFeed::join(&config.source.kafka, &config.directory, &|| stop.asked())?;
+    let kafka = if config.source.has_kafka() {
+        tracing::info!(brokers = config.source.kafka.brokers, topics = ?config.source.kafka.topics, "connecting to Kafka");
+        Some(KafkaFeed::join(&config.source.kafka, &config.directory, &|| stop.asked())?)
+    } else {
+        None
+    };
     if stop.asked() {
         return Ok(OutcomeCounts::default());
     }
+    let feed = Combined::new(kafka, inbox.map(HttpFeed::new));
     let sinks = sinks(config, metrics, readiness, observers)?;
     let mut runtime = Runtime::new(feed, config.runtime.clone(), decoders, shards, lateness, sinks);
     if let Some(snapshots) = snapshots {
-        runtime = runtime.keeping(snapshots);
+        runtime = runtime.keeping(if joiner.is_some() { snapshots.in_halves() } else { snapshots });
+    }
+    if config.source.registry.is_used() {
+        let schemas = Schemas::connect(&config.source.registry, &config.directory);
+        runtime = runtime.with_schemas(schemas.map_err(|error| usage(&error))?);
+    }
+    if let Some(joiner) = joiner {
+        runtime = runtime.joining(joiner);
     }
     let start = clock::instant();
     let mut now = || Now { wall: clock::now(), since_start: clock::instant().duration_since(start) };
@@ -190,6 +236,9 @@ fn sinks(config: &Config, metrics: &Metrics, readiness: &Readiness, observers: V
 /// Topics that the configuration writes to.
 pub fn output_topics(config: &Config) -> BTreeSet<String> {
     let mut topics = BTreeSet::new();
+    if !config.source.has_kafka() {
+        return topics;
+    }
     if !config.sink.verdicts.topic.is_empty() {
         topics.insert(config.sink.verdicts.topic.clone());
     }

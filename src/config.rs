@@ -12,12 +12,14 @@ pub use crate::document::{Fault, Faults, Options, Period};
 pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
 use crate::checkpoint::config::StateConfig;
-use crate::decode::{DecodeConfig, Format, Mapping};
+use crate::decode::{DecodeConfig, Format, Mapping, TopicLayout};
 use crate::document;
 use crate::engine::{Engine, EngineConfig};
 use crate::runtime::config::RuntimeConfig;
 use crate::sink::config::SinkConfig;
+use crate::source::http::{self, config::HttpConfig};
 use crate::source::kafka::config::KafkaConfig;
+use crate::source::registry::config::RegistryConfig;
 use crate::telemetry::ServerConfig;
 
 /// The commented file with every default; a test keeps it in step with the code.
@@ -53,12 +55,23 @@ pub struct Config {
     has_source: bool,
 }
 
-/// Sources; today there is one.
+/// Sources: one of them, or both.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceConfig {
     /// Apache Kafka.
     pub kafka: KafkaConfig,
+    /// Posted records.
+    pub http: HttpConfig,
+    /// Schemas of the records of both.
+    pub registry: RegistryConfig,
+}
+
+impl SourceConfig {
+    /// Whether the service reads from Kafka: always, unless records are posted and no broker is named.
+    pub fn has_kafka(&self) -> bool {
+        self.http.listen.is_none() || !self.kafka.brokers.trim().is_empty()
+    }
 }
 
 /// A configuration that cannot be used.
@@ -154,6 +167,11 @@ impl Config {
         let Some(mut config) = config else { return Err(faults.into_sorted()) };
         config.directory = directory;
         config.has_source = toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key("source"));
+        if config.source.http.listen.is_some() {
+            // What posts records is KServe's logger, unless another format is set.
+            let kserve = || TopicLayout { format: Some(Format::Kserve), mapping: None };
+            config.decode.topics.entry(http::TOPIC.to_owned()).or_insert_with(kserve);
+        }
         validate(&config, &mut faults);
         let faults = faults.into_sorted();
         if faults.is_empty() { Ok(config) } else { Err(faults) }
@@ -166,7 +184,7 @@ impl Config {
 
     /// Notes every fault of the whole configuration.
     fn validate(&self, faults: &mut Faults<'_>) {
-        self.source.kafka.validate(faults, &self.directory);
+        self.validate_sources(faults);
         self.validate_formats(faults);
         ModelConfig::validate_all(&self.models, faults);
         self.validate_core(faults);
@@ -175,15 +193,39 @@ impl Config {
         self.sink.validate(faults, &self.directory);
     }
 
+    /// Notes the faults of the sources, and outputs that need Kafka where there is none.
+    fn validate_sources(&self, faults: &mut Faults<'_>) {
+        let SourceConfig { kafka, http, registry } = &self.source;
+        http.validate(faults);
+        registry.validate(faults, &self.directory);
+        if !self.source.has_kafka() {
+            let letters = &self.sink.dead_letters;
+            let outputs = [
+                (
+                    "sink.dead_letters.topic",
+                    letters.file.is_none() && !letters.topic.is_empty(),
+                    "write topic = \"\", or name a file",
+                ),
+                ("sink.verdicts.topic", !self.sink.verdicts.topic.is_empty(), "name a file instead"),
+            ];
+            for (setting, _, remedy) in outputs.into_iter().filter(|(_, is_set, _)| *is_set) {
+                faults.add(setting, "a topic needs brokers, and source.kafka.brokers names none", remedy);
+            }
+            return;
+        }
+        kafka.validate(faults, &self.directory);
+        if http.listen.is_some() && kafka.topics.iter().any(|topic| topic == http::TOPIC) {
+            let remedy = "turn source.http off, or name the topic otherwise";
+            faults.add("source.kafka.topics", "'http' is the name of the records that are posted", remedy);
+        }
+    }
+
     /// Notes formats that the service cannot read from a topic.
     fn validate_formats(&self, faults: &mut Faults<'_>) {
         let own = self.decode.topics.iter().map(|(topic, own)| (format!("decode.topics.{topic}.format"), own.format));
         for (setting, format) in std::iter::once(("decode.format".to_owned(), self.decode.format)).chain(own) {
             let what = match format {
                 Some(Format::Auto) => "'auto' recognises files alone",
-                Some(Format::Kserve) => {
-                    "'kserve' joins requests and responses in files alone, for replay and drill; run does not join them yet"
-                }
                 _ => continue,
             };
             faults.add(&setting, what, "name the format of the topic, and map what differs in [decode.mapping]");

@@ -143,10 +143,11 @@ impl DecodeConfig {
         self
     }
 
-    /// How requests and responses are joined that are logged apart; `None` if they are not.
+    /// How requests and responses are joined that are logged apart, in any topic; `None` if they are not.
     pub fn pairs(&self) -> Option<kserve::Pairs> {
         let limits = kserve::Limits { seconds: self.pair_timeout_seconds, halves: self.max_waiting };
-        (self.format == Some(Format::Kserve)).then(|| kserve::Pairs::new(limits, self.assume_zone.clone()))
+        let mut formats = std::iter::once(self.format).chain(self.topics.values().map(|topic| topic.format));
+        formats.any(|format| format == Some(Format::Kserve)).then(|| kserve::Pairs::new(limits, self.assume_zone.clone()))
     }
 
     /// What is wrong with the number of trusted proxies, if anything.
@@ -216,6 +217,13 @@ impl Decoder {
         self.config.max_message_bytes
     }
 
+    /// The half of a call that a record is, in a topic where the halves are logged apart. A joined call is decoded like any record.
+    pub fn half(&self, record: &Record<'_>) -> Option<kserve::Half> {
+        let fits = record.payload.len() <= self.config.max_message_bytes;
+        let layout = layout_of(&self.topics, self.layout.as_ref(), record).filter(|layout| fits && layout.is_in_halves());
+        layout.and_then(|_| kserve::Half::read(record, self.config.assume_zone.as_ref()))
+    }
+
     /// Appends the queries of `record` to `batch` and returns how many they are. A refused record leaves `batch` as it was.
     ///
     /// # Errors
@@ -255,7 +263,8 @@ impl Decoder {
             ));
         }
         if let [0, _, _, _, _, _, ..] = bytes {
-            let message = "the record begins with a Confluent schema id, and no JSON is behind it; Avro and Protobuf are not read";
+            let message =
+                "the record begins with a Confluent schema id, and no JSON is behind it; source.registry reads Avro and Protobuf";
             return Err(Rejection::new(RejectReason::NotJson, message));
         }
         let text = std::str::from_utf8(bytes).map_err(|fault| {

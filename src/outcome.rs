@@ -91,6 +91,10 @@ pub enum RejectReason {
     TimestampWithoutZone,
     /// The features have the wrong shape.
     BadFeatures,
+    /// The schema registry has no schema for the record, or one that cannot be used.
+    UnknownSchema,
+    /// The bytes are no record of their schema.
+    BadEncoding,
     /// A response that was logged apart from its request, which did not come.
     ResponseWithoutRequest,
     /// No reference for this model.
@@ -194,7 +198,7 @@ impl fmt::Display for Rejection {
 
 impl RejectReason {
     /// Every reason, for counters that must be present at zero.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::NotUtf8,
         Self::NotJson,
         Self::Truncated,
@@ -207,6 +211,8 @@ impl RejectReason {
         Self::TimestampOutOfRange,
         Self::TimestampWithoutZone,
         Self::BadFeatures,
+        Self::UnknownSchema,
+        Self::BadEncoding,
         Self::ResponseWithoutRequest,
         Self::UnknownModel,
         Self::FromTheFuture,
@@ -227,6 +233,8 @@ impl RejectReason {
             Self::TimestampOutOfRange => "timestamp_out_of_range",
             Self::TimestampWithoutZone => "timestamp_without_zone",
             Self::BadFeatures => "bad_features",
+            Self::UnknownSchema => "unknown_schema",
+            Self::BadEncoding => "bad_encoding",
             Self::ResponseWithoutRequest => "response_without_request",
             Self::UnknownModel => "unknown_model",
             Self::FromTheFuture => "from_the_future",
@@ -247,6 +255,8 @@ impl RejectReason {
             Self::BadTimestamp => "The timestamp cannot be read.",
             Self::TimestampOutOfRange => "The timestamp lies outside the years 2000 to 2099.",
             Self::TimestampWithoutZone => "The timestamp has no time zone, and decode.assume_zone does not say which one is meant.",
+            Self::UnknownSchema => "The schema registry has no schema for the record, or one that cannot be used.",
+            Self::BadEncoding => "The bytes are no record of the schema that they name.",
             Self::ResponseWithoutRequest => "The record is a response, and its request did not come in time.",
             Self::BadFeatures => "The features do not have the shape that the reference profile describes.",
             Self::UnknownModel => "There is no reference profile for the record's model.",
@@ -267,6 +277,8 @@ impl RejectReason {
             Self::TimestampWithoutZone => {
                 "write decode.assume_zone = \"UTC\" (or an offset, or a name such as Europe/Berlin), or log the zone"
             }
+            Self::UnknownSchema => "check that source.registry.url is the registry that the sender uses",
+            Self::BadEncoding => "correct the sender; the message says what does not fit",
             Self::ResponseWithoutRequest => "log requests as well, or raise decode.pair_timeout_seconds",
             Self::BadFeatures => "check whether the reference profile belongs to this model version",
             Self::UnknownModel => "fit a profile with 'tripline fit' and name it under [[models]], if the model is to be watched",

@@ -24,10 +24,14 @@
 pub mod block;
 pub mod config;
 pub mod dispatcher;
+pub mod joiner;
 pub mod partition_merger;
+mod place;
+pub mod schema_gate;
 pub mod shards;
 pub mod snapshots;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -40,10 +44,13 @@ use crate::outcome::OutcomeCounts;
 use crate::sink::metrics::Metrics;
 use crate::sink::{BestEffort, DeadLetterSink, Flushed, MustDeliver, SinkError};
 use crate::source::feed::{Commit, Feed, FeedError, FeedEvent, Partition, Start};
+use crate::source::registry::Schemas;
 use block::{Block, Blocks};
 use config::RuntimeConfig;
 use dispatcher::Dispatcher;
-use partition_merger::{Item, MergeSettings, Now, PartitionMerger};
+use joiner::Joiner;
+use partition_merger::{Item, MergeSettings, Now, PartitionMerger, Pushed};
+use schema_gate::SchemaGate;
 use shards::Shards;
 use snapshots::Snapshots;
 
@@ -107,6 +114,10 @@ pub struct Runtime<F: Feed> {
     blocks: Blocks,
     dispatcher: Dispatcher,
     start_of: StartOf,
+    /// Joins calls whose halves are logged apart; none if they are logged whole.
+    joiner: Option<Joiner>,
+    /// Schemas of records, and the batches that wait for them; none without a registry.
+    schemas: Option<SchemaGate>,
     /// State that survives; none if it is not kept.
     snapshots: Option<Snapshots>,
     /// More could be judged at once: do not wait for messages.
@@ -136,6 +147,8 @@ impl<F: Feed> Runtime<F> {
             blocks: Blocks::default(),
             dispatcher: Dispatcher::new(sinks),
             start_of: Box::new(|_| Start::Committed),
+            joiner: None,
+            schemas: None,
             snapshots: None,
             busy: false,
             pressure: false,
@@ -149,6 +162,20 @@ impl<F: Feed> Runtime<F> {
     #[must_use]
     pub fn starting(mut self, start_of: StartOf) -> Self {
         self.start_of = start_of;
+        self
+    }
+
+    /// Joins calls whose halves are logged apart.
+    #[must_use]
+    pub fn joining(mut self, joiner: Joiner) -> Self {
+        self.joiner = Some(joiner);
+        self
+    }
+
+    /// Reads records whose schemas a registry has.
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: Schemas) -> Self {
+        self.schemas = Some(SchemaGate::new(schemas));
         self
     }
 
@@ -172,11 +199,18 @@ impl<F: Feed> Runtime<F> {
         let mut blocks = self.poll()?;
         // Partitions that come are known before their first message; those that go, only after their last.
         let revoked = self.events(now)?;
+        blocks = self.await_schemas(blocks);
         let judged = self.decode_and_judge(&mut blocks, now)?;
         self.take_in(blocks, now);
         self.busy = if judged { true } else { self.judge(now)? };
         for (partitions, lost) in revoked {
             self.revoked(&partitions, lost, now)?;
+        }
+        if self.merger.pass_marks()
+            && let Some(snapshots) = &mut self.snapshots
+        {
+            // The next cut carries the new offsets, and the commit follows it.
+            snapshots.note_change();
         }
         self.balance();
         self.tick(now)?;
@@ -186,13 +220,16 @@ impl<F: Feed> Runtime<F> {
     /// Takes what happened to the feed, and returns the revocations, which are answered at the end of the turn.
     fn events(&mut self, now: Now) -> Result<Vec<(Vec<Partition>, bool)>, RuntimeError> {
         let mut revoked = Vec::new();
+        // The latest news alone: what was polled before it is pushed before the next.
+        let mut latest = BTreeMap::new();
         while let Some(event) = self.feed.next_event() {
             match event {
                 FeedEvent::Assigned(partitions) => self.assigned(&partitions, now)?,
                 FeedEvent::Revoked { partitions, lost } => revoked.push((partitions, lost)),
-                FeedEvent::Ends(ends) => {
-                    self.merger.ends(&ends);
-                    self.publish_lags();
+                FeedEvent::Ends(ends) => latest.extend(ends.into_iter().map(|end| (end.partition.clone(), end))),
+                FeedEvent::TopicMissing(why) => {
+                    tracing::warn!("a topic is gone, and waited for until it is there again: {}", why.trim());
+                    self.dispatcher.sinks.readiness.set(Phase::Retrying);
                 }
                 FeedEvent::Unreachable(why) => {
                     tracing::warn!("{why}; retrying");
@@ -204,11 +241,18 @@ impl<F: Feed> Runtime<F> {
                 }
             }
         }
+        if !latest.is_empty() {
+            self.ends(&latest.into_values().collect::<Vec<_>>());
+        }
         Ok(revoked)
     }
 
     /// Pauses partitions that hold too much, and resumes those that have worked it off.
     fn balance(&mut self) {
+        if self.schemas.as_ref().is_some_and(SchemaGate::is_waiting) {
+            // Everything is paused.
+            return;
+        }
         let limit = self.config.buffer_bytes;
         self.pressure = self.blocks.held() > if self.pressure { limit / 2 } else { limit };
         let (pause, resume) = self.merger.balance(self.pressure);
@@ -244,16 +288,20 @@ impl<F: Feed> Runtime<F> {
     /// Decodes the blocks. If that is worth threads, the engines work meanwhile; says whether they did and may have more.
     fn decode_and_judge(&mut self, blocks: &mut [Block], now: Now) -> Result<bool, RuntimeError> {
         // A decoder that has one block to itself and nothing beside it needs no thread.
+        let schemas = self.schemas.as_ref().map(|gate| gate.schemas.clone());
         if blocks.len() < 2 {
             for (block, decoder) in blocks.iter_mut().zip(&mut self.readers) {
-                block.decode(decoder);
+                block.decode(decoder, schemas.as_ref());
             }
             return Ok(false);
         }
         let mut decoders = std::mem::take(&mut self.readers);
         let judged = std::thread::scope(|scope| {
-            for (block, decoder) in blocks.iter_mut().zip(&mut decoders) {
-                scope.spawn(move || block.decode(decoder));
+            // As many as there are decoders; after a wait there may be more blocks.
+            let share = blocks.len().div_ceil(decoders.len().max(1));
+            for (blocks, decoder) in blocks.chunks_mut(share).zip(&mut decoders) {
+                let schemas = schemas.as_ref();
+                scope.spawn(move || blocks.iter_mut().for_each(|block| block.decode(decoder, schemas)));
             }
             self.judge(now)
         });
@@ -270,10 +318,14 @@ impl<F: Feed> Runtime<F> {
                 let Some(block) = self.blocks.get(number) else { break };
                 let partition = block.messages.partition(index).clone();
                 let item = Item { block: number, index, offset: block.messages.offset(index), time: block.time(index) };
-                if !self.merger.push(&partition, item, now) {
-                    // It came after its partition had gone: the next owner reads it.
-                    tracing::debug!(%partition, offset = item.offset, "dropped a message of a partition that is not ours");
-                    self.blocks.done(number);
+                match self.merger.push(&partition, item, now) {
+                    Pushed::Taken => {}
+                    Pushed::BeginsAnew => self.begins_anew(&partition, item.offset),
+                    Pushed::Gone => {
+                        // It came after its partition had gone: the next owner reads it.
+                        tracing::debug!(%partition, offset = item.offset, "dropped a message of a partition that is not ours");
+                        self.blocks.done(number);
+                    }
                 }
             }
         }
@@ -285,19 +337,31 @@ impl<F: Feed> Runtime<F> {
         let limit = self.config.batch_records * self.decoders.max(1);
         self.items.clear();
         self.merger.release(now, limit, &mut self.items);
+        if let Some(joiner) = &mut self.joiner {
+            joiner.join(&self.items, &mut self.blocks);
+        }
         let mut judgements = Vec::with_capacity(self.items.len());
         let mut messages = Vec::with_capacity(self.items.len());
-        for item in &self.items {
+        judgements.extend(self.joiner.iter().flat_map(Joiner::unasked));
+        let unasked = judgements.len();
+        for (nth, item) in self.items.iter().enumerate() {
             let Some(block) = self.blocks.get(item.block) else { continue };
             let first = judgements.len();
             judgements.extend(block.records(item.index));
+            judgements.extend(self.joiner.iter().flat_map(|joiner| joiner.records(nth)));
             let partition = block.messages.partition(item.index);
             let silent = self.snapshots.as_mut().is_some_and(|it| it.admit(partition, item.offset, &mut judgements[first..]));
+            if block.messages.payload(item.index).is_none() && !silent {
+                self.dispatcher.tombstone(partition);
+            }
             messages.push((partition, item.offset, first..judgements.len(), silent));
         }
         self.shards.judge(&mut judgements);
-        if let Some(snapshots) = self.snapshots.as_mut().filter(|_| !messages.is_empty()) {
+        if let Some(snapshots) = self.snapshots.as_mut().filter(|_| !messages.is_empty() || unasked > 0) {
             snapshots.note_change();
+        }
+        for judgement in &judgements[..unasked] {
+            self.dispatcher.deliver(judgement, now)?;
         }
         for (partition, offset, records, silent) in messages {
             for judgement in &judgements[records] {
@@ -321,17 +385,21 @@ impl<F: Feed> Runtime<F> {
         tracing::info!(partitions = %names(partitions), "assigned");
         let is_first = self.merger.is_empty();
         self.merger.open(partitions, now);
+        let bounds = self.bounds(partitions)?;
         let start = match &mut self.snapshots {
             None => (self.start_of)(partitions),
             Some(snapshots) => {
                 self.dispatcher.sinks.readiness.set(Phase::Restoring);
-                let bounds = self.feed.bounds(partitions)?;
                 if is_first {
                     snapshots.restore(&mut self.shards, now)?;
                 }
                 snapshots.begin(&bounds, &mut self.merger)
             }
         };
+        for bound in &bounds {
+            let delivered = self.snapshots.as_ref().and_then(|snapshots| snapshots.delivered(&bound.partition));
+            self.begins(bound, delivered, &start);
+        }
         self.feed.begin(partitions, &start)?;
         self.dispatcher.sinks.readiness.set(Phase::Ready);
         Ok(())
@@ -350,6 +418,9 @@ impl<F: Feed> Runtime<F> {
             for item in self.merger.close(partition) {
                 self.blocks.done(item.block);
             }
+            if let Some(joiner) = &mut self.joiner {
+                joiner.forget(partition);
+            }
             self.dispatcher.sinks.metrics.forget_partition(&partition.topic, partition.number);
         }
         self.feed.release(partitions);
@@ -357,10 +428,17 @@ impl<F: Feed> Runtime<F> {
     }
 
     fn tick(&mut self, now: Now) -> Result<(), RuntimeError> {
-        if self.busy || !self.merger.is_idle(now) {
+        // Records that wait for their schema will come, so event time must not go past them.
+        let waits = self.schemas.as_ref().is_some_and(SchemaGate::is_waiting);
+        if self.busy || waits || !self.merger.is_idle(now) {
             return Ok(());
         }
         if let Some(time) = self.dispatcher.tick(&self.config, now) {
+            if let Some(joiner) = &mut self.joiner {
+                // What has waited too long is judged before event time moves on.
+                joiner.advance(time);
+                self.judge(now)?;
+            }
             let verdicts = self.shards.tick(time);
             if let Some(snapshots) = &mut self.snapshots {
                 snapshots.note_change();
@@ -393,7 +471,7 @@ impl<F: Feed> Runtime<F> {
         if snapshots.is_due(now) {
             // A cut may hold only what was delivered.
             match self.dispatcher.flush(Deadline::after(DELIVERY_WAIT))? {
-                Flushed::Done => snapshots.cut(&self.shards, &self.merger, now),
+                Flushed::Done => snapshots.cut(&self.shards, &self.merger, held(self.joiner.as_ref()), now),
                 Flushed::Pending => snapshots.postpone(now.since_start + DELIVERY_WAIT),
             }
         }
@@ -407,7 +485,7 @@ impl<F: Feed> Runtime<F> {
         {
             // One that is under way holds less than we have.
             if snapshots.take_report(deadline, now) {
-                snapshots.cut(&self.shards, &self.merger, now);
+                snapshots.cut(&self.shards, &self.merger, held(self.joiner.as_ref()), now);
             }
             if !snapshots.take_report(deadline, now) {
                 tracing::warn!("the last snapshot was not complete in time: what follows the one before is judged again");
@@ -422,10 +500,12 @@ impl<F: Feed> Runtime<F> {
         if self.dispatcher.flush(deadline)? == Flushed::Pending {
             return Ok(false);
         }
-        let positions = match &self.snapshots {
+        let mut positions = match &self.snapshots {
             None => self.merger.positions(),
             Some(snapshots) => snapshots.commits(&self.merger, now),
         };
+        joiner::cap(&mut positions, &held(self.joiner.as_ref()));
+        self.merger.retain_news(&mut positions);
         if !positions.is_empty() {
             match self.feed.commit(&positions, how) {
                 Ok(()) => self.merger.committed(&positions),
@@ -466,6 +546,7 @@ impl<F: Feed> Runtime<F> {
     pub fn finish(mut self, now: &mut dyn FnMut() -> Now) -> Result<OutcomeCounts, RuntimeError> {
         self.dispatcher.sinks.readiness.set(Phase::Stopping);
         let whole = self.config.shutdown_timeout.0;
+        self.take_rest(now());
         let stop_judging = now().since_start + whole / 3;
         let ended = loop {
             let present = now();
@@ -489,6 +570,11 @@ impl<F: Feed> Runtime<F> {
         self.dispatcher.sinks.readiness.set(Phase::Stopping);
         self.feed.close(self.config.shutdown_timeout.0 / 3);
     }
+}
+
+/// Where halves of calls wait.
+fn held(joiner: Option<&Joiner>) -> BTreeMap<Partition, i64> {
+    joiner.map(Joiner::held).unwrap_or_default()
 }
 
 fn names(partitions: &[Partition]) -> String {

@@ -6,15 +6,21 @@
 //! touch the world are behind the `runtime` feature.
 
 #[cfg(feature = "runtime")]
+pub mod combined;
+#[cfg(feature = "runtime")]
 pub mod feed;
 #[cfg(feature = "runtime")]
 pub mod file;
+#[cfg(feature = "runtime")]
+pub mod http;
 #[cfg(feature = "runtime")]
 pub mod kafka;
 #[cfg(feature = "runtime")]
 pub mod log;
 #[cfg(feature = "runtime")]
 pub mod memory;
+#[cfg(feature = "runtime")]
+pub mod registry;
 #[cfg(feature = "runtime")]
 pub mod sorted;
 #[cfg(feature = "runtime")]

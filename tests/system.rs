@@ -24,10 +24,13 @@ mod system {
     mod hiding;
     mod judged;
     mod kafka;
+    mod kafka_log;
+    mod kserve;
     mod observability;
     mod outputs;
     mod profiles;
     mod recordings;
+    mod registry;
     mod replay;
     mod snapshot;
     mod support;

@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         output::print(&format!("{file}: no faults\n"))?;
     } else {
         output::print(&format!(
-            "{file}: no faults; it serves replay and drill. It has no section [source.kafka], which run needs\n"
+            "{file}: no faults; it serves replay and drill. It has no section [source.kafka] or [source.http], which run needs\n"
         ))?;
     }
     let mut failures: Vec<Failure> = paths(&args.file, &config).check().err().into_iter().collect();
@@ -73,7 +73,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Err(failure) => failures.push(failure),
         }
     }
-    if args.connect {
+    if args.connect && config.source.has_kafka() {
         match connect(&config) {
             Ok(()) => {
                 output::print(&format!("Kafka at {}: answers, and knows {}\n", config.source.kafka.brokers, topics(&config)))?;

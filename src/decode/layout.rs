@@ -85,6 +85,11 @@ impl Layout {
         self.format == Format::Flat
     }
 
+    /// Whether the halves of a call are logged apart.
+    pub(super) fn is_in_halves(&self) -> bool {
+        self.format == Format::Kserve
+    }
+
     /// Reads one message into new queries at the end of `batch`.
     pub(super) fn read(
         &self,
@@ -156,7 +161,7 @@ fn refuse_half(root: &Value) -> Result<(), Rejection> {
         return Err(Rejection::new(RejectReason::ResponseWithoutRequest, message));
     }
     if kserve::is_half(root) {
-        let message = "half of a call: request and response are two CloudEvents, and only replay and drill join them";
+        let message = "half of a call that was not joined: request and response are two CloudEvents";
         return Err(Rejection::new(RejectReason::BadFeatures, message));
     }
     Ok(())

@@ -7,11 +7,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::shards::Judgement;
+use crate::decode::kserve::Half;
 use crate::decode::{Batch, Decoder};
 use crate::event::{EventTime, Provenance, Query};
 use crate::observer::Original;
 use crate::outcome::Outcome;
+use crate::source::Record;
 use crate::source::feed::RecordBatch;
+use crate::source::registry::Schemas;
 
 /// Messages and their queries.
 #[derive(Debug, Default)]
@@ -28,6 +31,10 @@ pub struct Block {
 enum Reading {
     /// Its queries, as a range of the block's.
     Queries(Range<usize>),
+    /// It has no value.
+    Tombstone,
+    /// It is half of a call; none once the joiner has taken it.
+    Half(Option<Box<Half>>),
     /// It could not be decoded: where it lies, and its rejection.
     Unreadable(Provenance, Outcome),
 }
@@ -46,13 +53,26 @@ const MAX_SPARE: usize = 16;
 // === impl Block ===
 
 impl Block {
-    /// Decodes every message.
-    pub fn decode(&mut self, decoder: &mut Decoder) {
+    /// Decodes every message. Those with the id of a schema become JSON first.
+    pub fn decode(&mut self, decoder: &mut Decoder, schemas: Option<&Schemas>) {
         self.decoded.clear();
         self.readings.clear();
         for index in 0..self.messages.len() {
+            if self.messages.payload(index).is_none() {
+                self.readings.push(Reading::Tombstone);
+                continue;
+            }
+            if let Some(half) = self.messages.with_record(index, |record| decoder.half(record)) {
+                self.readings.push(Reading::Half(Some(Box::new(half))));
+                continue;
+            }
             let start = self.decoded.len();
-            let decoded = self.messages.with_record(index, |record| decoder.decode(record, &mut self.decoded));
+            let decoded =
+                self.messages.with_record(index, |record| match schemas.and_then(|schemas| schemas.json(record.payload)) {
+                    None => decoder.decode(record, &mut self.decoded),
+                    Some(Ok(json)) => decoder.decode(&Record { payload: &json, ..record.clone() }, &mut self.decoded),
+                    Some(Err(rejection)) => Err(rejection),
+                });
             self.readings.push(match decoded {
                 Ok(count) => Reading::Queries(start..start + count),
                 Err(rejection) => Reading::Unreadable(self.messages.provenance(index), Outcome::Rejected(rejection)),
@@ -61,7 +81,8 @@ impl Block {
         self.remaining = self.messages.len();
     }
 
-    /// The records of a message: its queries, each waiting for its engine, or its rejection.
+    /// The records of a message: its queries, each waiting for its engine, or its rejection. A message without a value has none,
+    /// and neither has half of a call.
     pub fn records(&self, index: usize) -> impl Iterator<Item = Judgement<'_>> {
         let unreadable = match self.readings.get(index) {
             Some(Reading::Unreadable(provenance, outcome)) => Some((provenance, None, Cow::Borrowed(outcome))),
@@ -81,7 +102,18 @@ impl Block {
 
     /// Event time of a message, if it could be decoded.
     pub fn time(&self, index: usize) -> Option<EventTime> {
-        self.queries(index).first().map(|query| query.time)
+        match self.readings.get(index) {
+            Some(Reading::Half(half)) => half.as_ref().and_then(|half| half.time()),
+            _ => self.queries(index).first().map(|query| query.time),
+        }
+    }
+
+    /// Takes the half of a call that a message is.
+    fn take_half(&mut self, index: usize) -> Option<Half> {
+        match self.readings.get_mut(index) {
+            Some(Reading::Half(half)) => half.take().map(|half| *half),
+            _ => None,
+        }
     }
 
     fn queries(&self, index: usize) -> &[Query] {
@@ -129,6 +161,11 @@ impl Blocks {
     /// A block by number.
     pub fn get(&self, number: usize) -> Option<&Block> {
         self.used.get(number).and_then(Option::as_ref)
+    }
+
+    /// Takes the half of a call that a message is.
+    pub fn take_half(&mut self, number: usize, index: usize) -> Option<Half> {
+        self.used.get_mut(number)?.as_mut()?.take_half(index)
     }
 
     /// One message of the block is dealt with.

@@ -16,6 +16,7 @@ use crate::judge::Verdict;
 use crate::observer::ObservedRecord;
 use crate::outcome::{Outcome, OutcomeCounts, RejectReason, Rejection};
 use crate::sink::{DeadLetter, Flushed, SinkError};
+use crate::source::feed::Partition;
 
 /// Smallest step of idle time, in microseconds. Nothing in a window changes within a second.
 const LEAST_TICK: i64 = 1_000_000;
@@ -108,6 +109,19 @@ impl Dispatcher {
     fn dead_letter(&mut self, record: &ObservedRecord<'_>) -> Result<(), SinkError> {
         let message = record.message();
         DeadLetter::of(record, &message).map_or(Ok(()), |letter| self.sinks.dead_letters.deliver(&letter))
+    }
+
+    /// A message without a value: nothing was asked, so there is nothing to judge and nothing to mend.
+    pub fn tombstone(&mut self, partition: &Partition) {
+        self.sinks.metrics.tombstone(&partition.topic);
+    }
+
+    /// Records of a partition were removed before they were read. With none, the series exists from now on.
+    pub fn skipped(&mut self, partition: &Partition, records: u64) {
+        self.sinks.metrics.skipped(&partition.topic, records);
+        if records > 0 {
+            tracing::error!(%partition, records, "the log removed records before they were read: nobody has judged them; let the topic keep its records longer, or give the service more power");
+        }
     }
 
     /// Delivers verdicts.

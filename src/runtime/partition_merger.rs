@@ -25,10 +25,15 @@
 //!
 //! # Positions
 //! The position of a partition is the offset behind its last message that is *done*: judged and handed to the sinks. It is what
-//! is committed, after the sinks have delivered.
+//! is committed, after the sinks have delivered. The end of a transaction has an offset, too, and nobody is handed it; the position moves
+//! behind it once everything before it is done, so that a group that has read everything has no lag.
+
+pub mod continuity;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+use continuity::{Arrival, Continuity};
 
 use crate::event::EventTime;
 use crate::source::feed::{End, Partition};
@@ -110,6 +115,22 @@ struct PartitionQueue {
     /// Offset before which the messages are replayed; none once it is passed.
     replay_until: Option<i64>,
     end: Option<(i64, i64)>,
+    /// Everything before this offset was handed out.
+    passed: Option<i64>,
+    /// First messages of `items` that are of a log that is no more: what becomes of them says nothing about our position.
+    foreign: usize,
+    continuity: Continuity,
+}
+
+/// What became of a message that was pushed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pushed {
+    /// It waits in the queue of its partition.
+    Taken,
+    /// It waits, and it begins another log: its offset is not behind the one before.
+    BeginsAnew,
+    /// Its partition is not ours any more.
+    Gone,
 }
 
 // === impl PartitionQueue ===
@@ -161,6 +182,9 @@ impl PartitionMerger {
                 committed: None,
                 replay_until: None,
                 end: None,
+                passed: None,
+                foreign: 0,
+                continuity: Continuity::default(),
             };
             self.queues.entry(partition.clone()).or_insert(queue);
         }
@@ -173,9 +197,21 @@ impl PartitionMerger {
         items
     }
 
-    /// Takes a message in; `false` if its partition is not ours any more.
-    pub fn push(&mut self, partition: &Partition, item: Item, now: Now) -> bool {
-        let Some(queue) = self.queues.get_mut(partition) else { return false };
+    /// The first message of a partition should have this offset.
+    pub fn begin(&mut self, partition: &Partition, offset: i64) {
+        if let Some(queue) = self.queues.get_mut(partition) {
+            queue.continuity.begin(offset);
+        }
+    }
+
+    /// Takes a message in.
+    pub fn push(&mut self, partition: &Partition, item: Item, now: Now) -> Pushed {
+        let Some(queue) = self.queues.get_mut(partition) else { return Pushed::Gone };
+        let arrival = queue.continuity.arrived(item.offset);
+        if arrival == Arrival::BeginsAnew {
+            queue.foreign = queue.items.len();
+            (queue.position, queue.committed, queue.replay_until, queue.passed, queue.end) = (None, None, None, None, None);
+        }
         queue.items.push_back(item);
         if queue.items.len() <= LOOK_AHEAD {
             queue.update_clock();
@@ -183,18 +219,50 @@ impl PartitionMerger {
         queue.caught_up = false;
         queue.last_arrival = now.since_start;
         self.buffered += 1;
-        true
+        match arrival {
+            Arrival::Follows => Pushed::Taken,
+            Arrival::BeginsAnew => Pushed::BeginsAnew,
+        }
     }
 
-    /// Takes news of where partitions end.
-    pub fn ends(&mut self, ends: &[End]) {
+    /// Takes news of where partitions begin and end. Returns how many messages of each were removed before they came.
+    pub fn ends(&mut self, ends: &[End]) -> Vec<(Partition, u64)> {
+        let mut lost = Vec::new();
         for end in ends {
-            if let Some(queue) = self.queues.get_mut(&end.partition) {
-                queue.end = Some((end.high, end.start));
-                // The news may be older than what has come since, so it counts only for a queue that is empty.
-                queue.caught_up = end.drained && queue.items.is_empty();
+            let Some(queue) = self.queues.get_mut(&end.partition) else { continue };
+            queue.end = Some((end.high, end.start));
+            queue.passed = queue.passed.max(end.position);
+            // The news may be older than what has come since, so it counts only for a queue that is empty.
+            queue.caught_up = end.drained && queue.items.is_empty();
+            let removed = end.low.map_or(0, |low| queue.continuity.report(low, queue.caught_up));
+            if removed > 0 {
+                lost.push((end.partition.clone(), removed));
             }
         }
+        lost
+    }
+
+    /// From now on no queue that is empty holds others back: nothing more comes.
+    pub fn hold_nothing(&mut self) {
+        self.queues.values_mut().for_each(|queue| queue.caught_up = true);
+    }
+
+    /// Moves positions behind what was handed to nobody: marks of transactions, and what was aborted. Call it when everything that was
+    /// polled was pushed. Says whether a position moved.
+    pub fn pass_marks(&mut self) -> bool {
+        let mut moved = false;
+        for queue in self.queues.values_mut().filter(|queue| queue.items.is_empty()) {
+            let Some(passed) = queue.passed.take() else { continue };
+            queue.continuity.passed(passed);
+            if passed > queue.position.or(queue.committed).unwrap_or(0) {
+                queue.position = Some(passed);
+                moved = true;
+            }
+            if queue.replay_until.is_some_and(|until| passed >= until) {
+                queue.replay_until = None;
+            }
+        }
+        moved
     }
 
     /// Lets out what may go, at most `limit` messages, in order. The caller processes them at once, and reports each with
@@ -240,6 +308,10 @@ impl PartitionMerger {
     /// done stays in front of the position, so it is never committed.
     pub fn done(&mut self, partition: &Partition, offset: i64) {
         if let Some(queue) = self.queues.get_mut(partition) {
+            if queue.foreign > 0 {
+                queue.foreign -= 1;
+                return;
+            }
             queue.position = queue.position.max(Some(offset + 1));
             if queue.replay_until.is_some_and(|until| offset + 1 >= until) {
                 queue.replay_until = None;
@@ -258,6 +330,11 @@ impl PartitionMerger {
     pub fn positions(&self) -> Vec<(Partition, i64)> {
         let changed = self.queues.iter().filter(|(_, queue)| queue.position > queue.committed);
         changed.filter_map(|(partition, queue)| Some((partition.clone(), queue.position?))).collect()
+    }
+
+    /// Leaves out positions that are committed already.
+    pub fn retain_news(&self, positions: &mut Vec<(Partition, i64)>) {
+        positions.retain(|(partition, position)| self.queues.get(partition).is_some_and(|it| it.committed != Some(*position)));
     }
 
     /// Offset behind the last message of a partition that is done.
@@ -305,6 +382,16 @@ impl PartitionMerger {
             }
         }
         (pause, resume)
+    }
+
+    /// Every partition of ours.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.queues.keys().cloned().collect()
+    }
+
+    /// Partitions that are not paused for their own sake.
+    pub fn running(&self) -> Vec<Partition> {
+        self.queues.iter().filter(|(_, queue)| !queue.paused).map(|(partition, _)| partition.clone()).collect()
     }
 
     /// Whether nothing waits, and nothing more is known to come.

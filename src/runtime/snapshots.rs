@@ -50,6 +50,10 @@ pub struct Snapshots {
     metrics: Metrics,
     models: Vec<Model>,
     gates: BTreeMap<Partition, Gate>,
+    /// Where halves of calls waited at the newest complete cut, and at the one under way: they are in no snapshot and must be read again.
+    held: [BTreeMap<Partition, i64>; 2],
+    /// Whether calls are logged in halves, so that what follows the committed offset is read again.
+    in_halves: bool,
     /// Something was judged since the last cut.
     changed: bool,
     next_cut: Duration,
@@ -104,6 +108,8 @@ impl Snapshots {
             metrics,
             models: models.into_iter().map(|model| Model { model, reached: Offsets::new(), durable: None }).collect(),
             gates: BTreeMap::new(),
+            held: Default::default(),
+            in_halves: false,
             changed: false,
             next_cut: Duration::ZERO,
             under_way: false,
@@ -111,6 +117,12 @@ impl Snapshots {
             failed: false,
             said: false,
         }
+    }
+
+    /// Calls are logged in halves.
+    #[must_use]
+    pub fn in_halves(self) -> Self {
+        Self { in_halves: true, ..self }
     }
 
     /// Takes the models over and restores what can be restored. Call it when partitions come and none is ours.
@@ -154,7 +166,8 @@ impl Snapshots {
             // The series exists from the start, so the first loss is an increase.
             self.metrics.missing(&partition.topic, 0);
             if self.models.iter().any(|model| model.reached.get(partition).is_some_and(|reached| reached > high)) {
-                self.forget_partition(partition, *high);
+                tracing::warn!(%partition, high, "the snapshot is ahead of the log, so the topic was made anew: it is read from its committed position");
+                self.forget_partition(partition);
             }
             // A position behind the end is of another log of this name.
             let committed = committed.filter(|committed| committed <= high);
@@ -167,7 +180,7 @@ impl Snapshots {
             // A model without a place in this partition reads it from where the group was. It may have been killed before its first snapshot,
             // while another model's was complete.
             let unplaced = reached.len() < self.models.len();
-            let first = if unplaced { first.min(committed.unwrap_or(*low)) } else { first };
+            let first = if unplaced || self.in_halves { first.min(committed.unwrap_or(*low)) } else { first };
             if first < *low {
                 self.metrics.missing(&partition.topic, (low - first).unsigned_abs());
                 tracing::warn!(
@@ -190,14 +203,19 @@ impl Snapshots {
     }
 
     /// Another log has this partition's name now: offsets of the one before say nothing about it.
-    fn forget_partition(&mut self, partition: &Partition, high: i64) {
-        tracing::warn!(%partition, high, "the snapshot is ahead of the log, so the topic was made anew: it is read from its committed position");
+    pub fn forget_partition(&mut self, partition: &Partition) {
+        self.gates.remove(partition);
         for model in &mut self.models {
             model.reached.remove(partition);
             if let Some(durable) = &mut model.durable {
                 durable.remove(partition);
             }
         }
+    }
+
+    /// Offset before which the snapshots know that everything of a partition was delivered.
+    pub fn delivered(&self, partition: &Partition) -> Option<i64> {
+        self.models.iter().filter_map(|model| model.reached.get(partition).copied()).max()
     }
 
     /// Tells of a record whether it was delivered before, and marks what its model has in its state. `first` stands for a model that
@@ -231,8 +249,8 @@ impl Snapshots {
         self.next_cut = until;
     }
 
-    /// Makes a cut and hands it to the keeper. Everything judged must have been delivered.
-    pub fn cut(&mut self, shards: &Shards, merger: &PartitionMerger, now: Now) {
+    /// Makes a cut and hands it to the keeper. Everything judged must have been delivered. Halves of calls wait at `held`.
+    pub fn cut(&mut self, shards: &Shards, merger: &PartitionMerger, held: BTreeMap<Partition, i64>, now: Now) {
         self.next_cut = now.since_start + self.settings.interval;
         if !self.changed {
             // What is in the store is still the state.
@@ -250,6 +268,7 @@ impl Snapshots {
         let cut = Cut { taken: now.wall, units: units.collect() };
         self.metrics.snapshot_pause(clock::instant().duration_since(begun));
         self.changed = false;
+        self.held[1] = held;
         self.under_way = self.keeper.write(cut);
         self.failed |= !self.under_way;
     }
@@ -272,6 +291,7 @@ impl Snapshots {
             // The copy is gone, so what it held must be written with the next one.
             self.changed = true;
         } else {
+            self.held[0] = std::mem::take(&mut self.held[1]);
             self.last_complete = Some(now.since_start);
             if std::mem::take(&mut self.said) {
                 tracing::info!("snapshots are complete again");
@@ -351,6 +371,7 @@ impl Snapshots {
             .places()
             .filter_map(|(partition, _, committed)| {
                 let durable = durable(partition)?;
+                let durable = self.held[0].get(partition).map_or(durable, |held| durable.min(*held));
                 (Some(durable) > committed).then(|| (partition.clone(), durable))
             })
             .collect()

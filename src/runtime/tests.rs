@@ -13,8 +13,10 @@ use crate::sink::DeadLetter;
 use crate::source::feed::FeedFault;
 use crate::source::memory::Memory;
 
+mod halves;
 mod sinks;
 mod snapshots;
+mod topic;
 
 /// Offsets and reasons of the dead letters, and whether deliveries are held up.
 type LettersSeen = (Vec<(i64, &'static str)>, bool);

@@ -36,12 +36,19 @@ pub struct Partition {
 pub struct End {
     /// The partition.
     pub partition: Partition,
-    /// Offset behind its last message.
+    /// First offset that there still is, if it is known.
+    pub low: Option<i64>,
+    /// Offset behind the last message that can be read: of an open transaction nothing can.
     pub high: i64,
     /// Committed position, or the first offset there is; what the lag is counted from before anything was processed.
     pub start: i64,
+    /// Offset up to which everything was handed out by [`Feed::poll`], with the marks of transactions, which nobody sees; none before the
+    /// first message.
+    pub position: Option<i64>,
     /// Whether everything there is has been handed out by [`Feed::poll`].
     pub drained: bool,
+    /// Messages that wait for a transaction to end.
+    pub open: i64,
 }
 
 /// What happened to the partitions of a feed.
@@ -58,6 +65,8 @@ pub enum FeedEvent {
     },
     /// News of where partitions end.
     Ends(Vec<End>),
+    /// A topic is gone; it is waited for. With what the cluster says.
+    TopicMissing(String),
     /// The cluster does not answer; it is being retried. With the reason.
     Unreachable(String),
     /// The cluster answers again.
@@ -154,6 +163,10 @@ pub trait Feed: Send {
 
     /// Hands them out again.
     fn resume(&mut self, partitions: &[Partition]);
+
+    /// At the end: from now on nothing more is accepted, and what was accepted and cannot be read again by anybody is appended to `into`,
+    /// at most `limit` messages. Called until nothing comes.
+    fn rest(&mut self, _into: &mut RecordBatch, _limit: usize) {}
 
     /// Leaves, within a time.
     fn close(&mut self, within: Duration);

@@ -122,8 +122,14 @@ impl KafkaFeed {
     }
 
     fn complaint(&mut self, code: RDKafkaErrorCode, said: &str) -> Result<(), FeedError> {
-        if let Some(fault) = fault_of(code) {
-            return Err(FeedError::new(fault, explain(fault, &self.brokers, said)));
+        match fault_of(code) {
+            // It existed when we joined, so somebody is making it anew, or took it away.
+            Some(FeedFault::Missing) if code != RDKafkaErrorCode::AutoOffsetReset => {
+                self.events.push_back(FeedEvent::TopicMissing(said.to_owned()));
+                return Ok(());
+            }
+            Some(fault) => return Err(FeedError::new(fault, explain(fault, &self.brokers, said))),
+            None => {}
         }
         self.said = said.to_owned();
         tracing::debug!(?code, said, "Kafka complains; librdkafka retries");
@@ -132,14 +138,23 @@ impl KafkaFeed {
 
     fn statistics(&mut self, statistics: &Statistics) {
         self.reachability(statistics.brokers.values().any(|broker| broker.state == "UP"));
+        let positions = self.consumer.as_ref().and_then(|consumer| consumer.position().ok()).unwrap_or_default();
         let mut ends = Vec::new();
         for ((topic, number), partition) in &self.assigned {
             let state = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(&number.to_string()));
             // The high end is unknown (negative) until the first answer to a fetch.
             let Some(state) = state.filter(|state| state.hi_offset >= 0) else { continue };
             let start = if state.committed_offset >= 0 { state.committed_offset } else { state.lo_offset.max(0) };
-            let drained = state.fetchq_cnt == 0 && state.next_offset >= state.hi_offset;
-            ends.push(End { partition: partition.clone(), high: state.hi_offset, start, drained });
+            // Up to where the configured isolation lets us read.
+            let high = if state.ls_offset >= 0 { state.ls_offset } else { state.hi_offset };
+            // librdkafka moves the position behind the marks of transactions, in the order of the messages.
+            let position = positions.find_partition(topic, *number).and_then(|found| match found.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            });
+            let drained = position.is_some_and(|position| position >= high) || (state.fetchq_cnt == 0 && state.next_offset >= high);
+            let low = (state.lo_offset >= 0).then_some(state.lo_offset);
+            ends.push(End { partition: partition.clone(), low, high, start, position, drained, open: state.hi_offset - high });
         }
         self.events.push_back(FeedEvent::Ends(ends));
     }

@@ -12,7 +12,6 @@ use super::{Record, Source};
 use crate::decode::kserve::{Joined, Pairs};
 use crate::decode::recognise::{RECORDS, is_canonical_record, recognise};
 use crate::decode::{DecodeConfig, Format};
-use crate::event::Provenance;
 use crate::reference::Reference;
 
 /// A log that is open.
@@ -86,7 +85,7 @@ impl LogSource {
             Form::Lines(lines)
         };
         let pairs = settings.pairs();
-        let current = Joined { offset: 0, payload: Vec::new() };
+        let current = Joined::default();
         Ok((Self { form, pairs, ended: false, broken: None, current, name, size, consumed }, said))
     }
 
@@ -97,7 +96,7 @@ impl LogSource {
     pub fn lines(path: &Path, max_line: usize) -> Result<Self, FileError> {
         let lines = FileSource::open(path, max_line)?;
         let (name, size, consumed) = (lines.name().to_owned(), lines.size(), lines.consumed());
-        let current = Joined { offset: 0, payload: Vec::new() };
+        let current = Joined::default();
         Ok(Self { form: Form::Lines(lines), pairs: None, ended: false, broken: None, current, name, size, consumed })
     }
 
@@ -122,14 +121,14 @@ impl LogSource {
         loop {
             if let Some(joined) = pairs.pop() {
                 *current = joined;
-                let provenance = Provenance { offset: current.offset, ..Provenance::default() };
+                let provenance = current.provenance.clone();
                 return Ok(Some(Record { payload: &current.payload, provenance, ..Record::default() }));
             }
             if *ended {
                 return broken.take().map_or(Ok(None), Err);
             }
             match form.next() {
-                Ok(Some(record)) => pairs.push(record.provenance.offset, record.payload),
+                Ok(Some(record)) => pairs.push_record(&record),
                 end => {
                     (*ended, *broken) = (true, end.err());
                     pairs.end();

@@ -24,13 +24,21 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Log {
-    messages: Vec<Box<[u8]>>,
+    messages: Vec<Message>,
     next: usize,
     /// First offset that is handed out still, as after the retention time.
     low: i64,
     committed: i64,
     ours: bool,
     paused: bool,
+}
+
+#[derive(Debug)]
+enum Message {
+    Payload(Box<[u8]>),
+    Tombstone,
+    /// The end of a transaction, which nobody is handed.
+    Mark,
 }
 
 // === impl Memory ===
@@ -42,13 +50,34 @@ impl Memory {
 
     /// Appends a message to a partition.
     pub fn append(&self, partition: &Partition, payload: &[u8]) {
-        self.state().logs.entry(partition.clone()).or_default().messages.push(payload.into());
+        self.push(partition, Message::Payload(payload.into()));
+    }
+
+    /// Appends a message without a value.
+    pub fn append_tombstone(&self, partition: &Partition) {
+        self.push(partition, Message::Tombstone);
+    }
+
+    /// Appends the mark of a transaction's end: it has an offset, and is handed to nobody.
+    pub fn append_mark(&self, partition: &Partition) {
+        self.push(partition, Message::Mark);
+    }
+
+    fn push(&self, partition: &Partition, message: Message) {
+        self.state().logs.entry(partition.clone()).or_default().messages.push(message);
     }
 
     /// Takes the messages before an offset away, as the retention time does.
     pub fn expire(&self, partition: &Partition, low: i64) {
         if let Some(log) = self.state().logs.get_mut(partition) {
             log.low = low;
+        }
+    }
+
+    /// Throws a partition's messages away while it is read: it begins anew under the reader.
+    pub fn restart(&self, partition: &Partition) {
+        if let Some(log) = self.state().logs.get_mut(partition) {
+            (log.messages, log.next, log.low) = (Vec::new(), 0, 0);
         }
     }
 
@@ -114,16 +143,29 @@ impl Feed for Memory {
         let mut state = self.state();
         let mut left = limit;
         for (partition, log) in state.logs.iter_mut().filter(|(_, log)| log.ours && !log.paused) {
+            log.next = log.next.max(usize::try_from(log.low).unwrap_or(0));
             let end = log.messages.len().min(log.next.saturating_add(left)).max(log.next);
             for (offset, payload) in (0_i64..).zip(&log.messages).skip(log.next).take(end - log.next) {
-                into.push(partition.clone(), offset, None, Some(payload), Vec::new());
+                match payload {
+                    Message::Payload(payload) => into.push(partition.clone(), offset, None, Some(payload), Vec::new()),
+                    Message::Tombstone => into.push(partition.clone(), offset, None, None, Vec::new()),
+                    Message::Mark => {}
+                }
             }
             left -= end - log.next;
             log.next = end;
         }
         let end = |(partition, log): (&Partition, &Log)| {
             let high = i64::try_from(log.messages.len()).unwrap_or(i64::MAX);
-            End { partition: partition.clone(), high, start: log.committed, drained: log.next == log.messages.len() }
+            End {
+                partition: partition.clone(),
+                low: Some(log.low),
+                high,
+                start: log.committed,
+                position: i64::try_from(log.next).ok(),
+                drained: log.next == log.messages.len(),
+                open: 0,
+            }
         };
         let ends = state.logs.iter().filter(|(_, log)| log.ours).map(end).collect();
         state.events.push_back(FeedEvent::Ends(ends));

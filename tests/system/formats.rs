@@ -229,7 +229,7 @@ fn the_service_refuses_the_formats_of_files() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");
     let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/adult/reference.json");
-    for format in ["auto", "kserve"] {
+    for format in ["auto"] {
         let text_of = format!(
             "[source.kafka]\nbrokers = \"b:9092\"\ntopics = [\"t\"]\n[decode]\nformat = \"{format}\"\n[[models]]\nreference = \"{}\"\n",
             text(&profile)

@@ -18,7 +18,7 @@ use super::support::service::{Counts, Service};
 const CUT: Cut = Cut("10_hopskipjump_fast");
 
 /// A configuration of the service; `more` goes to the end.
-fn config(broker: &str, topic: &str, reference: &Path, more: &str) -> String {
+pub(super) fn config(broker: &str, topic: &str, reference: &Path, more: &str) -> String {
     format!(
         "[source.kafka]\nbrokers = \"{broker}\"\ntopics = [\"{topic}\"]\ngroup = \"{topic}\"\nconnect_timeout = \"2s\"\n\
          [[models]]\nreference = \"{}\"\n\
@@ -28,7 +28,7 @@ fn config(broker: &str, topic: &str, reference: &Path, more: &str) -> String {
 }
 
 /// The lines with the partition that their caller's address gives.
-fn keyed(lines: &[String]) -> impl Iterator<Item = (usize, &[u8])> {
+pub(super) fn keyed(lines: &[String]) -> impl Iterator<Item = (usize, &[u8])> {
     lines.iter().map(|line| {
         let address = line.split(r#""source_ip":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
         (address.bytes().map(usize::from).sum(), line.as_bytes())
@@ -36,7 +36,7 @@ fn keyed(lines: &[String]) -> impl Iterator<Item = (usize, &[u8])> {
 }
 
 /// Waits until so much went through the services together and nothing is left in the topic.
-fn wait_until_seen(services: &mut [&mut Service], produced: u64) {
+pub(super) fn wait_until_seen(services: &mut [&mut Service], produced: u64) {
     let (first, others) = services.split_first_mut().unwrap();
     first.wait_for(&format!("{produced} events"), |first| {
         let seen = first.seen() + others.iter().map(|other| other.seen()).sum::<f64>();

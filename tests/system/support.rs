@@ -7,5 +7,6 @@ pub mod data;
 pub mod kafka;
 pub mod program;
 pub mod prometheus;
+pub mod registry;
 pub mod s3;
 pub mod service;

@@ -22,7 +22,7 @@ fn read(config: &DecodeConfig, lines: &[String]) -> Vec<Result<Query, Rejection>
     let mut decoder = with_config(config.clone());
     let mut records: Vec<Vec<u8>> = lines.iter().map(|line| line.clone().into_bytes()).collect();
     if let Some(mut pairs) = config.pairs() {
-        records.iter().zip(0..).for_each(|(record, offset)| pairs.push(offset, record));
+        records.iter().for_each(|payload| pairs.push_record(&Record { payload, ..Record::default() }));
         pairs.end();
         records = std::iter::from_fn(|| pairs.pop()).map(|joined| joined.payload).collect();
     }
@@ -428,7 +428,7 @@ proptest! {
         }
         let _ = recognised(&text);
         let mut pairs = of(Format::Kserve).pairs().unwrap();
-        pairs.push(0, text.as_bytes());
+        pairs.push_record(&Record { payload: text.as_bytes(), ..Record::default() });
         pairs.end();
     }
 

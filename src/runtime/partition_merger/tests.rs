@@ -22,12 +22,12 @@ fn partition(number: i32) -> Partition {
 fn fill(queues: &mut PartitionMerger, number: i32, seconds: &[i64]) {
     for (offset, second) in (0_i64..).zip(seconds) {
         let item = Item { block: usize::try_from(number).unwrap(), index: 0, offset, time: Some(at(*second)) };
-        assert!(queues.push(&partition(number), item, now(0)));
+        assert_ne!(queues.push(&partition(number), item, now(0)), Pushed::Gone);
     }
 }
 
 fn end(number: i32, drained: bool) -> End {
-    End { partition: partition(number), high: 100, start: 0, drained }
+    End { partition: partition(number), low: None, high: 100, start: 0, position: None, drained, open: 0 }
 }
 
 fn release(queues: &mut PartitionMerger, now: Now) -> Vec<(usize, i64)> {
@@ -130,6 +130,67 @@ fn a_position_is_behind_the_last_message_that_is_done_and_lag_counts_the_rest() 
     assert_eq!(queues.buffered(), 0);
 }
 
+/// A report of a partition of which everything before `position` was handed out.
+fn handed_out(number: i32, low: i64, position: i64) -> End {
+    End { low: Some(low), position: Some(position), high: position, ..end(number, true) }
+}
+
+fn push(queues: &mut PartitionMerger, offset: i64) -> Pushed {
+    queues.push(&partition(0), Item { block: 0, index: 0, offset, time: Some(at(offset)) }, now(0))
+}
+
+fn judge_all(queues: &mut PartitionMerger) {
+    for (_, offset) in release(queues, now(20)) {
+        queues.done(&partition(0), offset);
+    }
+}
+
+#[test]
+fn a_position_moves_behind_marks_of_transactions_once_everything_before_them_is_done() {
+    let mut queues = two();
+    queues.begin(&partition(0), 0);
+    assert_eq!(push(&mut queues, 0), Pushed::Taken);
+    queues.ends(&[handed_out(0, 0, 4), end(1, true)]);
+    assert!(!queues.pass_marks(), "a message waits");
+    assert_eq!(push(&mut queues, 2), Pushed::Taken);
+    judge_all(&mut queues);
+    assert_eq!(queues.position(&partition(0)), Some(3));
+    assert!(queues.pass_marks());
+    assert_eq!(queues.position(&partition(0)), Some(4), "behind the mark at 3");
+    assert!(!queues.pass_marks());
+    assert_eq!(queues.positions(), [(partition(0), 4)]);
+    for _ in 0..3 {
+        assert_eq!(queues.ends(&[handed_out(0, 0, 4)]), [], "marks are no loss");
+    }
+}
+
+#[test]
+fn what_retention_removed_is_reported_with_its_partition() {
+    let mut queues = two();
+    queues.begin(&partition(0), 0);
+    push(&mut queues, 0);
+    push(&mut queues, 100);
+    let report = handed_out(0, 100, 101);
+    assert_eq!(queues.ends(std::slice::from_ref(&report)), [(partition(0), 99)]);
+    assert_eq!(queues.ends(&[report]), []);
+}
+
+#[test]
+fn after_a_topic_was_made_anew_positions_are_those_of_the_new_log() {
+    let mut queues = two();
+    for offset in 0..50 {
+        push(&mut queues, offset);
+    }
+    queues.ends(&[end(1, true)]);
+    judge_all(&mut queues);
+    queues.committed(&[(partition(0), 50)]);
+    assert_eq!(push(&mut queues, 50), Pushed::Taken, "the last of the old log");
+    assert_eq!(push(&mut queues, 0), Pushed::BeginsAnew);
+    assert_eq!(queues.position(&partition(0)), None);
+    judge_all(&mut queues);
+    assert_eq!(queues.positions(), [(partition(0), 1)], "the old log's last message moved nothing");
+}
+
 proptest! {
     #[test]
     fn every_message_comes_out_once_and_in_the_order_of_its_partition(
@@ -142,7 +203,7 @@ proptest! {
         for (number, times) in times.iter().enumerate() {
             for (offset, time) in (0_i64..).zip(times) {
                 let item = Item { block: number, index: 0, offset, time: time.map(at) };
-                prop_assert!(queues.push(&partitions[number], item, now(0)));
+                prop_assert_eq!(queues.push(&partitions[number], item, now(0)), Pushed::Taken);
             }
         }
         let mut next = vec![0_i64; times.len()];

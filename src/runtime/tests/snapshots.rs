@@ -14,13 +14,13 @@ use crate::runtime::snapshots::{ModelName, SnapshotSettings};
 const INTERVAL: Duration = Duration::from_secs(4);
 
 /// A service whose state lies in a folder.
-struct Kept {
-    bench: Bench,
+pub(super) struct Kept {
+    pub(super) bench: Bench,
 }
 
 impl Kept {
     /// A service that is given every partition. The one before it is dead, if there was one.
-    fn start(memory: &Memory, folder: &Path, references: Vec<Arc<Reference>>, required: bool) -> Self {
+    pub(super) fn start(memory: &Memory, folder: &Path, references: Vec<Arc<Reference>>, required: bool) -> Self {
         memory.die();
         memory.assign(&memory.partitions());
         let store = StateConfig { url: format!("file://{}", folder.display()), ..StateConfig::default() };
@@ -41,7 +41,7 @@ impl Kept {
     }
 
     /// Turns, in each of which a snapshot that is under way is waited for.
-    fn turns(&mut self, count: usize) {
+    pub(super) fn turns(&mut self, count: usize) {
         for _ in 0..count {
             self.turn();
             let now = self.bench.now();
@@ -54,7 +54,7 @@ impl Kept {
         format!("{:?}", self.bench.runtime.shards.status())
     }
 
-    fn queries(&self, model: &str) -> u64 {
+    pub(super) fn queries(&self, model: &str) -> u64 {
         let status = self.bench.runtime.shards.status();
         status.iter().find(|status| status.model == model).map_or(0, |status| status.queries + status.late)
     }

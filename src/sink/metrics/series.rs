@@ -110,6 +110,43 @@ pub const VOLUME_CLIENTS: Series = Series {
     bound: MODELS,
     note: "Their verdicts have the family volume. A caller is suspicious until it has asked less for six hours.",
 };
+/// Messages without a value.
+pub const TOMBSTONES: Series = Series {
+    name: "tripline_tombstones_total",
+    kind: Kind::Counter,
+    labels: &["topic"],
+    help: "Messages without a value, by topic. They are no records: nothing is judged, and no dead letter is kept.",
+    bound: "topics",
+    note: "Compacted topics hold them to delete a key.",
+};
+/// Records that were removed before they were read.
+pub const SKIPPED_RECORDS: Series = Series {
+    name: "tripline_skipped_records_total",
+    kind: Kind::Counter,
+    labels: &["topic"],
+    help: "Records that the topic's retention removed before they were read, so that nobody has judged them.",
+    bound: "topics",
+    note: "At most by the marks of transactions and by compacted records too high. tripline_missing_records_total counts what was judged \
+           before a restart and is missing in the state.",
+};
+/// Records behind an open transaction.
+pub const OPEN_TRANSACTION: Series = Series {
+    name: "tripline_open_transaction_records",
+    kind: Kind::Gauge,
+    labels: &["topic", "partition"],
+    help: "Records of a partition that wait for a transaction to end before anybody may read them.",
+    bound: "partitions of this instance",
+    note: "They are no lag. One that stays means a producer that hangs: kafka-transactions.sh find-hanging names it.",
+};
+/// Posted records.
+pub const POSTS: Series = Series {
+    name: "tripline_posts_total",
+    kind: Kind::Counter,
+    labels: &["outcome"],
+    help: "Records that were posted to source.http, by outcome.",
+    bound: "two",
+    note: "`outcome` is accepted or refused (503: no room, or the service ends). Absent without source.http.",
+};
 /// Queries behind the watermark.
 pub const LATE: Series = Series {
     name: "tripline_late_total",
@@ -373,6 +410,10 @@ pub const ALL: &[Series] = &[
     REJECTED_BY_CLIENT,
     UNREADABLE_CLIENTS,
     VOLUME_CLIENTS,
+    TOMBSTONES,
+    SKIPPED_RECORDS,
+    OPEN_TRANSACTION,
+    POSTS,
     LATE,
     PREDICTION_VALUE,
     PREDICTION_LATENCY,

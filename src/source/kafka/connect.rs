@@ -21,7 +21,7 @@ use crate::source::feed::{FeedError, FeedFault};
 
 /// Defaults of the consumer. librdkafka's own stall a consumer that does any work: once its queue is full it waits a whole
 /// second (`fetch.queue.backoff.ms`) and holds up to 64 MB. Cooperative rebalancing keeps the partitions that stay.
-const CONSUMER_DEFAULTS: [(&str, &str); 8] = [
+const CONSUMER_DEFAULTS: [(&str, &str); 9] = [
     ("auto.offset.reset", "earliest"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -30,6 +30,8 @@ const CONSUMER_DEFAULTS: [(&str, &str); 8] = [
     ("queued.max.messages.kbytes", "16384"),
     // The ends of partitions come with the statistics: no extra request, and fresh enough for a lag that people look at.
     ("statistics.interval.ms", "1000"),
+    // How soon partitions and topics that were added are noticed. librdkafka's own five minutes are long for a detector.
+    ("topic.metadata.refresh.interval.ms", "30000"),
     ("client.id", "tripline"),
 ];
 

@@ -89,6 +89,13 @@ pub struct PartitionState {
     pub lo_offset: i64,
     /// Offset behind the last message.
     pub hi_offset: i64,
+    /// Offset behind the last message that can be read under the configured isolation.
+    #[serde(default = "unknown")]
+    pub ls_offset: i64,
+}
+
+const fn unknown() -> i64 {
+    -1
 }
 
 /// Complaints kept until they are taken. librdkafka repeats a complaint with every connection attempt, so sixteen hold every kind.

@@ -9,11 +9,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -104,13 +104,70 @@ impl Broker {
 
     /// Makes a topic of exactly this name.
     pub fn make_topic(&self, topic: &str, partitions: i32, options: &[(&str, &str)]) {
-        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let new = options.iter().fold(new, |new, (name, value)| new.set(name, value));
+        self.admin(async |admin, options| admin.create_topics([&new], options).await)
+            .into_iter()
+            .for_each(|topic| drop(topic.unwrap()));
+    }
+
+    /// Deletes a topic.
+    pub fn delete_topic(&self, topic: &str) {
+        self.admin(async |admin, options| admin.delete_topics(&[topic], options).await)
+            .into_iter()
+            .for_each(|topic| drop(topic.unwrap()));
+    }
+
+    /// Gives a topic more partitions.
+    pub fn add_partitions(&self, topic: &str, whole: usize) {
+        let new = NewPartitions::new(topic, whole);
+        self.admin(async |admin, options| admin.create_partitions([&new], options).await)
+            .into_iter()
+            .for_each(|topic| drop(topic.unwrap()));
+    }
+
+    /// Removes the messages of a partition before an offset, as retention does.
+    pub fn remove_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        let removed = self.admin(async |admin, options| admin.delete_records(&list, options).await);
+        assert!(removed.elements().iter().all(|element| element.error().is_ok()), "{removed:?}");
+    }
+
+    fn admin<R>(&self, ask: impl AsyncFnOnce(&AdminClient<DefaultClientContext>, &AdminOptions) -> KafkaResult<R>) -> R {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let made = runtime.block_on(admin.create_topics([&new], &options)).unwrap();
-        made.into_iter().for_each(|topic| drop(topic.unwrap()));
+        runtime.block_on(ask(&admin, &options)).unwrap()
+    }
+
+    /// A producer whose transactions have this name.
+    pub fn transactions(&self, name: &str) -> BaseProducer {
+        let producer: BaseProducer = self.client().set("transactional.id", name).create().unwrap();
+        producer.init_transactions(TIMEOUT).unwrap();
+        producer
+    }
+
+    /// Writes one message with everything that a message can have.
+    pub fn produce_one(&self, record: BaseRecord<'_, [u8], [u8]>) {
+        let producer: BaseProducer = self.client().create().unwrap();
+        producer.send(record).unwrap_or_else(|(error, _)| panic!("{error}"));
+        producer.flush(TIMEOUT).unwrap();
+    }
+
+    /// Writes messages with headers, in turn to the partitions.
+    pub fn produce_with_headers(&self, topic: &str, partitions: usize, messages: &[(Vec<(String, String)>, String)]) {
+        let producer: BaseProducer = self.client().set("linger.ms", "20").create().unwrap();
+        for (nth, (headers, payload)) in messages.iter().enumerate() {
+            let headers = headers
+                .iter()
+                .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value.as_bytes()) }));
+            let partition = i32::try_from(nth % partitions).unwrap();
+            let record = BaseRecord::<(), str>::to(topic).partition(partition).payload(payload).headers(headers);
+            producer.send(record).unwrap_or_else(|(error, _)| panic!("{error}"));
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(TIMEOUT).unwrap();
     }
 
     /// Writes messages, each to the partition that its number gives (modulo the partitions); returns when all are written.

@@ -218,7 +218,25 @@ pub(super) const ROWS: &[Row] = &[
                 unit: "none",
                 width: 6,
                 kind: PanelKind::Stacked,
-                targets: &[("sum by (topic, partition) (tripline_consumer_lag_records)", "{{topic}}/{{partition}}")],
+                targets: &[
+                    ("sum by (topic, partition) (tripline_consumer_lag_records)", "{{topic}}/{{partition}}"),
+                    (
+                        "sum by (topic, partition) (tripline_open_transaction_records) > 0",
+                        "{{topic}}/{{partition}}: behind an open transaction",
+                    ),
+                ],
+            },
+            Panel {
+                title: "Records that nobody judged",
+                description: "Records a second that retention removed before they were read, messages without a value, which are no records, and posts by outcome. Refused posts are sent again, or lost at the sender.",
+                unit: "none",
+                width: 6,
+                kind: PanelKind::Lines,
+                targets: &[
+                    ("sum by (topic) (rate(tripline_skipped_records_total[$__rate_interval]))", "{{topic}}: removed before read"),
+                    ("sum by (topic) (rate(tripline_tombstones_total[$__rate_interval]))", "{{topic}}: without a value"),
+                    ("sum by (outcome) (rate(tripline_posts_total[$__rate_interval]))", "posts {{outcome}}"),
+                ],
             },
             Panel {
                 title: "Event time behind the clock",
