@@ -263,8 +263,7 @@ impl Decoder {
             ));
         }
         if let [0, _, _, _, _, _, ..] = bytes {
-            let message =
-                "the record begins with a Confluent schema id, and no JSON is behind it; source.registry reads Avro and Protobuf";
+            let message = "the record begins with a Confluent schema id, and no JSON is behind it; Avro and Protobuf are not read without source.registry";
             return Err(Rejection::new(RejectReason::NotJson, message));
         }
         let text = std::str::from_utf8(bytes).map_err(|fault| {

@@ -44,6 +44,7 @@ use crate::outcome::OutcomeCounts;
 use crate::sink::metrics::Metrics;
 use crate::sink::{BestEffort, DeadLetterSink, Flushed, MustDeliver, SinkError};
 use crate::source::feed::{Commit, Feed, FeedError, FeedEvent, Partition, Start};
+use crate::source::http;
 use crate::source::registry::Schemas;
 use block::{Block, Blocks};
 use config::RuntimeConfig;
@@ -553,8 +554,16 @@ impl<F: Feed> Runtime<F> {
             match self.judge(present) {
                 Ok(true) if present.since_start < stop_judging => {}
                 Ok(_) => {
+                    // Posted halves are read again by nobody.
+                    let judged = match &mut self.joiner {
+                        Some(joiner) => {
+                            joiner.end_of(http::TOPIC);
+                            self.judge(present)
+                        }
+                        None => Ok(false),
+                    };
                     let deadline = Deadline::after(whole / 3);
-                    break self.conclude(deadline, present);
+                    break judged.and_then(|_| self.conclude(deadline, present));
                 }
                 Err(error) => break Err(error),
             }

@@ -225,6 +225,18 @@ impl Pairs {
         }
     }
 
+    /// A topic that nobody can read again has ended; what waits of it is given on.
+    pub fn end_of(&mut self, topic: &str) {
+        let all = self.order.iter().filter(|(id, arrival, _, is_request)| {
+            let halves = if *is_request { &self.requests } else { &self.responses };
+            halves.get(id).is_some_and(|waiting| waiting.arrival == *arrival && waiting.half.provenance.topic.name() == topic)
+        });
+        let of_topic: Vec<_> = all.map(|(id, arrival, _, is_request)| (id.clone(), *arrival, *is_request)).collect();
+        for (id, arrival, is_request) in of_topic {
+            self.drop_half(&id, arrival, is_request);
+        }
+    }
+
     /// The next record that is ready.
     pub fn pop(&mut self) -> Option<Joined> {
         self.ready.pop_front()

@@ -96,9 +96,9 @@ impl Joiner {
         self.pairs.forget(&partition.topic, partition.number);
     }
 
-    /// Gives on what waits: nobody will read it again.
-    pub fn end(&mut self) {
-        self.pairs.end();
+    /// Gives on what waits of a topic that nobody can read again.
+    pub fn end_of(&mut self, topic: &str) {
+        self.pairs.end_of(topic);
     }
 }
 

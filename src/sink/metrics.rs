@@ -12,6 +12,7 @@
 //!
 //! Handles are shared: a clone speaks of the same numbers. Every method may be called from any thread.
 
+mod log;
 mod model_series;
 pub mod series;
 pub mod snapshots;
@@ -28,6 +29,7 @@ use crate::engine::ModelStatus;
 use crate::event::{EventTime, Prediction, Query, Repair, Repairs};
 use crate::judge::{Family, Verdict};
 use crate::reference::Reference;
+use log::LogMetrics;
 use model_series::{prediction_histogram, scope_name};
 use series::Series;
 use snapshots::SnapshotMetrics;
@@ -73,10 +75,7 @@ struct Inner {
     rejected_by_client: GaugeVec,
     unreadable_clients: IntGaugeVec,
     volume_clients: IntGaugeVec,
-    tombstones: IntCounterVec,
-    skipped: IntCounterVec,
-    open_transaction: IntGaugeVec,
-    posts: IntCounterVec,
+    log: LogMetrics,
     late: IntCounterVec,
     latency: HistogramVec,
     psi: GaugeVec,
@@ -160,10 +159,7 @@ impl Metrics {
                 rejected_by_client: gauges(registry, &series::REJECTED_BY_CLIENT)?,
                 unreadable_clients: int_gauges(registry, &series::UNREADABLE_CLIENTS)?,
                 volume_clients: int_gauges(registry, &series::VOLUME_CLIENTS)?,
-                tombstones: counters(registry, &series::TOMBSTONES)?,
-                skipped: counters(registry, &series::SKIPPED_RECORDS)?,
-                open_transaction: int_gauges(registry, &series::OPEN_TRANSACTION)?,
-                posts: counters(registry, &series::POSTS)?,
+                log: LogMetrics::register(registry)?,
                 late: counters(registry, &series::LATE)?,
                 latency: histograms(registry, &series::PREDICTION_LATENCY, &LATENCY_BUCKETS)?,
                 psi: gauges(registry, &series::PSI)?,
@@ -327,37 +323,9 @@ impl Metrics {
         self.inner.lag.with_label_values(&[topic, &partition.to_string()]).set(records.max(0));
     }
 
-    /// Records of a partition that wait for a transaction to end.
-    pub fn open_transaction(&self, topic: &str, partition: i32, records: i64) {
-        self.inner.open_transaction.with_label_values(&[topic, &partition.to_string()]).set(records.max(0));
-    }
-
-    /// Makes the counters of posted records exist, at zero.
-    pub fn know_posts(&self) {
-        for outcome in ["accepted", "refused"] {
-            self.inner.posts.with_label_values(&[outcome]);
-        }
-    }
-
-    /// A record was posted, and taken in or not.
-    pub fn posted(&self, is_taken: bool) {
-        self.inner.posts.with_label_values(&[if is_taken { "accepted" } else { "refused" }]).inc();
-    }
-
-    /// A message without a value.
-    pub fn tombstone(&self, topic: &str) {
-        self.inner.tombstones.with_label_values(&[topic]).inc();
-    }
-
-    /// Records of a topic were removed before they were read.
-    pub fn skipped(&self, topic: &str, records: u64) {
-        self.inner.skipped.with_label_values(&[topic]).inc_by(records);
-        self.inner.tombstones.with_label_values(&[topic]);
-    }
-
     /// A partition was taken away: its series must vanish.
     pub fn forget_partition(&self, topic: &str, partition: i32) {
-        for gauge in [&self.inner.lag, &self.inner.open_transaction] {
+        for gauge in [&self.inner.lag, &self.inner.log.open_transaction] {
             // An error means that no number was ever known.
             let _ = gauge.remove_label_values(&[topic, &partition.to_string()]);
         }

@@ -145,3 +145,15 @@ fn with_state_every_call_is_in_it_once_whenever_the_service_crashes() {
         assert_eq!(memory.committed(&both[0]), 193, "the requests that wait are read again");
     }
 }
+
+#[test]
+fn posted_halves_are_given_on_at_an_orderly_end_because_nobody_reads_them_again() {
+    for (topic, accepted) in [("http", 1), ("kafka", 0)] {
+        let (memory, p) = (Memory::default(), Partition::new(topic, 0));
+        let mut bench = bench(memory.clone());
+        memory.assign(std::slice::from_ref(&p));
+        memory.append(&p, &half("request", 0, 0));
+        bench.turns(5);
+        assert_eq!(bench.finish().accepted, accepted, "{topic}");
+    }
+}

@@ -41,8 +41,10 @@ impl AvroSchema {
     /// # Errors
     /// Why the bytes are no record of this schema.
     pub fn read(&self, mut bytes: &[u8]) -> Result<Value, String> {
+        // Names may be defined in the schema itself, too.
+        let all = self.others.iter().chain([&self.schema]).collect();
         let reader = GenericDatumReader::builder(&self.schema)
-            .writer_schemata(self.others.iter().collect())
+            .writer_schemata(all)
             .and_then(|builder| builder.build())
             .map_err(|error| error.to_string())?;
         let value = reader.read_value(&mut bytes).map_err(|error| error.to_string())?;
