@@ -182,12 +182,7 @@ impl Metrics {
                 budget: gauges(registry, &series::INFORMATION_BUDGET)?,
                 lag: int_gauges(registry, &series::CONSUMER_LAG)?,
                 watermark_lag: gauge(registry, &series::WATERMARK_LAG)?,
-                end_to_end: {
-                    let options = HistogramOpts::new(series::END_TO_END.name, series::END_TO_END.help);
-                    let histogram = Histogram::with_opts(options.buckets(END_TO_END_BUCKETS.to_vec()))?;
-                    registry.register(Box::new(histogram.clone()))?;
-                    histogram
-                },
+                end_to_end: histogram(registry, &series::END_TO_END, &END_TO_END_BUCKETS)?,
                 checkpoint_age,
                 snapshots: SnapshotMetrics::register(registry)?,
                 alerts: counters(registry, &series::ALERTS_SENT)?,
@@ -402,6 +397,13 @@ fn gauge(registry: &Registry, series: &Series) -> Result<Gauge, prometheus::Erro
     let gauge = Gauge::new(series.name, series.help)?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
+}
+
+fn histogram(registry: &Registry, series: &Series, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+    let options = HistogramOpts::new(series.name, series.help).buckets(buckets.to_vec());
+    let histogram = Histogram::with_opts(options)?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
 }
 
 fn histograms(registry: &Registry, series: &Series, buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
