@@ -2,9 +2,11 @@
 //! there are ([`crate::judge::accusation_limit`]).
 
 use super::lines::{Flagging, SHARED_CONFIDENCE};
-use super::{Memory, ModelEngine};
+use super::{Asked, Memory, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::accusation_limit::WAIT_SECONDS;
+use crate::judge::common_cause::WAIT_CALLERS;
+use crate::judge::structure::Detection;
 use crate::judge::{Finding, Verdict};
 
 /// Accusations that wait at most. Chosen: far beyond any limit; more would be held back anyway.
@@ -50,6 +52,43 @@ impl ModelEngine {
             out.push(Verdict { confidence, ..line.with_family(flagging.family) });
         }
         true
+    }
+
+    /// Whether structure evidence, which `began` then, waits for other callers: it rests on rows that are written as the reference does not
+    /// know.
+    pub(super) fn waits_for_callers(&mut self, detection: &Detection, began: Option<EventTime>) -> bool {
+        let Memory { callers, common, early, .. } = &mut self.memory;
+        let at = detection.client;
+        let Some(client) = callers.clients.get_mut(at) else { return false };
+        if !began.is_some_and(|began| self.structure.rests_on_writing(client, began)) {
+            return false;
+        }
+        let mark = *client.distribution.waiting_since.get_or_insert(common.mark());
+        if common.others_since(mark, at) >= WAIT_CALLERS {
+            return false;
+        }
+        if early.len() < MOST_WAITING && !early.iter().any(|waiting| waiting.client == at) {
+            early.push_back(detection.clone());
+        }
+        true
+    }
+
+    /// Decides structure evidence that has waited for enough other callers; all of it when the input has ended, if callers are known at all.
+    pub(super) fn decide_early(&mut self, now: EventTime, asked: Option<&Asked<'_>>, out: &mut Vec<Verdict>) {
+        while let Some(waiting) = self.memory.early.front() {
+            let Memory { callers, common, .. } = &self.memory;
+            let mark = callers.clients.get(waiting.client).and_then(|client| client.distribution.waiting_since);
+            let is_early = mark.is_some_and(|mark| common.others_since(mark, waiting.client) < WAIT_CALLERS);
+            if is_early && (asked.is_some() || !common.knows_enough()) {
+                return;
+            }
+            let Some(detection) = self.memory.early.pop_front() else { return };
+            if is_early && let Some(client) = self.memory.callers.clients.get_mut(detection.client) {
+                // No more will be known.
+                client.distribution.waiting_since = Some(0);
+            }
+            self.flag_detected(now, asked, &detection, out);
+        }
     }
 
     /// Decides the accusations that have waited long enough, or all of them when the input has ended.

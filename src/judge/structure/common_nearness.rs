@@ -22,16 +22,26 @@ impl Structure {
     /// Whether most rows that a client has sent since evidence against it began are no evidence by what is known now: as many rows of
     /// other callers are near to them, or hardly a column tells them apart.
     pub fn is_explained_now(&self, client: &Client, at: SlotRef, since: EventTime) -> bool {
+        self.are_most(client, since, |row| !self.could_be_linked(row, client) || self.is_near_to_many(row, at))
+    }
+
+    /// Whether most rows that a client has sent since evidence against it began are written as the reference does not know.
+    pub fn rests_on_writing(&self, client: &Client, since: EventTime) -> bool {
+        self.are_most(client, since, |row| row.is_written_otherwise())
+    }
+
+    /// Whether something holds of most rows that a client has sent since then.
+    fn are_most(&self, client: &Client, since: EventTime, holds: impl Fn(&PreparedRow) -> bool) -> bool {
         let mut prepared = PreparedRow::default();
         // A row's time is known to the second.
         let since = since.plus_seconds(-1);
-        let (mut rows, mut explained) = (0_u32, 0_u32);
+        let (mut rows, mut holding) = (0_u32, 0_u32);
         for row in client.structure.own.rows(&self.history).filter(|&row| self.history.meta(row).time() >= since) {
             self.similarity.prepare(self.history.row(row), &mut prepared);
             rows += 1;
-            explained += u32::from(!self.could_be_linked(&prepared, client) || self.is_near_to_many(&prepared, at));
+            holding += u32::from(holds(&prepared));
         }
-        2 * explained > rows
+        2 * holding > rows
     }
 
     /// Whether a row that is the same would be linked to it, among the rows of its client that are compared.

@@ -35,6 +35,11 @@ pub(super) enum Written {
 // === impl PreparedRow ===
 
 impl PreparedRow {
+    /// Whether a value is not known to the reference, or counts as unknown.
+    pub fn is_written_otherwise(&self) -> bool {
+        self.written != Written::Known
+    }
+
     /// Makes some places worth nothing.
     pub(super) fn leave_out(&mut self, places: &[bool]) {
         for (place, _) in places.iter().enumerate().filter(|(_, left_out)| **left_out) {
