@@ -40,6 +40,11 @@ impl PreparedRow {
         self.written != Written::Known
     }
 
+    /// Places of a row, padding included.
+    pub fn width(&self) -> usize {
+        self.codes.len()
+    }
+
     /// Makes some places worth nothing.
     pub(super) fn leave_out(&mut self, places: &[bool]) {
         for (place, _) in places.iter().enumerate().filter(|(_, left_out)| **left_out) {
@@ -68,6 +73,15 @@ impl Similarity {
             }
             None => Written::Oddly,
         };
+        prepared.most = self.score(prepared, row);
+    }
+
+    /// Prepares a row as long as nothing is common to callers.
+    pub fn prepare_as_if_nothing_were_common(&self, row: &[u16], prepared: &mut PreparedRow) {
+        self.weigh(row, prepared);
+        let mut places = row.iter().take(self.features.len()).enumerate();
+        let is_known = !places.any(|(place, &code)| self.is_unknown(place, code));
+        prepared.written = if is_known { Written::Known } else { Written::Oddly };
         prepared.most = self.score(prepared, row);
     }
 
