@@ -288,6 +288,8 @@ impl ModelEngine {
         }
         if voted {
             self.judge_in_crowd(asked, codes, seen, out);
+        } else {
+            self.compare_with_crowd(asked, codes, seen);
         }
         if counted {
             self.judge_volume(asked, out);
@@ -424,7 +426,7 @@ impl ModelEngine {
             Flagging { at: detection.client, family: detection.family, confidence, case: case.clone(), began, waits: true };
         // Of a client whose accusation waits this is asked when the wait is over.
         let waits = self.memory.callers.clients.get(detection.client).is_some_and(|client| client.counts_in_limit);
-        if !waits && (self.is_explained_by_others(&flagging) || self.waits_for_callers(detection, began)) {
+        if !waits && (self.is_explained_by_others(&flagging) || self.waits_for_callers(detection, began, now)) {
             return;
         }
         self.flag(now, asked, flagging, out);

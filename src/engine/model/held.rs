@@ -5,7 +5,7 @@ use super::lines::{Flagging, SHARED_CONFIDENCE};
 use super::{Asked, Memory, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::accusation_limit::WAIT_SECONDS;
-use crate::judge::common_cause::WAIT_CALLERS;
+use crate::judge::common_cause::Wait;
 use crate::judge::structure::Detection;
 use crate::judge::{Finding, Verdict};
 
@@ -55,16 +55,17 @@ impl ModelEngine {
     }
 
     /// Whether structure evidence, which `began` then, waits for other callers: it rests on rows that are written as the reference does not
-    /// know.
-    pub(super) fn waits_for_callers(&mut self, detection: &Detection, began: Option<EventTime>) -> bool {
-        let Memory { callers, common, early, .. } = &mut self.memory;
+    /// know, or hardly anybody was seen yet.
+    pub(super) fn waits_for_callers(&mut self, detection: &Detection, began: Option<EventTime>, now: EventTime) -> bool {
+        let Memory { callers, common, population, early, .. } = &mut self.memory;
         let at = detection.client;
         let Some(client) = callers.clients.get_mut(at) else { return false };
-        if !began.is_some_and(|began| self.structure.rests_on_writing(client, began)) {
+        let knows_others = common.knows_enough() || population.is_warm(now);
+        if knows_others && !began.is_some_and(|began| self.structure.rests_on_writing(client, began)) {
             return false;
         }
-        let mark = *client.distribution.waiting_since.get_or_insert(common.mark());
-        if common.others_since(mark, at) >= WAIT_CALLERS {
+        let wait = *client.distribution.wait.get_or_insert(common.wait(now));
+        if common.is_over(wait, at, now) {
             return false;
         }
         if early.len() < MOST_WAITING && !early.iter().any(|waiting| waiting.client == at) {
@@ -73,20 +74,19 @@ impl ModelEngine {
         true
     }
 
-    /// Decides structure evidence that has waited for enough other callers; all of it when the input has ended, if callers are known at all.
+    /// Decides structure evidence that has waited for other callers. When the input has ended no more will be known; then `asked` is `None`.
     pub(super) fn decide_early(&mut self, now: EventTime, asked: Option<&Asked<'_>>, out: &mut Vec<Verdict>) {
-        while let Some(waiting) = self.memory.early.front() {
-            let Memory { callers, common, .. } = &self.memory;
-            let mark = callers.clients.get(waiting.client).and_then(|client| client.distribution.waiting_since);
-            let is_early = mark.is_some_and(|mark| common.others_since(mark, waiting.client) < WAIT_CALLERS);
-            if is_early && (asked.is_some() || !common.knows_enough()) {
-                return;
+        loop {
+            let Memory { callers, common, early, .. } = &mut self.memory;
+            let Some(waiting) = early.front() else { return };
+            if let Some(client) = callers.clients.get_mut(waiting.client) {
+                let is_over = client.distribution.wait.is_none_or(|wait| common.is_over(wait, waiting.client, now));
+                if !is_over && asked.is_some() {
+                    return;
+                }
+                client.distribution.wait = client.distribution.wait.map(|wait| if is_over { wait } else { Wait::OVER });
             }
-            let Some(detection) = self.memory.early.pop_front() else { return };
-            if is_early && let Some(client) = self.memory.callers.clients.get_mut(detection.client) {
-                // No more will be known.
-                client.distribution.waiting_since = Some(0);
-            }
+            let Some(detection) = early.pop_front() else { return };
             self.flag_detected(now, asked, &detection, out);
         }
     }

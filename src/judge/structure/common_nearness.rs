@@ -62,7 +62,7 @@ impl Structure {
 
     /// Whether most of the links between a client's own newest rows would not be made any more: without what is common, or since rows of
     /// other callers are hardly less near.
-    fn own_links_are_explained(&self, client: &Client, at: SlotRef, since: EventTime) -> bool {
+    pub(super) fn own_links_are_explained(&self, client: &Client, at: SlotRef, since: EventTime) -> bool {
         let linked = self.linked_at(client);
         let mut prepared = PreparedRow::default();
         let (mut links, mut explained) = (0_u32, 0_u32);
@@ -101,8 +101,7 @@ impl Structure {
     pub(super) fn common_nearness(&self, prepared: &PreparedRow, sender: SlotRef) -> f64 {
         let share = if self.is_start { COMMON_AT_START } else { COMMON };
         let log_p = |row: &[u16]| self.log_p_of(prepared, row);
-        let mut callers: Vec<f64> =
-            self.frequent.rows().filter(|(at, _)| *at != sender).map(|(_, row)| log_p(row)).collect();
+        let mut callers: Vec<f64> = self.frequent.rows().filter(|(at, _)| *at != sender).map(|(_, row)| log_p(row)).collect();
         if callers.is_empty() {
             return 0.0;
         }
