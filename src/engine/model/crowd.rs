@@ -41,7 +41,10 @@ impl ModelEngine {
                 self.note_stranger(asked, row, is_usual, out);
             }
         } else if has_past && self.memory.crowd.since().is_some() {
-            self.note_established(asked, codes, (is_odd, seen));
+            let in_campaign = self.is_new_in_campaign(seen);
+            let (codes, surprise) = self.weigh(asked, codes);
+            self.memory.crowd.note_established(asked.voter, is_odd, in_campaign);
+            self.memory.crowd.keep_established(asked.voter, codes, surprise);
         } else if !is_warm && !is_newcomer && has_come {
             let (_, surprise) = self.weigh(asked, codes);
             self.memory.crowd.note_usual(&surprise);
@@ -60,15 +63,12 @@ impl ModelEngine {
         self.profile.coder.score(&asked.query.row, codes);
         let near = self.profile.boundary.p(asked.query.prediction, codes);
         let is_odd = self.statistics.cells(codes, near, &self.profile).is_impossible();
-        self.note_established(asked, codes, (is_odd, seen));
+        self.memory.crowd.note_established(asked.voter, is_odd, self.is_new_in_campaign(seen));
     }
 
-    /// Notes a row of a caller with a past, while there may be a crowd.
-    fn note_established(&mut self, asked: &Asked<'_>, codes: &Codes, (is_odd, seen): (bool, Seen)) {
-        let in_campaign = matches!(seen, Seen::New(row) if self.structure.is_in_campaign(row));
-        let (codes, surprise) = self.weigh(asked, codes);
-        self.memory.crowd.note_established(asked.voter, is_odd, in_campaign);
-        self.memory.crowd.keep_established(asked.voter, codes, surprise);
+    /// Whether a row is new and linked to a campaign.
+    fn is_new_in_campaign(&self, seen: Seen) -> bool {
+        matches!(seen, Seen::New(row) if self.structure.is_in_campaign(row))
     }
 
     /// Codes of a row with its nearness to the decision boundary, and how surprising it is.

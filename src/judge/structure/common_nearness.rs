@@ -20,6 +20,10 @@ use crate::window::history::RowId;
 /// Rows of the reference that callers' rows are compared with. Chosen: twice the callers, so that most of the chance lies with the callers.
 const REFERENCE_ROWS: usize = 128;
 
+/// Nats by which callers' rows are nearer by chance. Chosen: three standard deviations of the difference of the logarithms, which is
+/// sqrt(1/7 + 1/13) for the seventh smallest p-value of 64 and the thirteenth of 128.
+const CHANCE: f64 = 1.4;
+
 /// The value below which a share of some values lies, the largest of them. The values must be there.
 fn quantile(values: &mut [f64], share: f64) -> f64 {
     let nth = ((share * values.len() as f64).ceil() as usize).clamp(1, values.len()) - 1;
@@ -36,9 +40,16 @@ impl Structure {
         self.are_most(client, since, is_none) || self.own_links_are_explained(client, at, since)
     }
 
-    /// Whether most rows that a client has sent since evidence against it began are written as the reference does not know.
+    /// Whether a column is written as the reference does not know in most rows that a client has sent since evidence against it began. A
+    /// pipeline writes a column so in every row; who tries values beyond the range does it in one column after the other.
     pub fn rests_on_writing(&self, client: &Client, since: EventTime) -> bool {
-        self.are_most(client, since, PreparedRow::is_written_otherwise)
+        let mut counts = vec![0_u32; self.common.len()];
+        let mut rows = 0;
+        for row in self.own_rows_since(client, since) {
+            self.similarity.unknown(self.history.row(row)).for_each(|place| counts[place] += 1);
+            rows += 1;
+        }
+        counts.iter().any(|&count| 2 * count > rows)
     }
 
     /// Whether something holds of most rows that a client has sent since then.
@@ -96,8 +107,8 @@ impl Structure {
         self.similarity.log_p_of_same(prepared, self.baseline.shift) < self.linked_at(client)
     }
 
-    /// How much nearer the rows of other callers with a past are to a row than rows of the reference, in nats, 0 or more. The nearest tenth of
-    /// both are compared, or the nearer half during the warm-up. By so much a link says less.
+    /// How much nearer the rows of other callers with a past are to a row than rows of the reference, in nats, or 0 if that may be chance.
+    /// The nearest tenth of both are compared, or the nearer half during the warm-up. By so much a link says less.
     pub(super) fn common_nearness(&self, prepared: &PreparedRow, sender: SlotRef) -> f64 {
         let share = if self.is_start { COMMON_AT_START } else { COMMON };
         let log_p = |row: &[u16]| self.log_p_of(prepared, row);
@@ -107,7 +118,8 @@ impl Structure {
         }
         let reference = self.reference_rows.chunks_exact(prepared.width()).take(REFERENCE_ROWS);
         let mut reference: Vec<f64> = reference.map(log_p).collect();
-        (quantile(&mut reference, share) - quantile(&mut callers, share)).max(0.0)
+        let nearer = quantile(&mut reference, share) - quantile(&mut callers, share);
+        if nearer > CHANCE { nearer } else { 0.0 }
     }
 
     /// ln P(two natural rows are as similar as these).

@@ -307,19 +307,21 @@ fn own_links_that_would_not_be_made_any_more_explain_the_evidence_and_others_do_
 }
 
 #[test]
-fn evidence_rests_on_writing_if_most_rows_hold_values_that_the_reference_does_not_know() {
-    let rests = |unknown: u64| {
+fn evidence_rests_on_writing_if_most_rows_hold_unknown_values_in_the_same_column() {
+    let rests = |unknown: u64, column: fn(usize) -> usize| {
         let mut world = World::among_others();
-        let weight = world.reference.features.iter().position(|f| f.name == "fnlwgt").unwrap();
+        let numbers: Vec<usize> =
+            (0..world.reference.features.len()).filter(|&j| world.reference.features[j].is_numeric()).collect();
         for nth in 0..5 {
             let mut sent = world.mixed(5_000_000 + nth);
             if nth < unknown {
-                sent[weight] = Cell::number(1e9);
+                sent[numbers[column(nth as usize)]] = Cell::number(1e9);
             }
             world.send(900, sent);
         }
         let (_, client) = world.client(900);
         world.structure.rests_on_writing(client, crate::event::EARLIEST)
     };
-    assert!(rests(4) && !rests(2));
+    assert!(rests(4, |_| 0) && !rests(2, |_| 0));
+    assert!(!rests(5, |nth| nth), "one column after the other");
 }

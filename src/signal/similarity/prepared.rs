@@ -35,11 +35,6 @@ pub(super) enum Written {
 // === impl PreparedRow ===
 
 impl PreparedRow {
-    /// Whether a value is not known to the reference, or counts as unknown.
-    pub fn is_written_otherwise(&self) -> bool {
-        self.written != Written::Known
-    }
-
     /// Places of a row, padding included.
     pub fn width(&self) -> usize {
         self.codes.len()
@@ -86,7 +81,7 @@ impl Similarity {
     }
 
     /// Places of a row whose values the reference does not know, or that many callers send now.
-    fn unknown<'a>(&'a self, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
+    pub fn unknown<'a>(&'a self, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
         let frequent = self.without_common.as_ref().map(|common| &common.frequent);
         let is_frequent = move |place: usize, code: u16| {
             frequent.is_some_and(|frequent| frequent[place].is_some_and(|range| range.contains(code)))
