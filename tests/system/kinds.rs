@@ -211,8 +211,8 @@ fn a_renamed_column_is_named_with_the_setting_and_read_with_it() {
         let hours = features.remove("hours_per_week").unwrap();
         features.insert("weekly_hours_worked".to_owned(), hours);
     }
-    // Enough rows for a comparison, ten minutes apart from the first to the last.
-    let bytes = lines(records.iter().map(Value::to_string), "\n").repeat(6);
+    // Enough rows for a comparison.
+    let bytes = lines(records.iter().flat_map(|record| std::iter::repeat_n(record.to_string(), 6)), "\n");
     let said = kinds.replay("renamed.jsonl", &bytes);
     let remedy = "\"weekly_hours_worked\" = \"hours_per_week\" under [decode.rename]";
     assert!(said.must_succeed().out.contains(remedy), "{}", said.out);
