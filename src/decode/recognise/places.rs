@@ -10,7 +10,7 @@ use crate::event::{Address, EventTime, TimeError};
 const MAX_DEPTH: usize = 5;
 
 /// Common names, most telling first; compared without case, separators and signs.
-pub(super) const TIMES: [&str; 19] = [
+pub(super) const TIMES: [&str; 20] = [
     "timestamp",
     "eventtime",
     "time",
@@ -27,6 +27,7 @@ pub(super) const TIMES: [&str; 19] = [
     "starttime",
     "timestampms",
     "logtime",
+    "asctime",
     "when",
     "date",
     "t",
