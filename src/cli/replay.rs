@@ -134,9 +134,7 @@ enum Log {
 /// # Errors
 /// Usage (64), too much bad data (65), a missing file (66), reading or writing that failed (74).
 pub fn run(mut args: Args) -> Result<(), Failure> {
-    if args.json {
-        args.summary = Some(STDIN.into());
-    }
+    args.summary = args.summary.or_else(|| args.json.then(|| STDIN.into()));
     let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
     paths(&args, &config).check()?;
     let references = load::named_references(&args.reference, &config)?;

@@ -33,7 +33,7 @@ pub struct LogSource {
 /// What the file holds.
 enum Form {
     Lines(Box<Lines>),
-    Csv(CsvRows),
+    Csv(Box<CsvRows>),
     Parquet(Box<ParquetRows>),
 }
 
@@ -85,7 +85,7 @@ impl LogSource {
             if let Some(other_case) = rows.use_case_of(references) {
                 said = said.map(|said| format!("{said}; {}", case_words(&other_case)));
             }
-            Form::Csv(if settings.decimal_comma { rows.with_decimal_commas(references) } else { rows })
+            Form::Csv(Box::new(if settings.decimal_comma { rows.with_decimal_commas(references) } else { rows }))
         } else {
             if free {
                 lines.peek(RECORDS);

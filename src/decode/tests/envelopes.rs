@@ -30,7 +30,6 @@ fn call(kind: &str, record: &Value) -> Query {
 }
 
 /// Kinds, after the public documentation of each.
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn kinds() -> Vec<(&'static str, Value)> {
     let flat = json!({"ts":TIME,"client_ip":"203.0.113.7","age":39,"job":"State","owner":true,"score":0.83});
     let event =
