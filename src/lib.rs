@@ -11,6 +11,7 @@
 //! | [`decode`] | bytes of a record → queries bound to a schema, or a rejection |
 //! | [`engine`] | window, signal and judge in one: one engine a model |
 //! | [`event`] | a query and where it lay |
+//! | `fuzz` | changes valid inputs at random, for the tests of readers |
 //! | [`hash`] | the integer mixer that hashing, sampling and salting share |
 //! | [`judge`] | evidence → findings on clients, campaigns and models |
 //! | [`observer`] | the port by which commands learn what became of records |
@@ -51,6 +52,8 @@
 pub mod decode;
 pub mod engine;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod hash;
 pub mod judge;
 pub mod observer;

@@ -12,6 +12,8 @@ pub mod file;
 #[cfg(feature = "runtime")]
 pub mod kafka;
 #[cfg(feature = "runtime")]
+mod line_form;
+#[cfg(feature = "runtime")]
 pub mod log;
 #[cfg(feature = "runtime")]
 pub mod memory;

@@ -16,6 +16,7 @@ mod system {
     mod commands;
     mod crowd;
     mod demo;
+    mod denylist;
     mod documents;
     mod drill;
     mod end_to_end;
@@ -24,6 +25,7 @@ mod system {
     mod hiding;
     mod judged;
     mod kafka;
+    mod kinds;
     mod observability;
     mod outputs;
     mod profiles;
