@@ -121,8 +121,8 @@ fn consume(
                         tracing::debug!("{second}");
                     }
                 }
-                // A delivery is missing, or state that is required: nothing more may be committed.
-                RuntimeError::Sink(_) | RuntimeError::State(_) => runtime.abandon(),
+                // A delivery is missing, or state that is required, or half of the log: nothing more may be committed.
+                RuntimeError::Sink(_) | RuntimeError::State(_) | RuntimeError::Split(_) => runtime.abandon(),
             }
             return Err(error.into());
         }

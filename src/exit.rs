@@ -78,6 +78,7 @@ impl From<RuntimeError> for Failure {
             RuntimeError::Feed(error) => error.into(),
             RuntimeError::Sink(error) => error.into(),
             RuntimeError::State(error) => error.into(),
+            RuntimeError::Split(what) => Self::new(Exit::Usage, what),
         }
     }
 }
