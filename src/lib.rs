@@ -90,6 +90,8 @@ pub mod http;
 #[cfg(feature = "runtime")]
 pub mod readmodel;
 #[cfg(feature = "runtime")]
+pub mod repartition;
+#[cfg(feature = "runtime")]
 pub mod replay;
 #[cfg(feature = "runtime")]
 pub mod report;

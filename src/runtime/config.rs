@@ -58,6 +58,8 @@ pub struct RepartitionConfig {
     pub replication: i32,
     /// How long rows are kept; longer than a snapshot gets old.
     pub retention: Period,
+    /// A source partition whose reader has been silent for this long no longer holds back the others; longer than the session of the group.
+    pub silent_after: Period,
     /// Time between transactions: how long a row is on its way.
     pub commit_interval: Period,
     /// After so long without an end the cluster ends a transaction, and with it the wait for a process that was killed.
@@ -72,6 +74,8 @@ impl Default for RepartitionConfig {
             replication: -1,
             // A day: a store that is away over night costs nothing.
             retention: Period::seconds(86_400),
+            // The group gives the partitions of a dead member away after 45 s by default; its successor needs some seconds.
+            silent_after: Period::seconds(120),
             // Ten transactions a second cost a broker little, and people call a tenth of a second at once.
             commit_interval: Period::millis(100),
             // Longer than a broker needs to elect a leader.
@@ -143,6 +147,7 @@ impl RuntimeConfig {
         period("commit_interval", self.commit_interval, Period::millis(100), Period::seconds(300));
         period("status_interval", self.status_interval, Period::millis(100), Period::seconds(300));
         period("repartition.retention", repartition.retention, Period::seconds(60), Period::seconds(365 * 86_400));
+        period("repartition.silent_after", repartition.silent_after, Period::seconds(1), Period::seconds(86_400));
         period("repartition.commit_interval", repartition.commit_interval, Period::millis(10), Period::seconds(60));
         // Brokers allow 15 minutes at most.
         period("repartition.transaction_timeout", repartition.transaction_timeout, Period::seconds(1), Period::seconds(900));
