@@ -91,7 +91,7 @@ impl From<HalfError> for Failure {
             HalfError::Feed(error) => error.into(),
             HalfError::Sink(error) => error.into(),
             HalfError::State(error) => error.into(),
-            HalfError::Failure(failure) => failure,
+            HalfError::Configuration(what) => Self::new(Exit::Usage, what),
         }
     }
 }

@@ -21,7 +21,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::checkpoint::CheckpointError;
-use crate::exit::Failure;
 use crate::hash;
 use crate::reference::Reference;
 use crate::sink::SinkError;
@@ -43,9 +42,9 @@ pub enum HalfError {
     /// State cannot be had.
     #[error(transparent)]
     State(#[from] CheckpointError),
-    /// The configuration does not allow it.
-    #[error(transparent)]
-    Failure(#[from] Failure),
+    /// The configuration does not allow it: what is wrong, and what to do.
+    #[error("{0}")]
+    Configuration(String),
 }
 
 /// What a member says that was too slow.

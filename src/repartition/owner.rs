@@ -13,7 +13,6 @@ use crate::checkpoint::keys::Keys;
 use crate::checkpoint::store::Store;
 use crate::clock::Deadline;
 use crate::engine::EngineConfig;
-use crate::exit::{Exit, Failure};
 use crate::health::{Phase, Readiness};
 use crate::reference::Reference;
 use crate::runtime::config::RuntimeConfig;
@@ -70,7 +69,7 @@ pub struct Owner<'a> {
 // === impl OwnerParts ===
 
 impl OwnerParts {
-    fn unit(&self, bounds: &Bounds, dispatcher: &Dispatcher, now: Now) -> Result<Unit, Failure> {
+    fn unit(&self, bounds: &Bounds, dispatcher: &Dispatcher, now: Now) -> Result<Unit, HalfError> {
         let number = bounds.partition.number;
         let own = self
             .references
@@ -80,9 +79,9 @@ impl OwnerParts {
         references.sort_by(|a, b| a.model.cmp(&b.model));
         let names: Vec<String> = references.iter().map(|reference| reference.model.clone()).collect();
         let shards = Shards::new(1, &self.engine, references.clone());
-        let shards = shards.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        let shards = shards.map_err(|error| HalfError::Configuration(error.to_string()))?;
         let (state, directory) = &self.state;
-        let keys = |(setting, what): (String, String)| Failure::new(Exit::Usage, format!("{setting}: {what}"));
+        let keys = |(setting, what): (String, String)| HalfError::Configuration(format!("{setting}: {what}"));
         let keys: Keys = state.keys(directory).map_err(keys)?;
         let keeper = if names.is_empty() { None } else { Some(Keeper::start(&self.store, &self.group, &names, keys)?) };
         let parts = UnitParts {
