@@ -15,7 +15,7 @@ use crate::checkpoint::config::StateConfig;
 use crate::decode::{DecodeConfig, Format, Mapping};
 use crate::document;
 use crate::engine::{Engine, EngineConfig};
-use crate::runtime::config::RuntimeConfig;
+use crate::runtime::config::{RuntimeConfig, Topology};
 use crate::sink::config::SinkConfig;
 use crate::source::kafka::config::KafkaConfig;
 use crate::telemetry::ServerConfig;
@@ -171,8 +171,22 @@ impl Config {
         ModelConfig::validate_all(&self.models, faults);
         self.validate_core(faults);
         self.runtime.validate(faults);
+        self.validate_topology(faults);
         self.state.validate(faults, &self.directory);
         self.sink.validate(faults, &self.directory);
+    }
+
+    /// Notes what the topology needs and the file lacks.
+    fn validate_topology(&self, faults: &mut Faults<'_>) {
+        if self.runtime.topology == Topology::Repartition && !self.state.is_kept() {
+            let remedy =
+                "write [state] url: a store that all processes reach, because a model goes on where its last owner left it";
+            faults.add("runtime.topology", "\"repartition\" needs a store for state", remedy);
+        }
+        if self.runtime.topology == Topology::Repartition && self.sink.dead_letters.file.is_some() {
+            let remedy = "write sink.dead_letters.topic: both halves of the process have dead letters, in their transactions";
+            faults.add("sink.dead_letters.file", "\"repartition\" writes dead letters to a topic alone", remedy);
+        }
     }
 
     /// Notes formats that the service cannot read from a topic.

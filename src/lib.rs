@@ -40,6 +40,7 @@
 //! | [`html`] | frame, words, SVG and style of every page |
 //! | [`http`] | one HTTP server: limits and drain |
 //! | [`readmodel`] | what people look at, fed by verdicts, read without locks on the engine |
+//! | [`repartition`] | several processes: decode a share, judge what is owned |
 //! | [`replay`] | a log judged in event time, to the byte |
 //! | [`report`] | the summary and the page of a replay |
 //! | [`runtime`] | the service's loop: poll, decode, judge, deliver, commit |
@@ -92,6 +93,8 @@ pub mod html;
 pub mod http;
 #[cfg(feature = "runtime")]
 pub mod readmodel;
+#[cfg(feature = "runtime")]
+pub mod repartition;
 #[cfg(feature = "runtime")]
 pub mod replay;
 #[cfg(feature = "runtime")]

@@ -30,6 +30,7 @@ mod system {
     mod outputs;
     mod profiles;
     mod recordings;
+    mod repartition;
     mod replay;
     mod snapshot;
     mod support;
