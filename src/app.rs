@@ -6,6 +6,7 @@
 //! signal ends at once.
 
 mod log_observer;
+mod repartition;
 pub mod stop;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ use crate::exit::{Exit, Failure};
 use crate::health::{Phase, Readiness};
 use crate::outcome::OutcomeCounts;
 use crate::reference::Reference;
+use crate::runtime::config::Topology;
 use crate::runtime::joiner::Joiner;
 use crate::runtime::partition_merger::Now;
 use crate::runtime::shards::Shards;
@@ -78,7 +80,11 @@ pub fn run(
         let _ = close.await;
     }));
     tokio.spawn(stop.clone().listen());
-    let outcome = consume(config, references, &metrics, &readiness, stop, observers, inbox);
+    let outcome = match config.runtime.topology {
+        Topology::Direct => consume(config, references, &metrics, &readiness, stop, observers, inbox),
+        // Records cannot be posted there; the configuration is refused.
+        Topology::Repartition => repartition::consume(config, references, &metrics, &readiness, stop, observers),
+    };
     readiness.set(Phase::Stopping);
     // Posts are refused since the loop ended, so nothing is cut off.
     drop(receiving);
@@ -144,7 +150,7 @@ fn consume(
         return Ok(OutcomeCounts::default());
     }
     let feed = Combined::new(kafka, inbox.map(HttpFeed::new));
-    let sinks = sinks(config, metrics, readiness, observers)?;
+    let sinks = sinks(config, metrics, readiness, observers, producer(config, metrics)?)?;
     let mut runtime = Runtime::new(feed, config.runtime.clone(), decoders, shards, lateness, sinks);
     if let Some(snapshots) = snapshots {
         runtime = runtime.keeping(if joiner.is_some() { snapshots.in_halves() } else { snapshots });
@@ -167,8 +173,8 @@ fn consume(
                         tracing::debug!("{second}");
                     }
                 }
-                // A delivery is missing, or state that is required: nothing more may be committed.
-                RuntimeError::Sink(_) | RuntimeError::State(_) => runtime.abandon(),
+                // A delivery is missing, or state that is required, or half of the log: nothing more may be committed.
+                RuntimeError::Sink(_) | RuntimeError::State(_) | RuntimeError::Split(_) => runtime.abandon(),
             }
             return Err(error.into());
         }
@@ -197,20 +203,18 @@ fn snapshots(config: &Config, references: &[Arc<Reference>], metrics: &Metrics) 
 }
 
 /// Opens the outputs that the configuration names.
-fn sinks(config: &Config, metrics: &Metrics, readiness: &Readiness, observers: Vec<ServiceObserver>) -> Result<Sinks, Failure> {
+fn sinks(
+    config: &Config,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    observers: Vec<ServiceObserver>,
+    producer: Option<KafkaProducer>,
+) -> Result<Sinks, Failure> {
     let sink = &config.sink;
     let mut must_deliver = Vec::new();
     if let Some(path) = &sink.verdicts.file {
         must_deliver.push(MustDeliver::new(JsonLines::append(&config.path(path))?));
     }
-    let topics = output_topics(config);
-    let producer = if topics.is_empty() {
-        None
-    } else {
-        let client = connect::producer_config(&config.source.kafka, &sink.kafka_options, &config.directory)?;
-        ensure_topics(&client, &topics)?;
-        Some(KafkaProducer::new(&client, metrics.clone())?)
-    };
     if let Some(producer) = producer.as_ref().filter(|_| !sink.verdicts.topic.is_empty()) {
         must_deliver.push(MustDeliver::new(VerdictTopic::new(producer.clone(), sink.verdicts.topic.clone(), metrics)));
     }
@@ -231,6 +235,17 @@ fn sinks(config: &Config, metrics: &Metrics, readiness: &Readiness, observers: V
         metrics: metrics.clone(),
         readiness: readiness.clone(),
     })
+}
+
+/// A producer for the topics that the configuration writes to, which are made; none if there are none.
+fn producer(config: &Config, metrics: &Metrics) -> Result<Option<KafkaProducer>, Failure> {
+    let topics = output_topics(config);
+    if topics.is_empty() {
+        return Ok(None);
+    }
+    let client = connect::producer_config(&config.source.kafka, &config.sink.kafka_options, &config.directory)?;
+    ensure_topics(&client, &topics)?;
+    Ok(Some(KafkaProducer::new(&client, metrics.clone())?))
 }
 
 /// Topics that the configuration writes to.

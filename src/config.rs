@@ -15,7 +15,7 @@ use crate::checkpoint::config::StateConfig;
 use crate::decode::{DecodeConfig, Format, Mapping, TopicLayout};
 use crate::document;
 use crate::engine::{Engine, EngineConfig};
-use crate::runtime::config::RuntimeConfig;
+use crate::runtime::config::{RuntimeConfig, Topology};
 use crate::sink::config::SinkConfig;
 use crate::source::http::{self, config::HttpConfig};
 use crate::source::kafka::config::KafkaConfig;
@@ -189,6 +189,7 @@ impl Config {
         ModelConfig::validate_all(&self.models, faults);
         self.validate_core(faults);
         self.runtime.validate(faults);
+        self.validate_topology(faults);
         self.state.validate(faults, &self.directory);
         self.sink.validate(faults, &self.directory);
     }
@@ -217,6 +218,31 @@ impl Config {
         if http.listen.is_some() && kafka.topics.iter().any(|topic| topic == http::TOPIC) {
             let remedy = "turn source.http off, or name the topic otherwise";
             faults.add("source.kafka.topics", "'http' is the name of the records that are posted", remedy);
+        }
+    }
+
+    /// Notes what the topology needs and the file lacks, and what it cannot read.
+    fn validate_topology(&self, faults: &mut Faults<'_>) {
+        if self.runtime.topology == Topology::Direct {
+            return;
+        }
+        let unread = [
+            ("source.http.listen", self.source.http.listen.is_some(), "posted records"),
+            ("source.registry.url", self.source.registry.is_used(), "records with schemas of a registry"),
+            ("decode.format", self.decode.pairs().is_some(), "calls whose halves are logged apart"),
+        ];
+        for (setting, _, what) in unread.into_iter().filter(|(_, is_set, _)| *is_set) {
+            let what = format!("\"repartition\" does not read {what} yet");
+            faults.add(setting, &what, "write topology = \"direct\" below [runtime]");
+        }
+        if !self.state.is_kept() {
+            let remedy =
+                "write [state] url: a store that all processes reach, because a model goes on where its last owner left it";
+            faults.add("runtime.topology", "\"repartition\" needs a store for state", remedy);
+        }
+        if self.sink.dead_letters.file.is_some() {
+            let remedy = "write sink.dead_letters.topic: both halves of the process have dead letters, in their transactions";
+            faults.add("sink.dead_letters.file", "\"repartition\" writes dead letters to a topic alone", remedy);
         }
     }
 

@@ -17,12 +17,14 @@ pub mod error;
 mod json;
 pub mod jsonl;
 pub mod open;
+mod pandas;
 pub mod parquet;
 mod reservoir;
 
 use std::path::Path;
 
 use crate::reference::Dataset;
+use crate::reference::number_style::NumberStyle;
 use build::Builder;
 pub use error::{DatasetError, Fault};
 use open::{Format, Opened, Packing};
@@ -53,6 +55,8 @@ pub struct ReadOptions {
     pub verbatim: Vec<String>,
     /// Texts that mean "no value", besides the empty one.
     pub missing: Vec<String>,
+    /// How texts write numbers; in a column that was declared categorical they stay texts.
+    pub numbers: NumberStyle,
     /// In a log of events, the model whose events count; events without a model name always count.
     pub model: Option<String>,
     /// Rows kept at most; of more, a uniform sample.
@@ -68,6 +72,7 @@ impl Default for ReadOptions {
             drop: Vec::new(),
             verbatim: Vec::new(),
             missing: Vec::new(),
+            numbers: NumberStyle::Plain,
             model: None,
             max_rows: DEFAULT_MAX_ROWS,
         }

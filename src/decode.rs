@@ -18,6 +18,7 @@
 mod answers;
 pub mod batch;
 mod canonical;
+mod envelope;
 mod features;
 mod fields;
 pub mod format;
@@ -78,6 +79,8 @@ pub struct DecodeConfig {
     /// The zone of times that state none: `UTC`, an offset such as `+02:00`, or a name such as `Europe/Berlin`. Without it such times
     /// are rejected as `timestamp_without_zone`.
     pub assume_zone: Option<Zone>,
+    /// Whether tables as text (CSV) write numbers with a decimal comma: `3,5` and `1.234,5`.
+    pub decimal_comma: bool,
     /// Whether the texts and numbers that many callers send and the reference does not know may be shown: a verdict on the model, the
     /// summary and the report then give an example.
     pub example_values: bool,
@@ -86,6 +89,8 @@ pub struct DecodeConfig {
     /// The class whose probability is the score, where the reference has scores and the log has probabilities by class: its name, or
     /// its place in an array.
     pub positive_class: Option<PositiveClass>,
+    /// Names of features in the log that differ from those in the reference, each with the one in the reference.
+    pub rename: BTreeMap<String, String>,
     /// Longest wait of a request for its response, in seconds of event time, where they are logged apart.
     pub pair_timeout_seconds: u32,
     /// Requests and responses that wait at most; beyond it the oldest is given up.
@@ -112,9 +117,11 @@ impl Default for DecodeConfig {
             max_message_bytes: MAX_MESSAGE_BYTES,
             trusted_proxies: 0,
             assume_zone: None,
+            decimal_comma: false,
             example_values: true,
             format: None,
             positive_class: None,
+            rename: BTreeMap::new(),
             // Half of what the engine lets queries be late, so that a request that was given up still counts in its windows.
             pair_timeout_seconds: 30,
             // A hundred calls under way for every second of the time-out take some 30 MB.
@@ -196,6 +203,12 @@ impl Decoder {
     /// # Errors
     /// The first setting of the mapping that cannot work.
     pub fn new(references: &[Arc<Reference>], config: DecodeConfig) -> Result<Self, mapping::MappingError> {
+        let is_feature = |name: &String| references.iter().any(|one| one.features.iter().any(|feature| feature.name == *name));
+        if let Some(wrong) = config.rename.values().find(|name| !references.is_empty() && !is_feature(name)) {
+            let what =
+                format!("no reference has a feature '{}'; write the name in the log = the name in the reference", excerpt(wrong));
+            return Err(mapping::MappingError { setting: mapping::RENAME, what });
+        }
         let compile = |format: Option<Format>, mapping: Option<&Mapping>| {
             let only = match references {
                 [one] if format.is_some() => Some(one.model.as_str()),
@@ -207,7 +220,7 @@ impl Decoder {
         let topics =
             config.topics.iter().map(|(topic, own)| Ok((topic.as_str().into(), compile(own.format, own.mapping.as_ref())?)));
         let topics = topics.collect::<Result<_, mapping::MappingError>>()?;
-        let all = references.iter().map(|reference| ModelLayout::new(reference, config.example_values)).collect();
+        let all = references.iter().map(|reference| ModelLayout::new(reference, config.example_values, &config.rename)).collect();
         let canonical = Layout::new(Format::Canonical, None, None)?;
         Ok(Self { config, layout, topics, canonical, models: Models { all, last: 0 }, scratch: Scratch::default() })
     }

@@ -35,6 +35,9 @@ pub enum TimeError {
     /// Readable, but outside 2000–2099, where only unit errors and defaults live.
     #[error("is outside the years 2000 to 2099")]
     Range,
+    /// A date with slashes, in which the day or the month may stand first.
+    #[error("may have the day or the month first; write the year first, as 2026-03-02 09:15:00")]
+    DayOrMonth,
     /// A date and a time without a zone.
     #[error("has no time zone; decode.assume_zone says which one is meant, such as \"UTC\"")]
     NoZone,

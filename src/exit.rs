@@ -4,6 +4,7 @@
 //! cluster. A command maps the errors that only it can have.
 
 use crate::checkpoint::CheckpointError;
+use crate::repartition::HalfError;
 use crate::runtime::RuntimeError;
 use crate::sink::SinkError;
 use crate::source::feed::{FeedError, FeedFault};
@@ -78,6 +79,19 @@ impl From<RuntimeError> for Failure {
             RuntimeError::Feed(error) => error.into(),
             RuntimeError::Sink(error) => error.into(),
             RuntimeError::State(error) => error.into(),
+            RuntimeError::Split(what) => Self::new(Exit::Usage, what),
+        }
+    }
+}
+
+impl From<HalfError> for Failure {
+    fn from(error: HalfError) -> Self {
+        match error {
+            HalfError::Again(error) => Self::new(Exit::Io, error.to_string()),
+            HalfError::Feed(error) => error.into(),
+            HalfError::Sink(error) => error.into(),
+            HalfError::State(error) => error.into(),
+            HalfError::Configuration(what) => Self::new(Exit::Usage, what),
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum Phase {
     Stopping = 4,
     /// Reading back the state of before.
     Restoring = 5,
+    /// Another member has some of the partitions; nothing is judged until they are back.
+    Split = 6,
 }
 
 /// The shared readiness; clones speak of the same instance.
@@ -40,7 +42,8 @@ struct Shared {
 
 impl Phase {
     /// Every phase, by its number.
-    const ALL: [Self; 6] = [Self::Starting, Self::Connecting, Self::Ready, Self::Retrying, Self::Stopping, Self::Restoring];
+    const ALL: [Self; 7] =
+        [Self::Starting, Self::Connecting, Self::Ready, Self::Retrying, Self::Stopping, Self::Restoring, Self::Split];
 
     /// The reason in plain words.
     pub const fn reason(self) -> &'static str {
@@ -51,6 +54,10 @@ impl Phase {
             Self::Retrying => "the source stopped answering; retrying",
             Self::Stopping => "stopping: finishing what was read",
             Self::Restoring => "restoring state from the object store",
+            Self::Split => {
+                "another member of the group has some of the partitions, so models would be judged in halves; let one process have all of \
+                 them, or write runtime.topology = \"repartition\", or key the topic by model"
+            }
         }
     }
 }

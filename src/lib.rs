@@ -11,6 +11,7 @@
 //! | [`decode`] | bytes of a record → queries bound to a schema, or a rejection |
 //! | [`engine`] | window, signal and judge in one: one engine a model |
 //! | [`event`] | a query and where it lay |
+//! | `fuzz` | changes valid inputs at random, for the tests of readers |
 //! | [`hash`] | the integer mixer that hashing, sampling and salting share |
 //! | [`judge`] | evidence → findings on clients, campaigns and models |
 //! | [`observer`] | the port by which commands learn what became of records |
@@ -39,6 +40,7 @@
 //! | [`html`] | frame, words, SVG and style of every page |
 //! | [`http`] | one HTTP server: limits and drain |
 //! | [`readmodel`] | what people look at, fed by verdicts, read without locks on the engine |
+//! | [`repartition`] | several processes: decode a share, judge what is owned |
 //! | [`replay`] | a log judged in event time, to the byte |
 //! | [`report`] | the summary and the page of a replay |
 //! | [`runtime`] | the service's loop: poll, decode, judge, deliver, commit |
@@ -51,6 +53,8 @@
 pub mod decode;
 pub mod engine;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod hash;
 pub mod judge;
 pub mod observer;
@@ -89,6 +93,8 @@ pub mod html;
 pub mod http;
 #[cfg(feature = "runtime")]
 pub mod readmodel;
+#[cfg(feature = "runtime")]
+pub mod repartition;
 #[cfg(feature = "runtime")]
 pub mod replay;
 #[cfg(feature = "runtime")]

@@ -8,6 +8,7 @@
 //! * [`training`] is the data that a profile is learned from; [`fit`](mod@fit) learns it.
 //! * [`advice`] says what looks wrong with the data.
 //! * [`feature`] gives every value its code; [`schema`] binds the values of an event to [`Cell`]s in schema order.
+//! * [`number_style`] reads numbers with decimal commas or signs between thousands.
 //! * [`mismatch`] compares the first records of a log with a profile.
 //! * [`check`](mod@check) refuses parts that contradict each other; [`sign`] signs and verifies a profile with Ed25519.
 //! * `load` reads profiles and trusted keys from files for every command; `config` says which ones (both with the feature `runtime`).
@@ -22,6 +23,7 @@ pub mod fit;
 #[cfg(feature = "runtime")]
 pub mod load;
 pub mod mismatch;
+pub mod number_style;
 pub mod schema;
 pub mod sign;
 pub mod training;

@@ -22,13 +22,16 @@
 //! not late as a whole. Before the first event there is no event time and nothing moves.
 
 pub mod block;
+mod commits;
 pub mod config;
 pub mod dispatcher;
 pub mod joiner;
 pub mod partition_merger;
 mod place;
+mod rebalance;
 pub mod schema_gate;
 pub mod shards;
+pub mod share;
 pub mod snapshots;
 
 use std::collections::BTreeMap;
@@ -42,8 +45,8 @@ use crate::health::{Phase, Readiness};
 use crate::observer::Observer;
 use crate::outcome::OutcomeCounts;
 use crate::sink::metrics::Metrics;
-use crate::sink::{BestEffort, DeadLetterSink, Flushed, MustDeliver, SinkError};
-use crate::source::feed::{Commit, Feed, FeedError, FeedEvent, Partition, Start};
+use crate::sink::{BestEffort, DeadLetterSink, MustDeliver, SinkError};
+use crate::source::feed::{Feed, FeedError, FeedEvent, Partition, Start};
 use crate::source::http;
 use crate::source::registry::Schemas;
 use block::{Block, Blocks};
@@ -53,6 +56,7 @@ use joiner::Joiner;
 use partition_merger::{Item, MergeSettings, Now, PartitionMerger, Pushed};
 use schema_gate::SchemaGate;
 use shards::Shards;
+use share::Shared;
 use snapshots::Snapshots;
 
 /// Longest wait for messages in one turn: how soon a stop is noticed and timers run. A tenth of a second is what a person takes
@@ -83,6 +87,9 @@ pub enum RuntimeError {
     /// State is required, and cannot be had.
     #[error(transparent)]
     State(#[from] CheckpointError),
+    /// Another member has some of the partitions, so models would be judged in halves.
+    #[error("{0}")]
+    Split(String),
 }
 
 /// Where results go. Every sink and every observer gets every verdict, in order.
@@ -119,6 +126,7 @@ pub struct Runtime<F: Feed> {
     joiner: Option<Joiner>,
     /// Schemas of records, and the batches that wait for them; none without a registry.
     schemas: Option<SchemaGate>,
+    shared: Shared,
     /// State that survives; none if it is not kept.
     snapshots: Option<Snapshots>,
     /// More could be judged at once: do not wait for messages.
@@ -139,6 +147,7 @@ impl<F: Feed> Runtime<F> {
         let settings = MergeSettings { slack: lateness / 2, idle_after: config.idle_after.0, capacity: config.buffer_records };
         sinks.readiness.set(Phase::Connecting);
         Self {
+            shared: Shared::new(config.keyed_by_model),
             feed,
             config,
             decoders: decoders.len(),
@@ -203,7 +212,7 @@ impl<F: Feed> Runtime<F> {
         blocks = self.await_schemas(blocks);
         let judged = self.decode_and_judge(&mut blocks, now)?;
         self.take_in(blocks, now);
-        self.busy = if judged { true } else { self.judge(now)? };
+        self.busy = if judged { true } else { self.judge(now)? } && !self.shared.waits();
         for (partitions, lost) in revoked {
             self.revoked(&partitions, lost, now)?;
         }
@@ -238,7 +247,7 @@ impl<F: Feed> Runtime<F> {
                 }
                 FeedEvent::Reachable => {
                     tracing::info!("Kafka answers again");
-                    self.dispatcher.sinks.readiness.set(Phase::Ready);
+                    self.dispatcher.sinks.readiness.set(if self.shared.waits() { Phase::Split } else { Phase::Ready });
                 }
             }
         }
@@ -334,6 +343,9 @@ impl<F: Feed> Runtime<F> {
 
     /// Judges what the merger lets out and delivers the results; returns whether there may be more.
     fn judge(&mut self, now: Now) -> Result<bool, RuntimeError> {
+        if self.shared.waits() {
+            return Ok(false);
+        }
         // As much as one turn can read, so that reading never gets ahead for long.
         let limit = self.config.batch_records * self.decoders.max(1);
         self.items.clear();
@@ -351,6 +363,9 @@ impl<F: Feed> Runtime<F> {
             judgements.extend(block.records(item.index));
             judgements.extend(self.joiner.iter().flat_map(|joiner| joiner.records(nth)));
             let partition = block.messages.partition(item.index);
+            if self.shared.is_checked() {
+                rebalance::note_models(&mut self.shared, &judgements[first..], partition);
+            }
             let silent = self.snapshots.as_mut().is_some_and(|it| it.admit(partition, item.offset, &mut judgements[first..]));
             if block.messages.payload(item.index).is_none() && !silent {
                 self.dispatcher.tombstone(partition);
@@ -382,56 +397,10 @@ impl<F: Feed> Runtime<F> {
         Ok(self.items.len() >= limit)
     }
 
-    fn assigned(&mut self, partitions: &[Partition], now: Now) -> Result<(), RuntimeError> {
-        tracing::info!(partitions = %names(partitions), "assigned");
-        let is_first = self.merger.is_empty();
-        self.merger.open(partitions, now);
-        let bounds = self.bounds(partitions)?;
-        let start = match &mut self.snapshots {
-            None => (self.start_of)(partitions),
-            Some(snapshots) => {
-                self.dispatcher.sinks.readiness.set(Phase::Restoring);
-                if is_first {
-                    snapshots.restore(&mut self.shards, now)?;
-                }
-                snapshots.begin(&bounds, &mut self.merger)
-            }
-        };
-        for bound in &bounds {
-            let delivered = self.snapshots.as_ref().and_then(|snapshots| snapshots.delivered(&bound.partition));
-            self.begins(bound, delivered, &start);
-        }
-        self.feed.begin(partitions, &start)?;
-        self.dispatcher.sinks.readiness.set(Phase::Ready);
-        Ok(())
-    }
-
-    fn revoked(&mut self, partitions: &[Partition], lost: bool, now: Now) -> Result<(), RuntimeError> {
-        tracing::info!(partitions = %names(partitions), lost, "revoked");
-        if !lost {
-            let deadline = Deadline::after(REVOKE_LIMIT);
-            self.conclude(deadline, now)?;
-        }
-        for partition in partitions {
-            if let Some(snapshots) = &mut self.snapshots {
-                snapshots.release(partition, self.merger.position(partition));
-            }
-            for item in self.merger.close(partition) {
-                self.blocks.done(item.block);
-            }
-            if let Some(joiner) = &mut self.joiner {
-                joiner.forget(partition);
-            }
-            self.dispatcher.sinks.metrics.forget_partition(&partition.topic, partition.number);
-        }
-        self.feed.release(partitions);
-        Ok(())
-    }
-
     fn tick(&mut self, now: Now) -> Result<(), RuntimeError> {
         // Records that wait for their schema will come, so event time must not go past them.
         let waits = self.schemas.as_ref().is_some_and(SchemaGate::is_waiting);
-        if self.busy || waits || !self.merger.is_idle(now) {
+        if self.busy || waits || self.shared.waits() || !self.merger.is_idle(now) {
             return Ok(());
         }
         if let Some(time) = self.dispatcher.tick(&self.config, now) {
@@ -447,84 +416,6 @@ impl<F: Feed> Runtime<F> {
             self.dispatcher.verdicts(&verdicts, now)?;
         }
         Ok(())
-    }
-
-    fn timers(&mut self, now: Now) -> Result<(), RuntimeError> {
-        self.snapshot(now)?;
-        if now.since_start >= self.next_commit {
-            self.next_commit = now.since_start + self.config.commit_interval.0;
-            if !self.commit(Commit::Soon, Deadline::after(DELIVERY_WAIT), now)? {
-                // Deliveries are under way; nothing is lost by trying again in the next turns.
-                self.next_commit = now.since_start + DELIVERY_WAIT;
-            }
-        }
-        if now.since_start >= self.next_status {
-            self.next_status = now.since_start + self.config.status_interval.0;
-            self.publish(now);
-        }
-        Ok(())
-    }
-
-    /// Takes the report of the last cut, and makes the next one when it is time.
-    fn snapshot(&mut self, now: Now) -> Result<(), RuntimeError> {
-        let Some(snapshots) = &mut self.snapshots else { return Ok(()) };
-        snapshots.take_report(Deadline::after(Duration::ZERO), now);
-        if snapshots.is_due(now) {
-            // A cut may hold only what was delivered.
-            match self.dispatcher.flush(Deadline::after(DELIVERY_WAIT))? {
-                Flushed::Done => snapshots.cut(&self.shards, &self.merger, held(self.joiner.as_ref()), now),
-                Flushed::Pending => snapshots.postpone(now.since_start + DELIVERY_WAIT),
-            }
-        }
-        Ok(())
-    }
-
-    /// Delivers, makes a last cut and waits for it, and commits. All share the deadline.
-    fn conclude(&mut self, deadline: Deadline, now: Now) -> Result<(), RuntimeError> {
-        if let Some(snapshots) = &mut self.snapshots
-            && self.dispatcher.flush(deadline)? == Flushed::Done
-        {
-            // One that is under way holds less than we have.
-            if snapshots.take_report(deadline, now) {
-                snapshots.cut(&self.shards, &self.merger, held(self.joiner.as_ref()), now);
-            }
-            if !snapshots.take_report(deadline, now) {
-                tracing::warn!("the last snapshot was not complete in time: what follows the one before is judged again");
-            }
-        }
-        self.commit(Commit::By(deadline), deadline, now).map(|_| ())
-    }
-
-    /// Delivers, then commits what was judged; both share the deadline. `false` if deliveries are still under way and so nothing was
-    /// committed.
-    fn commit(&mut self, how: Commit, deadline: Deadline, now: Now) -> Result<bool, RuntimeError> {
-        if self.dispatcher.flush(deadline)? == Flushed::Pending {
-            return Ok(false);
-        }
-        let mut positions = match &self.snapshots {
-            None => self.merger.positions(),
-            Some(snapshots) => snapshots.commits(&self.merger, now),
-        };
-        joiner::cap(&mut positions, &held(self.joiner.as_ref()));
-        self.merger.retain_news(&mut positions);
-        if !positions.is_empty() {
-            match self.feed.commit(&positions, how) {
-                Ok(()) => self.merger.committed(&positions),
-                // The broker may be away for a moment. What is not committed is committed with the next turn, or read again.
-                Err(error) => {
-                    tracing::warn!("{error}; it will be tried again");
-                    return Ok(true);
-                }
-            }
-        }
-        // While a commit waits for a snapshot, its age must show.
-        if self.snapshots.is_none() || self.merger.positions().is_empty() || !positions.is_empty() {
-            self.dispatcher.sinks.metrics.checkpoint(now.wall);
-        }
-        // At an end the best-effort sinks get what is left of the time; in between they get none.
-        let left = if how == Commit::Soon { Deadline::after(Duration::ZERO) } else { deadline };
-        self.dispatcher.flush_best_effort(left);
-        Ok(true)
     }
 
     fn publish_lags(&self) {
@@ -579,15 +470,6 @@ impl<F: Feed> Runtime<F> {
         self.dispatcher.sinks.readiness.set(Phase::Stopping);
         self.feed.close(self.config.shutdown_timeout.0 / 3);
     }
-}
-
-/// Where halves of calls wait.
-fn held(joiner: Option<&Joiner>) -> BTreeMap<Partition, i64> {
-    joiner.map(Joiner::held).unwrap_or_default()
-}
-
-fn names(partitions: &[Partition]) -> String {
-    partitions.iter().map(Partition::to_string).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub mod http;
 #[cfg(feature = "runtime")]
 pub mod kafka;
 #[cfg(feature = "runtime")]
+mod line_form;
+#[cfg(feature = "runtime")]
 pub mod log;
 #[cfg(feature = "runtime")]
 pub mod memory;

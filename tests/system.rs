@@ -16,6 +16,7 @@ mod system {
     mod commands;
     mod crowd;
     mod demo;
+    mod denylist;
     mod documents;
     mod drill;
     mod end_to_end;
@@ -26,11 +27,13 @@ mod system {
     mod kafka;
     mod kafka_log;
     mod kserve;
+    mod kinds;
     mod observability;
     mod outputs;
     mod profiles;
     mod recordings;
     mod registry;
+    mod repartition;
     mod replay;
     mod snapshot;
     mod support;

@@ -15,6 +15,7 @@ use super::{CheckpointError, Offsets};
 use crate::clock::{self, Deadline};
 use crate::engine::{Engine, SNAPSHOT_FORMAT};
 use crate::event::EventTime;
+use crate::repartition::order::Place;
 
 /// Longest wait for all units to be read. Chosen: a store nearby gives a gigabyte in ten seconds; an orchestrator waits about a minute.
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(60);
@@ -30,6 +31,8 @@ pub struct UnitCut {
     pub reference: String,
     /// Next offsets of what is in its state.
     pub offsets: Offsets,
+    /// Where in the rows topic it is, in the topology `repartition`.
+    pub log: Option<Place>,
 }
 
 /// All models at one moment.
@@ -175,9 +178,9 @@ impl Worker {
 
     fn write(&mut self, cut: UnitCut, taken: EventTime) -> UnitReport {
         let begun = clock::instant();
-        let UnitCut { engine, model, reference, offsets } = cut;
+        let UnitCut { engine, model, reference, offsets, log } = cut;
         let mut report = UnitReport { model, taken, offsets, bytes: 0, took: Duration::ZERO, outcome: Ok(Written::Fenced) };
-        report.outcome = self.packed_and_written(engine, reference, &mut report);
+        report.outcome = self.packed_and_written(engine, (reference, log), &mut report);
         report.took = clock::instant().duration_since(begun);
         report
     }
@@ -185,7 +188,7 @@ impl Worker {
     fn packed_and_written(
         &mut self,
         engine: Engine,
-        reference: String,
+        (reference, log): (String, Option<Place>),
         report: &mut UnitReport,
     ) -> Result<Written, CheckpointError> {
         let Self { runtime, units, keys } = self;
@@ -207,6 +210,7 @@ impl Worker {
             reference,
             state_format: SNAPSHOT_FORMAT,
             offsets: SnapshotInfo::offsets_by_topic(&report.offsets),
+            log,
             queries: status.queries,
             late: status.late,
             clients: status.clients,

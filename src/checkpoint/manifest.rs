@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{CheckpointError, Offsets};
 use crate::event::EventTime;
+use crate::repartition::order::Place;
 use crate::source::feed::Partition;
 
 /// Format of manifests and of the packing of the data. The state in the data has a format of its own.
@@ -45,6 +46,9 @@ pub struct SnapshotInfo {
     pub state_format: u32,
     /// Next offsets: topic → partition → offset.
     pub offsets: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Where in the rows topic it was taken, in the topology `repartition`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Place>,
     /// Accepted queries in the state.
     pub queries: u64,
     /// Late queries in the state.
@@ -173,6 +177,7 @@ mod tests {
                 reference: "ab".into(),
                 state_format: 6,
                 offsets: SnapshotInfo::offsets_by_topic(&offsets),
+                log: None,
                 queries: 5,
                 late: 1,
                 clients: 2,

@@ -13,6 +13,8 @@ use crate::config::Config;
 use crate::decode::Decoder;
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
+use crate::repartition::{rows_topic, topic};
+use crate::runtime::config::Topology;
 use crate::source::kafka::connect;
 use crate::source::kafka::context::Context;
 
@@ -80,6 +82,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
             }
             Err(failure) => failures.push(failure),
         }
+        match topology(&config) {
+            Ok(what) => output::print(&format!("topology: {what}\n"))?,
+            Err(failure) => failures.push(failure),
+        }
     }
     if !config.state.is_kept() {
         output::print("state: none is kept ([state] url), so a restart begins with empty windows\n")?;
@@ -136,6 +142,22 @@ fn state(config: &Config) -> Result<usize, Failure> {
         own.delete(&PROBE).await?;
         Ok(units.len())
     })
+}
+
+/// What the topology means for this file.
+fn topology(config: &Config) -> Result<String, Failure> {
+    let kafka = &config.source.kafka;
+    match config.runtime.topology {
+        Topology::Direct if config.runtime.keyed_by_model => {
+            Ok("direct; each model must be in one partition of its topic (runtime.keyed_by_model), and a process that finds one in two says so".into())
+        }
+        Topology::Direct => Ok("direct; one process has all partitions, and a second one of this group is refused (docs/scaling.md)".into()),
+        Topology::Repartition => {
+            let client = connect::producer_config(kafka, &config.sink.kafka_options, &config.directory)?;
+            let rows = topic::check(&client, &rows_topic(&kafka.group), &config.runtime.repartition)?;
+            Ok(format!("repartition; {rows}"))
+        }
+    }
 }
 
 fn connect(config: &Config) -> Result<(), Failure> {

@@ -283,6 +283,11 @@ fn read(args: &Args, config: &Config, reference: &Arc<Reference>, bar: &Bar) -> 
     let mut settings = config.decode.clone();
     let (mut source, recognised) = if args.change.changes.is_some() {
         // Its copies are made from the lines as they are.
+        if settings.mapping.as_ref().is_some_and(|mapping| mapping.record.is_some()) || !settings.rename.is_empty() {
+            let message = "--changes rewrites the log's own lines, and reads neither decode.mapping.record nor [decode.rename]; write the records \
+                           themselves to a file first (jq -c), with the names of the reference";
+            return Err(Failure::new(Exit::Usage, message));
+        }
         LogSource::lines(&args.events, settings.max_message_bytes).map(|source| (source, None))
     } else {
         LogSource::open(&args.events, &mut settings, &[Arc::clone(reference)])

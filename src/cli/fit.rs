@@ -11,6 +11,7 @@ use crate::dataset::{self, DatasetError, Fault, Loaded, ReadOptions};
 use crate::exit::{Exit, Failure};
 use crate::html::words;
 use crate::reference::advice::advice;
+use crate::reference::number_style::NumberStyle;
 use crate::reference::{Feature, FitError, FitOptions, Kind, PredictionKind, Reference, fit, sign};
 
 const EXAMPLES: &str = "\
@@ -49,6 +50,12 @@ pub struct Args {
     /// A text that means "no value", besides the empty one (repeatable), such as NaN or ?.
     #[arg(long, value_name = "TEXT")]
     missing: Vec<String>,
+    /// Numbers in texts have a decimal comma: 3,5 and 1.234,5.
+    #[arg(long, conflicts_with = "thousands")]
+    decimal_comma: bool,
+    /// Numbers in texts have signs between the thousands: 1,234.5.
+    #[arg(long)]
+    thousands: bool,
     /// Say what the answers are: score, label or probabilities.
     #[arg(long, value_name = "KIND", value_parser = parse_prediction_kind)]
     prediction_kind: Option<PredictionKind>,
@@ -153,6 +160,11 @@ fn load(args: &Args) -> Result<Loaded, Failure> {
         drop: args.drop.clone(),
         verbatim: args.kind.iter().filter(|(_, kind)| *kind == Kind::Categorical).map(|(name, _)| name.clone()).collect(),
         missing: args.missing.clone(),
+        numbers: match (args.decimal_comma, args.thousands) {
+            (true, _) => NumberStyle::DecimalComma,
+            (false, true) => NumberStyle::Thousands,
+            (false, false) => NumberStyle::Plain,
+        },
         model: Some(args.model.clone()),
         max_rows: args.max_rows,
     };
@@ -196,7 +208,10 @@ fn explain(error: &FitError, input: &Path, loaded: &Loaded) -> Failure {
         _ => Exit::Data,
     };
     let row = match error {
-        FitError::WrongKind { row, .. } | FitError::Mixed { row, .. } | FitError::WrongAnswer { row, .. } => Some(*row),
+        FitError::WrongKind { row, .. }
+        | FitError::Mixed { row, .. }
+        | FitError::WrongAnswer { row, .. }
+        | FitError::AnswerAsText { row, .. } => Some(*row),
         _ => None,
     };
     let file = dataset::open::display_name(input);

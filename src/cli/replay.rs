@@ -13,13 +13,15 @@ use super::output::paths::Paths;
 use super::{load, output};
 use crate::config::Config;
 use crate::decode::{Batch, Decoder};
+use crate::document::Period;
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
 use crate::html::words;
 use crate::replay::{Ended, TopicCopy, replay};
+use crate::report::denylist::{Denylist, Spared};
 use crate::report::sample::Sample;
 use crate::report::summary::Summary;
-use crate::source::file::FileError;
+use crate::source::file::{FileError, STDIN};
 use crate::source::kafka::config::is_topic_name;
 use crate::source::log::LogSource;
 use crate::source::sorted::SortedSource;
@@ -40,6 +42,8 @@ Examples:
       repeat what `run` said about a topic with one partition: the same verdicts, ids and query references
   tripline replay shuffled.jsonl.gz --reference adult.json --sort
       a log that is not in time order
+  tripline replay today.jsonl --reference adult.json --denylist deny.txt --spare 198.51.100.0/24
+      who was found probing, one address a line, for a firewall
   tripline replay today.jsonl --reference adult.json --require-judged --summary -
       for a script: exit code 1 if the log was too short to judge, and the findings as JSON
 
@@ -95,6 +99,19 @@ pub struct Args {
     /// Write what was found and what was judged as one JSON object; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    /// The same as --summary -, the findings as JSON on standard output.
+    #[arg(long, conflicts_with = "summary")]
+    json: bool,
+    /// Write who was found probing: one address or network a line, as firewalls take them, or CSV (duration, scope, value, reason)
+    /// with accounts, as 'cscli decisions import' takes it, if the name ends with .csv. Private networks are never in it.
+    #[arg(long, value_name = "FILE")]
+    denylist: Option<PathBuf>,
+    /// An address, a network or an account that is never in the list (repeatable): your own, and those of partners.
+    #[arg(long, value_name = "WHO", requires = "denylist")]
+    spare: Vec<Spared>,
+    /// How long each entry of a CSV list holds.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = Period::parse)]
+    denylist_duration: Period,
     /// End with exit code 1 if a model could not be judged: `stable` then is the answer of a test.
     #[arg(long)]
     require_judged: bool,
@@ -116,7 +133,8 @@ enum Log {
 ///
 /// # Errors
 /// Usage (64), too much bad data (65), a missing file (66), reading or writing that failed (74).
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(mut args: Args) -> Result<(), Failure> {
+    args.summary = args.summary.or_else(|| args.json.then(|| STDIN.into()));
     let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), load::partial_config)?;
     paths(&args, &config).check()?;
     let references = load::named_references(&args.reference, &config)?;
@@ -151,6 +169,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         lateness_seconds,
         require_judged: args.require_judged,
         disorder_said: false,
+        denylist: args.denylist.is_some().then(|| Denylist::new(args.spare.clone())),
         verdicts: args.verdicts.as_deref().map(Output::create).transpose()?,
         dead_letters: args.dead_letters.as_deref().map(Output::create).transpose()?,
         has_results: results.any(),
@@ -172,7 +191,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     keep_lines(&mut recorder, &ended)?;
     output::report(
         &recorder.summary.to_string(),
-        [&args.verdicts, &args.dead_letters, &args.summary, &args.report].into_iter().flatten(),
+        [&args.verdicts, &args.dead_letters, &args.summary, &args.report, &args.denylist].into_iter().flatten(),
     )?;
     results.write(&args, &recorder, &engine, &ended)?;
     recorder.conclude(ended, disorder)
@@ -190,6 +209,7 @@ fn paths(args: &Args, config: &Config) -> Paths {
         .writes("--dead-letters", &args.dead_letters)
         .writes("--report", &args.report)
         .writes("--summary", &args.summary)
+        .writes("--denylist", &args.denylist)
 }
 
 /// Gives the files of lines their names if they are whole. Of a log that was not read to its end, dead letters alone are kept when

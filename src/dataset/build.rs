@@ -7,6 +7,7 @@ use super::cell::{Cells, text_bytes};
 use super::open::{Format, Packing};
 use super::reservoir::Reservoir;
 use super::{DatasetError, Fault, Loaded, MAX_CELLS, MAX_COLUMNS, MAX_TEXT_TOTAL, ReadOptions};
+use crate::reference::number_style::NumberStyle;
 use crate::reference::{Column, Dataset, Raw};
 
 /// Names listed in a message; the others are counted. Chosen: as many as fit on a screen.
@@ -275,7 +276,7 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     /// If there are no rows, or a column of the options never came.
-    pub fn finish(self, format: Format, packing: Packing) -> Result<Loaded, DatasetError> {
+    pub fn finish(mut self, format: Format, packing: Packing) -> Result<Loaded, DatasetError> {
         if self.reservoir.seen() == 0 {
             return Err(match &self.options.model {
                 Some(wanted) if self.other_models > 0 => {
@@ -285,6 +286,13 @@ impl<'a> Builder<'a> {
             });
         }
         self.check_columns()?;
+        let style = self.options.numbers;
+        for (column, verbatim) in self.columns.iter_mut().zip(&self.verbatim) {
+            if !verbatim {
+                read_numbers(&mut column.cells, style);
+            }
+        }
+        read_numbers(&mut self.predictions, style);
         let mut dataset = Dataset { features: self.columns, predictions: self.predictions, probabilities: self.probabilities };
         if self.saw_classes {
             dataset.probabilities.resize(self.lines.len(), Vec::new());
@@ -299,5 +307,31 @@ impl<'a> Builder<'a> {
             packing,
             lines: self.lines,
         })
+    }
+}
+
+/// Reads the texts of a column in the style of the file, if most of its values are numbers in it; `fit` names what is left.
+fn read_numbers(cells: &mut [Raw], style: NumberStyle) {
+    if style == NumberStyle::Plain {
+        return;
+    }
+    let (mut numbers, mut others) = (0_usize, 0_usize);
+    for cell in cells.iter() {
+        match cell {
+            Raw::Missing => {}
+            Raw::Number(_) => numbers += 1,
+            Raw::Text(text) if style.read(text).is_some() => numbers += 1,
+            Raw::Text(_) | Raw::Boolean(_) => others += 1,
+        }
+    }
+    if numbers <= others {
+        return;
+    }
+    for cell in cells {
+        if let Raw::Text(text) = cell
+            && let Some(number) = style.read(text)
+        {
+            *cell = Raw::Number(number);
+        }
     }
 }

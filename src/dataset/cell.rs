@@ -9,6 +9,7 @@ use rustc_hash::FxHashSet;
 
 use super::{Fault, MAX_TEXT, ReadOptions};
 use crate::reference::Raw;
+use crate::reference::number_style::NumberStyle;
 
 /// Different texts that are shared between cells. Categories are far fewer; a column with more holds ids, which do not repeat.
 const SHARED_TEXTS: usize = 1 << 16;
@@ -20,6 +21,8 @@ const EXACT_DIGITS: usize = f64::DIGITS as usize;
 pub(super) struct Cells<'a> {
     /// Texts that mean "no value", besides the empty one.
     missing: &'a [String],
+    /// A point may stand between thousands, so a number that has one is read where its whole column is known.
+    points_are_plain: bool,
     shared: FxHashSet<Arc<str>>,
 }
 
@@ -28,7 +31,11 @@ pub(super) struct Cells<'a> {
 impl<'a> Cells<'a> {
     /// A maker of cells with the user's words for "no value".
     pub(super) fn new(options: &'a ReadOptions) -> Self {
-        Self { missing: &options.missing, shared: FxHashSet::default() }
+        Self {
+            missing: &options.missing,
+            points_are_plain: options.numbers != NumberStyle::DecimalComma,
+            shared: FxHashSet::default(),
+        }
     }
 
     fn is_missing(&self, text: &str) -> bool {
@@ -46,7 +53,7 @@ impl<'a> Cells<'a> {
                 "false" => return Ok(Raw::Boolean(false)),
                 _ => (),
             }
-            if let Some(number) = exact_number(text) {
+            if let Some(number) = exact_number(text).filter(|_| self.points_are_plain || !text.contains('.')) {
                 return Ok(Raw::Number(number));
             }
         }

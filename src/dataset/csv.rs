@@ -1,6 +1,6 @@
-//! Delimited text with a header row: RFC 4180 as the `csv` crate reads it, by comma, semicolon or tab.
+//! Delimited text with a header row: RFC 4180 as the `csv` crate reads it, by comma, semicolon, tab or bar.
 //!
-//! The delimiter is the one of the three that the header holds most often. Blanks around a field are removed: the best known training
+//! The delimiter is the one of the four that the header holds most often. Blanks around a field are removed: the best known training
 //! files have them after every comma, and logs do not repeat them.
 
 use std::cell::Cell;
@@ -54,7 +54,7 @@ pub fn read<'a>(source: Box<dyn BufRead + 'a>, delimiter: Option<u8>, builder: &
             match role {
                 // Probabilities by class are written as a JSON object in the cell.
                 Role::Prediction if text.starts_with('{') => {
-                    answer = jsonl::probabilities(text).map_err(|f| f.at_column(line, name))?;
+                    answer = jsonl::probabilities(text).map_err(|f| f.of_answer().at_column(line, name))?;
                 }
                 _ => {
                     let raw = builder.cell(*role, text).map_err(|f| f.at_column(line, name))?;
@@ -103,7 +103,7 @@ fn guess_delimiter<'a>(mut source: Box<dyn BufRead + 'a>) -> Result<(u8, Box<dyn
     let mut line = Vec::new();
     source.by_ref().take(MAX_RECORD as u64).read_until(b'\n', &mut line).map_err(|e| Fault::Io(e).at(1))?;
     let count = |delimiter: u8| line.iter().filter(|&&b| b == delimiter).count();
-    let best = [b',', b';', b'\t'].into_iter().rev().max_by_key(|&d| count(d)).unwrap_or(b',');
+    let best = [b',', b';', b'\t', b'|'].into_iter().rev().max_by_key(|&d| count(d)).unwrap_or(b',');
     Ok((best, Box::new(io::Cursor::new(line).chain(source))))
 }
 

@@ -87,6 +87,18 @@ pub enum Fault {
     /// A cell that is a list or an object.
     #[error("the value is {0}; features are numbers, booleans, texts or nothing (flatten it, or leave it out with --drop)")]
     Nested(&'static str),
+    /// A cell that is a date or a time.
+    #[error(
+        "the value is a date or time, and each new one is unknown to a reference; write what the model reads of it (an age in days, a \
+         month) as a number in the training data and in the log, or leave it out with --drop"
+    )]
+    Time,
+    /// An answer that is a list.
+    #[error(
+        "the value is {0}; write the score of one class into a column (scikit-learn: predict_proba(x)[:, 1]), or an object \
+         {{\"class\":probability,..}}"
+    )]
+    NestedAnswer(&'static str),
     /// A cell too long to be a category.
     #[error("the text has {length} bytes, more than {MAX_TEXT}; leave the column out with --drop")]
     LongText {
@@ -153,6 +165,14 @@ impl std::fmt::Display for DatasetError {
 // === impl Fault ===
 
 impl Fault {
+    /// The fault of an answer, which cannot be left out.
+    pub(super) fn of_answer(self) -> Self {
+        match self {
+            Self::Nested(what) => Self::NestedAnswer(what),
+            other => other,
+        }
+    }
+
     /// The fault with its line.
     pub(super) fn at(self, line: u64) -> DatasetError {
         DatasetError { file: String::new(), line: Some(line), column: None, fault: self }

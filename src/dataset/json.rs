@@ -23,31 +23,52 @@ pub(super) fn find<'j>(fields: &'j [(String, Json)], name: &str) -> Option<&'j J
     fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// Reads one line.
+/// Reads a JSON text, in which `NaN` means that a number is missing.
 ///
 /// # Errors
 /// [`Fault::Json`] with the byte at which the text stops being JSON.
 pub(super) fn parse(text: &str) -> Result<Json, Fault> {
+    parse_line(text, &[])
+}
+
+/// Reads one line, with the user's words for "no value" besides `NaN`. Python writes `NaN` where a number is missing, and `Infinity`
+/// where one is infinite.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_line(text: &str, missing: &[String]) -> Result<Json, Fault> {
     let read = serde_json::from_str(text);
-    // Python writes NaN where a number is missing.
-    let again = if read.is_err() && text.contains("NaN") { serde_json::from_str(&without_nan(text)) } else { read };
+    let again = match &read {
+        Err(_) if text.contains("NaN") || text.contains("Infinity") => serde_json::from_str(&without_words(text, missing)),
+        _ => read,
+    };
     again.map_err(|e| {
         // serde_json counts lines within the text, which is always one here; only its column helps.
         let whole = e.to_string();
         let reason = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(reason, _)| reason);
-        Fault::Json(format!("{reason}, at byte {}", e.column()))
+        let (before, rest) = text.as_bytes().split_at_checked(e.column().saturating_sub(1)).unwrap_or_default();
+        let hint = match before.last() {
+            _ if !rest.starts_with(b"Infinity") => None,
+            Some(b'-') => Some("-Infinity"),
+            _ => Some("Infinity"),
+        };
+        let hint =
+            hint.map(|word| format!("; leave the value empty if it is missing, or say --missing={word}")).unwrap_or_default();
+        Fault::Json(format!("{reason}, at byte {}{hint}", e.column()))
     })
 }
 
-/// The text with `null` for every `NaN` outside of texts.
-fn without_nan(text: &str) -> String {
+/// The text with `null` for every `NaN` outside of texts, and for `Infinity` and `-Infinity` if they mean "no value".
+fn without_words(text: &str, missing: &[String]) -> String {
+    let words: Vec<&str> = ["-Infinity", "Infinity"].into_iter().filter(|word| missing.iter().any(|m| m == word)).collect();
     let mut out = String::with_capacity(text.len() + 8);
     let (mut quoted, mut escaped) = (false, false);
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        if !quoted && let Some(behind) = rest.strip_prefix("NaN") {
+        let word = ["NaN"].iter().chain(&words).find(|word| !quoted && rest.starts_with(**word));
+        if let Some(word) = word {
             out.push_str("null");
-            rest = behind;
+            rest = &rest[word.len()..];
             continue;
         }
         (quoted, escaped) = match c {

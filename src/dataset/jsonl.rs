@@ -7,7 +7,8 @@
 use std::io::{BufRead, Read};
 
 use super::build::{Answer, Builder, Role};
-use super::json::{Json, find, parse};
+use super::json::{Json, find, parse, parse_line};
+use super::pandas::refuse_whole_table;
 use super::{DatasetError, Fault, MAX_RECORD};
 use crate::reference::Raw;
 
@@ -39,10 +40,13 @@ pub fn read<'a>(mut source: Box<dyn BufRead + 'a>, builder: &mut Builder<'_>) ->
         if text.is_empty() {
             continue;
         }
-        let fields = match parse(text).map_err(|f| f.at(line))? {
+        let fields = match parse_line(text, &builder.options().missing).map_err(|f| f.at(line))? {
             Json::Object(fields) => fields,
             other => return Err(Fault::Json(format!("the line is {}", other.what())).at(line)),
         };
+        if layout.is_none() {
+            refuse_whole_table(&fields).map_err(|f| f.at(line))?;
+        }
         let features = fields.iter().filter(|(name, _)| name == "features").count();
         let holds_features = matches!(find(&fields, "features"), Some(Json::Object(_) | Json::Array(_)));
         let here = if holds_features { Layout::Event } else { Layout::Flat };
@@ -82,7 +86,7 @@ fn answer(value: Json) -> Result<Answer, Fault> {
         Json::Number(number) => return Ok(Answer::Scalar(Raw::Number(number))),
         Json::Text(text) if text.trim().is_empty() => return Ok(Answer::Scalar(Raw::Missing)),
         Json::Text(text) => return Ok(Answer::Scalar(Raw::Text(text.into()))),
-        Json::Array(_) => return Err(Fault::Nested("a list")),
+        Json::Array(_) => return Err(Fault::NestedAnswer("a list")),
         Json::Object(fields) => fields,
     };
     let mut classes: Vec<(String, f64)> = Vec::with_capacity(fields.len());

@@ -250,9 +250,10 @@ fn dispatch<'a>(name: &str, raw: Box<dyn BufRead + 'a>) -> Result<Opened<'a>, Fa
     let is = |suffix: &str| stem.ends_with(suffix);
     let first = start.iter().find(|b| !b.is_ascii_whitespace());
     match first {
-        Some(b'[') if !is(".csv") => {
-            Err(Fault::Unsupported("the file is a JSON array; write one JSON object a line (jq -c '.[]' does that)"))
-        }
+        Some(b'[') if !is(".csv") => Err(Fault::Unsupported(
+            "the file is a JSON array; write one JSON object a line (jq -c '.[]' does that, or pandas: to_json(FILE, orient=\"records\", \
+                 lines=True))",
+        )),
         _ if is(".jsonl") || is(".ndjson") || is(".json") => Ok(Opened::Jsonl { source, packing }),
         Some(b'{') if !is(".csv") && !is(".tsv") => Ok(Opened::Jsonl { source, packing }),
         _ => Ok(Opened::Csv { delimiter_hint: is(".tsv").then_some(b'\t'), source, packing }),

@@ -13,7 +13,7 @@ use ::parquet::record::{Field, Row};
 use ::parquet::schema::types::Type;
 
 use super::build::{Answer, Builder, Role};
-use super::{DatasetError, Fault};
+use super::{DatasetError, Fault, pandas};
 use crate::reference::Raw;
 
 /// Reads every row into the builder.
@@ -63,6 +63,7 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
     let broken = |e: ::parquet::errors::ParquetError| Fault::Parquet(e.to_string());
     let reader = SerializedFileReader::new(file).map_err(broken)?;
     let metadata = reader.metadata().file_metadata();
+    let frame = pandas::Frame::of(metadata);
     let rows = u64::try_from(metadata.num_rows()).unwrap_or(0).max(1);
     let root = metadata.schema();
     let mut wanted = Vec::new();
@@ -71,9 +72,14 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
         if !names.insert(field.name()) {
             return Err(DatasetError { column: Some(field.name().to_owned()), ..Fault::DuplicateColumn.into() });
         }
-        if is_saved_index(field.name()) && !builder.drops(field.name()) {
+        let is_index = frame.has_index(field.name()) && field.name() != builder.options().prediction;
+        if is_index && !builder.drops(field.name()) {
             builder.leave_out(field.name());
             continue;
+        }
+        if frame.has_duration(field.name()) && !builder.drops(field.name()) {
+            let fault = Fault::Nested("a duration, of which the file says no unit");
+            return Err(DatasetError { column: Some(field.name().to_owned()), ..fault.into() });
         }
         if builder.role(field.name())? != Role::Dropped {
             wanted.push(Arc::clone(field));
@@ -95,12 +101,6 @@ fn read_rows(file: File, progress: &dyn Fn(u64), builder: &mut Builder<'_>) -> R
     Ok(())
 }
 
-/// Whether pandas calls a row index so that it saves beside the columns.
-fn is_saved_index(name: &str) -> bool {
-    let number = name.strip_prefix("__index_level_").and_then(|rest| rest.strip_suffix("__"));
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-}
-
 /// Takes the cells of one row; returns its answer.
 fn read_row(line: u64, row: Row, cells: &mut Vec<(usize, Raw)>, builder: &mut Builder<'_>) -> Result<Answer, DatasetError> {
     let mut answer = Answer::Scalar(Raw::Missing);
@@ -109,7 +109,7 @@ fn read_row(line: u64, row: Row, cells: &mut Vec<(usize, Raw)>, builder: &mut Bu
         match builder.role(&name)? {
             Role::Dropped => (),
             Role::Feature(at) => cells.push((at, scalar(field, builder).map_err(fault)?)),
-            Role::Prediction => answer = prediction(field, builder).map_err(fault)?,
+            Role::Prediction => answer = prediction(field, builder).map_err(Fault::of_answer).map_err(fault)?,
         }
     }
     Ok(answer)
@@ -142,7 +142,7 @@ fn scalar(field: Field, builder: &mut Builder<'_>) -> Result<Raw, Fault> {
         Field::ListInternal(_) => return Err(Fault::Nested("a list")),
         Field::MapInternal(_) => return Err(Fault::Nested("a map")),
         Field::Date(_) | Field::TimeMillis(_) | Field::TimeMicros(_) | Field::TimestampMillis(_) | Field::TimestampMicros(_) => {
-            return Err(Fault::Nested("a date or time"));
+            return Err(Fault::Time);
         }
     };
     builder.number(number)

@@ -24,7 +24,7 @@ pub(super) fn time(token: Token<'_>, zone: Option<&Zone>) -> Result<EventTime, R
     };
     parsed.map_err(|error| {
         let reason = match error {
-            TimeError::Syntax => RejectReason::BadTimestamp,
+            TimeError::Syntax | TimeError::DayOrMonth => RejectReason::BadTimestamp,
             TimeError::Range => RejectReason::TimestampOutOfRange,
             TimeError::NoZone => RejectReason::TimestampWithoutZone,
         };

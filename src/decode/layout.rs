@@ -18,13 +18,15 @@ use super::model::ModelLayout;
 use super::shape::Shape;
 use super::shape::answer::{AnswerShape, is_special};
 use super::token::Token;
-use super::{Batch, DecodeConfig, MAX_ROWS, Models, RejectReason, Rejection, Scratch, canonical, kserve, tree};
+use super::{Batch, DecodeConfig, MAX_ROWS, Models, RejectReason, Rejection, Scratch, canonical, envelope, kserve, tree};
 use crate::event::{Prediction, Query, Repair};
 
 /// Where the fields of a record lie: for each field the pointers to try, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     format: Format,
+    /// The record within an envelope.
+    pub record: Option<String>,
     pub timestamp: Vec<String>,
     pub model: Vec<String>,
     /// Model of records that name none.
@@ -63,6 +65,7 @@ impl Layout {
         };
         Ok(Self {
             format,
+            record: mapping.record.clone(),
             timestamp: pick(&mapping.timestamp, &default.timestamp, timestamp),
             model: pick(&mapping.model, &default.model, model),
             model_name: mapping.model_name.clone().or_else(|| only_model.map(str::to_owned)),
@@ -112,6 +115,43 @@ impl Layout {
 
     /// Reads one message from its tree. What a row can do without is repaired.
     pub(super) fn read_tree(
+        &self,
+        root: &Value,
+        settings: &DecodeConfig,
+        models: &mut Models,
+        scratch: &mut Scratch,
+        batch: &mut Batch,
+    ) -> Result<(), Rejection> {
+        let start = batch.len();
+        if let Some(pointer) = &self.record {
+            let (record, repairs) = envelope::open(root, pointer, |own, name| self.lacks(own, name))?;
+            self.read_record(&record, settings, models, scratch, batch)?;
+            batch.queries[start].repairs.merge(repairs);
+            batch.share(start);
+            return Ok(());
+        }
+        self.read_record(root, settings, models, scratch, batch)
+    }
+
+    /// Whether a record lacks every field that a name of its envelope stands for: what it has by another name counts.
+    pub(super) fn lacks(&self, own: &Value, name: &str) -> bool {
+        let lists = [
+            &self.timestamp,
+            &self.model,
+            &self.model_version,
+            &self.source_ip,
+            &self.client_id,
+            &self.request_id,
+            &self.features,
+            &self.prediction,
+            &self.latency_ms,
+            &self.label,
+        ];
+        let stands_for = |list: &&Vec<String>| list.iter().any(|pointer| pointer.split('/').nth(1) == Some(name));
+        !lists.into_iter().filter(stands_for).any(|list| first(own, list).is_some())
+    }
+
+    fn read_record(
         &self,
         root: &Value,
         settings: &DecodeConfig,

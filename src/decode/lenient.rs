@@ -6,13 +6,13 @@
 //!
 //! Sound records never come here, so that reading them costs nothing more.
 
-mod parser;
+pub(super) mod parser;
 
 use serde_json::Value;
 
 use super::layout::{Layout, first};
 use super::token::Token;
-use super::{Batch, DecodeConfig, Models, RejectReason, Rejection, Scratch, fields, tree};
+use super::{Batch, DecodeConfig, Models, RejectReason, Rejection, Scratch, envelope, fields, tree};
 use crate::event::{Repair, Repairs};
 use crate::outcome::CallerFacts;
 use parser::{Parsed, parse};
@@ -52,7 +52,8 @@ impl Lenient<'_> {
         }
         let start = batch.len();
         let mut root = Value::Object(std::mem::take(&mut parsed.root));
-        let rows = self.layout.rows.as_ref().or(self.layout.features.first()).map_or("", String::as_str);
+        let rows =
+            self.layout.record.as_ref().or(self.layout.rows.as_ref()).or(self.layout.features.first()).map_or("", String::as_str);
         let fault = parsed.fault.take();
         let read = if parsed.is_damaged(rows)
             && let Some(fault) = &fault
@@ -100,6 +101,9 @@ impl Lenient<'_> {
     /// Whose record it is, as far as that can be read.
     fn caller(self, root: &Value) -> CallerFacts {
         let layout = self.layout;
+        let opened =
+            layout.record.as_ref().and_then(|pointer| envelope::open(root, pointer, |own, name| layout.lacks(own, name)).ok());
+        let root = opened.as_ref().map_or(root, |(record, _)| record);
         let mut unused = Repairs::default();
         let mut facts = CallerFacts {
             address: fields::address_of(first(root, &layout.source_ip), self.settings.trusted_proxies, &mut unused),

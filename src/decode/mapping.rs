@@ -13,6 +13,9 @@ use super::excerpt;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mapping {
+    /// The record within an envelope, such as a container's log line: an object, or a text that holds one. All other pointers start from
+    /// it; what it does not have is looked for in the envelope.
+    pub record: Option<String>,
     /// Event time.
     pub timestamp: String,
     /// Model name.
@@ -42,6 +45,9 @@ pub struct Mapping {
     pub label: String,
 }
 
+/// The setting that gives features other names; it stands beside the mapping.
+pub const RENAME: &str = "rename";
+
 /// Names of the columns, by position.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -54,7 +60,7 @@ pub enum Columns {
 
 /// Why a mapping cannot work.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("decode.mapping.{setting}: {what}")]
+#[error("decode.{}{setting}: {what}", if *.setting == RENAME { "" } else { "mapping." })]
 pub struct MappingError {
     /// The setting.
     pub setting: &'static str,
@@ -66,6 +72,7 @@ impl Default for Mapping {
     /// The canonical layout.
     fn default() -> Self {
         Self {
+            record: None,
             timestamp: "/timestamp".into(),
             model: "/model".into(),
             model_name: None,
@@ -89,6 +96,7 @@ impl Mapping {
     /// Every fault of the mapping; none if it can be used.
     pub fn faults(&self) -> Vec<MappingError> {
         let pointers = [
+            ("record", self.record.as_ref()),
             ("timestamp", Some(&self.timestamp)),
             ("model", Some(&self.model)),
             ("model_version", Some(&self.model_version)),
@@ -134,6 +142,7 @@ impl Mapping {
         let usual = Self::default();
         let pick = |own: String, usual: String, other: String| if own == usual { other } else { own };
         Self {
+            record: self.record.or(other.record),
             timestamp: pick(self.timestamp, usual.timestamp, other.timestamp),
             model: pick(self.model, usual.model, other.model),
             model_name: self.model_name.or(other.model_name),

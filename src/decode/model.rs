@@ -3,6 +3,8 @@
 //! A log writes the features of every event in the same order. A name is therefore compared first with the one that stood at its
 //! place in the previous object; the hash table is asked only when that fails.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashSet;
 
 use super::{MAX_CLASSES, MAX_TEXT_BYTES, RejectReason, Rejection, excerpt};
@@ -23,6 +25,8 @@ pub struct ModelLayout {
     name: Box<str>,
     schema: Schema,
     names: Vec<Box<str>>,
+    /// Other names of features.
+    others: Vec<Box<str>>,
     classes: Vec<Box<str>>,
     /// Position of the feature that stood at each place of the last object.
     expected: Vec<usize>,
@@ -42,16 +46,20 @@ pub(super) struct ClassNames(FxHashSet<u64>);
 
 impl ModelLayout {
     /// `shows_values` if values that callers sent may be shown to people.
-    pub(super) fn new(reference: &Reference, shows_values: bool) -> Self {
+    /// `renamed` has other names of features, each with the feature's own.
+    pub(super) fn new(reference: &Reference, shows_values: bool, renamed: &BTreeMap<String, String>) -> Self {
         let boxed = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| text.as_str().into()).collect::<Vec<Box<str>>>();
         let names = boxed(&mut reference.features.iter().map(|feature| &feature.name));
+        let others =
+            boxed(&mut renamed.iter().filter(|(_, own)| names.iter().any(|name| **name == ***own)).map(|(other, _)| other));
         Self {
             name: reference.model.as_str().into(),
-            schema: Schema::new(reference),
+            schema: Schema::new(reference).with_names(renamed.iter().map(|(other, own)| (other.as_str(), own.as_str()))),
             classes: boxed(&mut reference.prediction.classes.iter()),
             expected: (0..names.len()).collect(),
-            dotted: names.iter().any(|name| name.contains('.')),
+            dotted: names.iter().chain(&others).any(|name| name.contains('.')),
             names,
+            others,
             noted: FxHashSet::default(),
             shows_values,
         }
@@ -87,7 +95,8 @@ impl ModelLayout {
     /// Whether a name is a feature's, or begins the name of nested ones.
     pub(super) fn knows(&self, name: &str) -> bool {
         let begins = |feature: &str| feature.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-        self.schema.position(name).is_some() || (self.dotted && self.names.iter().any(|feature| begins(feature)))
+        self.schema.position(name).is_some()
+            || (self.dotted && self.names.iter().chain(&self.others).any(|feature| begins(feature)))
     }
 
     /// Whether an unknown name is new, and is noted now.

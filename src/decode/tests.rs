@@ -2,7 +2,10 @@
 //! what is read.
 
 mod bad_records;
+mod envelopes;
 mod formats;
+mod fuzz;
+mod slow;
 
 use proptest::prelude::*;
 

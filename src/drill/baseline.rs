@@ -16,7 +16,7 @@ use crate::engine::{Engine, EngineConfig, ModelStatus, Outbox};
 use crate::event::{EventTime, Query};
 use crate::html::judged;
 use crate::judge::caller::Caller;
-use crate::judge::{At, Finding, Scope, Verdict};
+use crate::judge::{At, Family, Finding, Scope, Verdict};
 use crate::observer::{self, ObservedRecord, Observer, Original};
 use crate::outcome::{Outcome, OutcomeCounts};
 use crate::reference::Reference;
@@ -46,6 +46,8 @@ pub struct Baseline {
     pub flagged: BTreeMap<Caller, Flagged>,
     /// Addresses that campaign lines name.
     pub members: BTreeSet<String>,
+    /// Callers that are suspicious because most of their records cannot be read, as in a replay; no accusation.
+    pub unreadable: BTreeSet<Caller>,
     /// What was said of the model, in order.
     pub model: Vec<(EventTime, Finding)>,
     /// Whether each event was accepted (not late, not from the future).
@@ -115,6 +117,7 @@ impl<'a> Playback<'a> {
     /// Judges events as long as `goes_on` says so of the next one, up to the end of the log.
     pub(super) fn judge_while(&mut self, goes_on: impl Fn(usize) -> bool) {
         while self.next < self.log.len() && goes_on(self.next) {
+            let Ok(()) = self.log.judge_lost(self.next, &mut self.engine, &mut self.outbox, &mut ());
             self.log.fill(self.next, &mut self.query);
             let Ok(()) = observer::judge(&mut self.engine, &self.query, Original::default(), &mut self.outbox, &mut ());
             self.next += 1;
@@ -141,12 +144,14 @@ impl Baseline {
         let mut baseline =
             Self { accepted: Vec::with_capacity(log.len()), clock: Vec::with_capacity(log.len()), ..Self::default() };
         for event in 0..log.len() {
+            let Ok(()) = log.judge_lost(event, &mut engine, &mut outbox, &mut baseline);
             log.fill(event, &mut query);
             let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut baseline);
             if event % PROGRESS_EVERY == 0 {
                 progress(event);
             }
         }
+        let Ok(()) = log.judge_lost(log.len(), &mut engine, &mut outbox, &mut baseline);
         let Ok(()) = observer::end(&mut engine, &OutcomeCounts::default(), &mut outbox, &mut baseline);
         Ok(baseline)
     }
@@ -166,6 +171,9 @@ impl Baseline {
             Scope::Model => self.model.push((verdict.at.0, verdict.verdict)),
             Scope::Campaign if verdict.verdict == Finding::Probing => self.members.extend(verdict.members.iter().cloned()),
             _ => {}
+        }
+        if verdict.verdict == Finding::Suspicious && verdict.family == Some(Family::Unreadable) {
+            self.unreadable.insert(Caller::of(verdict));
         }
         if let Some(caller) = named(verdict) {
             let flagged = Flagged {

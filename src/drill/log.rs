@@ -12,9 +12,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::event::{Address, Cell, EventTime, Prediction, Query};
+use crate::engine::{Engine, Outbox};
+use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
 use crate::hash::{mix, mix2, text};
-use crate::outcome::{RejectReason, Rejection};
+use crate::observer::{self, Observer, Original};
+use crate::outcome::{CallerFacts, RejectReason, Rejection};
 
 pub use reader::{LogError, LogLimits, LogReader, MAX_VALUES};
 
@@ -57,6 +59,17 @@ pub struct LogCaller {
     pub account: Arc<str>,
 }
 
+/// A record that could not be read: evidence about its sender, as in a replay.
+#[derive(Clone, Debug)]
+pub struct LostRecord {
+    /// The event before which it came.
+    pub before: usize,
+    /// Where it lies.
+    pub provenance: Provenance,
+    /// Why it could not be read, and whose it is.
+    pub rejection: Rejection,
+}
+
 /// A log of one model.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -72,6 +85,8 @@ pub struct Log {
     rows: Vec<Cell>,
     answers: Vec<Prediction>,
     lines: Vec<i64>,
+    /// Records that could not be read, in their order.
+    lost: Vec<LostRecord>,
 }
 
 // === impl Facts ===
@@ -124,6 +139,32 @@ impl Log {
         self.lines[event]
     }
 
+    /// The records between an event and the one before it that could not be read; behind the last event, those at the end.
+    pub fn lost_before(&self, event: usize) -> &[LostRecord] {
+        let from = self.lost.partition_point(|lost| lost.before < event);
+        let to = self.lost.partition_point(|lost| lost.before <= event);
+        &self.lost[from..to]
+    }
+
+    /// The record of a line that could not be read.
+    pub fn lost_line(&self, line: i64) -> Option<&LostRecord> {
+        let at = self.lost.binary_search_by_key(&line, |lost| lost.provenance.offset).ok()?;
+        self.lost.get(at)
+    }
+
+    /// Gives an engine the records that [`Log::lost_before`] an event could not be read.
+    pub(super) fn judge_lost<O: Observer>(
+        &self,
+        event: usize,
+        engine: &mut Engine,
+        outbox: &mut Outbox,
+        observer: &mut O,
+    ) -> Result<(), O::Error> {
+        let original = Original::default();
+        let mut lost = self.lost_before(event).iter();
+        lost.try_for_each(|one| observer::reject(engine, &one.provenance, &one.rejection, original, outbox, observer))
+    }
+
     /// Writes an event into a query, as the decoder did.
     pub fn fill(&self, event: usize, query: &mut Query) {
         let who = &self.callers[self.caller(event)];
@@ -141,6 +182,13 @@ impl Log {
     pub fn take_callers_away(&mut self) {
         self.callers = vec![LogCaller { address: Address::Unknown, account: "".into() }];
         self.who.fill(0);
+        for lost in &mut self.lost {
+            lost.rejection.caller = lost
+                .rejection
+                .caller
+                .take()
+                .map(|caller| Box::new(CallerFacts { address: Address::Unknown, account: String::new(), ..*caller }));
+        }
         self.facts.without_callers = true;
         self.facts.digest = format!("{:016x}", self.digest());
     }
@@ -152,6 +200,15 @@ impl Log {
 
     /// Leaves out the events whose flag is false.
     pub fn retain(&mut self, keep: &[bool]) {
+        // Each lost record stays before the same event.
+        let (mut kept, mut counted) = (0, 0);
+        for lost in &mut self.lost {
+            while counted < lost.before {
+                kept += usize::from(keep.get(counted).copied().unwrap_or(true));
+                counted += 1;
+            }
+            lost.before = kept;
+        }
         let mut to = 0;
         for from in (0..self.times.len()).filter(|&event| keep.get(event).copied().unwrap_or(true)) {
             self.times[to] = self.times[from];

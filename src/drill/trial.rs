@@ -260,12 +260,16 @@ pub fn run(from: TrialStart<'_>, attack: &InjectedAttack<'_>) -> Trial {
                 next += 1;
             }
             (_, Some(time)) if time <= end => {
+                let Ok(()) = from.log.judge_lost(at, &mut engine, &mut outbox, &mut score);
                 from.log.fill(at, &mut query);
                 at += 1;
             }
             _ => break,
         }
         let Ok(()) = observer::judge(&mut engine, &query, Original::default(), &mut outbox, &mut score);
+    }
+    if at == from.log.len() {
+        let Ok(()) = from.log.judge_lost(at, &mut engine, &mut outbox, &mut score);
     }
     let Ok(()) = observer::tick(&mut engine, end, &mut outbox, &mut score);
     let found = score.found();

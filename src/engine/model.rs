@@ -135,6 +135,8 @@ struct Memory {
     held: Vec<Waiting>,
     /// Clients whose distribution evidence waits for what other callers show, the longest first.
     unconfirmed: VecDeque<SlotRef>,
+    /// Structure evidence that waits for the same, the longest first.
+    early: VecDeque<Detection>,
     state: ModelState,
     reasons: DriftReasons,
     counts: Counts,
@@ -177,6 +179,7 @@ impl ModelEngine {
                 limit: AccusationLimit::new(config.alarms_per_client_day),
                 held: Vec::new(),
                 unconfirmed: VecDeque::new(),
+                early: VecDeque::new(),
                 state: ModelState::default(),
                 reasons: DriftReasons::default(),
                 counts: Counts::default(),
@@ -277,6 +280,7 @@ impl ModelEngine {
         // Rows that lost what told them apart are not the same row, so their answers are not compared.
         let is_known = self.profile.coder.unknown(codes).next().is_none();
         let seen = self.judge_structure(asked, prepared, is_known, out);
+        self.decide_early(asked.now, Some(asked), out);
         // What a caller that does not stay repeats was somebody's vote before.
         let is_news = asked.drift_voter == asked.voter || matches!(seen, Seen::New(_));
         if voted && !asked.late && is_news {
@@ -284,6 +288,8 @@ impl ModelEngine {
         }
         if voted {
             self.judge_in_crowd(asked, codes, seen, out);
+        } else {
+            self.compare_with_crowd(asked, codes, seen);
         }
         if counted {
             self.judge_volume(asked, out);
@@ -397,14 +403,14 @@ impl ModelEngine {
             self.drift.answer(now, drift_voter, self.structure.answer_mut(row), query.prediction);
         }
         for detection in &detections {
-            self.flag_detected(asked, detection, out);
+            self.flag_detected(now, Some(asked), detection, out);
         }
         self.detections = detections;
         seen
     }
 
     /// Flags a client that structure evidence speaks against.
-    fn flag_detected(&mut self, asked: &Asked<'_>, detection: &Detection, out: &mut Vec<Verdict>) {
+    fn flag_detected(&mut self, now: EventTime, asked: Option<&Asked<'_>>, detection: &Detection, out: &mut Vec<Verdict>) {
         if self.memory.callers.clients.get(detection.client).is_none_or(|client| client.is_flagged()) {
             return;
         }
@@ -420,12 +426,12 @@ impl ModelEngine {
             Flagging { at: detection.client, family: detection.family, confidence, case: case.clone(), began, waits: true };
         // Of a client whose accusation waits this is asked when the wait is over.
         let waits = self.memory.callers.clients.get(detection.client).is_some_and(|client| client.counts_in_limit);
-        if !waits && self.is_explained_by_others(&flagging) {
+        if !waits && (self.is_explained_by_others(&flagging) || self.waits_for_callers(detection, began, now)) {
             return;
         }
-        self.flag(asked.now, Some(asked), flagging, out);
+        self.flag(now, asked, flagging, out);
         if let (Some(case), Reason::Campaign) = (case, detection.reason) {
-            self.announce(asked.now, &case, out);
+            self.announce(now, &case, out);
         }
     }
 
@@ -464,6 +470,7 @@ impl ModelEngine {
         self.memory.windows.complete();
         self.advance(out);
         if let Some(now) = self.memory.windows.watermark() {
+            self.decide_early(now, None, out);
             self.decide_held(now, true, out);
             self.review_crowd(now, true, out);
             self.announce_rest(now, out);

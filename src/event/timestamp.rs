@@ -96,7 +96,7 @@ pub(super) fn parse(text: &str, zone: Option<&Zone>) -> Result<EventTime, TimeEr
     if let Ok(stamp) = plain.parse::<jiff::Timestamp>() {
         return EventTime(stamp.as_microsecond()).in_range();
     }
-    let Some(civil) = civil(plain) else { return other_form(text) };
+    let Some(civil) = civil(plain).or_else(|| civil(&day_first(plain)?)) else { return other_form(text) };
     if !(2000..2100).contains(&civil.year()) {
         return Err(TimeError::Range);
     }
@@ -128,6 +128,23 @@ fn epoch(text: &str) -> Option<f64> {
 fn civil(text: &str) -> Option<DateTime> {
     let has_time = text.as_bytes().get(10).is_some_and(|separator| matches!(separator, b'T' | b't' | b' '));
     if has_time { text.parse().ok() } else { None }
+}
+
+/// A date with points, which has the day first: `02.03.2026 09:15:00` as `2026-03-02 09:15:00`. With slashes it could be either.
+fn day_first(text: &str) -> Option<String> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let [d0, d1, b'.', m0, m1, b'.', year @ ..] = date.as_bytes() else { return None };
+    let digits = [*d0, *d1, *m0, *m1].iter().chain(year).all(u8::is_ascii_digit);
+    digits.then(|| format!("{}-{}-{}{rest}", &date[6..], &date[3..5], &date[..2]))
+}
+
+/// Whether a text begins with a date of which nobody knows whether the day or the month is first: `02/03/2026`.
+fn has_slashes(text: &str) -> bool {
+    let mut parts = text.split([' ', ',', 'T']).next().unwrap_or_default().split('/');
+    let digits = |part: Option<&str>, lengths: std::ops::RangeInclusive<usize>| {
+        part.is_some_and(|part| lengths.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    digits(parts.next(), 1..=2) && digits(parts.next(), 1..=2) && digits(parts.next(), 2..=4) && parts.next().is_none()
 }
 
 /// The text in the form that the parser of RFC 3339 takes, and whether it says UTC: the suffixes `UTC`, `GMT` and `[UTC]` are taken
@@ -186,6 +203,9 @@ fn other_form(text: &str) -> Result<EventTime, TimeError> {
         Ok(stamp) => EventTime(stamp.as_microsecond()).in_range(),
         // 9999-12-31 is a frequent default value. It is a date, and past what an instant can hold.
         Err(_) => {
+            if has_slashes(text) {
+                return Err(TimeError::DayOrMonth);
+            }
             let date = text.get(..19).and_then(|date| date.parse::<DateTime>().ok());
             Err(date.map_or(TimeError::Syntax, |_| TimeError::Range))
         }
@@ -253,6 +273,22 @@ mod tests {
         assert_eq!(parse("2026-03-02 09:15:00.123 UTC", Some(&zone("+02:00"))), Ok(stated()));
         // Summer time.
         assert_eq!(parse("2026-07-02 09:15:00", Some(&zone("Europe/Berlin"))), EventTime::parse("2026-07-02T07:15:00Z"));
+    }
+
+    #[test]
+    fn a_date_with_points_has_the_day_first_and_one_with_slashes_is_not_guessed() {
+        let zone = "UTC".parse::<Zone>().unwrap();
+        for text in ["02.03.2026 09:15:00.123", "02.03.2026 09:15:00,123", "02.03.2026T09:15:00.123"] {
+            assert_eq!(parse(text, Some(&zone)), Ok(stated()), "{text}");
+            assert_eq!(parse(text, None), Err(TimeError::NoZone), "{text}");
+        }
+        assert_eq!(parse("02.03.2026 09:15:00.123 UTC", None), Ok(stated()));
+        for text in ["03/02/2026 09:15:00", "3/2/2026 9:15", "03/02/26, 09:15:00 AM"] {
+            assert_eq!(parse(text, Some(&zone)), Err(TimeError::DayOrMonth), "{text}");
+        }
+        for text in ["02.03.2026", "2.3.2026 09:15:00", "32.13.2026 09:15:00", "1/2/3/4 5"] {
+            assert_eq!(parse(text, Some(&zone)), Err(TimeError::Syntax), "{text}");
+        }
     }
 
     #[test]

@@ -11,13 +11,14 @@
 //! judged by the other columns. He does not blind the column for anybody else.
 //!
 //! A caller whose evidence rests on how its rows are written waits until [`WAIT_CALLERS`] other callers were seen since: the first caller
-//! that a release reaches looks like an attacker until the second one does.
+//! that a release reaches looks like an attacker until the second one does. Where there are not so many callers it waits for
+//! [`LONGEST_WAIT_SECONDS`].
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::EventTime;
+use crate::event::{EARLIEST, EventTime};
 use crate::window::clients::SlotRef;
 
 /// Callers whose newest rows are compared. Chosen: a tenth of them is six callers, so that a share is no accident, and on usual traffic
@@ -34,7 +35,24 @@ pub(super) const COMMON_AT_START: f64 = 0.5;
 pub(super) const LEAVES: f64 = 0.05;
 /// Other callers that are seen before evidence from writing alone accuses. Chosen: of a release that reaches a third of the callers, one
 /// of 16 shows the same with probability 1 − (2/3)^16 = 0.998.
-pub const WAIT_CALLERS: u32 = 16;
+const WAIT_CALLERS: u32 = 16;
+
+/// Seconds after which a caller waits no more. Chosen: where 16 callers do not come within half an hour, most callers never do.
+const LONGEST_WAIT_SECONDS: f64 = 1800.0;
+
+/// A caller's wait for others: rows noted when it began, and the time.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Wait {
+    mark: u64,
+    since: EventTime,
+}
+
+// === impl Wait ===
+
+impl Wait {
+    /// A wait that is over.
+    pub const OVER: Self = Self { mark: 0, since: EARLIEST };
+}
 
 /// How the newest row of a caller is written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -140,13 +158,18 @@ impl CommonColumns {
         self.since.get(column).copied().flatten()
     }
 
-    /// Rows noted so far: a mark to count from with [`CommonColumns::others_since`].
-    pub fn mark(&self) -> u64 {
-        self.noted
+    /// A wait for other callers that begins now.
+    pub fn wait(&self, now: EventTime) -> Wait {
+        Wait { mark: self.noted, since: now }
     }
 
-    /// Other callers whose newest row was noted after a mark.
-    pub fn others_since(&self, mark: u64, client: SlotRef) -> u32 {
+    /// Whether a caller has waited long enough: so many others were seen since, or so much time has passed.
+    pub fn is_over(&self, wait: Wait, client: SlotRef, now: EventTime) -> bool {
+        now.seconds_since(wait.since) >= LONGEST_WAIT_SECONDS || self.others_since(wait.mark, client) >= WAIT_CALLERS
+    }
+
+    /// Other callers whose newest row was noted after so many rows.
+    fn others_since(&self, mark: u64, client: SlotRef) -> u32 {
         self.recent.iter().rev().take_while(|written| written.number > mark).filter(|written| written.client != client).count()
             as u32
     }
@@ -228,13 +251,17 @@ mod tests {
     }
 
     #[test]
-    fn others_are_counted_from_a_mark_on_and_without_the_caller_itself() {
+    fn a_wait_ends_with_enough_other_callers_or_with_time() {
         let mut common = CommonColumns::new(4);
         note(&mut common, 0..10, false, |_| false);
-        let mark = common.mark();
-        note(&mut common, 3..6, false, |_| false);
+        let wait = common.wait(EARLIEST);
+        note(&mut common, 3..3 + WAIT_CALLERS, false, |_| false);
         note(&mut common, 3..4, false, |_| false);
-        assert_eq!((common.others_since(mark, client(3)), common.others_since(mark, client(50))), (2, 3));
+        assert!(!common.is_over(wait, client(3), EARLIEST), "it is no other caller itself");
+        assert!(common.is_over(wait, client(50), EARLIEST));
+        let minutes = |minutes: i64| EARLIEST.plus_seconds(60 * minutes);
+        assert!(!common.is_over(wait, client(3), minutes(29)) && common.is_over(wait, client(3), minutes(30)));
+        assert!(common.is_over(Wait::OVER, client(3), minutes(30)));
     }
 
     #[test]

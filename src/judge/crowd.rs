@@ -256,16 +256,17 @@ impl Crowd {
 
     /// Notes a row of a caller with a past: whether it is impossible by a statistic of dependence, and whether it is linked to a campaign.
     pub fn note_established(&mut self, at: SlotRef, is_odd: bool, in_campaign: bool) {
-        let is_known = self.established_callers.contains_key(&at);
-        if self.since.is_none() || (!is_known && self.established_callers.len() >= MAX_MEMBERS) {
-            return;
-        }
-        let counted = self.established_callers.entry(at).or_default();
-        if *counted < ROWS_OF_CALLER {
-            *counted += 1;
+        if self.wants_rows_of(at) {
+            *self.established_callers.entry(at).or_default() += 1;
             self.established.add(is_odd);
             self.established_linked += u32::from(in_campaign);
         }
+    }
+
+    /// Whether another row of a caller with a past would be counted: strangers' rows are not usual, and few of it were counted.
+    pub fn wants_rows_of(&self, at: SlotRef) -> bool {
+        let has_room = self.established_callers.len() < MAX_MEMBERS;
+        self.since.is_some() && self.established_callers.get(&at).map_or(has_room, |&counted| counted < ROWS_OF_CALLER)
     }
 
     /// Keeps the newest row of a caller with a past: its codes as those of a [`StrangersRow`], and how surprising it is.

@@ -364,6 +364,12 @@ impl Structure {
             self.note_nearest_neighbour(&nearest, any_link, sender, live_rows);
         }
         let is_flagged = client.flag.is_some();
+        let (nearest, own_link, any_link) = if !is_flagged && (own_link || any_link.linked) {
+            let less = nearest.less(self.common_nearness(new.prepared, sender.at));
+            (less, own_link && less.still_links_own(), self.anybodys_link(&less, sender, live_rows))
+        } else {
+            (nearest, own_link, any_link)
+        };
         match nearest.link(new, row, own_link, any_link) {
             Some(_) if !is_flagged && self.is_near_to_many(new.prepared, sender.at) => {
                 state.restart();

@@ -1,11 +1,12 @@
 //! What looks wrong with training data though a profile can be learned from it: a saved row index, the true answer among the
-//! features, numbers written as text.
+//! features, numbers, dates, durations and lists written as text.
 //!
 //! Each is a column that the log of the model will not have, or will have in another form. It is found in the profile itself, and said
 //! with the option that mends it; nothing but a row index that pandas saved is left out without being asked.
 
 use std::collections::BTreeMap;
 
+use super::number_style::{dressed, option_for};
 use super::{Feature, Kind, PredictionKind, Reference};
 
 /// Names that people give to the true answer. Chosen from the documentation of scikit-learn, XGBoost, pandas and OpenML.
@@ -62,11 +63,14 @@ pub fn advice(reference: &Reference, decided: impl Fn(&str) -> bool) -> Vec<Advi
         } else if let Some(how) = repeats_answer(reference, at) {
             format!("{how}; if '{name}' is the true answer, the log will not have it: --drop {option}")
         } else if let Some(example) = number_as_text(feature).filter(|_| !decided(name)) {
+            let dressed = feature.values.iter().map(String::as_str);
+            let mend = option_for(dressed).unwrap_or("write plain numbers in the training data and in the log");
             format!(
-                "'{name}' is text that looks like numbers, such as '{example}'; write plain numbers in the training data and in the log, or keep \
-                 it as names with --kind {}",
+                "'{name}' is text that looks like numbers, such as '{example}'; {mend}, or keep it as names with --kind {}",
                 quoted(&format!("{name}=categorical"))
             )
+        } else if let Some(what) = other_text(feature).filter(|_| !decided(name)) {
+            what
         } else {
             continue;
         };
@@ -166,24 +170,76 @@ fn number_as_text(feature: &Feature) -> Option<&str> {
     };
     let all = of(&|_| true);
     // Plain numbers among them were read as names on purpose, such as 007.
-    let enough = of(&looks_like_number) as f64 >= NUMBERS * all as f64 && of(&is_dressed_number) > 0;
-    let example = feature.values.iter().find(|value| is_dressed_number(value))?;
+    let enough = of(&looks_like_number) as f64 >= NUMBERS * all as f64 && of(&|text| dressed(text).is_some()) > 0;
+    let example = feature.values.iter().find(|value| dressed(value).is_some())?;
     enough.then_some(example.as_str())
 }
 
 fn looks_like_number(text: &str) -> bool {
-    text.trim().parse::<f64>().is_ok() || is_dressed_number(text)
+    text.trim().parse::<f64>().is_ok() || dressed(text).is_some()
 }
 
-/// A number with a currency, a per cent sign, or signs between its thousands: `$1,234.50`, `12 %`, `3,5`.
-fn is_dressed_number(text: &str) -> bool {
-    let bare = text.trim().trim_start_matches(['$', '€', '£', '¥']).trim_end_matches(['%', '$', '€', '£', '¥']).trim();
-    if bare.parse::<f64>().is_ok() {
-        return bare != text.trim();
+/// What a column of texts is besides names, with what to do; `None` if the texts are names.
+fn other_text(feature: &Feature) -> Option<String> {
+    if feature.kind != Kind::Categorical {
+        return None;
     }
-    let digits: String = bare.chars().filter(|c| !matches!(c, ',' | ' ' | '\u{a0}' | '\'' | '_')).collect();
-    let begins = bare.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit());
-    digits.len() < bare.len() && begins && digits.parse::<f64>().is_ok()
+    let all: u64 = feature.values.iter().zip(&feature.counts).map(|(_, count)| count).sum();
+    let share = |look: fn(&str) -> bool| {
+        let rows: u64 = feature.values.iter().zip(&feature.counts).filter(|(value, _)| look(value)).map(|(_, count)| count).sum();
+        rows as f64 >= NUMBERS * all as f64
+    };
+    let (name, option) = (&feature.name, quoted(&feature.name));
+    let example = feature.values.first()?;
+    if share(is_date) {
+        return Some(format!(
+            "'{name}' holds dates, such as '{example}', and each new day is a text that the reference does not know: write what the model \
+             reads of them (an age in days, a month) as a number in the training data and in the log, or leave it out with --drop {option}"
+        ));
+    }
+    if share(is_duration) {
+        return Some(format!(
+            "'{name}' holds durations, such as '{example}': write them as seconds in the training data and in the log, or leave it out \
+             with --drop {option}"
+        ));
+    }
+    share(is_list).then(|| {
+        format!(
+            "'{name}' holds lists or objects as text, such as '{example}': give each part a column of its own, or leave it out with --drop \
+             {option}"
+        )
+    })
+}
+
+/// `2026-03-02`, `2026/03/02`, `02.03.2026`, `3/2/2026`, alone or before a time of day.
+fn is_date(text: &str) -> bool {
+    let text = text.trim();
+    let day = text.split_once([' ', 'T']).map_or(text, |(day, _)| day);
+    ['-', '/', '.'].into_iter().any(|sign| {
+        let parts: Vec<&str> = day.split(sign).collect();
+        let digits = parts.len() == 3 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+        digits && matches!((parts[0].len(), parts[1].len(), parts[2].len()), (4, 1..=2, 1..=2) | (1..=2, 1..=2, 4))
+    })
+}
+
+/// `0 days 01:02:03`, as pandas writes a duration, `01:02:03`, or `PT3S`.
+fn is_duration(text: &str) -> bool {
+    let text = text.trim().trim_start_matches('-');
+    let clock = text.split_once(" days").map_or(text, |(_, rest)| rest).trim().trim_start_matches('+');
+    let parts: Vec<&str> = clock.split(':').collect();
+    let is_clock = (parts.len() == 3 || text.len() > clock.len())
+        && parts.iter().all(|part| part.chars().all(|c| c.is_ascii_digit() || c == '.'));
+    let is_iso = text.strip_prefix('P').is_some_and(|rest| {
+        rest.starts_with(|c: char| c.is_ascii_digit() || c == 'T')
+            && rest.chars().all(|c| c.is_ascii_digit() || "YMWDTHS.".contains(c))
+    });
+    is_clock || is_iso
+}
+
+/// A list or an object of Python or JSON.
+fn is_list(text: &str) -> bool {
+    let text = text.trim();
+    matches!((text.chars().next(), text.chars().last()), (Some('['), Some(']')) | (Some('{'), Some('}')))
 }
 
 #[cfg(test)]
@@ -252,7 +308,24 @@ mod tests {
             (",", false),
             ("1-2", false),
         ] {
-            assert_eq!(is_dressed_number(number), is, "{number}");
+            assert_eq!(dressed(number).is_some(), is, "{number}");
         }
+    }
+
+    #[test]
+    fn dates_durations_and_lists_as_text_are_said_with_what_to_do() {
+        type Write = fn(u64) -> String;
+        let date: Write = |row| format!("{:02}.{:02}.2021", 1 + row % 28, 1 + row % 12);
+        let time: Write = |row| format!("2021-03-{:02} 09:15:00", 1 + row % 28);
+        let took: Write = |row| format!("0 days 00:{:02}:07", row % 60);
+        let list: Write = |row| format!("['a', {}]", row % 9);
+        for (write, words) in [(date, "holds dates"), (time, "holds dates"), (took, "holds durations"), (list, "holds lists")] {
+            let said = said("opened", |row| text(write(row)));
+            assert!(said[0].contains(words) && said[0].contains("--drop opened"), "{said:?}");
+        }
+        for name in ["12-34-56", "1.2.3", "a:b:c", "PS", "10:30", "[x"] {
+            assert!(!is_date(name) && !is_duration(name) && !is_list(name), "{name}");
+        }
+        assert!(is_duration("P1DT2H") && is_duration("-1 days +23:59:59.5") && is_date("3/2/2026"));
     }
 }

@@ -106,6 +106,13 @@ pub enum Mismatch {
         /// What the reference has.
         known: Vec<String>,
     },
+    /// Some columns are never logged, and some fields are unknown: they may be the same.
+    PerhapsRenamed {
+        /// A column of the reference without a value.
+        feature: String,
+        /// A field that the reference does not know.
+        logged: String,
+    },
     /// Fields that the reference does not know, without a similar name in it.
     UnknownFields {
         /// Their names, in order, bounded.
@@ -188,9 +195,13 @@ impl Comparison {
         });
         found.extend(never.iter().map(|feature| Mismatch::NeverLogged { feature: feature.name.clone() }));
         found.extend(self.columns.iter().zip(&self.reference.features).filter_map(|(counts, feature)| counts.mismatch(feature)));
+        let perhaps = never.first().zip(strange.first());
+        let perhaps = perhaps
+            .map(|(feature, logged)| Mismatch::PerhapsRenamed { feature: feature.name.clone(), logged: (*logged).to_owned() });
         if !strange.is_empty() {
             found.push(Mismatch::UnknownFields { names: strange.into_iter().map(str::to_owned).collect() });
         }
+        found.extend(perhaps);
         found
     }
 }
@@ -296,7 +307,8 @@ impl Mismatch {
             Self::OtherSpelling { logged, feature } => {
                 let (logged, feature) = (safe(logged), safe(feature));
                 format!(
-                    "records have {logged}, the reference has {feature}: log it as {feature}, or name the column {logged} in the training data and fit again"
+                    "records have {logged}, the reference has {feature}: log it as {feature}, write \"{logged}\" = \"{feature}\" under [decode.rename], \
+                     or name the column {logged} in the training data and fit again"
                 )
             }
             Self::NeverLogged { feature } => {
@@ -323,6 +335,13 @@ impl Mismatch {
                 safe(feature),
                 list(known)
             ),
+            Self::PerhapsRenamed { feature, logged } => {
+                let (feature, logged) = (safe(feature), safe(logged));
+                format!(
+                    "if an unknown field is the new name of a column that no record has, say so: \"{logged}\" = \"{feature}\" under \
+                     [decode.rename]"
+                )
+            }
             Self::UnknownFields { names } => {
                 format!(
                     "records have fields that the reference does not know and that are left out: {}; fit again with them if the model uses them",

@@ -46,6 +46,18 @@ impl Schema {
         }
     }
 
+    /// Other names of features, each with the feature's own: a name that is itself a feature's keeps its meaning. What names no feature
+    /// is left out.
+    #[must_use]
+    pub fn with_names<'a>(mut self, others: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        for (other, own) in others {
+            if let Some(&position) = self.names.get(own) {
+                self.names.entry(other.into()).or_insert(position);
+            }
+        }
+        self
+    }
+
     /// Number of features.
     pub fn width(&self) -> usize {
         self.kinds.len()

@@ -35,6 +35,8 @@ pub fn line(model: &ModelSummary, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (caller.source_ip.is_some() && caller.source_ip == most.source_ip)
             || (caller.client_id.is_some() && caller.client_id == most.client_id)
     });
+    let accused = accused
+        || most.source_ip.as_ref().is_some_and(|ip| model.history.probing_campaigns().any(|(_, one)| one.members.contains(ip)));
     let standing = if most.flagged || accused { "found probing" } else { "no detection" };
     let covered =
         most.covered.map_or_else(String::new, |share| format!(", in {} of the model's regions", words::percent(rounded(share))));

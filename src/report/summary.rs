@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::activity::Activity;
 use super::verdict_history::VerdictHistory;
 use crate::engine::ModelStatus;
 use crate::event::{EventTime, Provenance, Query, Repair};
@@ -49,6 +50,8 @@ pub struct ModelSummary {
     pub span: Option<(EventTime, EventTime)>,
     /// Every verdict on the model and its callers.
     pub history: VerdictHistory,
+    /// What each caller asked over the whole log.
+    pub activity: Activity,
     /// The engine's state at the end, if it gave one.
     pub status: Option<ModelStatus>,
     /// The events compared with the reference; `None` if there is none.
@@ -201,6 +204,7 @@ impl ModelSummary {
     fn count(&mut self, query: &Query) -> Vec<Mismatch> {
         let (first, last) = self.span.unwrap_or((query.time, query.time));
         self.span = Some((first.min(query.time), last.max(query.time)));
+        self.activity.take(query);
         match &mut self.comparison {
             Some(comparison) => {
                 if comparison.take(query) {

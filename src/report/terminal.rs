@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::activity::Seen;
 use super::budget;
 use super::summary::{LISTED_FEATURES, ModelSummary, Summary};
 use super::verdict_history::Subject;
@@ -111,16 +112,25 @@ impl ModelSummary {
         writeln!(f, "  who        {least}{} found probing{suspicious}", words::counted(callers.len() as u64, "caller", "callers"))?;
         let names: Vec<String> = callers.iter().take(LISTED).map(|(caller, _)| words::printable(&caller.to_string(), 60)).collect();
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
-        for (nth, (name, (_, subject))) in names.iter().zip(&callers).enumerate() {
+        for (nth, (name, (caller, subject))) in names.iter().zip(&callers).enumerate() {
             writeln!(f, "    {name:<width$}  {}", subject_line(subject))?;
             let why = reasons(&subject.signals);
             if nth < EXPLAINED && !why.is_empty() {
                 writeln!(f, "    {:width$}  because: {why}", "")?;
             }
+            if let Some(seen) = self.activity.of(caller).filter(|_| nth < EXPLAINED) {
+                writeln!(f, "    {:width$}  in all: {}", "", self.seen_line(&seen))?;
+            }
         }
         more(f, callers.len())?;
         self.write_hidden(f)?;
         self.write_volume(f)
+    }
+
+    fn seen_line(&self, seen: &Seen) -> String {
+        let queries = words::counted(seen.queries, "query", "queries");
+        let active = if self.activity.is_active(seen) { ", still active at the end of the log" } else { "" };
+        format!("{queries}, {} to {} UTC{active}", words::minute(seen.first), words::minute(seen.last))
     }
 
     fn write_hidden(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,6 +180,9 @@ impl ModelSummary {
             let members = words::addresses(&subject.signals, subject.members.len(), subject.queries_seen);
             let case = words::printable(case, 60);
             writeln!(f, "    {case}  {members}, {}", subject_line(subject))?;
+            if let Some(seen) = self.activity.of_members(&subject.members) {
+                writeln!(f, "    {:width$}  in all: {}", "", self.seen_line(&seen), width = case.chars().count())?;
+            }
             if let Some(common) = words::in_common(&subject.features) {
                 writeln!(f, "    {:width$}  {common}", "", width = case.chars().count())?;
             }

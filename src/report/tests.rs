@@ -184,19 +184,7 @@ fn a_quiet_log_is_said_to_be_quiet() {
 
 #[test]
 fn who_asked_most_is_named_without_an_accusation() {
-    let spent = |ratio: f64| InformationBudget {
-        source_ip: Some(HOSTILE.into()),
-        client_id: None,
-        case: None,
-        callers: 1,
-        queries: 1234,
-        rows: 106.0 * ratio,
-        ratio,
-        covered: Some(0.714),
-        since: At(at(0)),
-        rows_per_day: 318.0,
-        flagged: false,
-    };
+    let spent = |ratio: f64| budget(HOSTILE, ratio);
     let with_budget = |ratio| {
         let mut summary = Summary::new(&[reference("adult")]);
         summary.accepted(&query("adult", 0));
@@ -219,6 +207,51 @@ fn who_asked_most_is_named_without_an_accusation() {
     assert!(page.contains("Who has asked most that could be learned from") && page.contains("71 %"));
     assert!(!page.contains("<script>"), "what comes from the log is no markup");
     assert!(!with_budget(0.1).0.contains("what a linear copy takes"), "a handful of rows is not worth a line");
+}
+
+fn budget(who: &str, ratio: f64) -> InformationBudget {
+    InformationBudget {
+        source_ip: Some(who.into()),
+        client_id: None,
+        case: None,
+        callers: 1,
+        queries: 1234,
+        rows: 106.0 * ratio,
+        ratio,
+        covered: Some(0.714),
+        since: At(at(0)),
+        rows_per_day: 318.0,
+        flagged: false,
+    }
+}
+
+#[test]
+fn what_an_accused_caller_learned_is_no_praise_beneath_those_that_nobody_accuses() {
+    let busy = Verdict {
+        source_ip: Some("10.0.0.1".into()),
+        signals: vec![SignalValue { name: "distinct_rows", value: 900.0, reference: 90.0, evidence: 9.0 }],
+        ..verdict("adult", Scope::Client, Finding::Suspicious, 600)
+    };
+    let busy = busy.with_family(Family::Volume);
+    let member = Verdict {
+        members: vec!["203.0.113.9".into()],
+        case: Some("c-2".into()),
+        ..verdict("adult", Scope::Campaign, Finding::Probing, 900)
+    };
+    let said = |who: &str| {
+        let mut summary = Summary::new(&[reference("adult")]);
+        summary.accepted(&query("adult", 0));
+        verdicts("adult").iter().chain([&busy, &member]).for_each(|verdict| summary.verdict(verdict));
+        let status = ModelStatus { model: "adult".into(), information_budgets: vec![budget(who, 3.0)], ..ModelStatus::default() };
+        summary.status(vec![status]);
+        summary.to_string()
+    };
+    let line = |text: &str| text.lines().find(|line| line.contains("learned")).unwrap().to_owned();
+    assert!(said("203.0.113.7").contains("(no accusation)"), "{}", said("203.0.113.7"));
+    for accused in ["203.0.113.7", "203.0.113.9"] {
+        assert!(line(&said(accused)).ends_with("(found probing)"), "{accused}: {}", line(&said(accused)));
+    }
+    assert!(line(&said("10.0.0.1")).ends_with("(no detection)"), "{}", line(&said("10.0.0.1")));
 }
 
 #[test]

@@ -55,7 +55,7 @@ const WORTH_THREADS: usize = 128;
 
 impl Judgement<'_> {
     /// Why the record could not be decoded, if it could not.
-    fn rejection(&self) -> Option<&Rejection> {
+    pub fn rejection(&self) -> Option<&Rejection> {
         match &*self.outcome {
             Outcome::Rejected(rejection) if self.query.is_none() => Some(rejection),
             _ => None,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::partition_merger::{Now, PartitionMerger};
 use super::shards::{Judgement, Shards};
 use crate::checkpoint::keeper::{Cut, Keeper, Takeover, UnitCut, UnitReport};
+use crate::checkpoint::manifest::SnapshotInfo;
 use crate::checkpoint::unit::{Found, Written};
 use crate::checkpoint::{CheckpointError, Offsets};
 use crate::clock::{self, Deadline};
@@ -263,7 +264,7 @@ impl Snapshots {
         let units = self.models.iter().filter_map(|model| {
             let Model { model: ModelName { name, reference }, .. } = model;
             let engine = shards.copy_of(name)?;
-            Some(UnitCut { engine, model: name.clone(), reference: reference.clone(), offsets: model.offsets(merger) })
+            Some(UnitCut { engine, model: name.clone(), reference: reference.clone(), offsets: model.offsets(merger), log: None })
         });
         let cut = Cut { taken: now.wall, units: units.collect() };
         self.metrics.snapshot_pause(clock::instant().duration_since(begun));
@@ -406,53 +407,66 @@ impl Model {
 
     /// Goes on from what was found of the model.
     fn take(&mut self, found: Found, shards: &mut Shards, metrics: &Metrics, required: bool) -> Result<(), CheckpointError> {
-        let name = self.model.name.as_str();
-        shards.forget(name);
         (self.reached, self.durable) = (Offsets::new(), None);
-        for damaged in &found.damaged {
-            metrics.snapshot(name, SnapshotOutcome::Skipped);
-            tracing::error!(model = name, "a snapshot is skipped for the one before it: {damaged}");
+        if let Some(info) = restored(&self.model, found, shards, metrics, required)? {
+            self.reached = info.offsets();
+            self.durable = Some(info.offsets());
         }
-        let refused = |what: String| {
-            metrics.snapshot(name, SnapshotOutcome::Refused);
-            if required {
-                return Err(CheckpointError::Unusable(format!(
-                    "{what}. State is required (state.required), so the service does not start"
-                )));
-            }
-            tracing::error!(
-                model = name,
-                "the state of this model is not used, so it begins with empty windows; three intervals of state.interval from now the old snapshots are deleted: {what}"
-            );
-            Ok(())
-        };
-        if let Some(what) = found.unusable {
-            return refused(what);
-        }
-        let Some((info, snapshot)) = found.snapshot else {
-            if found.damaged.is_empty() {
-                tracing::info!(model = name, "there is no snapshot: it begins with empty windows");
-                return Ok(());
-            }
-            return refused(format!("every snapshot of model '{name}' is damaged; restore the store from its backup"));
-        };
-        if info.reference != self.model.reference {
-            // A new profile is a decision. What the old one has taught means nothing under it.
-            metrics.snapshot(name, SnapshotOutcome::Refused);
-            tracing::warn!(
-                model = name,
-                "its reference profile has changed since the snapshot: this model begins with empty windows"
-            );
-            return Ok(());
-        }
-        if let Err(error) = shards.restore(snapshot) {
-            return refused(error.to_string());
-        }
-        self.reached = info.offsets();
-        self.durable = Some(info.offsets());
-        metrics.snapshot(name, SnapshotOutcome::Restored);
-        metrics.snapshots_current(info.taken(), [name]);
-        tracing::info!(model = name, taken = %info.taken(), queries = info.queries, clients = info.clients, "restored");
         Ok(())
     }
+}
+
+/// Lets an engine go on from what was found of a model, and says what was; none if it begins with empty windows.
+///
+/// # Errors
+/// Only if state is required: the snapshot cannot be used.
+pub fn restored(
+    model: &ModelName,
+    found: Found,
+    shards: &mut Shards,
+    metrics: &Metrics,
+    required: bool,
+) -> Result<Option<SnapshotInfo>, CheckpointError> {
+    let name = model.name.as_str();
+    shards.forget(name);
+    for damaged in &found.damaged {
+        metrics.snapshot(name, SnapshotOutcome::Skipped);
+        tracing::error!(model = name, "a snapshot is skipped for the one before it: {damaged}");
+    }
+    let refused = |what: String| {
+        metrics.snapshot(name, SnapshotOutcome::Refused);
+        if required {
+            return Err(CheckpointError::Unusable(format!(
+                "{what}. State is required (state.required), so the service does not start"
+            )));
+        }
+        tracing::error!(
+            model = name,
+            "the state of this model is not used, so it begins with empty windows; three intervals of state.interval from now the old snapshots are deleted: {what}"
+        );
+        Ok(None)
+    };
+    if let Some(what) = found.unusable {
+        return refused(what);
+    }
+    let Some((info, snapshot)) = found.snapshot else {
+        if found.damaged.is_empty() {
+            tracing::info!(model = name, "there is no snapshot: it begins with empty windows");
+            return Ok(None);
+        }
+        return refused(format!("every snapshot of model '{name}' is damaged; restore the store from its backup"));
+    };
+    if info.reference != model.reference {
+        // A new profile is a decision. What the old one has taught means nothing under it.
+        metrics.snapshot(name, SnapshotOutcome::Refused);
+        tracing::warn!(model = name, "its reference profile has changed since the snapshot: this model begins with empty windows");
+        return Ok(None);
+    }
+    if let Err(error) = shards.restore(snapshot) {
+        return refused(error.to_string());
+    }
+    metrics.snapshot(name, SnapshotOutcome::Restored);
+    metrics.snapshots_current(info.taken(), [name]);
+    tracing::info!(model = name, taken = %info.taken(), queries = info.queries, clients = info.clients, "restored");
+    Ok(Some(info))
 }

@@ -9,7 +9,7 @@ use crate::decode::DecodeConfig;
 use crate::engine::EngineConfig;
 use crate::event::EventTime;
 use crate::reference::{Column, Dataset, FitOptions, Raw, Reference, fit};
-use crate::sink::DeadLetter;
+use crate::sink::{DeadLetter, Flushed};
 use crate::source::feed::FeedFault;
 use crate::source::memory::Memory;
 
@@ -57,6 +57,7 @@ struct Bench {
     memory: Memory,
     letters: Letters,
     metrics: Metrics,
+    readiness: Readiness,
     runtime: Runtime<Memory>,
     clock: Duration,
 }
@@ -75,6 +76,7 @@ impl Bench {
             metrics.know_model(reference).unwrap();
         }
         let letters = Letters::default();
+        let readiness = Readiness::default();
         let sinks = Sinks {
             must_deliver: Vec::new(),
             best_effort: Vec::new(),
@@ -82,12 +84,12 @@ impl Bench {
             keep_late: true,
             observers: Vec::new(),
             metrics: metrics.clone(),
-            readiness: Readiness::default(),
+            readiness: readiness.clone(),
         };
         let decoders = (0..3).map(|_| Decoder::new(&references, DecodeConfig::default()).unwrap()).collect();
         let shards = Shards::new(config.engine_shards, &EngineConfig::default(), references).unwrap();
         let runtime = Runtime::new(memory.clone(), config, decoders, shards, Duration::from_secs(60), sinks);
-        Self { memory, letters, metrics, runtime, clock: Duration::ZERO }
+        Self { memory, letters, metrics, readiness, runtime, clock: Duration::ZERO }
     }
 
     fn now(&self) -> Now {
@@ -127,7 +129,8 @@ fn partition(number: i32) -> Partition {
 }
 
 fn config() -> RuntimeConfig {
-    RuntimeConfig { batch_records: 16, buffer_records: 1_024, ..RuntimeConfig::default() }
+    // Partitions come and go here one by one, as with a topic that is keyed by model.
+    RuntimeConfig { batch_records: 16, buffer_records: 1_024, keyed_by_model: true, ..RuntimeConfig::default() }
 }
 
 #[test]
@@ -206,6 +209,44 @@ fn a_revocation_commits_what_was_judged_and_nothing_is_counted_twice_or_lost() {
     bench.turns(40);
     let counts = bench.runtime.counts();
     assert_eq!(counts.accepted + counts.late, 400, "it goes on exactly where it stopped");
+}
+
+#[test]
+fn a_member_that_is_given_a_part_at_its_start_ends_and_has_judged_nothing() {
+    let mut bench = Bench::new(RuntimeConfig { keyed_by_model: false, ..config() });
+    let (p, q) = (partition(0), partition(1));
+    bench.event(&p, "m", 0);
+    bench.event(&q, "m", 0);
+    bench.memory.assign(std::slice::from_ref(&p));
+    let error = bench.turn().unwrap_err();
+    assert!(
+        matches!(&error, RuntimeError::Split(what) if what.contains("repartition") && what.contains("keyed_by_model")),
+        "{error}"
+    );
+    assert_eq!((bench.runtime.counts().read(), bench.memory.committed(&p)), (0, 0));
+}
+
+#[test]
+fn a_member_that_loses_a_part_judges_nothing_until_it_is_back() {
+    let mut bench = Bench::new(RuntimeConfig { keyed_by_model: false, ..config() });
+    let (p, q) = (partition(0), partition(1));
+    for second in 0..100 {
+        bench.event(&p, "m", second);
+        bench.event(&q, "m", second);
+    }
+    bench.memory.assign(&[p.clone(), q.clone()]);
+    bench.turns(2);
+    bench.memory.revoke(std::slice::from_ref(&q), false);
+    bench.turn().unwrap();
+    let (counts, committed) = (bench.runtime.counts(), bench.memory.committed(&p));
+    assert!(counts.read() < 200 && bench.readiness.phase() == Phase::Split, "{counts:?}");
+    bench.turns(40);
+    assert_eq!((bench.runtime.counts(), bench.memory.committed(&p)), (counts, committed), "it waits");
+    bench.memory.assign(std::slice::from_ref(&q));
+    bench.turns(40);
+    assert!(bench.readiness.is_ready());
+    let counts = bench.runtime.counts();
+    assert_eq!((counts.accepted + counts.late, counts.rejected), (200, 0), "each once");
 }
 
 #[test]

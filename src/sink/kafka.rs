@@ -4,6 +4,8 @@
 //! service at the next flush, before anything behind it is committed. When the producer's queue is full the caller waits; this
 //! backpressure reaches back to the consumer.
 
+pub mod transaction;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,9 +39,10 @@ const CUT_BYTES: usize = 64 * 1024;
 const ADMIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Names of the receivers in `alerts_sent_total`; a message carries the position of its own.
-const RECEIVERS: [&str; 2] = ["kafka_verdicts", "kafka_dead_letters"];
+const RECEIVERS: [&str; 3] = ["kafka_verdicts", "kafka_dead_letters", "kafka_rows"];
 const VERDICTS: usize = 0;
 const DEAD_LETTERS: usize = 1;
+const ROWS: usize = 2;
 
 /// A producer shared by the sinks.
 #[derive(Clone)]

@@ -55,6 +55,17 @@ impl Feed for Combined {
         Ok(all)
     }
 
+    fn all_partitions(&mut self) -> Result<Vec<Partition>, FeedError> {
+        let mut all = match &mut self.http {
+            Some(http) => http.all_partitions()?,
+            None => Vec::new(),
+        };
+        if let Some(kafka) = &mut self.kafka {
+            all.extend(kafka.all_partitions()?);
+        }
+        Ok(all)
+    }
+
     fn begin(&mut self, partitions: &[Partition], start: &Start) -> Result<(), FeedError> {
         // One assignment is of one source.
         match &mut self.http {

@@ -143,6 +143,12 @@ pub trait Feed: Send {
     /// If there is none.
     fn bounds(&mut self, partitions: &[Partition]) -> Result<Vec<Bounds>, FeedError>;
 
+    /// Every partition that the topics of the feed have, whoever has it. It waits for the answer.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn all_partitions(&mut self) -> Result<Vec<Partition>, FeedError>;
+
     /// Answers [`FeedEvent::Assigned`]: from now on messages of these partitions are handed out, beginning at `start`.
     ///
     /// # Errors

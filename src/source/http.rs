@@ -227,6 +227,10 @@ impl Feed for HttpFeed {
         Ok(ours.map(|partition| Bounds { partition: partition.clone(), low: 0, high, committed: None }).collect())
     }
 
+    fn all_partitions(&mut self) -> Result<Vec<Partition>, FeedError> {
+        Ok(vec![self.partition.clone()])
+    }
+
     fn begin(&mut self, partitions: &[Partition], _start: &Start) -> Result<(), FeedError> {
         self.is_open |= partitions.iter().any(|partition| self.has(partition));
         Ok(())

@@ -9,13 +9,13 @@ pub mod config;
 pub mod connect;
 pub mod context;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -86,6 +86,11 @@ impl KafkaFeed {
             silent: 0,
             said: String::new(),
         })
+    }
+
+    /// This member, for transactions that commit its offsets; none once it has left.
+    pub fn member(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.as_ref()?.group_metadata()
     }
 
     /// Looks at what librdkafka told on the side.
@@ -183,7 +188,8 @@ impl KafkaFeed {
             .map_or_else(|| Partition::new(topic, number), |(_, partition)| partition.clone())
     }
 
-    fn list(positions: &[(Partition, i64)]) -> TopicPartitionList {
+    /// Offsets as librdkafka takes them.
+    pub fn list(positions: &[(Partition, i64)]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, position) in positions {
             // Refused only for offsets below zero, which positions never are.
@@ -296,6 +302,27 @@ impl Feed for KafkaFeed {
             Ok(Bounds { partition: partition.clone(), low, high, committed })
         };
         partitions.iter().map(bounds).collect()
+    }
+
+    /// Topics that a pattern finds are known by what was assigned of them.
+    fn all_partitions(&mut self) -> Result<Vec<Partition>, FeedError> {
+        let Some(consumer) = self.consumer.clone() else { return Ok(Vec::new()) };
+        let topics: BTreeSet<String> = consumer
+            .subscription()
+            .map(|list| list.elements().iter().map(|element| element.topic().to_owned()).collect())
+            .unwrap_or_default();
+        let named = topics.into_iter().filter(|topic| !topic.starts_with('^'));
+        let topics: BTreeSet<String> = named.chain(self.assigned.keys().map(|(topic, _)| topic.clone())).collect();
+        let mut all = Vec::new();
+        for topic in topics {
+            let known = retried(|| consumer.fetch_metadata(Some(&topic), BOUNDS_WAIT)).map_err(|error| {
+                FeedError::new(FeedFault::Unreachable, explain(FeedFault::Unreachable, &self.brokers, &error.to_string()))
+            })?;
+            let name: Arc<str> = topic.as_str().into();
+            let numbers = known.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
+            all.extend(numbers.map(|number| Partition { topic: name.clone(), number }));
+        }
+        Ok(all)
     }
 
     fn begin(&mut self, _partitions: &[Partition], start: &Start) -> Result<(), FeedError> {

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::file::{FileError, FileSource};
-use super::table::{CsvRows, ParquetRows, is_header};
+use super::line_form::{LineForm, not_lines, not_whole_calls};
+use super::table::{CsvRows, ParquetRows, has_decimal_commas, is_header};
 use super::{Record, Source};
 use crate::decode::kserve::{Joined, Pairs};
-use crate::decode::recognise::{RECORDS, is_canonical_record, recognise};
+use crate::decode::recognise::{RECORDS, case_words, is_canonical_record, recognise};
 use crate::decode::{DecodeConfig, Format};
 use crate::reference::Reference;
 
@@ -30,9 +31,16 @@ pub struct LogSource {
 
 /// What the file holds.
 enum Form {
-    Lines(FileSource),
-    Csv(CsvRows),
+    Lines(Box<Lines>),
+    Csv(Box<CsvRows>),
     Parquet(Box<ParquetRows>),
+}
+
+/// Lines that hold records in some form.
+struct Lines {
+    lines: FileSource,
+    form: LineForm,
+    buffer: Vec<u8>,
 }
 
 // === impl LogSource ===
@@ -54,11 +62,12 @@ impl LogSource {
         lines.peek(1);
         let first = lines.head().front().map(|(_, first)| first.clone()).unwrap_or_default();
         let free = free && !is_canonical_record(&first);
-        if matches!(first.trim_ascii(), b"{" | b"[") {
+        if first.trim_ascii_start().starts_with(b"{") || first.trim_ascii_start().starts_with(b"[") {
             lines.peek(2);
         }
         let second = lines.head().get(1).map(|(_, second)| second.as_slice()).unwrap_or_default();
-        if let Some(words) = not_lines(&first, second) {
+        let words = not_lines(&first, second).or_else(|| if free { not_whole_calls(&first) } else { None });
+        if let Some(words) = words {
             return Err(FileError::Foreign { path: name, words });
         }
         let mut said = None;
@@ -66,23 +75,40 @@ impl LogSource {
             said = Some(table(settings, "Parquet", references, free));
             Form::Parquet(Box::new(ParquetRows::open(path, consumed.clone())?))
         } else if let Some(delimiter) = is_header(&first, references) {
-            said = Some(table(settings, "CSV", references, free));
-            Form::Csv(CsvRows::new(lines, delimiter, settings.max_message_bytes)?)
+            lines.peek(RECORDS);
+            let rows = lines.head().iter().skip(1).map(|(_, row)| row.as_slice());
+            let commas = has_decimal_commas(&first, rows, delimiter, references);
+            said = Some(table(settings, if commas { "CSV, numbers with a decimal comma," } else { "CSV" }, references, free));
+            settings.decimal_comma |= commas;
+            let mut rows = CsvRows::new(lines, delimiter, settings.max_message_bytes)?;
+            if let Some(other_case) = rows.use_case_of(references) {
+                said = said.map(|said| format!("{said}; {}", case_words(&other_case)));
+            }
+            Form::Csv(Box::new(if settings.decimal_comma { rows.with_decimal_commas(references) } else { rows }))
         } else {
             if free {
                 lines.peek(RECORDS);
             }
-            let records = lines.head().iter().map(|(_, line)| line.as_slice());
-            let found = if free { recognise(records, references, settings.positive_class.as_ref()) } else { None };
+            let form = if free { LineForm::of(&first) } else { LineForm::Bare };
+            let bare: Vec<Vec<u8>> = lines.head().iter().map(|(_, line)| form.record(line, &mut Vec::new()).to_vec()).collect();
+            let records = bare.iter().map(Vec::as_slice);
+            let found =
+                if free { recognise(records, references, settings.positive_class.as_ref(), &settings.rename) } else { None };
+            if form != LineForm::Bare {
+                said = Some(format!("recognised Tripline's own layout{}", form.words()));
+            }
             if let Some(found) = found {
+                if settings.rename.is_empty() {
+                    settings.rename = found.rename;
+                }
                 let mapping = match settings.mapping.take() {
                     Some(own) => own.completed_by(found.mapping),
                     None => found.mapping,
                 };
                 (settings.format, settings.mapping) = (Some(found.format), Some(mapping));
-                said = Some(format!("recognised {}", found.sentence));
+                said = Some(format!("recognised {}{}", found.sentence, form.words()));
             }
-            Form::Lines(lines)
+            Form::Lines(Box::new(Lines { lines, form, buffer: Vec::new() }))
         };
         let pairs = settings.pairs();
         let current = Joined::default();
@@ -97,7 +123,8 @@ impl LogSource {
         let lines = FileSource::open(path, max_line)?;
         let (name, size, consumed) = (lines.name().to_owned(), lines.size(), lines.consumed());
         let current = Joined::default();
-        Ok(Self { form: Form::Lines(lines), pairs: None, ended: false, broken: None, current, name, size, consumed })
+        let form = Form::Lines(Box::new(Lines { lines, form: LineForm::Bare, buffer: Vec::new() }));
+        Ok(Self { form, pairs: None, ended: false, broken: None, current, name, size, consumed })
     }
 
     /// Size of the (packed) file in bytes, if known.
@@ -138,20 +165,6 @@ impl LogSource {
     }
 }
 
-/// What is wrong with JSON that is not one object a line, by its first two lines.
-fn not_lines(first: &[u8], second: &[u8]) -> Option<&'static str> {
-    match first.trim_ascii() {
-        // A name alone, or an object, begins the second line; a record that was cut has the next record there.
-        b"{" | b"[" if second.first().is_some_and(u8::is_ascii_whitespace) => {
-            Some("the objects go over several lines; write one JSON object a line (jq -c . does that)")
-        }
-        [b'[', rest @ ..] if rest.trim_ascii_start().starts_with(b"{") => Some(
-            "the log is one JSON array; write one JSON object a line (pandas: to_json(orient=\"records\", lines=True), or jq -c '.[]')",
-        ),
-        _ => None,
-    }
-}
-
 /// A table has the features beside the other fields.
 fn table(settings: &mut DecodeConfig, what: &str, references: &[Arc<Reference>], free: bool) -> String {
     if free {
@@ -175,6 +188,16 @@ impl Source for LogSource {
 impl std::fmt::Debug for LogSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LogSource").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+// === impl Lines ===
+
+impl Lines {
+    fn next(&mut self) -> Result<Option<Record<'_>>, FileError> {
+        let Self { lines, form, buffer } = self;
+        let record = lines.next()?;
+        Ok(record.map(|record| Record { payload: form.record(record.payload, buffer), ..record }))
     }
 }
 

@@ -187,6 +187,10 @@ impl Feed for Memory {
         Ok(partitions.iter().map(bounds).collect())
     }
 
+    fn all_partitions(&mut self) -> Result<Vec<Partition>, FeedError> {
+        Ok(self.partitions())
+    }
+
     fn begin(&mut self, partitions: &[Partition], start: &Start) -> Result<(), FeedError> {
         let mut state = self.state();
         for partition in partitions {

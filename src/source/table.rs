@@ -3,6 +3,7 @@
 //! Columns are named like the fields; a column of features may be called `features.NAME`. The decoder reads such records in the format
 //! `flat`. Values of CSV stay text, and the reference decides what is a number.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +19,13 @@ use super::file::{FileError, FileSource, STDIN};
 use super::{Record, Source};
 use crate::dataset::parquet::{caught, shortest};
 use crate::decode::csv_records;
+use crate::decode::recognise::in_another_case;
 use crate::event::Provenance;
-use crate::reference::Reference;
+use crate::reference::number_style::{Dressed, NumberStyle, dressed};
+use crate::reference::{Feature, Reference};
 
 /// Delimiters of tables as text.
-const DELIMITERS: [char; 3] = [',', ';', '\t'];
+const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 /// Nested columns are followed so deep. Chosen: what the decoder opens.
 const MAX_DEPTH: usize = 16;
 
@@ -31,10 +34,23 @@ const MAX_DEPTH: usize = 16;
 pub struct CsvRows {
     lines: FileSource,
     names: Vec<String>,
+    /// How the numbers of each column are written; empty if they have a decimal point.
+    commas: Vec<Commas>,
     delimiter: char,
     limit: usize,
     text: Vec<u8>,
     payload: Vec<u8>,
+}
+
+/// What a column of a table with decimal commas holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Commas {
+    /// Numbers.
+    Number,
+    /// Names, which keep their text.
+    Category,
+    /// No feature: an answer, a time, an address. What has points alone is no number.
+    Other,
 }
 
 /// Rows of a Parquet file.
@@ -52,11 +68,13 @@ pub struct ParquetRows {
 
 /// The delimiter of a line that names columns: half the features of a model are among them, or more.
 pub fn is_header(line: &[u8], references: &[Arc<Reference>]) -> Option<char> {
-    let text = std::str::from_utf8(line).ok().filter(|text| !text.trim_start().starts_with(['{', '[']))?;
+    // A line that has an object in it is a record, maybe behind words of a logger.
+    let text = std::str::from_utf8(line).ok().filter(|text| !text.contains('{') && !text.trim_start().starts_with('['))?;
     DELIMITERS.into_iter().find(|&delimiter| {
         let names = names(text, delimiter);
         references.iter().any(|reference| {
-            let known = reference.features.iter().filter(|feature| names.contains(&feature.name)).count();
+            let is_known = |feature: &Feature| names.iter().any(|name| name.eq_ignore_ascii_case(&feature.name));
+            let known = reference.features.iter().filter(|feature| is_known(feature)).count();
             known > 0 && known * 2 >= reference.features.len()
         })
     })
@@ -69,6 +87,38 @@ fn names(line: &str, delimiter: char) -> Vec<String> {
 
 fn feature_name(name: &str) -> String {
     name.strip_prefix("features.").unwrap_or(name).to_owned()
+}
+
+/// Whether the first rows behind a header have decimal commas in columns of numbers. Between commas as delimiters nothing is guessed.
+pub fn has_decimal_commas<'a>(
+    header: &[u8],
+    mut rows: impl Iterator<Item = &'a [u8]>,
+    delimiter: char,
+    references: &[Arc<Reference>],
+) -> bool {
+    let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
+    let commas: Vec<Commas> = names(&text(header), delimiter).iter().map(|name| Commas::of(name, references)).collect();
+    delimiter != ','
+        && rows.any(|row| {
+            let values = csv_records(&text(row), delimiter).ok().and_then(|mut lines| lines.pop()).unwrap_or_default();
+            commas.iter().zip(&values).any(|(commas, value)| {
+                *commas == Commas::Number && dressed(value) == Some(Dressed::In(NumberStyle::DecimalComma)) && value.contains(',')
+            })
+        })
+}
+
+// === impl Commas ===
+
+impl Commas {
+    fn of(name: &str, references: &[Arc<Reference>]) -> Self {
+        let mut features =
+            references.iter().flat_map(|reference| &reference.features).filter(|feature| feature.name.eq_ignore_ascii_case(name));
+        match features.next() {
+            Some(feature) if feature.is_numeric() => Self::Number,
+            Some(_) => Self::Category,
+            None => Self::Other,
+        }
+    }
 }
 
 // === impl CsvRows ===
@@ -85,7 +135,24 @@ impl CsvRows {
             let what = format!("two columns are called '{}'; rename one", twice.escape_debug());
             return Err(FileError::Broken { path: lines.name().to_owned(), lines: 1, what });
         }
-        Ok(Self { lines, names, delimiter, limit, text: Vec::new(), payload: Vec::new() })
+        Ok(Self { lines, names, commas: Vec::new(), delimiter, limit, text: Vec::new(), payload: Vec::new() })
+    }
+
+    /// Gives columns in another case, as databases write them, the names of the features, and all others small letters. Returns what
+    /// was changed, if anything.
+    pub fn use_case_of(&mut self, references: &[Arc<Reference>]) -> Option<BTreeMap<String, String>> {
+        let other_case = in_another_case(self.names.iter().map(String::as_str), references)?;
+        for name in &mut self.names {
+            *name = other_case.get(name).cloned().unwrap_or_else(|| name.to_ascii_lowercase());
+        }
+        Some(other_case)
+    }
+
+    /// The same rows, whose numbers have a decimal comma. Categories keep their text.
+    #[must_use]
+    pub fn with_decimal_commas(mut self, references: &[Arc<Reference>]) -> Self {
+        self.commas = self.names.iter().map(|name| Commas::of(name, references)).collect();
+        self
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Record<'_>>, FileError> {
@@ -105,7 +172,7 @@ impl CsvRows {
         }
         let Some(offset) = offset else { return Ok(None) };
         self.payload.clear();
-        match object(&self.text, &self.names, self.delimiter) {
+        match object(&self.text, &self.names, &self.commas, self.delimiter) {
             Some(text) => self.payload.extend_from_slice(text.as_bytes()),
             // The decoder refuses it, and the dead letter shows it as it stands.
             None => self.payload.extend_from_slice(&self.text),
@@ -116,12 +183,23 @@ impl CsvRows {
 }
 
 /// A row as an object; `None` if it has not one value for each column.
-fn object(row: &[u8], names: &[String], delimiter: char) -> Option<String> {
+fn object(row: &[u8], names: &[String], commas: &[Commas], delimiter: char) -> Option<String> {
     let text = std::str::from_utf8(row).ok()?;
     let Ok(mut lines) = csv_records(text, delimiter) else { return None };
     let values = lines.pop().filter(|values| lines.is_empty() && values.len() == names.len())?;
-    let value = |text: String| if text.is_empty() { Value::Null } else { Value::String(text) };
-    let row: Map<String, Value> = names.iter().cloned().zip(values.into_iter().map(value)).collect();
+    let value = |(nth, text): (usize, String)| {
+        let number = match commas.get(nth) {
+            Some(Commas::Number) => NumberStyle::DecimalComma.read(&text),
+            Some(Commas::Other) if text.contains(',') => NumberStyle::DecimalComma.read(&text),
+            _ => None,
+        };
+        match number {
+            Some(number) => Value::String(number.to_string()),
+            None if text.is_empty() => Value::Null,
+            None => Value::String(text),
+        }
+    };
+    let row: Map<String, Value> = names.iter().cloned().zip(values.into_iter().enumerate().map(value)).collect();
     Some(Value::Object(row).to_string())
 }
 

@@ -108,7 +108,7 @@ fn a_second_instance_joins_and_leaves_and_everything_is_counted_once() {
     let topic = broker.topic("members", 4);
     let reference = CUT.fit(folder.path());
     let lines = CUT.lines();
-    let config = config(&broker.address, &topic, &reference, "");
+    let config = config(&broker.address, &topic, &reference, "keyed_by_model = true\n");
     let mut produced = 0;
     let quarter = lines.len() / 4;
     let parts: Vec<&[String]> = lines.chunks(quarter + 1).collect();
@@ -188,7 +188,8 @@ fn the_group_protocol_of_kafka_4_works_as_well() {
     let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
     let topic = broker.topic("protocol", 2);
     let reference = CUT.fit(folder.path());
-    let config = config(&broker.address, &topic, &reference, "[source.kafka.options]\n\"group.protocol\" = \"consumer\"\n");
+    let more = "keyed_by_model = true\n[source.kafka.options]\n\"group.protocol\" = \"consumer\"\n";
+    let config = config(&broker.address, &topic, &reference, more);
     let lines = CUT.lines();
     let (some, rest) = lines.split_at(5_000);
     let mut produced = broker.produce(&topic, 2, keyed(some));

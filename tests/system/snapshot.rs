@@ -91,7 +91,7 @@ const GOLDEN_LINE: usize = 3_000;
 #[test]
 fn a_snapshot_of_an_earlier_program_is_read_and_gone_on_from() {
     let recorded = Recorded::of(Cut("22_grid_dist_ofat_jitter"));
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/snapshot/format_6.postcard.zst");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/snapshot/format_7.postcard.zst");
     let mut unbroken = recorded.engine(EngineConfig::default());
     let before = recorded.judge(&mut unbroken, 0, GOLDEN_LINE);
     if std::env::var_os("TRIPLINE_UPDATE").is_some() {
@@ -100,7 +100,7 @@ fn a_snapshot_of_an_earlier_program_is_read_and_gone_on_from() {
     }
     let golden = zstd::decode_all(std::fs::read(&path).unwrap().as_slice()).unwrap();
     let (header, _) = postcard::take_from_bytes::<SnapshotHeader>(&golden).unwrap();
-    assert_eq!((header.format, header.model.as_str()), (6, recorded.model()), "the header is read without the state");
+    assert_eq!((header.format, header.model.as_str()), (7, recorded.model()), "the header is read without the state");
     let mut restored = recorded.read(&golden);
     assert_eq!(restored.status(), unbroken.status());
     let (said, unbroken) =

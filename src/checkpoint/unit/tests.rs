@@ -29,6 +29,7 @@ fn snapshot(offset: i64) -> (Vec<u8>, SnapshotInfo) {
     let (data, info) = payload::pack(&engine.snapshot("m").unwrap(), None, "m".into()).unwrap();
     let offsets: Offsets = [(Partition::new("t", 0), offset)].into();
     let info = SnapshotInfo {
+        log: None,
         taken_micros: offset,
         watermark_micros: 0,
         reference: "r".into(),

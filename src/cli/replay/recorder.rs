@@ -14,6 +14,7 @@ use crate::judge::Verdict;
 use crate::observer::{ObservedRecord, Observer};
 use crate::outcome::{Outcome, OutcomeCounts, RejectReason};
 use crate::replay::Ended;
+use crate::report::denylist::Denylist;
 use crate::report::sample::Sample;
 use crate::report::summary::{Summary, mismatch_sentence};
 use crate::sink::DeadLetter;
@@ -38,6 +39,8 @@ pub(super) struct Recorder {
     pub(super) require_judged: bool,
     /// Whether it was said that the log is not in time order.
     pub(super) disorder_said: bool,
+    /// Who was found probing, if it is wanted.
+    pub(super) denylist: Option<Denylist>,
     pub(super) verdicts: Option<Output>,
     pub(super) dead_letters: Option<Output>,
     /// Whether anything is written at the end.
@@ -225,6 +228,9 @@ impl Observer for Recorder {
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), Stopped> {
         self.summary.verdict(verdict);
+        if let Some(list) = &mut self.denylist {
+            list.take(verdict);
+        }
         let only = self.dead_letters.is_none() && !self.has_results;
         self.verdicts.as_mut().map_or(Ok(()), |output| put(output, verdict, only))
     }

@@ -12,6 +12,7 @@ use super::super::open::{Format, Packing};
 use super::super::{ReadOptions, read, read_bytes};
 use super::{cells, load, names, text};
 use crate::reference::Raw;
+use crate::reference::number_style::NumberStyle;
 
 const CSV: &str = "age,job,member,prediction\n39,clerk,true,0.25\n,\"shop, own\",false,0.5\n41.5,clerk,true,1\n";
 
@@ -214,4 +215,63 @@ fn damaged_parquet_is_an_error_wherever_the_damage_is() {
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     let cut = read(&path, &options, &|_| ()).unwrap_err().to_string();
     assert!(cut.contains("not readable as Parquet"), "{cut}");
+}
+
+#[test]
+fn numbers_are_read_as_the_country_of_the_file_writes_them_once_it_is_said() {
+    let german = "income;share;code;prediction\n1.234,5;3,5;1,2;0,25\n7;4;1,3;0,5\n1.234.567;;x;1\n";
+    let english = "income,share,code,prediction\n\"1,234.5\",3.5,\"1,2\",0.25\n7,4,\"1,3\",0.5\n\"1,234,567\",,x,1\n";
+    for (content, numbers) in [(german, NumberStyle::DecimalComma), (english, NumberStyle::Thousands)] {
+        let options = ReadOptions { numbers, verbatim: vec!["code".into()], ..ReadOptions::default() };
+        let loaded = read_bytes("t.csv", content.as_bytes(), &options).unwrap();
+        assert_eq!(cells(&loaded, "income"), [1234.5, 7.0, 1_234_567.0].map(Raw::Number), "{numbers:?}");
+        assert_eq!(cells(&loaded, "share"), [Raw::Number(3.5), Raw::Number(4.0), Raw::Missing]);
+        assert_eq!(cells(&loaded, "code"), [text("1,2"), text("1,3"), text("x")], "a declared category keeps its text");
+        assert_eq!(loaded.dataset.predictions, [0.25, 0.5, 1.0].map(Raw::Number));
+        let plain = load("t.csv", content).unwrap();
+        assert_ne!(cells(&plain, "income")[0], Raw::Number(1234.5), "nothing is guessed");
+    }
+}
+
+#[test]
+fn infinity_in_json_lines_is_named_with_the_option_that_leaves_it_out() {
+    let lines = "{\"x\":1,\"prediction\":0.5}\n{\"x\":-Infinity,\"prediction\":NaN}\n{\"x\":\"Infinity\",\"prediction\":1}\n";
+    let message = load("t.jsonl", lines).unwrap_err().to_string();
+    assert!(message.contains("t.jsonl, line 2") && message.contains("--missing=-Infinity"), "{message}");
+    let options = ReadOptions { missing: vec!["-Infinity".into()], ..ReadOptions::default() };
+    let loaded = read_bytes("t.jsonl", lines.as_bytes(), &options).unwrap();
+    assert_eq!(cells(&loaded, "x"), [Raw::Number(1.0), Raw::Missing, text("Infinity")], "a text is no number");
+    assert_eq!(loaded.dataset.predictions, [Raw::Number(0.5), Raw::Missing, Raw::Number(1.0)]);
+}
+
+/// A Parquet file of whole numbers with what pandas writes about them.
+fn write_frame(path: &Path, columns: &[&str], about: &str) {
+    let fields: String = columns.iter().map(|name| format!("required int64 {name}; ")).collect();
+    let schema = Arc::new(parse_message_type(&format!("message schema {{ {fields} }}")).unwrap());
+    let note = parquet::file::metadata::KeyValue::new("pandas".to_owned(), about.to_owned());
+    let properties = parquet::file::properties::WriterProperties::builder().set_key_value_metadata(Some(vec![note])).build();
+    let mut file = SerializedFileWriter::new(std::fs::File::create(path).unwrap(), schema, Arc::new(properties)).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    while let Some(mut column) = group.next_column().unwrap() {
+        column.typed::<Int64Type>().write_batch(&[3, 4, 5], None, None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    file.close().unwrap();
+}
+
+#[test]
+fn the_index_of_a_data_frame_is_no_column_and_its_durations_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let about = r#"{"index_columns":["row"],"columns":[{"field_name":"took","numpy_type":"timedelta64[ns]"}]}"#;
+    write_frame(&path, &["x", "took", "prediction", "row"], about);
+    let fault = read(&path, &ReadOptions::default(), &|_| ()).unwrap_err().to_string();
+    assert!(fault.contains("column 'took': the value is a duration") && fault.contains("--drop"), "{fault}");
+    let options = ReadOptions { drop: vec!["took".into()], ..ReadOptions::default() };
+    let loaded = read(&path, &options, &|_| ()).unwrap();
+    assert_eq!((names(&loaded), &loaded.left_out), (vec!["x"], &vec!["row".to_owned()]));
+    write_frame(&path, &["x", "prediction"], r#"{"index_columns":["prediction"]}"#);
+    let kept = read(&path, &ReadOptions::default(), &|_| ()).unwrap();
+    assert_eq!(kept.dataset.predictions.len(), 3, "the answer is one wherever it stands");
 }

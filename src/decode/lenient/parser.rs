@@ -70,6 +70,12 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
     parser.parsed
 }
 
+/// The object of a text whose faults cost no more than values; `None` if they cost more.
+pub(in crate::decode) fn object_of(text: &str) -> Option<(Map<String, Value>, Repairs)> {
+    let parsed = parse(text.as_bytes());
+    (parsed.fault.is_none() && !parsed.is_damaged("")).then_some((parsed.root, parsed.repairs))
+}
+
 /// White space and control characters, which logs have around a record.
 const fn is_blank(byte: u8) -> bool {
     byte <= b' ' || byte == 0x7f

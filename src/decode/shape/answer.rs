@@ -4,6 +4,7 @@
 //! |---|---|
 //! | scikit-learn `predict_proba`, Seldon v1 `ndarray` | `[p0, p1]` for each row |
 //! | Hugging Face pipelines | `{"label":"x","score":0.9}`, or a list of them, one a class |
+//! | Spark ML | `{"type":1,"values":[p0,p1]}` |
 //! | SageMaker linear learner, XGBoost | `{"predictions":[{"score":0.9,"predicted_label":1}]}`, CSV |
 //! | Open Inference Protocol V2 | `{"outputs":[tensor]}` |
 //! | KServe V1, MLflow, TensorFlow Serving | `{"predictions":[..]}`, each value in a list of its own |
@@ -140,6 +141,9 @@ impl AnswerShape<'_> {
             let inner = tensor::seldon(inner).map_err(|_| Repair::PredictionUnreadable)?;
             return self.answers(&Value::Array(inner), rows, &names("names").unwrap_or_default(), depth + 1);
         }
+        if let Some(values) = vector(map) {
+            return self.answers(&values, rows, &[], depth + 1);
+        }
         if let (Some(columns), Some(data)) = (names("columns"), map.get("data")) {
             return self.answers(data, rows, &columns, depth + 1);
         }
@@ -189,6 +193,9 @@ impl AnswerShape<'_> {
             && let Ok(inner) = tree::read(plain)
         {
             return self.answers(&inner, rows, &[], depth + 1);
+        }
+        if let Some(lines) = payload::json_lines(plain) {
+            return self.array(&lines, rows, &[], depth + 1);
         }
         if rows == 1
             && let Ok(one) = self.one(&Value::String(plain.to_owned()), &[])
@@ -334,6 +341,22 @@ impl AnswerShape<'_> {
         };
         found.map(Prediction::Score).ok_or(Repair::PredictionClass)
     }
+}
+
+/// The values of a vector as Spark writes it: dense (type 1), or sparse (type 0) with size and indices. `None` for any other object.
+fn vector(map: &Map<String, Value>) -> Option<Value> {
+    let values = map.get("values")?.as_array()?;
+    let kind = map.get("type")?.as_u64()?;
+    if kind == 1 {
+        return Some(Value::Array(values.clone()));
+    }
+    let size = usize::try_from(map.get("size")?.as_u64()?).ok().filter(|size| *size <= MAX_CLASSES)?;
+    let mut dense = vec![Value::from(0.0); size];
+    for (index, value) in map.get("indices")?.as_array()?.iter().zip(values) {
+        let index = usize::try_from(index.as_u64()?).ok()?;
+        *dense.get_mut(index)? = value.clone();
+    }
+    Some(Value::Array(dense))
 }
 
 fn is_probability(number: f64) -> bool {

@@ -13,6 +13,9 @@ use super::fault;
 /// Reads a text as JSON or CSV. `known` tells the names of features, so that a line of names is found.
 pub(in crate::decode) fn read(text: &str, known: impl Fn(&str) -> bool) -> Result<Value, Rejection> {
     let plain = text.trim();
+    if let Some(lines) = json_lines(plain) {
+        return Ok(Value::Array(lines));
+    }
     if plain.starts_with(['{', '[', '"']) && !is_quoted_csv(plain) {
         return tree::read(plain)
             .map_err(|inner| fault(format_args!("the text in the place of the features is broken JSON: {}", inner.message)));
@@ -21,6 +24,19 @@ pub(in crate::decode) fn read(text: &str, known: impl Fn(&str) -> bool) -> Resul
         return Err(fault("the text in the place of the features is empty"));
     }
     csv(plain, known)
+}
+
+/// Several lines of JSON objects or arrays, as SageMaker's `application/jsonlines` has them; `None` for any other text.
+pub(in crate::decode) fn json_lines(text: &str) -> Option<Vec<Value>> {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let is_whole = |line: &str| line.starts_with(['{', '[']) && line.ends_with(['}', ']']);
+    if lines.clone().nth(1).is_none() || !lines.clone().all(|line| is_whole(line.trim())) {
+        return None;
+    }
+    lines.try_fold(Vec::new(), |mut all, line| {
+        all.push(tree::read(line.trim()).ok()?);
+        Some(all)
+    })
 }
 
 /// Whether a text may be a payload: JSON, or several values.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::decode::recognise::{Recognised, recognise};
 
-fn credit() -> Arc<Reference> {
+pub(super) fn credit() -> Arc<Reference> {
     named_model("credit", ["age", "job", "owner"], &[Raw::Number(0.11), Raw::Number(0.52), Raw::Number(0.93)])
 }
 
@@ -18,7 +18,7 @@ fn of(format: Format) -> DecodeConfig {
 }
 
 /// Every query of the lines.
-fn read(config: &DecodeConfig, lines: &[String]) -> Vec<Result<Query, Rejection>> {
+pub(super) fn read(config: &DecodeConfig, lines: &[String]) -> Vec<Result<Query, Rejection>> {
     let mut decoder = with_config(config.clone());
     let mut records: Vec<Vec<u8>> = lines.iter().map(|line| line.clone().into_bytes()).collect();
     if let Some(mut pairs) = config.pairs() {
@@ -87,7 +87,7 @@ fn every_example_of_the_page_is_the_same_call() {
 }
 
 fn recognised(line: &str) -> Option<Recognised> {
-    recognise(std::iter::once(line.as_bytes()), &[credit()], Some(&PositiveClass::Name("bad".into())))
+    recognise(std::iter::once(line.as_bytes()), &[credit()], Some(&PositiveClass::Name("bad".into())), &BTreeMap::new())
 }
 
 #[test]

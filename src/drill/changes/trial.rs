@@ -118,11 +118,12 @@ fn broken(error: impl std::fmt::Display) -> DrillError {
     DrillError::Reread(error.to_string())
 }
 
-/// Goes through the kept lines of the log; `each` gets the line as text, its number, and the first event that stands in it.
+/// Goes through the kept lines of the log; `each` gets the line as text, the record, and the first event that stands in it or behind it.
+/// A line that could not be read, or is no text, comes without text.
 fn lines(
     log: &Log,
     settings: &ChangeSettings,
-    mut each: impl FnMut(&str, &crate::source::Record<'_>, usize),
+    mut each: impl FnMut(Option<&str>, &crate::source::Record<'_>, usize),
 ) -> Result<(), DrillError> {
     let mut source = FileSource::open(&settings.events, settings.decode.max_message_bytes).map_err(broken)?;
     let mut next = 0;
@@ -132,13 +133,21 @@ fn lines(
             return Err(DrillError::Reread(what));
         };
         if record.provenance.offset != log.line(next) {
+            if log.lost_line(record.provenance.offset).is_some() {
+                each(None, &record, next);
+            }
             continue;
         }
-        if let Ok(text) = std::str::from_utf8(record.payload) {
-            each(text, &record, next);
-        }
+        each(std::str::from_utf8(record.payload).ok(), &record, next);
         while next < log.len() && log.line(next) == record.provenance.offset {
             next += 1;
+        }
+    }
+    if !log.lost_before(next).is_empty() {
+        while let Some(record) = source.next().map_err(broken)? {
+            if log.lost_line(record.provenance.offset).is_some() {
+                each(None, &record, next);
+            }
         }
     }
     Ok(())
@@ -156,14 +165,16 @@ pub fn run(start: ChangeStart<'_>, change: &Change) -> Result<ChangeTrial, Drill
     let mut rewriter = Rewriter::new(change.clone());
     let mut rejected = 0;
     lines(log, settings, |text, record, event| {
-        let changed = rewriter.rewrite(text, event >= from);
+        let changed = text.and_then(|text| rewriter.rewrite(text, event >= from));
         if event < from {
             return;
         }
-        let payload = changed.as_deref().unwrap_or(text).as_bytes();
+        let payload = changed.as_deref().map_or(record.payload, str::as_bytes);
         batch.clear();
-        if decoder.decode(&crate::source::Record { payload, ..record.clone() }, &mut batch).is_err() {
-            rejected += 1;
+        if let Err(rejection) = decoder.decode(&crate::source::Record { payload, ..record.clone() }, &mut batch) {
+            rejected += u64::from(text.is_some());
+            let (provenance, original) = (&record.provenance, Original::default());
+            let Ok(()) = observer::reject(&mut engine, provenance, &rejection, original, &mut outbox, &mut Heard(&mut heard));
             return;
         }
         for query in batch.queries() {

@@ -5,11 +5,11 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Facts, Log, LogCaller};
+use super::{Facts, Log, LogCaller, LostRecord};
 use crate::decode::{Batch, Decoder};
-use crate::event::{Address, EventTime, Query};
+use crate::event::{Address, EventTime, Provenance, Query};
 use crate::hash::{mix2, text};
-use crate::outcome::Rejection;
+use crate::outcome::{RejectReason, Rejection};
 use crate::source::Source;
 use crate::window::{Standing, Watermark};
 
@@ -24,6 +24,9 @@ const MAX_HALVINGS: u32 = 24;
 const PROGRESS_EVERY: u64 = 4096;
 /// Old events below which nothing is moved to the front. Chosen: small against the bound, large against the cost of a call.
 const COMPACT_FROM: usize = 4096;
+/// Records kept that could not be read. Chosen: at some 200 bytes each they are small beside the events, and further ones add nothing to
+/// what is known of their senders.
+const MAX_LOST: usize = 200_000;
 /// Kinds of caller in the hash, so that an account is never taken for an address.
 const V4: u64 = 4;
 const V6: u64 = 6;
@@ -82,6 +85,7 @@ impl LogReader {
                 rows: Vec::new(),
                 answers: Vec::new(),
                 lines: Vec::new(),
+                lost: Vec::new(),
             },
             limits: LogLimits { events, ..limits },
             known: FxHashMap::default(),
@@ -128,8 +132,27 @@ impl LogReader {
             }
             Err(rejection) => {
                 self.log.facts.reject(&rejection, line);
+                self.lose(rejection, line);
                 Ok(())
             }
+        }
+    }
+
+    /// Keeps a record that could not be read, if its caller is kept.
+    fn lose(&mut self, rejection: Rejection, line: i64) {
+        let keeps = self.keeps_lost(&rejection, line);
+        if rejection.reason == RejectReason::UnknownModel || self.log.lost.len() >= MAX_LOST || !keeps {
+            return;
+        }
+        let provenance = Provenance { offset: line, ..Provenance::default() };
+        let rejection = Rejection { message: String::new(), ..rejection };
+        self.log.lost.push(LostRecord { before: self.log.times.len(), provenance, rejection });
+    }
+
+    fn keeps_lost(&self, rejection: &Rejection, line: i64) -> bool {
+        match &rejection.caller {
+            Some(caller) => self.keeps(caller.address, &caller.account, line),
+            None => self.keeps(Address::Unknown, "", line),
         }
     }
 
@@ -202,6 +225,8 @@ impl LogReader {
         log.rows.drain(..start * log.width);
         log.answers.drain(..start);
         log.lines.drain(..start);
+        log.lost.retain(|lost| lost.before >= start);
+        log.lost.iter_mut().for_each(|lost| lost.before -= start);
     }
 
     /// Leaves out the callers that are no longer kept.
@@ -215,6 +240,9 @@ impl LogReader {
             .collect();
         self.log.facts.of_callers_left_out += keep.iter().filter(|keep| !**keep).count() as u64;
         self.log.retain(&keep);
+        let mut lost = std::mem::take(&mut self.log.lost);
+        lost.retain(|one| self.keeps_lost(&one.rejection, one.provenance.offset));
+        self.log.lost = lost;
         // Callers without events go, or the table would grow with everybody who ever asked.
         self.known = self.log.forget_callers().into_iter().collect();
     }
@@ -294,6 +322,33 @@ pub(in crate::drill) mod tests {
         assert!(log.callers[0].address == Address::Unknown && log.callers[0].account.is_empty());
         assert!((0..3).all(|event| log.caller(event) == 0) && log.facts.without_callers);
         assert!(log.rows.iter().zip(&rows).all(|(a, b)| a.bits() == b.bits()) && log.facts.digest != before);
+    }
+
+    #[test]
+    fn records_that_cannot_be_read_stay_between_the_same_events() {
+        use crate::outcome::CallerFacts;
+        let lost = |line: i64, address: &str| {
+            let caller = CallerFacts { address: Address::parse(address).unwrap(), ..CallerFacts::default() };
+            (Rejection::new(RejectReason::NotJson, "x").sent_by(caller), line)
+        };
+        let mut reader = LogReader::new("m", 1, 60, LogLimits { events: usize::MAX, last_seconds: None });
+        for (nth, address) in ["10.0.0.1", "10.0.0.2", "10.0.0.1"].into_iter().enumerate() {
+            let (rejection, line) = lost(10 * nth as i64, address);
+            reader.lose(rejection, line);
+            take(&mut reader, &[(nth as i64, address, "")]);
+        }
+        let (rejection, line) = lost(30, "10.0.0.3");
+        reader.lose(rejection, line);
+        reader.lose(Rejection::new(RejectReason::UnknownModel, "x"), 31);
+        let mut log = reader.finish();
+        let before = |log: &Log| (0..=log.len()).map(|event| log.lost_before(event).len()).collect::<Vec<_>>();
+        assert_eq!(before(&log), [1, 1, 1, 1], "those of other models are nobody's");
+        assert_eq!(log.lost_line(20).map(|lost| lost.before), Some(2));
+        assert!(log.lost_line(31).is_none());
+        log.retain(&[true, false, true]);
+        assert_eq!(before(&log), [1, 2, 1], "the second one's came before the third event");
+        log.take_callers_away();
+        assert!(log.lost.iter().all(|lost| lost.rejection.caller.as_ref().unwrap().address == Address::Unknown));
     }
 
     #[test]

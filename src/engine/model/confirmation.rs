@@ -8,7 +8,6 @@ use super::{Asked, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::Verdict;
 use crate::judge::client::Client;
-use crate::judge::common_cause::WAIT_CALLERS;
 use crate::window::clients::SlotRef;
 
 /// Clients that wait at most. Chosen: a release makes many candidates within minutes; those beyond are asked again at their next vote.
@@ -39,9 +38,9 @@ impl ModelEngine {
             return Confirmation::Stands(evidence);
         }
         let Some(client) = self.memory.callers.clients.get_mut(at) else { return Confirmation::Held };
-        let known = client.distribution.waiting_since;
-        let mark = *client.distribution.waiting_since.get_or_insert(common.mark());
-        if common.others_since(mark, at) >= WAIT_CALLERS {
+        let known = client.distribution.wait;
+        let wait = *client.distribution.wait.get_or_insert(common.wait(now));
+        if common.is_over(wait, at, now) {
             return Confirmation::Stands(evidence);
         }
         if known.is_none() && self.memory.unconfirmed.len() < MOST_WAITING {
@@ -76,8 +75,8 @@ impl ModelEngine {
     pub(super) fn confirm_waiting(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
         while let Some(&at) = self.memory.unconfirmed.front() {
             let client = self.memory.callers.clients.get(at);
-            let mark = client.and_then(|client: &Client| client.distribution.waiting_since);
-            if mark.is_some_and(|mark| self.memory.common.others_since(mark, at) < WAIT_CALLERS) {
+            let wait = client.and_then(|client: &Client| client.distribution.wait);
+            if wait.is_some_and(|wait| !self.memory.common.is_over(wait, at, asked.now)) {
                 return;
             }
             self.memory.unconfirmed.pop_front();

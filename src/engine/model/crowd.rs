@@ -41,7 +41,7 @@ impl ModelEngine {
                 self.note_stranger(asked, row, is_usual, out);
             }
         } else if has_past && self.memory.crowd.since().is_some() {
-            let in_campaign = matches!(seen, Seen::New(row) if self.structure.is_in_campaign(row));
+            let in_campaign = self.is_new_in_campaign(seen);
             let (codes, surprise) = self.weigh(asked, codes);
             self.memory.crowd.note_established(asked.voter, is_odd, in_campaign);
             self.memory.crowd.keep_established(asked.voter, codes, surprise);
@@ -49,6 +49,26 @@ impl ModelEngine {
             let (_, surprise) = self.weigh(asked, codes);
             self.memory.crowd.note_usual(&surprise);
         }
+    }
+
+    /// A row that says nothing new about its caller and did not vote. A change makes the rows of a caller with a past alike; left out, they
+    /// would hide that such callers have it, too.
+    pub(super) fn compare_with_crowd(&mut self, asked: &Asked<'_>, codes: &mut Codes, seen: Seen) {
+        let Memory { callers, population, crowd, .. } = &self.memory;
+        let client = callers.clients.get(asked.at);
+        let has_past = population.is_warm(asked.now) && population.is_established(client, asked.now);
+        if !has_past || !crowd.wants_rows_of(asked.voter) {
+            return;
+        }
+        self.profile.coder.score(&asked.query.row, codes);
+        let near = self.profile.boundary.p(asked.query.prediction, codes);
+        let is_odd = self.statistics.cells(codes, near, &self.profile).is_impossible();
+        self.memory.crowd.note_established(asked.voter, is_odd, self.is_new_in_campaign(seen));
+    }
+
+    /// Whether a row is new and linked to a campaign.
+    fn is_new_in_campaign(&self, seen: Seen) -> bool {
+        matches!(seen, Seen::New(row) if self.structure.is_in_campaign(row))
     }
 
     /// Codes of a row with its nearness to the decision boundary, and how surprising it is.

@@ -2,9 +2,11 @@
 //! there are ([`crate::judge::accusation_limit`]).
 
 use super::lines::{Flagging, SHARED_CONFIDENCE};
-use super::{Memory, ModelEngine};
+use super::{Asked, Memory, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::accusation_limit::WAIT_SECONDS;
+use crate::judge::common_cause::Wait;
+use crate::judge::structure::Detection;
 use crate::judge::{Finding, Verdict};
 
 /// Accusations that wait at most. Chosen: far beyond any limit; more would be held back anyway.
@@ -50,6 +52,43 @@ impl ModelEngine {
             out.push(Verdict { confidence, ..line.with_family(flagging.family) });
         }
         true
+    }
+
+    /// Whether structure evidence, which `began` then, waits for other callers: it rests on rows that are written as the reference does not
+    /// know, or hardly anybody was seen yet.
+    pub(super) fn waits_for_callers(&mut self, detection: &Detection, began: Option<EventTime>, now: EventTime) -> bool {
+        let Memory { callers, common, population, early, .. } = &mut self.memory;
+        let at = detection.client;
+        let Some(client) = callers.clients.get_mut(at) else { return false };
+        let knows_others = common.knows_enough() || population.is_warm(now);
+        if knows_others && !began.is_some_and(|began| self.structure.rests_on_writing(client, began)) {
+            return false;
+        }
+        let wait = *client.distribution.wait.get_or_insert(common.wait(now));
+        if common.is_over(wait, at, now) {
+            return false;
+        }
+        if early.len() < MOST_WAITING && !early.iter().any(|waiting| waiting.client == at) {
+            early.push_back(detection.clone());
+        }
+        true
+    }
+
+    /// Decides structure evidence that has waited for other callers. When the input has ended no more will be known; then `asked` is `None`.
+    pub(super) fn decide_early(&mut self, now: EventTime, asked: Option<&Asked<'_>>, out: &mut Vec<Verdict>) {
+        loop {
+            let Memory { callers, common, early, .. } = &mut self.memory;
+            let Some(waiting) = early.front() else { return };
+            if let Some(client) = callers.clients.get_mut(waiting.client) {
+                let is_over = client.distribution.wait.is_none_or(|wait| common.is_over(wait, waiting.client, now));
+                if !is_over && asked.is_some() {
+                    return;
+                }
+                client.distribution.wait = client.distribution.wait.map(|wait| if is_over { wait } else { Wait::OVER });
+            }
+            let Some(detection) = early.pop_front() else { return };
+            self.flag_detected(now, asked, &detection, out);
+        }
     }
 
     /// Decides the accusations that have waited long enough, or all of them when the input has ended.

@@ -13,7 +13,7 @@ use crate::judge::drift::DriftState;
 use crate::judge::structure::StructureState;
 
 /// Format of snapshots. It changes whenever a field does; a snapshot of another format is refused rather than guessed at.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// What a snapshot is of. It comes first and has the same fields in every format, so it can be read and checked before the state
 /// is believed.

@@ -186,9 +186,7 @@ fn strangers_whose_values_do_not_go_together_are_a_crowd_and_ordinary_strangers_
         for nth in 0..200_i64 {
             let mut query = world.query(&format!("198.18.{nth}.1"), "", 18_000 + 2 * nth);
             if mixed {
-                let sample = &world.engine.profile.reference.sample;
-                let other = |column: usize| crate::hash::mix2(nth as u64, column as u64) as usize % sample.len();
-                query.row = (0..query.row.len()).map(|column| sample[other(column)][column]).collect();
+                query.row = mixed_row(&world.engine.profile.reference.sample, nth as u64);
             }
             world.engine.query(&query, &mut world.out);
         }
@@ -202,4 +200,39 @@ fn strangers_whose_values_do_not_go_together_are_a_crowd_and_ordinary_strangers_
     let (crowd, is_crowd, _) = named(true);
     assert!(crowd >= 50 && is_crowd, "{crowd} of 200, {is_crowd}");
     assert_eq!(named(false), (0, false, false));
+}
+
+/// A row whose columns come from different rows of the sample: its values do not go together.
+fn mixed_row(sample: &[Vec<Cell>], seed: u64) -> Vec<Cell> {
+    (0..sample[0].len()).map(|column| sample[crate::hash::mix2(seed, column as u64) as usize % sample.len()][column]).collect()
+}
+
+#[test]
+fn callers_with_a_past_that_repeat_an_odd_row_are_compared_with_strangers_that_send_odd_rows() {
+    // A third of the strangers send odd rows. A third of the callers with a past send one again and again, or none.
+    let stands = |shared: bool| {
+        let mut world = World::new();
+        for nth in 0..2_000_i64 {
+            world.ask(&format!("192.0.2.{}", nth % 40), "", 9 * nth);
+        }
+        let sample = world.engine.profile.reference.sample.clone();
+        for nth in 0..400_i64 {
+            let at = 18_000 + 9 * nth;
+            let mut query = world.query(&format!("192.0.2.{}", nth % 40), "", at);
+            if shared && nth % 40 < 13 {
+                query.row = mixed_row(&sample, 5);
+            }
+            world.engine.query(&query, &mut world.out);
+            if nth % 4 == 0 {
+                let mut query = world.query(&format!("198.18.{}.1", nth / 4), "", at + 1);
+                if nth % 12 == 0 {
+                    query.row = mixed_row(&sample, 1_000 + nth as u64);
+                }
+                world.engine.query(&query, &mut world.out);
+            }
+        }
+        world.engine.memory.crowd.stands()
+    };
+    assert!(stands(false), "callers with a past are spared");
+    assert!(!stands(true), "they are not");
 }

@@ -6,6 +6,7 @@
 
 use crate::event::EventTime;
 use crate::hash;
+use crate::judge::common_cause::Wait;
 use crate::judge::evidence::{Detector, Factors};
 use crate::prefetch;
 use crate::signal::codes::{Coder, Codes};
@@ -60,8 +61,8 @@ pub struct ClientDistribution {
     pub suspicious_since: Option<EventTime>,
     /// Since when its detection waits for the model's drift test.
     pub(in crate::judge) held_since: Option<EventTime>,
-    /// Where the count of rows stood when its detection began to wait for what other callers show ([`crate::judge::common_cause`]).
-    pub(crate) waiting_since: Option<u64>,
+    /// Its wait for what other callers show, if it ever had to ([`crate::judge::common_cause`]).
+    pub(crate) wait: Option<Wait>,
     /// Its votes among those of the peers.
     pub(in crate::judge) peer_votes: u8,
     /// Largest evidence so far.
@@ -195,7 +196,7 @@ impl ClientDistribution {
     /// Starts its evidence afresh; its rows stay.
     pub fn restart(&mut self) {
         self.detector.reset();
-        (self.suspicious_since, self.held_since, self.waiting_since) = (None, None, None);
+        (self.suspicious_since, self.held_since, self.wait) = (None, None, None);
         self.explained = None;
     }
 

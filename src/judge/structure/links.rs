@@ -86,6 +86,19 @@ impl Nearest {
         self.own_p < LINKED
     }
 
+    /// The same if links say less by so many nats.
+    pub(super) fn less(self, nats: f64) -> Self {
+        let less = |neighbour: Neighbour| Neighbour { log_p: (neighbour.log_p + nats).min(0.0), ..neighbour };
+        let (own, any) = (self.own.map(less), self.any.map(less));
+        let own_p = (self.own_p + nats).min(0.0);
+        Self { own, any, own_p, linkable: own_p < LINKED || any.is_some_and(|n| n.log_p < LINKED), ..self }
+    }
+
+    /// Whether the sender's row is still near after [`Nearest::less`], by its distance or by a test that it won.
+    pub(super) fn still_links_own(&self) -> bool {
+        self.own_linkable() || self.own.is_some_and(|own| own.log_p < self.reference - LEAD)
+    }
+
     /// The link that follows, if any: own rows come first.
     pub(super) fn link<'a>(&self, new: &'a ComparedRow<'a>, row: RowId, own_link: bool, any: AnyLink) -> Option<Link<'a>> {
         let target = if own_link { self.own } else { self.any.filter(|_| any.linked) };

@@ -25,7 +25,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let path = format!("{}/models/adult/reference.json", env!("CARGO_MANIFEST_DIR"));
+        Self::of("adult")
+    }
+
+    fn of(model: &str) -> Self {
+        let path = format!("{}/models/{model}/reference.json", env!("CARGO_MANIFEST_DIR"));
         let reference = Reference::from_json(&std::fs::read(path).unwrap()).unwrap();
         let settings = StructureSettings { alarms_per_client_day: 1e-4, salt: 7, max_clients: 1_000, max_history: HISTORY };
         let coder = Coder::new(&reference);
@@ -252,4 +256,72 @@ fn evidence_is_explained_when_the_rows_of_many_others_turn_out_to_be_as_near() {
     assert!(!explained(&world));
     callers_with_a_past(&mut world, &row, 12);
     assert!(explained(&world));
+}
+
+#[test]
+fn a_link_says_less_the_nearer_rows_of_many_callers_with_a_past_are() {
+    // So few callers that no range of values is frequent. Their rows are near, and no two the same.
+    let nearness = |near: u64| {
+        let mut world = World::of("magic");
+        let row = world.mixed(5_000_001);
+        let moved = |nth: u64| row.iter().map(|cell| Cell::number(cell.value() * (1.0 + 0.015 * nth as f64))).collect();
+        for caller in 0..64 {
+            let sent = if caller < near { moved(caller) } else { world.mixed(7_000_000 + caller) };
+            world.send_as(caller, sent, true);
+        }
+        let mut quantised = Quantised::default();
+        world.structure.quantiser.encode(&moved(4), &mut quantised);
+        let prepared = world.structure.prepared(&quantised.codes, PreparedRow::default());
+        world.structure.common_nearness(&prepared, SlotRef::default())
+    };
+    let (none, few, many) = (nearness(0), nearness(3), nearness(8));
+    assert!(none < 0.5 && few < 0.5 && many > 1.5, "{none} {few} {many}");
+}
+
+/// Rows that share the first columns with a row; the others are mixed anew.
+fn sharing(world: &World, row: &[Cell], columns: usize, seed: u64) -> Vec<Cell> {
+    row[..columns].iter().copied().chain(world.mixed(seed).into_iter().skip(columns)).collect()
+}
+
+#[test]
+fn own_links_that_would_not_be_made_any_more_explain_the_evidence_and_others_do_not() {
+    let explained = |own: usize, others: usize| {
+        let mut world = World::among_others();
+        let row = world.mixed(5_000_000);
+        for nth in 0..6 {
+            let sent = sharing(&world, &row, own, 8_000_000 + nth);
+            world.send(900, sent);
+        }
+        let links = world.client(900).1.structure.own_links;
+        for caller in 0..64 {
+            let sent = sharing(&world, &row, if caller < 16 { others } else { 0 }, 7_000_000 + caller);
+            world.send_as(caller, sent, true);
+        }
+        let (at, client) = world.client(900);
+        (links > 0, world.structure.own_links_are_explained(client, at, crate::event::EARLIEST))
+    };
+    let columns = World::new().reference.features.len();
+    assert_eq!(explained(columns - 4, columns - 4), (true, true), "as near as the callers of a release");
+    assert_eq!(explained(columns - 4, 0), (true, false), "nobody else is near");
+    assert_eq!(explained(columns - 1, 4), (true, false), "far nearer than what many callers share");
+}
+
+#[test]
+fn evidence_rests_on_writing_if_most_rows_hold_unknown_values_in_the_same_column() {
+    let rests = |unknown: u64, column: fn(usize) -> usize| {
+        let mut world = World::among_others();
+        let numbers: Vec<usize> =
+            (0..world.reference.features.len()).filter(|&j| world.reference.features[j].is_numeric()).collect();
+        for nth in 0..5 {
+            let mut sent = world.mixed(5_000_000 + nth);
+            if nth < unknown {
+                sent[numbers[column(nth as usize)]] = Cell::number(1e9);
+            }
+            world.send(900, sent);
+        }
+        let (_, client) = world.client(900);
+        world.structure.rests_on_writing(client, crate::event::EARLIEST)
+    };
+    assert!(rests(4, |_| 0) && !rests(2, |_| 0));
+    assert!(!rests(5, |nth| nth), "one column after the other");
 }

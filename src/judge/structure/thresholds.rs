@@ -76,7 +76,7 @@ impl Thresholds {
 }
 
 /// A statement by structure evidence.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Detection {
     /// Whom it is about.
     pub client: SlotRef,
@@ -91,7 +91,7 @@ pub struct Detection {
 }
 
 /// Why a detection was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Reason {
     /// Proximity and automation of one client.
     Search,

@@ -86,6 +86,16 @@ pub enum FitError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// A number or a list that is written as text, and would pass as a label.
+    #[error("row {row}: the prediction '{value}' is text, not a number; {remedy}, or say --prediction-kind label if it is a name")]
+    AnswerAsText {
+        /// One-based data row.
+        row: usize,
+        /// The answer.
+        value: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// More classes than a label has.
     #[error(
         "the prediction has {distinct} different texts, more than {MAX_CLASSES} classes; \

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::bins::{continuous_edges, exact_decimals, tally};
 use super::{DISCRETE_LIMIT, FitError, FitOptions};
+use crate::reference::number_style::{dressed, option_for};
 use crate::reference::training::distinct_texts;
 use crate::reference::{Dataset, PredictionKind, PredictionProfile, Raw};
 
@@ -75,12 +76,35 @@ fn fit_labels(dataset: &Dataset, options: &FitOptions) -> Result<PredictionProfi
         return Err(FitError::Options("labels have no threshold; leave --threshold out, or say --prediction-kind score"));
     }
     let classes = distinct_texts(&dataset.predictions);
+    if options.prediction_kind.is_none() {
+        refuse_numbers_as_text(&dataset.predictions, &classes)?;
+    }
     if classes.len() > MAX_CLASSES {
         return Err(FitError::TooManyClasses { distinct: classes.len() });
     }
     let texts = dataset.predictions.iter().map(|raw| (*raw != Raw::Missing).then(|| raw.text()));
     let counts = class_counts(&classes, texts);
     Ok(PredictionProfile { kind: PredictionKind::Label, classes, edges: Vec::new(), counts, threshold: None })
+}
+
+/// Refuses answers that would pass as labels and are numbers or lists in a text: `0,83`, `83 %`, `[0.17, 0.83]`.
+fn refuse_numbers_as_text(answers: &[Raw], classes: &[String]) -> Result<(), FitError> {
+    let is_list = |text: &str| text.starts_with('[') && text.ends_with(']');
+    let first =
+        |look: &dyn Fn(&str) -> bool| answers.iter().enumerate().find(|(_, raw)| **raw != Raw::Missing && look(raw.text().trim()));
+    let all = |look: &dyn Fn(&str) -> bool| classes.iter().all(|class| look(class.trim()));
+    let (look, remedy): (&dyn Fn(&str) -> bool, _) = if all(&is_list) {
+        (&is_list, "write the score of one class into a column, or an object {\"class\":probability,..}")
+    } else if all(&|text| dressed(text).is_some() || text.parse::<f64>().is_ok()) {
+        let remedy = option_for(classes.iter().map(String::as_str));
+        (&|text: &str| dressed(text).is_some(), remedy.unwrap_or("write plain numbers in the training data and in the log"))
+    } else {
+        return Ok(());
+    };
+    match first(look) {
+        Some((row, raw)) => Err(FitError::AnswerAsText { row: row + 1, value: raw.text().into_owned(), remedy }),
+        None => Ok(()),
+    }
 }
 
 /// Rows per class, and behind them the rows without an answer of a known class.

@@ -35,6 +35,11 @@ pub(super) enum Written {
 // === impl PreparedRow ===
 
 impl PreparedRow {
+    /// Places of a row, padding included.
+    pub fn width(&self) -> usize {
+        self.codes.len()
+    }
+
     /// Makes some places worth nothing.
     pub(super) fn leave_out(&mut self, places: &[bool]) {
         for (place, _) in places.iter().enumerate().filter(|(_, left_out)| **left_out) {
@@ -66,8 +71,17 @@ impl Similarity {
         prepared.most = self.score(prepared, row);
     }
 
+    /// Prepares a row as long as nothing is common to callers.
+    pub fn prepare_as_if_nothing_were_common(&self, row: &[u16], prepared: &mut PreparedRow) {
+        self.weigh(row, prepared);
+        let mut places = row.iter().take(self.features.len()).enumerate();
+        let is_known = !places.any(|(place, &code)| self.is_unknown(place, code));
+        prepared.written = if is_known { Written::Known } else { Written::Oddly };
+        prepared.most = self.score(prepared, row);
+    }
+
     /// Places of a row whose values the reference does not know, or that many callers send now.
-    fn unknown<'a>(&'a self, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
+    pub fn unknown<'a>(&'a self, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
         let frequent = self.without_common.as_ref().map(|common| &common.frequent);
         let is_frequent = move |place: usize, code: u16| {
             frequent.is_some_and(|frequent| frequent[place].is_some_and(|range| range.contains(code)))

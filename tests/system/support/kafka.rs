@@ -213,6 +213,28 @@ impl Broker {
         messages
     }
 
+    /// Every committed message of a topic as it is now, as a consumer with `isolation.level=read_committed` sees them.
+    pub fn read_committed(&self, topic: &str) -> Vec<OwnedMessage> {
+        let mut config = self.client();
+        config.set("group.id", "unused").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.set("isolation.level", "read_committed").create().unwrap();
+        let mut list = TopicPartitionList::new();
+        let mut open = self.partitions(&consumer, topic);
+        for partition in 0..open {
+            list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&list).unwrap();
+        let mut messages = Vec::new();
+        while open > 0 {
+            match wait_for("a message", || consumer.poll(SHORT)) {
+                Ok(message) => messages.push(message.detach()),
+                Err(KafkaError::PartitionEOF(_)) => open -= 1,
+                Err(error) => panic!("{topic}: {error}"),
+            }
+        }
+        messages
+    }
+
     /// Committed position of a group in every partition of a topic, and the partition's end.
     pub fn committed(&self, group: &str, topic: &str) -> Vec<(i64, i64)> {
         let consumer: BaseConsumer = self.client().set("group.id", group).create().unwrap();
@@ -308,6 +330,7 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 ",
         data.display()
     )
