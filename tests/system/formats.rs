@@ -229,14 +229,16 @@ fn the_service_refuses_the_formats_of_files() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");
     let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/adult/reference.json");
-    for format in ["auto"] {
-        let text_of = format!(
-            "[source.kafka]\nbrokers = \"b:9092\"\ntopics = [\"t\"]\n[decode]\nformat = \"{format}\"\n[[models]]\nreference = \"{}\"\n",
-            text(&profile)
-        );
-        std::fs::write(&config, text_of).unwrap();
-        program::run(&["check", text(&config)]).must_fail(64, &["decode.format", "files alone"]);
-    }
+    let written = |format: &str, more: &str| {
+        let source = "[source.kafka]\nbrokers = \"b:9092\"\ntopics = [\"t\"]\n";
+        let models = format!("[[models]]\nreference = \"{}\"\n", text(&profile));
+        std::fs::write(&config, format!("{source}[decode]\nformat = \"{format}\"\n{more}{models}")).unwrap();
+        program::run(&["check", text(&config)])
+    };
+    written("auto", "").must_fail(64, &["decode.format", "files alone"]);
+    written("kserve", "").must_succeed();
+    let owners = "[runtime]\ntopology = \"repartition\"\n[state]\nurl = \"file:///var/lib/tripline\"\n";
+    written("kserve", owners).must_fail(64, &["decode.format", "does not read calls whose halves are logged apart yet"]);
     std::fs::write(&config, "[decode]\nformat = \"avro\"\n").unwrap();
     program::run(&["check", text(&config)]).must_fail(64, &["decode.format", "open_inference"]);
 }
