@@ -61,8 +61,11 @@ impl LogSource {
         let free = settings.format == Some(Format::Auto) || (settings.format.is_none() && settings.mapping.is_none());
         lines.peek(1);
         let first = lines.head().front().map(|(_, first)| first.clone()).unwrap_or_default();
-        let free = free && !is_canonical_record(&first);
-        if first.trim_ascii_start().starts_with(b"{") || first.trim_ascii_start().starts_with(b"[") {
+        let is_canonical = is_canonical_record(&first);
+        let free = free && !is_canonical;
+        // A pipe may not have a second line for a long time, and one record says enough.
+        let is_whole = is_canonical && serde_json::from_slice::<serde::de::IgnoredAny>(&first).is_ok();
+        if !is_whole && matches!(first.trim_ascii_start().first(), Some(b'{' | b'[')) {
             lines.peek(2);
         }
         let second = lines.head().get(1).map(|(_, second)| second.as_slice()).unwrap_or_default();
