@@ -26,8 +26,8 @@ mod system {
     mod judged;
     mod kafka;
     mod kafka_log;
-    mod kserve;
     mod kinds;
+    mod kserve;
     mod observability;
     mod outputs;
     mod profiles;

@@ -280,7 +280,11 @@ fn halves_of_calls_are_given_back_once_whatever_they_are() {
         let mut back: u64 = 0;
         for offset in 0..20 {
             let payload = changed(&seeds, &mut random);
-            pairs.push_record(&Record { payload: &payload, provenance: Provenance { offset, ..Provenance::default() }, ..Record::default() });
+            pairs.push_record(&Record {
+                payload: &payload,
+                provenance: Provenance { offset, ..Provenance::default() },
+                ..Record::default()
+            });
             taken += 1;
             while pairs.pop().is_some() {
                 back += 1;
