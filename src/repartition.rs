@@ -6,7 +6,7 @@
 //! ```
 //!
 //! * [`frame`] and [`cells`] are the format of the topic, [`topic`] makes it.
-//! * [`front`] decodes and writes. [`owner`] reads and judges, each rows partition by a [`unit`] of its own.
+//! * [`front`] decodes and writes. [`owner`] reads and judges, each rows partition by a [`unit`](mod@unit) of its own.
 //! * [`order`] is the order of judging, as a function of the frames.
 
 pub mod cells;
