@@ -57,6 +57,9 @@ pub struct AttackPlan {
     pub past: f64,
     /// Sham clients that send odd rows, so that odd becomes usual.
     pub shams: usize,
+    /// Whether the attack and its shams write every second number below the range of the profile, so that these columns are common and are left
+    /// out when such rows are judged.
+    pub blind: bool,
     /// One-off callers sent after each ten queries of the attack, to be remembered instead of it.
     pub chaff: usize,
 }
@@ -82,6 +85,7 @@ impl AttackPlan {
             care: false,
             past: 0.0,
             shams: 0,
+            blind: false,
             chaff: 0,
         }
     }
@@ -94,6 +98,7 @@ impl AttackPlan {
                     scenario,
                     jitter: self.jitter,
                     care: self.care.then(|| DependencyRepair::new(scenario)),
+                    blind: self.blind,
                     rng: RefCell::new(ChaCha8Rng::seed_from_u64(mix2(seed, 3))),
                     sent: RefCell::default(),
                 };
@@ -166,7 +171,9 @@ impl AttackPlan {
             while now < Scenario::hour(HOURS) {
                 let mut row = scenario.world().draw(rng, &mut place, now);
                 // One row in four breaks what belongs together; more, and the shams would be named themselves.
-                if rng.random::<f64>() < 0.25 {
+                if self.blind {
+                    blind(scenario, &mut row);
+                } else if rng.random::<f64>() < 0.25 {
                     for _ in 0..30 {
                         let other = scenario.world().draw(rng, &mut place, now);
                         let j = rng.random_range(0..row.len());
@@ -267,11 +274,21 @@ impl DependencyRepair {
     }
 }
 
+/// Writes every second number of a row below the range of the profile, where a model mostly answers as at the lower end: most numbers of
+/// these profiles lie there, so that the other columns still decide.
+fn blind(scenario: &Scenario, row: &mut [Cell]) {
+    let numbers = scenario.reference.features.iter().zip(row).filter(|(feature, _)| feature.is_numeric());
+    for (feature, cell) in numbers.step_by(2) {
+        *cell = Cell::number(feature.min - 0.2 * (feature.max - feature.min));
+    }
+}
+
 /// Between attack and victim: disguises what is sent, and notes it with its answer.
 struct DisguisingVictim<'a> {
     scenario: &'a Scenario,
     jitter: f64,
     care: Option<DependencyRepair>,
+    blind: bool,
     rng: RefCell<ChaCha8Rng>,
     sent: RefCell<Vec<(Vec<Cell>, f64)>>,
 }
@@ -292,6 +309,9 @@ impl Victim for DisguisingVictim<'_> {
                     *cell = rows.snap(j, moved.clamp(feature.min, feature.max));
                 }
             }
+        }
+        if self.blind {
+            blind(self.scenario, &mut row);
         }
         let answer = self.scenario.world().victim.answer(&row);
         self.sent.borrow_mut().push((row, answer.number()));

@@ -163,6 +163,7 @@ pub fn disguises(source: RowSource, budget: usize) -> Vec<AttackPlan> {
         AttackPlan { name: "careful format", care: true, hours, ..plain },
         AttackPlan { name: "an honest past", past: 8.5, hours, ..plain },
         AttackPlan { name: "24 shams", shams: 24, hours, ..plain },
+        AttackPlan { name: "blinded columns", shams: 24, blind: true, hours, ..plain },
         AttackPlan { name: "chaff", chaff: 400, hours: 6.5, ..plain },
         AttackPlan {
             name: "all but chaff",
