@@ -221,7 +221,7 @@ pub(super) const ROWS: &[Row] = &[
                 targets: &[
                     ("sum by (topic, partition) (tripline_consumer_lag_records)", "{{topic}}/{{partition}}"),
                     (
-                        "sum by (topic, partition) (tripline_open_transaction_records) > 0",
+                        "sum by (topic, partition) (tripline_open_transaction_records)",
                         "{{topic}}/{{partition}}: behind an open transaction",
                     ),
                 ],
