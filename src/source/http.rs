@@ -86,7 +86,6 @@ pub struct HttpFeed {
 impl Inbox {
     /// An empty one.
     pub fn new(config: &HttpConfig, metrics: Metrics) -> Self {
-        metrics.know_posts();
         let next = clock::now().micros();
         let waiting = Waiting { posts: VecDeque::new(), bytes: 0, next, is_closed: false };
         let (records, bytes) = (config.buffer_records, config.buffer_bytes);

@@ -158,6 +158,9 @@ fn every_expression_of_the_dashboard_returns_data() {
         metrics.restored(Duration::from_millis(30));
         metrics.judged_again();
         metrics.missing("predictions", 1);
+        metrics.open_transaction("predictions", 0, 1);
+        metrics.skipped("predictions", 1);
+        metrics.tombstone("predictions");
         evicted += 1;
         metrics.publish(&[ModelStatus { evicted_clients: evicted, ..state("adult", Finding::Probing, 0.3, 0.01) }], Some(now));
     };

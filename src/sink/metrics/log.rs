@@ -5,6 +5,9 @@ use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 use super::series::{OPEN_TRANSACTION, POSTS, SKIPPED_RECORDS, TOMBSTONES};
 use super::{Metrics, counters, int_gauges};
 
+/// What becomes of a posted record: it is taken in, or not.
+const OUTCOMES_OF_POSTS: [&str; 2] = ["accepted", "refused"];
+
 /// The series of this file.
 #[derive(Debug)]
 pub(super) struct LogMetrics {
@@ -18,11 +21,16 @@ pub(super) struct LogMetrics {
 
 impl LogMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let posts = counters(registry, &POSTS)?;
+        // At zero from the start, so that a rate of them is 0 and not unknown.
+        for outcome in OUTCOMES_OF_POSTS {
+            posts.with_label_values(&[outcome]);
+        }
         Ok(Self {
             tombstones: counters(registry, &TOMBSTONES)?,
             skipped: counters(registry, &SKIPPED_RECORDS)?,
             open_transaction: int_gauges(registry, &OPEN_TRANSACTION)?,
-            posts: counters(registry, &POSTS)?,
+            posts,
         })
     }
 }
@@ -35,16 +43,9 @@ impl Metrics {
         self.inner.log.open_transaction.with_label_values(&[topic, &partition.to_string()]).set(records.max(0));
     }
 
-    /// Makes the counters of posted records exist, at zero.
-    pub fn know_posts(&self) {
-        for outcome in ["accepted", "refused"] {
-            self.inner.log.posts.with_label_values(&[outcome]);
-        }
-    }
-
     /// A record was posted, and taken in or not.
     pub fn posted(&self, is_taken: bool) {
-        self.inner.log.posts.with_label_values(&[if is_taken { "accepted" } else { "refused" }]).inc();
+        self.inner.log.posts.with_label_values(&[OUTCOMES_OF_POSTS[usize::from(!is_taken)]]).inc();
     }
 
     /// A message without a value.

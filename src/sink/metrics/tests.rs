@@ -69,7 +69,6 @@ fn every_series_of_the_contract_is_in_the_first_scrape_except_what_has_no_owner_
     metrics.lag("predictions", 0, 7);
     metrics.open_transaction("predictions", 0, 3);
     metrics.skipped("predictions", 0);
-    metrics.know_posts();
     metrics.know_unit("adult");
     metrics.snapshot_complete("adult", EventTime::from_micros(0), 1, std::time::Duration::from_secs(1));
     metrics.missing("predictions", 1);
