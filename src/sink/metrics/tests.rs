@@ -53,7 +53,6 @@ fn every_series_of_the_contract_is_in_the_first_scrape_except_what_has_no_owner_
             series::CONSUMER_LAG,
             series::OPEN_TRANSACTION,
             series::TOMBSTONES,
-            series::POSTS,
             series::SKIPPED_RECORDS,
             series::ALERTS_SENT,
             series::snapshots::SNAPSHOT_AGE,
