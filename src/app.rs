@@ -131,7 +131,7 @@ fn consume(
     inbox: Option<Inbox>,
 ) -> Result<OutcomeCounts, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
-    let decoder = || Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error));
+    let decoder = || decoder(config, &references);
     let decoders = (0..config.runtime.decoders()).map(|_| decoder()).collect::<Result<Vec<_>, _>>()?;
     let joiner = config.decode.pairs().map(|pairs| Ok::<_, Failure>(Joiner::new(pairs, decoder()?))).transpose()?;
     let lateness = Duration::from_secs(config.engine.allowed_lateness_seconds.into());
@@ -182,6 +182,11 @@ fn consume(
     Ok(runtime.finish(&mut now)?)
 }
 
+/// A decoder for the records of these models.
+fn decoder(config: &Config, references: &[Arc<Reference>]) -> Result<Decoder, Failure> {
+    Decoder::new(references, config.decode.clone()).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+}
+
 /// Opens the state that the configuration names.
 fn snapshots(config: &Config, references: &[Arc<Reference>], metrics: &Metrics) -> Result<Option<Snapshots>, Failure> {
     let state = &config.state;
@@ -193,8 +198,7 @@ fn snapshots(config: &Config, references: &[Arc<Reference>], metrics: &Metrics) 
     }
     let keys = state.keys(&config.directory).map_err(|(setting, what)| Failure::new(Exit::Usage, format!("{setting}: {what}")))?;
     let store = Store::open(state, &config.directory)?;
-    let name = |reference: &Arc<Reference>| ModelName { name: reference.model.clone(), reference: reference.digest.clone() };
-    let mut models: Vec<ModelName> = references.iter().map(name).collect();
+    let mut models: Vec<ModelName> = references.iter().map(|reference| ModelName::of(reference)).collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
     let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
     let keeper = Keeper::start(&store, &config.source.kafka.group, &names, keys)?;

@@ -212,7 +212,7 @@ impl<F: Feed> Runtime<F> {
         blocks = self.await_schemas(blocks);
         let judged = self.decode_and_judge(&mut blocks, now)?;
         self.take_in(blocks, now);
-        self.busy = if judged { true } else { self.judge(now)? } && !self.shared.waits();
+        self.busy = (judged || self.judge(now)?) && !self.shared.waits();
         for (partitions, lost) in revoked {
             self.revoked(&partitions, lost, now)?;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stop::Stop;
-use super::{LogObserver, output_topics, sinks};
+use super::{LogObserver, decoder, output_topics, sinks};
 use crate::checkpoint::store::Store;
 use crate::clock;
 use crate::config::Config;
@@ -53,9 +53,8 @@ pub(super) fn consume(
     stop: &Stop,
     observers: Vec<ServiceObserver>,
 ) -> Result<OutcomeCounts, Failure> {
-    let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
-    let decoder = || Decoder::new(&references, config.decode.clone()).map_err(|error| usage(&error));
-    let mut decoders = (0..config.runtime.decoders()).map(|_| decoder()).collect::<Result<Vec<_>, _>>()?;
+    let decoders = (0..config.runtime.decoders()).map(|_| decoder(config, &references));
+    let mut decoders = decoders.collect::<Result<Vec<_>, _>>()?;
     let mut observers = observers;
     observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
     readiness.set(Phase::Connecting);

@@ -16,12 +16,13 @@ use super::mapping::Mapping;
 use super::model::ModelLayout;
 use super::{Format, PositiveClass, envelope, kserve, tree};
 use crate::reference::Reference;
-use places::{ADDRESSES, ANSWERS, TIMES, collect, is_address, is_time, rows};
+use places::{ADDRESSES, ANSWERS, RowsAt, TIMES, collect, is_address, is_time, rows};
 pub use record::Recognised;
 use record::{Record, model_words};
 
 /// Records looked at. Chosen: the first may be broken or of another kind; twenty are not.
 pub const RECORDS: usize = 20;
+
 /// Recognises the layout of `records` of one of the models; `None` if it is the canonical one, or unknown.
 pub fn recognise<'a>(
     records: impl Iterator<Item = &'a [u8]>,
@@ -119,12 +120,9 @@ fn is_event(inner: &Value, models: &[ModelLayout], in_text: bool) -> bool {
     collect(inner, "", "", 0, &mut places);
     models.iter().any(|model| {
         let Some((features, _, flat)) = rows(inner, &places, model) else { return false };
+        let rows = RowsAt { features: &features, flat, model };
         let has = |names: &[&str], fits: &dyn Fn(&Value) -> bool| {
-            places.iter().any(|place| {
-                let own = flat || !(place.pointer == features || place.pointer.starts_with(&format!("{features}/")));
-                let is_feature = flat && place.depth == 1 && model.knows(place.pointer.trim_start_matches('/'));
-                place.depth > 0 && own && !is_feature && names.contains(&place.name.as_str()) && fits(place.value)
-            })
+            places.iter().any(|place| rows.is_beside(place) && names.contains(&place.name.as_str()) && fits(place.value))
         };
         let (time, answer) = (has(&TIMES, &is_time), has(&ANSWERS, &|value| !value.is_null()));
         // Pointers reach into an object, unless the features stand beside the other fields.
@@ -162,6 +160,7 @@ fn of_record(root: &Value, of_envelope: &[&str], models: &[ModelLayout], positiv
         .filter_map(|model| rows(root, &places, model).map(|(place, known, flat)| (model, place, known, flat)))
         .max_by_key(|(_, _, known, _)| *known)
         .map(|(model, place, _, flat)| {
-            Record { root, places: &places, of_envelope, features: &place, flat, model }.describe(models, positive)
+            let rows = RowsAt { features: &place, flat, model };
+            Record { root, places: &places, of_envelope, rows }.describe(models, positive)
         })
 }

@@ -22,6 +22,7 @@ pub mod votes;
 use super::accusation_limit::PAST_SECONDS;
 use super::{Family, QueryRef};
 use crate::event::{Address, EventTime, Provenance, Query};
+use crate::hash;
 use crate::prefetch;
 use crate::signal::entropy::Histograms;
 use crate::signal::gap::Gap;
@@ -42,6 +43,20 @@ pub struct Key {
     pub address: Address,
     /// Hash of the account's name; 0 for none.
     pub account: u64,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// The account of this name (none if it is empty) at an address.
+    pub fn of(address: Address, account: &str) -> Self {
+        Self { address, account: account_hash(account) }
+    }
+}
+
+/// Hash of an account's name; 0 for none.
+pub fn account_hash(account: &str) -> u64 {
+    if account.is_empty() { 0 } else { hash::text(account) }
 }
 
 /// That a client was flagged.

@@ -214,7 +214,7 @@ mod tests {
         fn ask(&mut self, address: &str, account: &str, from: u64, rows: u64) {
             let address = Address::parse(address).unwrap();
             let query = Query { address, account: account.into(), time: EventTime::from_micros(1), ..Query::default() };
-            let key = Key { address, account: if account.is_empty() { 0 } else { crate::hash::text(account) } };
+            let key = Key::of(address, account);
             let (at, fresh, _) = self.clients.touch(&key, || Client::new(&query, query.time));
             if fresh {
                 self.shared_identities.join(&key);

@@ -363,15 +363,16 @@ impl Structure {
         if !own_link {
             self.note_nearest_neighbour(&nearest, any_link, sender, live_rows);
         }
-        let is_flagged = client.flag.is_some();
-        let (nearest, own_link, any_link) = if !is_flagged && (own_link || any_link.linked) {
-            let less = nearest.less(self.common_nearness(new.prepared, sender.at));
+        let is_asked = client.flag.is_none() && (own_link || any_link.linked);
+        let mut callers = if is_asked { self.log_p_of_callers(new.prepared, sender.at) } else { Vec::new() };
+        let (nearest, own_link, any_link) = if is_asked {
+            let less = nearest.less(self.common_nearness(new.prepared, &mut callers));
             (less, own_link && less.still_links_own(), self.anybodys_link(&less, sender, live_rows))
         } else {
             (nearest, own_link, any_link)
         };
         match nearest.link(new, row, own_link, any_link) {
-            Some(_) if !is_flagged && self.is_near_to_many(new.prepared, sender.at) => {
+            Some(_) if is_asked && self.is_near_to_many(&callers) => {
                 state.restart();
                 self.sample_unlinked(new, state);
             }

@@ -147,11 +147,6 @@ enum WirePrediction {
 // === impl FrameWriter ===
 
 impl FrameWriter {
-    /// Whether there is no message.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// Bytes of the messages so far.
     pub fn bytes(&self) -> usize {
         self.messages.len()

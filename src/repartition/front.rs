@@ -61,7 +61,6 @@ struct Source {
     has_news: bool,
     /// When the last mark was written; none before the first.
     marked: Option<Duration>,
-    high: Option<i64>,
 }
 
 // === impl Front ===
@@ -150,7 +149,6 @@ impl<'a> Front<'a> {
                         let Partition { topic, number } = &end.partition;
                         let Some(source) = self.sources.get_mut(&end.partition) else { continue };
                         let position = source.position.unwrap_or(end.start);
-                        source.high = Some(end.high);
                         // Messages that were handed out and not decoded do not exist between turns.
                         source.set_caught_up(end.drained);
                         if end.drained {

@@ -85,8 +85,7 @@ impl Unit {
     /// # Errors
     /// If state is required and cannot be had.
     pub fn open(mut parts: UnitParts, bounds: &Bounds, now: Now) -> Result<Self, CheckpointError> {
-        let name = |reference: &Arc<Reference>| ModelName { name: reference.model.clone(), reference: reference.digest.clone() };
-        let models: Vec<ModelName> = parts.references.iter().map(name).collect();
+        let models: Vec<ModelName> = parts.references.iter().map(|reference| ModelName::of(reference)).collect();
         models.iter().for_each(|model| parts.metrics.know_unit(&model.name));
         let found = restore(&mut parts, &models)?;
         let shape = |reference: &Arc<Reference>| (reference.model.clone(), (reference.features.len(), digest(reference)));

@@ -4,8 +4,9 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Address, EventTime, Query};
 use crate::judge::caller::Caller;
+use crate::judge::client::{Key, account_hash};
 
-/// Callers counted for each model. Chosen: at some 80 bytes each they stay below 100 MB; the queries of further ones are not counted
+/// Callers counted for each model. Chosen: at 56 bytes each they stay below 100 MB; the queries of further ones are not counted
 /// by caller.
 const MAX_CALLERS: usize = 1_000_000;
 /// Seconds before the end of the log within which a caller must have asked to be called active still.
@@ -25,7 +26,7 @@ pub struct Seen {
 /// Queries by address and account.
 #[derive(Clone, Debug, Default)]
 pub struct Activity {
-    callers: FxHashMap<(Address, Box<str>), Seen>,
+    callers: FxHashMap<Key, Seen>,
     end: Option<EventTime>,
 }
 
@@ -45,8 +46,7 @@ impl Activity {
         self.end = self.end.max(Some(query.time));
         let now = Seen { queries: 1, first: query.time, last: query.time };
         let full = self.callers.len() >= MAX_CALLERS;
-        // Accounts are short, and most logs have none: an empty text allocates nothing.
-        let key = (query.address, Box::from(query.account.as_str()));
+        let key = Key::of(query.address, &query.account);
         match self.callers.get_mut(&key) {
             Some(seen) => *seen = seen.and(now),
             None if full => {}
@@ -61,12 +61,13 @@ impl Activity {
         let address = caller.source_ip.as_deref().and_then(Address::parse);
         let prefix = caller.source_prefix.as_deref().and_then(|text| Address::parse(text.split('/').next().unwrap_or(text)));
         if let (Some(address), Some(account)) = (address, &caller.client_id) {
-            return self.callers.get(&(address, account.as_str().into())).copied();
+            return self.callers.get(&Key::of(address, account)).copied();
         }
-        self.sum(|of, account| match (address, &caller.client_id, prefix) {
-            (Some(address), _, _) => of == address,
-            (None, Some(named), _) => account == named,
-            (None, None, Some(prefix)) => of.prefix().map(Address::Ip) == Some(prefix),
+        let account = caller.client_id.as_deref().map(account_hash);
+        self.sum(|of| match (address, account, prefix) {
+            (Some(address), _, _) => of.address == address,
+            (None, Some(account), _) => of.account == account,
+            (None, None, Some(prefix)) => of.address.prefix().map(Address::Ip) == Some(prefix),
             (None, None, None) => false,
         })
     }
@@ -74,11 +75,11 @@ impl Activity {
     /// What the addresses of a campaign asked together.
     pub fn of_members(&self, members: &[String]) -> Option<Seen> {
         let addresses: rustc_hash::FxHashSet<Address> = members.iter().filter_map(|member| Address::parse(member)).collect();
-        self.sum(|of, _| of != Address::Unknown && addresses.contains(&of))
+        self.sum(|of| of.address != Address::Unknown && addresses.contains(&of.address))
     }
 
-    fn sum(&self, is_meant: impl Fn(Address, &str) -> bool) -> Option<Seen> {
-        let meant = self.callers.iter().filter(|((address, account), _)| is_meant(*address, account));
+    fn sum(&self, is_meant: impl Fn(&Key) -> bool) -> Option<Seen> {
+        let meant = self.callers.iter().filter(|(key, _)| is_meant(key));
         meant.map(|(_, seen)| *seen).reduce(Seen::and)
     }
 

@@ -18,6 +18,7 @@ use crate::checkpoint::manifest::SnapshotInfo;
 use crate::checkpoint::unit::{Found, Written};
 use crate::checkpoint::{CheckpointError, Offsets};
 use crate::clock::{self, Deadline};
+use crate::reference::Reference;
 use crate::sink::metrics::Metrics;
 use crate::sink::metrics::snapshots::SnapshotOutcome;
 use crate::source::feed::{Bounds, Partition, Start};
@@ -32,6 +33,15 @@ pub struct ModelName {
     pub name: String,
     /// SHA-256 of its reference.
     pub reference: String,
+}
+
+// === impl ModelName ===
+
+impl ModelName {
+    /// The model of a reference.
+    pub fn of(reference: &Reference) -> Self {
+        Self { name: reference.model.clone(), reference: reference.digest.clone() }
+    }
 }
 
 /// How often snapshots are made, and whether they must succeed.

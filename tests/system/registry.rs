@@ -51,6 +51,43 @@ fn avro_record(schema: &apache_avro::Schema, event: &Value) -> Vec<u8> {
     GenericDatumWriter::builder(schema).build().unwrap().write_value_to_vec(record).unwrap()
 }
 
+/// A Protobuf schema of the same records; a field that was not sent is missing.
+fn protobuf_schema(event: &Value) -> String {
+    let of = |value: &Value| if value.is_number() { "double" } else { "string" };
+    let features = event["features"].as_object().unwrap().iter().enumerate();
+    let features: String =
+        features.map(|(nth, (name, value))| format!("  optional {} {name} = {};\n", of(value), nth + 1)).collect();
+    format!(
+        "syntax = \"proto3\";\nmessage Event {{\n  string timestamp = 1;\n  string model = 2;\n  string source_ip = 3;\n  \
+         Features features = 4;\n  {} prediction = 5;\n}}\nmessage Features {{\n{features}}}\n",
+        of(&event["prediction"])
+    )
+}
+
+/// The record, as the encoding of Protobuf is specified. Behind a zero, which stands for the first message of the schema.
+fn protobuf_record(event: &Value) -> Vec<u8> {
+    let varint = |mut value: usize| {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    };
+    let bytes = |number: usize, value: &[u8]| [varint(number << 3 | 2), varint(value.len()), value.to_vec()].concat();
+    let field = |number: usize, value: &Value| match (value.as_f64(), value.as_str()) {
+        (Some(double), _) => [varint(number << 3 | 1), double.to_le_bytes().to_vec()].concat(),
+        (_, Some(text)) => bytes(number, text.as_bytes()),
+        _ => Vec::new(),
+    };
+    let features = event["features"].as_object().unwrap().values().enumerate();
+    let features: Vec<u8> = features.flat_map(|(nth, value)| field(nth + 1, value)).collect();
+    let [time, model, address] = ["timestamp", "model", "source_ip"].map(|name| &event[name]);
+    let outer = [field(1, time), field(2, model), field(3, address), bytes(4, &features), field(5, &event["prediction"])];
+    [vec![0], outer.concat()].concat()
+}
+
 /// What the service finds in these messages: its accused callers.
 fn judged(broker: &Broker, registry: &Registry, name: &str, messages: &[Vec<u8>]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
@@ -69,18 +106,21 @@ fn judged(broker: &Broker, registry: &Registry, name: &str, messages: &[Vec<u8>]
 }
 
 #[test]
-fn an_attack_is_found_in_avro_as_in_json() {
+fn an_attack_is_found_in_avro_and_protobuf_as_in_json() {
     let (broker, registry) = (Broker::shared(), Registry::listen());
     let events = events(usize::MAX);
     let schema = avro_schema(&events[0]);
     registry.put("/schemas/ids/17", 200, &json!({"schema": schema.to_string()}));
     registry.put("/schemas/ids/18", 200, &json!({"schema": "{}", "schemaType": "JSON"}));
+    registry.put("/schemas/ids/19", 200, &json!({"schema": protobuf_schema(&events[0]), "schemaType": "PROTOBUF"}));
     let schema = apache_avro::Schema::parse_str(&schema.to_string()).unwrap();
     let plain: Vec<Vec<u8>> = events.iter().map(|event| event.to_string().into_bytes()).collect();
     let expected = judged(broker, &registry, "plain", &plain);
     assert!(!expected.is_empty());
     let avro: Vec<Vec<u8>> = events.iter().map(|event| with_id(17, &avro_record(&schema, event))).collect();
     assert_eq!(judged(broker, &registry, "avro", &avro), expected);
+    let protobuf: Vec<Vec<u8>> = events.iter().map(|event| with_id(19, &protobuf_record(event))).collect();
+    assert_eq!(judged(broker, &registry, "protobuf", &protobuf), expected);
     let behind_an_id: Vec<Vec<u8>> = plain.iter().map(|record| with_id(18, record)).collect();
     assert_eq!(judged(broker, &registry, "json-schema", &behind_an_id), expected);
     let asked = registry.asked();

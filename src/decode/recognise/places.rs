@@ -134,6 +134,26 @@ pub(super) fn rows(root: &Value, places: &[Place<'_>], model: &ModelLayout) -> O
         .map(|((_, known, _), place)| (place.pointer.clone(), known, false))
 }
 
+/// Where the rows of a record lie: their place, whether they stand beside the other fields, and of which model they are.
+#[derive(Clone, Copy)]
+pub(super) struct RowsAt<'a> {
+    pub features: &'a str,
+    pub flat: bool,
+    pub model: &'a ModelLayout,
+}
+
+// === impl RowsAt ===
+
+impl RowsAt<'_> {
+    /// Whether a place is none of the rows, and neither the whole record.
+    pub(super) fn is_beside(&self, place: &Place<'_>) -> bool {
+        let Self { features, flat, model } = *self;
+        let inside = !flat && (place.pointer == features || place.pointer.starts_with(&format!("{features}/")));
+        let is_feature = flat && place.depth == 1 && model.knows(place.pointer.trim_start_matches('/'));
+        place.depth > 0 && !inside && !is_feature
+    }
+}
+
 /// How many features the first row at a place has, and whether they have names.
 pub(super) fn known_names(place: &Place<'_>, model: &ModelLayout) -> Option<(usize, bool)> {
     let shaped = Shape { model, columns: &[] }.rows(place.value).ok()?;
@@ -150,6 +170,7 @@ pub(super) fn known_names(place: &Place<'_>, model: &ModelLayout) -> Option<(usi
         _ => None,
     }
 }
+
 pub(super) fn is_time(value: &Value) -> bool {
     match value {
         Value::String(text) => matches!(EventTime::parse(text), Ok(_) | Err(TimeError::NoZone)),

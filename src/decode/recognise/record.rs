@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::places::{
-    ACCOUNTS, ADDRESSES, ANSWERS, INFRASTRUCTURE, LATENCIES, MODELS, OF_A_SEARCH, Place, REQUESTS, TIMES, VERSIONS, is_address,
-    is_time,
+    ACCOUNTS, ADDRESSES, ANSWERS, INFRASTRUCTURE, LATENCIES, MODELS, OF_A_SEARCH, Place, REQUESTS, RowsAt, TIMES, VERSIONS,
+    is_address, is_time,
 };
 use crate::decode::mapping::Mapping;
 use crate::decode::model::ModelLayout;
@@ -34,11 +34,8 @@ pub(super) struct Record<'a> {
     pub places: &'a [Place<'a>],
     /// Names that are not its own.
     pub of_envelope: &'a [&'a str],
-    /// The place of the rows.
-    pub features: &'a str,
-    /// Whether they stand beside the other fields.
-    pub flat: bool,
-    pub model: &'a ModelLayout,
+    /// Its rows.
+    pub rows: RowsAt<'a>,
 }
 
 // === impl Record ===
@@ -46,12 +43,9 @@ pub(super) struct Record<'a> {
 impl Record<'_> {
     /// Whether a place may hold a field of the call.
     fn is_free(&self, place: &Place<'_>) -> bool {
-        let Self { features, flat, model, .. } = self;
-        let inside = !flat && (place.pointer == *features || place.pointer.starts_with(&format!("{features}/")));
-        let is_feature = *flat && place.depth == 1 && model.knows(place.pointer.trim_start_matches('/'));
         let carried = place.pointer.split('/').skip(1).any(|part| INFRASTRUCTURE.contains(&part));
         let of_a_search = OF_A_SEARCH.contains(&place.pointer.trim_start_matches('/'));
-        place.depth > 0 && !inside && !is_feature && !carried && !of_a_search
+        self.rows.is_beside(place) && !carried && !of_a_search
     }
 
     /// The best place of a field: the record's own before the envelope's, outer before inner, telling names before others.
@@ -67,8 +61,8 @@ impl Record<'_> {
 
     /// The place of the answers. Where the reference has scores, a decision (0 or 1) is none if there is another answer.
     fn prediction(&self, positive: Option<&PositiveClass>) -> Option<String> {
-        let Self { root, model, .. } = self;
-        let count = row_count(root, self.features, self.flat, model);
+        let Self { root, rows: RowsAt { features, flat, model }, .. } = *self;
+        let count = row_count(root, features, flat, model);
         let scores = model.schema().prediction_kind() == PredictionKind::Score;
         let reads = |value: &Value, decisions: bool| {
             let read = AnswerShape { model, positive }.read(value, count).unwrap_or_default();
@@ -83,7 +77,7 @@ impl Record<'_> {
 
     /// The mapping, and its words.
     pub(super) fn describe(&self, models: &[ModelLayout], positive: Option<&PositiveClass>) -> Recognised {
-        let Self { root, features, flat, .. } = *self;
+        let Self { root, rows: RowsAt { features, flat, .. }, .. } = *self;
         let find = |names: &[&str], fits: &dyn Fn(&Value) -> bool| self.find(names, fits);
         let default = Mapping::default();
         let prediction = self.prediction(positive);

@@ -127,27 +127,22 @@ fn lines(
 ) -> Result<(), DrillError> {
     let mut source = FileSource::open(&settings.events, settings.decode.max_message_bytes).map_err(broken)?;
     let mut next = 0;
-    while next < log.len() {
+    while next < log.len() || !log.lost_before(next).is_empty() {
         let Some(record) = source.next().map_err(broken)? else {
+            if next == log.len() {
+                break;
+            }
             let what = format!("{} has fewer lines than before; drill a file that nobody writes to", shown(&settings.events));
             return Err(DrillError::Reread(what));
         };
-        if record.provenance.offset != log.line(next) {
-            if log.lost_line(record.provenance.offset).is_some() {
-                each(None, &record, next);
+        let line = record.provenance.offset;
+        if next < log.len() && line == log.line(next) {
+            each(std::str::from_utf8(record.payload).ok(), &record, next);
+            while next < log.len() && log.line(next) == line {
+                next += 1;
             }
-            continue;
-        }
-        each(std::str::from_utf8(record.payload).ok(), &record, next);
-        while next < log.len() && log.line(next) == record.provenance.offset {
-            next += 1;
-        }
-    }
-    if !log.lost_before(next).is_empty() {
-        while let Some(record) = source.next().map_err(broken)? {
-            if log.lost_line(record.provenance.offset).is_some() {
-                each(None, &record, next);
-            }
+        } else if log.lost_line(line).is_some() {
+            each(None, &record, next);
         }
     }
     Ok(())

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Asked;
 use super::profile::Profile;
 use crate::event::{Address, EventTime, Query};
-use crate::hash;
 use crate::judge::Family;
 use crate::judge::client::{Client, Flag, Key};
 use crate::judge::shared_identity::{SharedIdentities, ThresholdCrossed};
@@ -47,8 +46,7 @@ impl Callers {
         if query.address == Address::Unknown && query.account.is_empty() {
             return None;
         }
-        let account = account_hash(&query.account);
-        let key = Key { address: query.address, account };
+        let key = Key::of(query.address, &query.account);
         let (at, is_new) = self.touch(&key, || Client::new(query, now));
         if let Some(client) = self.clients.get(at) {
             client.prefetch();
@@ -56,7 +54,7 @@ impl Callers {
         if is_new {
             self.shared_identities.join(&key);
         }
-        Some(Sender::new(at, query.address, account))
+        Some(Sender::new(at, query.address, key.account))
     }
 
     /// The client of a key, made by `fresh` if it is new, and whether it is.
@@ -117,7 +115,7 @@ impl Callers {
     /// Flags a client; returns what that says of those who share an address, a prefix or an account with it.
     pub(super) fn flag(&mut self, at: SlotRef, flag: Flag) -> ThresholdCrossed {
         let Some(client) = self.clients.get_mut(at) else { return ThresholdCrossed::default() };
-        let key = Key { address: client.address, account: account_hash(&client.account) };
+        let key = Key::of(client.address, &client.account);
         *self.flagged.entry(flag.family).or_default() += 1;
         client.flag = Some(flag);
         self.shared_identities.flag(&key)
@@ -157,9 +155,4 @@ impl Callers {
     pub(super) fn bytes(&self) -> usize {
         self.clients.iter().map(|(_, _, client)| client.bytes()).sum()
     }
-}
-
-/// Hash of an account's name; 0 for none.
-pub(super) fn account_hash(account: &str) -> u64 {
-    if account.is_empty() { 0 } else { hash::text(account) }
 }

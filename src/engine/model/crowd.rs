@@ -55,9 +55,10 @@ impl ModelEngine {
     /// would hide that such callers have it, too.
     pub(super) fn compare_with_crowd(&mut self, asked: &Asked<'_>, codes: &mut Codes, seen: Seen) {
         let Memory { callers, population, crowd, .. } = &self.memory;
-        let client = callers.clients.get(asked.at);
-        let has_past = population.is_warm(asked.now) && population.is_established(client, asked.now);
-        if !has_past || !crowd.wants_rows_of(asked.voter) {
+        if !crowd.wants_rows_of(asked.voter) || !population.is_warm(asked.now) {
+            return;
+        }
+        if !population.is_established(callers.clients.get(asked.at), asked.now) {
             return;
         }
         self.profile.coder.score(&asked.query.row, codes);

@@ -84,7 +84,9 @@ impl ModelEngine {
                 if !is_over && asked.is_some() {
                     return;
                 }
-                client.distribution.wait = client.distribution.wait.map(|wait| if is_over { wait } else { Wait::OVER });
+                if !is_over {
+                    client.distribution.wait = Some(Wait::OVER);
+                }
             }
             let Some(detection) = early.pop_front() else { return };
             self.flag_detected(now, asked, &detection, out);

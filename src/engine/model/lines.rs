@@ -1,11 +1,10 @@
 //! How detections become verdict lines: on a client, on what flagged clients share, on a campaign, and on the model.
 
-use super::callers::account_hash;
 use super::cases::{self, Announced, Cases};
 use super::{Asked, CONFIDENCE, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
-use crate::judge::client::{Client, Flag, subject};
+use crate::judge::client::{Client, Flag, account_hash, subject};
 use crate::judge::drift::LEVEL_PER_DAY;
 use crate::judge::model_signal::ModelSignal;
 use crate::judge::model_state::ModelEvent;

@@ -1,7 +1,7 @@
 //! Records that could not be read, as evidence about their senders ([`judge::unreadable`](crate::judge::unreadable)).
 
 use super::ModelEngine;
-use super::callers::{Callers, account_hash};
+use super::callers::Callers;
 use crate::event::{Address, EventTime, Query};
 use crate::judge::client::{Key, subject_of};
 use crate::judge::unreadable::{Comparison, HOURS, Peers, Readable, UnreadableCaller};
@@ -49,7 +49,7 @@ impl ModelEngine {
     pub fn unreadable(&mut self, record: &UnreadableRecord<'_>, out: &mut Vec<Verdict>) {
         let now = self.memory.windows.newest().or(record.caller.time).unwrap_or_default();
         let caller = record.caller;
-        let key = Key { address: caller.address, account: account_hash(&caller.account) };
+        let key = Key::of(caller.address, &caller.account);
         let is_known = key.address != Address::Unknown || key.account != 0;
         let sent = self.memory.callers.recently_readable(&key, now);
         self.memory.unreadable.note(record, now, is_known.then_some(key), sent);
@@ -95,7 +95,7 @@ impl ModelEngine {
         comparison: Comparison,
     ) -> Option<Verdict> {
         let callers = &self.memory.callers;
-        let key = Key { address: caller.address, account: account_hash(&caller.account) };
+        let key = Key::of(caller.address, &caller.account);
         let client = callers.clients.find(&key).and_then(|at| callers.clients.get(at));
         if client.is_some_and(|client| client.is_flagged() || (!suspicious && client.reported_suspicious)) {
             return None;

@@ -36,7 +36,8 @@ impl Structure {
     /// Whether evidence against a client, which began then, is none by what is known now: as many rows of other callers are near to most of
     /// its rows since, or hardly a column tells them apart, or most of its own links would not be made any more.
     pub fn is_explained_now(&self, client: &Client, at: SlotRef, since: EventTime) -> bool {
-        let is_none = |row: &PreparedRow| !self.could_be_linked(row, client) || self.is_near_to_many(row, at);
+        let is_near_to_many = |row: &PreparedRow| self.is_near_to_many(&self.log_p_of_callers(row, at));
+        let is_none = |row: &PreparedRow| !self.could_be_linked(row, client) || is_near_to_many(row);
         self.are_most(client, since, is_none) || self.own_links_are_explained(client, at, since)
     }
 
@@ -78,14 +79,15 @@ impl Structure {
         let mut prepared = PreparedRow::default();
         let (mut links, mut explained) = (0_u32, 0_u32);
         for row in self.own_rows_since(client, since) {
-            self.similarity.prepare_as_if_nothing_were_common(self.history.row(row), &mut prepared);
+            self.similarity.prepare_with_all_columns(self.history.row(row), &mut prepared);
             if self.nearest_of_own(&prepared, row, client) >= linked {
                 continue;
             }
             self.similarity.prepare(self.history.row(row), &mut prepared);
             let nearest = self.nearest_of_own(&prepared, row, client);
             links += 1;
-            explained += u32::from(nearest >= linked || nearest + self.common_nearness(&prepared, at) >= linked);
+            let says_less = || self.common_nearness(&prepared, &mut self.log_p_of_callers(&prepared, at));
+            explained += u32::from(nearest >= linked || nearest + says_less() >= linked);
         }
         2 * explained > links
     }
@@ -107,19 +109,28 @@ impl Structure {
         self.similarity.log_p_of_same(prepared, self.baseline.shift) < self.linked_at(client)
     }
 
-    /// How much nearer the rows of other callers with a past are to a row than rows of the reference, in nats, or 0 if that may be chance.
-    /// The nearest tenth of both are compared, or the nearer half during the warm-up. By so much a link says less.
-    pub(super) fn common_nearness(&self, prepared: &PreparedRow, sender: SlotRef) -> f64 {
-        let share = if self.is_start { COMMON_AT_START } else { COMMON };
-        let log_p = |row: &[u16]| self.log_p_of(prepared, row);
-        let mut callers: Vec<f64> = self.frequent.rows().filter(|(at, _)| *at != sender).map(|(_, row)| log_p(row)).collect();
+    /// ln p of the newest row of each other caller with a past against a row, in no particular order.
+    pub(super) fn log_p_of_callers(&self, prepared: &PreparedRow, sender: SlotRef) -> Vec<f64> {
+        let others = self.frequent.rows().filter(|(at, _)| *at != sender);
+        others.map(|(_, row)| self.log_p_of(prepared, row)).collect()
+    }
+
+    /// How much nearer `callers` ([`Structure::log_p_of_callers`], put in another order) are to a row than rows of the reference, in nats, or
+    /// 0 if that may be chance. The nearest tenth of both are compared, or the nearer half during the warm-up. By so much a link says less.
+    pub(super) fn common_nearness(&self, prepared: &PreparedRow, callers: &mut [f64]) -> f64 {
         if callers.is_empty() {
             return 0.0;
         }
+        let share = self.common_share();
         let reference = self.reference_rows.chunks_exact(prepared.width()).take(REFERENCE_ROWS);
-        let mut reference: Vec<f64> = reference.map(log_p).collect();
-        let nearer = quantile(&mut reference, share) - quantile(&mut callers, share);
+        let mut reference: Vec<f64> = reference.map(|row| self.log_p_of(prepared, row)).collect();
+        let nearer = quantile(&mut reference, share) - quantile(callers, share);
         if nearer > CHANCE { nearer } else { 0.0 }
+    }
+
+    /// Share of the callers from which on what they show is common.
+    fn common_share(&self) -> f64 {
+        if self.is_start { COMMON_AT_START } else { COMMON }
     }
 
     /// ln P(two natural rows are as similar as these).
@@ -127,13 +138,10 @@ impl Structure {
         self.similarity.assess(prepared, row, self.baseline.shift).1
     }
 
-    /// Whether the newest rows of many other callers with a past are improbably near to a row.
-    pub(super) fn is_near_to_many(&self, prepared: &PreparedRow, sender: SlotRef) -> bool {
-        let rows = self.frequent.rows();
-        let callers = rows.len() as f64;
-        let least = callers * if self.is_start { COMMON_AT_START } else { COMMON };
-        let near = LINKED - (MULTIPLICITY * callers).ln();
-        let is_near = |row: &[u16]| self.log_p_of(prepared, row) < near;
-        callers > 0.0 && rows.filter(|&(at, row)| at != sender && is_near(row)).count() as f64 >= least
+    /// Whether many of these callers ([`Structure::log_p_of_callers`]) are improbably near to a row.
+    pub(super) fn is_near_to_many(&self, callers: &[f64]) -> bool {
+        let known = self.frequent.rows().len() as f64;
+        let near = LINKED - (MULTIPLICITY * known).ln();
+        known > 0.0 && callers.iter().filter(|&&log_p| log_p < near).count() as f64 >= known * self.common_share()
     }
 }

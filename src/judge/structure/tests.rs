@@ -272,7 +272,7 @@ fn a_link_says_less_the_nearer_rows_of_many_callers_with_a_past_are() {
         let mut quantised = Quantised::default();
         world.structure.quantiser.encode(&moved(4), &mut quantised);
         let prepared = world.structure.prepared(&quantised.codes, PreparedRow::default());
-        world.structure.common_nearness(&prepared, SlotRef::default())
+        world.structure.common_nearness(&prepared, &mut world.structure.log_p_of_callers(&prepared, SlotRef::default()))
     };
     let (none, few, many) = (nearness(0), nearness(3), nearness(8));
     assert!(none < 0.5 && few < 0.5 && many > 1.5, "{none} {few} {many}");

@@ -25,7 +25,7 @@ impl Kept {
         memory.assign(&memory.partitions());
         let store = StateConfig { url: format!("file://{}", folder.display()), ..StateConfig::default() };
         let store = Store::open(&store, Path::new("")).unwrap();
-        let names = references.iter().map(|r| ModelName { name: r.model.clone(), reference: r.digest.clone() });
+        let names = references.iter().map(|r| ModelName::of(r));
         let names: Vec<ModelName> = names.collect();
         let models: Vec<String> = names.iter().map(|name| name.name.clone()).collect();
         let keeper = Keeper::start(&store, "g", &models, Keys::default()).unwrap();

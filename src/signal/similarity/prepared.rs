@@ -1,7 +1,7 @@
 //! A row prepared for comparing it with many: what equality is worth in each column, and which columns the reference knows.
 
-use super::Similarity;
 use super::learned::NOTHING;
+use super::{Similarity, WithoutCommon};
 use crate::event::Cell;
 use crate::reference::{Feature, Reference};
 use crate::signal::quantise::{FIRST_CATEGORY, LEAST_MEASURED, MISSING, MOST_MEASURED, Quantised, Quantiser};
@@ -54,9 +54,19 @@ impl PreparedRow {
 impl Similarity {
     /// Prepares a row.
     pub fn prepare(&self, row: &[u16], prepared: &mut PreparedRow) {
+        self.prepare_without(self.without_common.as_deref(), row, prepared);
+    }
+
+    /// Prepares a row to be compared with all its columns, whatever is common.
+    pub fn prepare_with_all_columns(&self, row: &[u16], prepared: &mut PreparedRow) {
+        self.prepare_without(None, row, prepared);
+    }
+
+    /// Prepares a row, if it is written so to be compared without what is common.
+    fn prepare_without(&self, common: Option<&WithoutCommon>, row: &[u16], prepared: &mut PreparedRow) {
         self.weigh(row, prepared);
-        let mut unknown = self.unknown(row).peekable();
-        prepared.written = match &self.without_common {
+        let mut unknown = self.unknown_beside(common, row).peekable();
+        prepared.written = match common {
             _ if unknown.peek().is_none() => Written::Known,
             Some(common) if unknown.all(|place| common.places[place]) => {
                 prepared.leave_out(&common.places);
@@ -71,20 +81,15 @@ impl Similarity {
         prepared.most = self.score(prepared, row);
     }
 
-    /// Prepares a row as long as nothing is common to callers.
-    pub fn prepare_as_if_nothing_were_common(&self, row: &[u16], prepared: &mut PreparedRow) {
-        self.weigh(row, prepared);
-        let mut places = row.iter().take(self.features.len()).enumerate();
-        let is_known = !places.any(|(place, &code)| self.is_unknown(place, code));
-        prepared.written = if is_known { Written::Known } else { Written::Oddly };
-        prepared.most = self.score(prepared, row);
-    }
-
     /// Places of a row whose values the reference does not know, or that many callers send now.
     pub fn unknown<'a>(&'a self, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
-        let frequent = self.without_common.as_ref().map(|common| &common.frequent);
+        self.unknown_beside(self.without_common.as_deref(), row)
+    }
+
+    /// The same by what is common; without it, places whose values the reference does not know.
+    fn unknown_beside<'a>(&'a self, common: Option<&'a WithoutCommon>, row: &'a [u16]) -> impl Iterator<Item = usize> + 'a {
         let is_frequent = move |place: usize, code: u16| {
-            frequent.is_some_and(|frequent| frequent[place].is_some_and(|range| range.contains(code)))
+            common.is_some_and(|common| common.frequent[place].is_some_and(|range| range.contains(code)))
         };
         let places = row.iter().take(self.features.len()).enumerate();
         places.filter(move |&(place, &code)| self.is_unknown(place, code) || is_frequent(place, code)).map(|(place, _)| place)

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::fuzz::{Random, cases, change_bytes};
 use crate::source::feed::Partition;
 
 /// A whole number, as Avro and Protobuf's `sint` write it (zigzag varint).
@@ -227,6 +228,49 @@ fn protobuf_that_does_not_fit_is_refused() {
     }
     assert!(ProtobufSchema::parse(PROTO, Vec::new()).is_err(), "an import is missing");
     assert!(ProtobufSchema::parse("message", Vec::new()).is_err());
+}
+
+#[test]
+fn changed_records_are_refused_or_read_and_never_panic() {
+    let schemas = Schemas(Arc::default());
+    schemas.learn(17, Ok(Schema::Avro(Box::new(AvroSchema::parse(&on_the_page("avro-schema"), &[]).unwrap()))));
+    schemas.learn(18, Ok(Schema::Protobuf(ProtobufSchema::parse(&on_the_page("protobuf-schema"), Vec::new()).unwrap())));
+    for (fuzzer, kind) in [(31, "avro-record"), (32, "protobuf-record")] {
+        let whole = from_hex(&on_the_page(kind));
+        let mut accepted = 0;
+        for case in 0..cases() {
+            let mut random = Random::of(fuzzer, case);
+            let mut record = whole[5..].to_vec();
+            change_bytes(&mut record, &mut random);
+            let Some(Ok(json)) = schemas.json(&[&whole[..5], &record].concat()) else { continue };
+            assert!(serde_json::from_slice::<Value>(&json).unwrap().is_object(), "{kind}, case {case}");
+            accepted += 1;
+        }
+        println!("fuzz {kind}: {} cases, {accepted} accepted", cases());
+        assert!(accepted > cases() / 100 && accepted < cases(), "{kind}: {accepted}");
+    }
+}
+
+#[test]
+fn changed_schemas_are_refused_or_read_and_never_panic() {
+    let (avro, protobuf) = (on_the_page("avro-schema").into_bytes(), on_the_page("protobuf-schema").into_bytes());
+    let record = from_hex(&on_the_page("avro-record"));
+    let (mut accepted, all) = ([0, 0], cases() / 10);
+    for case in 0..all {
+        let mut random = Random::of(33, case);
+        let changed = |whole: &[u8], random: &mut Random| {
+            let mut text = whole.to_vec();
+            change_bytes(&mut text, random);
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        if let Ok(schema) = AvroSchema::parse(&changed(&avro, &mut random), &[]) {
+            accepted[0] += 1;
+            let _ = schema.read(&record[5..]);
+        }
+        accepted[1] += u64::from(ProtobufSchema::parse(&changed(&protobuf, &mut random), Vec::new()).is_ok());
+    }
+    println!("fuzz schemas: {all} cases each, {accepted:?} accepted");
+    assert!(accepted.iter().all(|&count| count > 0 && count < all), "{accepted:?}");
 }
 
 fn batch(payloads: &[&[u8]]) -> RecordBatch {
