@@ -27,6 +27,7 @@
 //! | shell | what it is |
 //! |---|---|
 //! | [`app`] | composition root and ordered shutdown of the service |
+//! | [`audit`] | who did what: append-only, chained by signatures |
 //! | [`checkpoint`] | state that survives a restart: snapshots, and where in the log each was taken |
 //! | [`cli`] | one file a command: arguments and wiring |
 //! | [`clock`] | the only file that asks the machine for the time |
@@ -67,6 +68,8 @@ pub mod window;
 
 #[cfg(feature = "runtime")]
 pub mod app;
+#[cfg(feature = "runtime")]
+pub mod audit;
 #[cfg(feature = "runtime")]
 pub mod checkpoint;
 #[cfg(feature = "runtime")]

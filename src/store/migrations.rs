@@ -28,7 +28,16 @@ const fn common(number: i64, name: &'static str, sql: &'static str) -> Step {
 }
 
 /// Every step, in the order of numbers.
-const STEPS: &[Step] = &[common(1, "store", include_str!("migrations/0001_store.sql"))];
+const STEPS: &[Step] = &[
+    common(1, "store", include_str!("migrations/0001_store.sql")),
+    common(2, "audit", include_str!("migrations/0002_audit.sql")),
+    Step {
+        number: 3,
+        name: "audit guard",
+        sqlite: include_str!("migrations/0003_audit_guard.sqlite.sql"),
+        postgres: include_str!("migrations/0003_audit_guard.postgres.sql"),
+    },
+];
 
 /// The steps for one database.
 pub(super) fn migrator(kind: Kind) -> Migrator {
