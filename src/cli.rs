@@ -1,5 +1,6 @@
 //! The commands, one file each under `cli/`: arguments, wiring and words only.
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod describe;
@@ -41,6 +42,8 @@ pub enum Command {
     Run(run::Args),
     /// Show or verify the snapshots of models: age, size, offsets, validity.
     State(state::Args),
+    /// Walk the audit's chain of signatures, or list its entries.
+    Audit(audit::Args),
     /// Find every fault of a configuration file.
     Check(check::Args),
     /// Everything on one machine: embedded broker, simulated callers, a drift, an attack, a live page.
@@ -59,6 +62,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
         Command::State(args) => state::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),
