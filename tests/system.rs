@@ -11,6 +11,7 @@
 mod system {
     mod adversary;
     mod bad_input;
+    mod cases;
     mod changes;
     mod checkpoint;
     mod commands;
