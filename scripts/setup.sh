@@ -5,6 +5,8 @@
 # Apache Kafka version in tests/kafka/pom.xml, which it keeps in the cache outside the checkout. Packages are installed only when
 # missing, so a prepared machine needs neither root nor a network.
 #
+# It also keeps third-party validators of exports (py-ocsf-models, stix2-validator, from PyPI) in a Python environment in that cache.
+#
 # Usage: scripts/setup.sh [--build-only]     --build-only skips what only the tests need
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,6 +36,8 @@ test_needs=(
     "procps /bin/kill"                                   # tests stop the processes that they started, by id
     "openssl openssl"                                    # makes keys for signing profiles
     "python3 python3"                                    # checks the documents' links, scores recorded traffic
+    "postgresql /usr/lib/postgresql"                     # the tests start clusters of their own
+    "util-linux setpriv"                                 # PostgreSQL refuses to run as root
 )
 
 present() {
@@ -54,7 +58,7 @@ install_packages() {
         sudo=(sudo)
     fi
     say "installing Debian packages: ${missing[*]}"
-    # The packages of Prometheus and Alertmanager start services. The tests start their own on free ports, so no additional
+    # The packages of Prometheus, Alertmanager and PostgreSQL start services. The tests start their own on free ports, so no additional
     # service may run afterwards. A policy that the administrator set is not changed.
     local policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
@@ -69,7 +73,7 @@ install_packages() {
     local package
     for package in "${missing[@]}"; do
         case $package in
-            prometheus | prometheus-alertmanager)
+            prometheus | prometheus-alertmanager | postgresql)
                 [ ! -d /run/systemd/system ] || "${sudo[@]}" systemctl disable --quiet "$package" || true ;;
         esac
     done
@@ -98,4 +102,16 @@ if ! compgen -G "$lib/kafka_2.13-*.jar" >/dev/null; then
         || { rm -rf "$fresh"; fail "Maven could not fetch Apache Kafka $version; is a Maven repository reachable from here?"; }
     rm -rf "$lib"
     mv "$fresh" "$lib"
+fi
+
+# Validators of exports, of fixed versions, in a Python environment of their own. The file with the versions is written last.
+validators=(py-ocsf-models==0.10.0 stix2-validator==3.3.1)
+place=$cache/validators
+if [ "$(cat "$place/versions" 2>/dev/null)" != "${validators[*]}" ]; then
+    say "installing ${validators[*]} into $place"
+    rm -rf "$place"
+    python3 -m venv "$place" || fail "Python cannot make an environment; install python3-venv and run again"
+    "$place/bin/python" -m pip install --quiet --disable-pip-version-check "${validators[@]}" \
+        || { rm -rf "$place"; fail "pip could not install ${validators[*]}; is a package index reachable from here?"; }
+    printf '%s\n' "${validators[*]}" >"$place/versions"
 fi

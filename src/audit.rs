@@ -18,7 +18,7 @@ use sqlx::{Any, Transaction};
 use crate::clock;
 use crate::event::EventTime;
 use crate::judge::At;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, Kind, StoreError};
 use chain::Link;
 pub use config::AuditConfig;
 pub use keys::AuditKeys;
@@ -166,18 +166,31 @@ impl Audit {
         &self.keys
     }
 
+    /// Begins a transaction that will append entries. It takes the end of the chain at once, so that two transactions never wait for each other:
+    /// each would hold a case that the other needs, and want the end of the chain.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        if self.database.kind() == Kind::Postgres {
+            sqlx::query("SELECT seq FROM audit_head WHERE id = 1 FOR UPDATE").execute(&mut *transaction).await?;
+        }
+        Ok(transaction)
+    }
+
     /// Appends an entry by itself.
     ///
     /// # Errors
     /// If the database cannot be written.
     pub async fn append(&self, entry: Entry) -> Result<i64, StoreError> {
-        let mut transaction = self.database.begin().await?;
+        let mut transaction = self.begin().await?;
         let seq = self.append_in(&mut transaction, &entry).await?;
         transaction.commit().await?;
         Ok(seq)
     }
 
-    /// Appends an entry in the transaction of the change that it tells of: both happen or none.
+    /// Appends an entry in the transaction of the change that it tells of: both happen or none. [`Audit::begin`] begins it.
     ///
     /// # Errors
     /// If the database cannot be written.

@@ -6,6 +6,7 @@
 //! | [`line`] | a verdict line as cases read it |
 //! | [`intake`] | verdicts into cases, each exactly once |
 //! | [`feed`] | from the running service to the intake, through a spool on disk |
+//! | [`network`] | networks of addresses; pure |
 //! | [`list`] | the queue: filter, sort, cursor |
 //! | [`detail`] | everything of one case, and what is related to it |
 //! | [`change`] | what people do with a case |
@@ -24,6 +25,7 @@ pub mod feed;
 pub mod intake;
 pub mod line;
 pub mod list;
+pub mod network;
 pub mod privacy;
 pub mod rules;
 pub mod saved;

@@ -1,6 +1,7 @@
 //! The commands, one file each under `cli/`: arguments, wiring and words only.
 
 pub mod audit;
+pub mod cases;
 pub mod check;
 pub mod demo;
 pub mod describe;
@@ -44,6 +45,8 @@ pub enum Command {
     State(state::Args),
     /// Walk the audit's chain of signatures, or list its entries.
     Audit(audit::Args),
+    /// Export cases, or what is stored about a person, and erase the latter.
+    Cases(cases::Args),
     /// Find every fault of a configuration file.
     Check(check::Args),
     /// Everything on one machine: embedded broker, simulated callers, a drift, an attack, a live page.
@@ -63,6 +66,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(args),
         Command::State(args) => state::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Cases(args) => cases::run(args),
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),

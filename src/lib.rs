@@ -38,6 +38,7 @@
 //! | [`document`] | reads a TOML document with every fault, line and remedy at once |
 //! | [`drill`] | attacks injected into a copy of a log: power, and time to detect |
 //! | [`exit`] | exit codes and how a command ends |
+//! | [`export`] | cases in the formats of other systems |
 //! | [`health`] | whether the service is ready |
 //! | [`html`] | frame, words, SVG and style of every page |
 //! | [`http`] | one HTTP server: limits and drain |
@@ -91,6 +92,8 @@ pub mod document;
 pub mod drill;
 #[cfg(feature = "runtime")]
 pub mod exit;
+#[cfg(feature = "runtime")]
+pub mod export;
 #[cfg(feature = "runtime")]
 pub mod health;
 #[cfg(feature = "runtime")]

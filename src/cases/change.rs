@@ -120,7 +120,7 @@ impl Cases {
     /// the key was used for something else; or the database.
     pub async fn change(&self, id: &str, change: &Change, who: &Actor, key: &str) -> Result<Case, CaseError> {
         change.check()?;
-        let mut transaction = self.database().begin().await?;
+        let mut transaction = self.audit().begin().await?;
         if !key.is_empty() && !self.is_new(&mut transaction, id, change, who, key).await? {
             drop(transaction);
             return self.get(id).await;

@@ -1,12 +1,13 @@
 //! Everything of one case: members, timeline, verdict lines, queries, reasons, and the cases that are related to it.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::line::Signal;
-use super::{CaseError, Cases};
+use super::{Case, CaseError, Cases};
+use crate::audit::{Actor, Entry};
 use crate::event::EventTime;
 use crate::judge::At;
 use crate::store::StoreError;
@@ -17,6 +18,23 @@ pub const MAX_ROWS: u32 = 1_000;
 const MAX_RELATED: usize = 50;
 /// Rows read for them: each may have a caller, a network and more in common.
 const RELATED_ROWS: i64 = 200;
+
+/// A case with everything that belongs to it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct CaseFile {
+    /// The case.
+    pub case: Case,
+    /// Its members, those heard of last first.
+    pub members: Vec<Member>,
+    /// Why, heaviest first.
+    pub evidence: Vec<Signal>,
+    /// The queries that led to it, oldest first.
+    pub queries: Vec<CaseQuery>,
+    /// Verdicts, decisions and notes, the latest first.
+    pub timeline: Vec<TimelineEvent>,
+    /// The verdict lines, the latest first.
+    pub verdicts: Vec<Value>,
+}
 
 /// A caller that takes part.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -87,6 +105,25 @@ pub struct Related {
 // === impl Cases ===
 
 impl Cases {
+    /// A case with everything that belongs to it, for export; the export is an entry of the audit.
+    ///
+    /// # Errors
+    /// [`CaseError::NotFound`], or the database.
+    pub async fn export(&self, id: &str, who: &Actor, format: &str) -> Result<CaseFile, CaseError> {
+        let case = self.get(id).await?;
+        let entry =
+            Entry { actor: who.clone(), action: "case.export", subject: format!("case:{id}"), detail: json!({"format": format}) };
+        self.audit().append(entry).await?;
+        Ok(CaseFile {
+            members: self.members_of(id, MAX_ROWS).await?,
+            evidence: self.evidence(id).await?,
+            queries: self.queries_of(id, MAX_ROWS).await?,
+            timeline: self.timeline(id, MAX_ROWS).await?,
+            verdicts: self.verdicts_of(id, MAX_ROWS).await?,
+            case,
+        })
+    }
+
     /// The members of a case, those heard of last first.
     ///
     /// # Errors

@@ -18,8 +18,9 @@ use serde_json::Value;
 
 use super::Cases;
 use super::config::{CasesConfig, PrivacyConfig};
-use super::intake::Taken;
-use super::line::SpoolLine;
+use super::intake::{CaseCounts, Taken};
+use super::line::{SpoolLine, VerdictLine};
+use super::rules::Status;
 use crate::clock::{self, Deadline};
 use crate::judge::Verdict;
 use crate::observer::{ObservedRecord, Observer};
@@ -179,7 +180,6 @@ impl FeedTask {
                 // Nothing waits, and nothing more comes.
                 Ok(false) if deadline.is_some() => return self.leave(),
                 Ok(false) => {
-                    retry = RETRY.0;
                     self.housekeeping(&mut next_counts, &mut next_sweep).await;
                     tokio::time::sleep(IDLE).await;
                 }
@@ -216,9 +216,6 @@ impl FeedTask {
         let unreadable = |error: std::io::Error| StoreError::Unavailable(format!("the spool cannot be read: {error}"));
         let batch = self.reader.next(BATCH).map_err(unreadable)?;
         if batch.lines.is_empty() {
-            // The metric tells of a database that is away also while nothing waits.
-            sqlx::query("SELECT 1").execute(self.cases.database().pool()).await?;
-            self.works();
             return Ok(false);
         }
         let taken = self.take(&batch).await?;
@@ -237,13 +234,15 @@ impl FeedTask {
 
     /// Takes a batch. If the database refuses it, one by one, and what it refuses is put aside.
     async fn take(&self, batch: &Batch) -> Result<Taken, StoreError> {
-        let read: Vec<Result<SpoolLine, &String>> =
-            batch.lines.iter().map(|line| serde_json::from_str(line).map_err(|_| line)).collect();
-        let mut all = Taken::default();
-        let good: Vec<SpoolLine> = read.iter().flatten().cloned().collect();
-        for line in read.iter().filter_map(|one| one.as_ref().err()) {
-            self.put_aside(line, "it is no line of a spool")?;
-            all.refused += 1;
+        let (mut all, mut good) = (Taken::default(), Vec::with_capacity(batch.lines.len()));
+        for line in &batch.lines {
+            match read(line) {
+                Ok(read) => good.push(read),
+                Err(what) => {
+                    self.put_aside(line, &what)?;
+                    all.refused += 1;
+                }
+            }
         }
         match self.cases.take(&good).await {
             Ok(taken) => return Ok(all.and(taken)),
@@ -284,17 +283,14 @@ impl FeedTask {
         }
     }
 
-    async fn housekeeping(&self, next_counts: &mut std::time::Instant, next_sweep: &mut std::time::Instant) {
+    async fn housekeeping(&mut self, next_counts: &mut std::time::Instant, next_sweep: &mut std::time::Instant) {
         let now = clock::instant();
         if now >= *next_counts {
             *next_counts = now + COUNTS;
-            if let Ok(counts) = self.cases.counts().await {
-                for status in super::rules::Status::ALL {
-                    self.metrics.case_count(status.name(), counts.by_status.get(status.name()).copied().unwrap_or(0));
-                }
-                for (family, (right, wrong)) in counts.judged {
-                    self.metrics.case_precision(&family, right, wrong);
-                }
+            // This also shows a database that goes away while nothing waits.
+            match self.cases.counts().await {
+                Ok(counts) => self.publish(&counts),
+                Err(error) => self.failed(&error),
             }
         }
         if now >= *next_sweep {
@@ -304,6 +300,23 @@ impl FeedTask {
             }
         }
     }
+
+    fn publish(&mut self, counts: &CaseCounts) {
+        self.works();
+        for status in Status::ALL {
+            self.metrics.case_count(status.name(), counts.by_status.get(status.name()).copied().unwrap_or(0));
+        }
+        for (family, (right, wrong)) in &counts.judged {
+            self.metrics.case_precision(family, *right, *wrong);
+        }
+    }
+}
+
+/// A line of the spool, if cases can read it.
+fn read(line: &str) -> Result<SpoolLine, String> {
+    let read: SpoolLine = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    VerdictLine::read(&read.verdict)?;
+    Ok(read)
 }
 
 // === impl Taken ===

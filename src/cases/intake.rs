@@ -34,7 +34,7 @@ impl Cases {
     /// # Errors
     /// If the database cannot be written; then nothing is taken.
     pub async fn take(&self, lines: &[SpoolLine]) -> Result<Taken, StoreError> {
-        let mut transaction = self.0.database.begin().await?;
+        let mut transaction = self.0.audit.begin().await?;
         let suppressions = self.active_suppressions(&mut transaction, clock::now().micros()).await?;
         let mut taken = Taken::default();
         for line in lines {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::network::place_of;
 use super::rules::{Facts, Severity};
 use crate::event::{Address, EventTime};
 use crate::judge::Finding;
@@ -77,7 +78,7 @@ pub struct VerdictLine {
 }
 
 /// A reason.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Signal {
     /// Name of the statistic.
     pub name: String,
@@ -227,15 +228,6 @@ impl MemberKey {
             _ => String::new(),
         }
     }
-}
-
-/// An address as 32 hexadecimal digits.
-pub fn place_of(ip: IpAddr) -> String {
-    let bits = match ip {
-        IpAddr::V4(four) => four.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(six) => six.to_bits(),
-    };
-    format!("{bits:032x}")
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use sqlx::Any;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 
-use super::line::place_of;
+use super::network::{masked, network, range_of};
 use super::rules::{Severity, Status};
-use super::suppression::{masked, network};
 use super::{Case, CaseError, Cases, Feedback};
 use crate::store::StoreError;
 
@@ -257,12 +256,9 @@ impl Cases {
         let (first, whole, subscriber) =
             (masked(ip, length), if ip.is_ipv4() { 32 } else { 128 }, if ip.is_ipv4() { 24 } else { 64 });
         if !self.seal().is_active() {
-            let host_bits = u32::from(whole - length);
-            let low = place_of(first);
-            let last =
-                u128::from_str_radix(&low, 16).unwrap_or(0) | 1_u128.checked_shl(host_bits).map_or(u128::MAX, |size| size - 1);
+            let (low, high) = range_of(ip, length);
             let condition = "id IN (SELECT case_id FROM case_members WHERE place >= ? AND place <= ?)";
-            all.add(condition, [Value::Text(low), Value::Text(format!("{last:032x}"))]);
+            all.add(condition, [Value::Text(low), Value::Text(high)]);
             return Ok(());
         }
         if length == whole {

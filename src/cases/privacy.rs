@@ -71,7 +71,7 @@ impl Cases {
         let verdicts_before = now.saturating_sub(super::micros(self.0.keep_verdicts));
         let (mut cases, mut verdicts) = (0, 0);
         loop {
-            let mut tx = self.database().begin().await?;
+            let mut tx = self.audit().begin().await?;
             let select = "SELECT id FROM cases WHERE status IN ('dismissed', 'closed') AND last_seen < $1 AND changed_at < $1 ORDER BY id LIMIT $2";
             let over: Vec<String> = sqlx::query_scalar(select).bind(cases_before).bind(SWEPT).fetch_all(&mut *tx).await?;
             for id in &over {
@@ -101,7 +101,7 @@ impl Cases {
     /// [`CaseError::Invalid`] for an empty subject, or the database.
     pub async fn export_subject(&self, subject: &str, who: &Actor) -> Result<SubjectExport, CaseError> {
         let subject = checked(subject)?;
-        let mut tx = self.database().begin().await?;
+        let mut tx = self.audit().begin().await?;
         let entry = Entry { actor: who.clone(), action: "privacy.export", subject: "privacy".into(), detail: json!({}) };
         self.audit().append_in(&mut tx, &entry).await?;
         let ids = self.cases_with(&mut tx, subject).await?;
@@ -131,7 +131,7 @@ impl Cases {
     /// [`CaseError::Invalid`] for an empty subject, or the database; then nothing is erased.
     pub async fn erase_subject(&self, subject: &str, reason: &str, who: &Actor) -> Result<Erased, CaseError> {
         let subject = checked(subject)?;
-        let mut tx = self.database().begin().await?;
+        let mut tx = self.audit().begin().await?;
         // The entry says that somebody was erased, and not who.
         let entry =
             Entry { actor: who.clone(), action: "privacy.erase", subject: "privacy".into(), detail: json!({"reason": reason}) };
@@ -215,8 +215,13 @@ impl Cases {
         }
         let delete = sqlx::query("DELETE FROM case_members WHERE case_id = $1 AND kind <> 'prefix' AND value = $2");
         delete.bind(id).bind(self.seal().seal(subject)).execute(&mut **tx).await?;
-        let update = sqlx::query("UPDATE case_events SET detail = replace(detail, $2, $3) WHERE case_id = $1");
-        update.bind(id).bind(subject).bind(ERASED).execute(&mut **tx).await?;
+        let events = sqlx::query_as::<_, (String, String)>("SELECT id, detail FROM case_events WHERE case_id = $1").bind(id);
+        for (event, detail) in events.fetch_all(&mut **tx).await? {
+            if let Some(detail) = without(&detail, subject) {
+                let update = sqlx::query("UPDATE case_events SET detail = $2 WHERE id = $1").bind(event).bind(detail);
+                update.execute(&mut **tx).await?;
+            }
+        }
         Ok(())
     }
 
@@ -229,9 +234,12 @@ impl Cases {
         removed: &[String],
         reason: i64,
     ) -> Result<u64, StoreError> {
-        let select = "SELECT seq FROM audit_details WHERE seq < $3 AND (replace(detail, $1, '') <> detail OR replace(detail, $2, '') <> detail)";
-        let select = sqlx::query_scalar::<_, i64>(select).bind(subject).bind(sealed).bind(reason);
-        let mut entries: BTreeSet<i64> = select.fetch_all(&mut **tx).await?.into_iter().collect();
+        let select = "SELECT seq, detail FROM audit_details \
+                      WHERE seq < $3 AND (replace(detail, $1, '') <> detail OR replace(detail, $2, '') <> detail)";
+        let candidates =
+            sqlx::query_as::<_, (i64, String)>(select).bind(subject).bind(sealed).bind(reason).fetch_all(&mut **tx).await?;
+        let named = |detail: &str| without(detail, subject).is_some() || without(detail, sealed).is_some();
+        let mut entries: BTreeSet<i64> = candidates.into_iter().filter(|(_, detail)| named(detail)).map(|(seq, _)| seq).collect();
         for id in removed {
             let select = sqlx::query_scalar::<_, i64>("SELECT seq FROM audit_details WHERE subject = $1 AND seq < $2");
             entries.extend(select.bind(format!("case:{id}")).bind(reason).fetch_all(&mut **tx).await?);
@@ -283,4 +291,45 @@ fn checked(subject: &str) -> Result<&str, CaseError> {
 /// A line with every text that is the subject replaced.
 fn replaced(line: &str, subject: &str) -> String {
     line.replace(&Value::from(subject).to_string(), &Value::from(ERASED).to_string())
+}
+
+/// A text without a subject; none if it does not name it. `192.0.2.20` is not named by `192.0.2.200` or `192.0.2.20.example`.
+fn without(text: &str, subject: &str) -> Option<String> {
+    if subject.is_empty() {
+        return None;
+    }
+    let joins = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ':');
+    let (mut out, mut rest, mut last, mut found) = (String::with_capacity(text.len()), text, None, false);
+    while let Some(at) = rest.find(subject) {
+        let (before, after) = (&rest[..at], &rest[at + subject.len()..]);
+        let previous = before.chars().next_back().or(last);
+        let mut next = after.chars();
+        let follows = match next.next() {
+            Some('.') => next.next().is_some_and(char::is_alphanumeric),
+            other => other.is_some_and(joins),
+        };
+        let named = !previous.is_some_and(|c| joins(c) || c == '.') && !follows;
+        out.push_str(before);
+        out.push_str(if named { ERASED } else { subject });
+        found |= named;
+        last = subject.chars().next_back();
+        rest = after;
+    }
+    out.push_str(rest);
+    found.then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_found_as_a_word_and_not_within_another() {
+        assert_eq!(without("from 192.0.2.20, again 192.0.2.20.", "192.0.2.20").unwrap(), "from (erased), again (erased).");
+        assert_eq!(without("\"192.0.2.20\"", "192.0.2.20").unwrap(), "\"(erased)\"");
+        for other in ["192.0.2.200", "1192.0.2.20", "192.0.2.20.7", "x-192.0.2.20", "192.0.2.20:5", ""] {
+            assert!(without(other, "192.0.2.20").is_none(), "{other}");
+        }
+        assert_eq!(without("acct-4 acct-42 acct-4", "acct-4").unwrap(), "(erased) acct-42 (erased)");
+    }
 }

@@ -40,7 +40,7 @@ impl Cases {
         }
         let id = id_of('f', &[&who.name, name]);
         let content = serde_json::to_string(filter).map_err(|error| CaseError::Invalid(error.to_string()))?;
-        let mut transaction = self.database().begin().await?;
+        let mut transaction = self.audit().begin().await?;
         let others = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM saved_filters WHERE owner = $1 AND id <> $2");
         let others = others.bind(&who.name).bind(&id).fetch_one(&mut *transaction).await.map_err(StoreError::from)?;
         if others >= MAX_FILTERS {
@@ -77,7 +77,7 @@ impl Cases {
     /// # Errors
     /// [`CaseError::NotFound`], or the database.
     pub async fn remove_filter(&self, id: &str, who: &Actor) -> Result<(), CaseError> {
-        let mut transaction = self.database().begin().await?;
+        let mut transaction = self.audit().begin().await?;
         let delete = sqlx::query("DELETE FROM saved_filters WHERE id = $1 AND owner = $2").bind(id).bind(&who.name);
         if delete.execute(&mut *transaction).await.map_err(StoreError::from)?.rows_affected() == 0 {
             return Err(CaseError::NotFound(format!("filter {id} of {}", who.name)));

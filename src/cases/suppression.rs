@@ -2,22 +2,24 @@
 //! and open no case and change none.
 //!
 //! A campaign or an account with several addresses is silenced only if every one of them is: a suppressed scanner must not hide its company.
-//! A preview says what a suppression would have silenced in the last days, above all cases that people confirmed.
+//! The [`preview`] says what a suppression would have silenced in the last days, above all cases that people confirmed.
 
-use std::collections::BTreeMap;
+pub mod preview;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
 use super::line::VerdictLine;
+use super::network::{masked, network};
 use super::{CaseError, Cases, id_of};
 use crate::audit::{Actor, Entry};
 use crate::clock;
 use crate::event::EventTime;
-use crate::judge::{At, Finding};
+use crate::judge::At;
 use crate::store::StoreError;
 
 /// Shortest prefixes that may be suppressed: a /16 or /32 is a whole provider, and more is nearly everybody.
@@ -26,13 +28,6 @@ const SHORTEST: (u8, u8) = (16, 32);
 const MAX_DAYS: u32 = 366;
 /// Longest reason in bytes.
 const MAX_REASON: usize = 1_000;
-/// Verdicts that a preview reads at most, the latest first.
-const MAX_PREVIEWED: i64 = 50_000;
-/// Cases that a preview names.
-const NAMED: usize = 100;
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
-
 /// What the entry is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -101,23 +96,6 @@ pub struct Suppression {
     pub hits: i64,
 }
 
-/// What a suppression would have silenced.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Preview {
-    /// Days looked back.
-    pub days: u32,
-    /// Verdicts that would have been silenced.
-    pub verdicts: u64,
-    /// Cases all of whose verdicts of these days would have been silenced, a hundred at most are named.
-    pub cases: Vec<String>,
-    /// How many such cases there are.
-    pub cases_total: u64,
-    /// Those of the named cases that people confirmed or found right: look at them first.
-    pub confirmed: Vec<String>,
-    /// Whether there were more verdicts than could be looked at.
-    pub incomplete: bool,
-}
-
 // === impl Target ===
 
 impl Target {
@@ -182,6 +160,7 @@ impl NewSuppression {
         Ok(self)
     }
 
+    /// As it would be in force; without id, author and times.
     fn as_suppression(&self) -> Suppression {
         let at = At(EventTime::default());
         Suppression {
@@ -234,29 +213,6 @@ impl Suppression {
     }
 }
 
-/// Address and length of a network; of a bare address the whole length.
-pub(super) fn network(text: &str) -> Option<(IpAddr, u8)> {
-    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-    let ip: IpAddr = address.trim().parse().ok()?;
-    let most = if ip.is_ipv4() { 32 } else { 128 };
-    let length = length.map_or(Some(most), |length| length.trim().parse().ok())?;
-    (length <= most).then_some((ip, length))
-}
-
-/// The first address of the network of this length.
-pub(super) fn masked(ip: IpAddr, length: u8) -> IpAddr {
-    match ip {
-        IpAddr::V4(four) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
-            IpAddr::V4((four.to_bits() & mask).into())
-        }
-        IpAddr::V6(six) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
-            IpAddr::V6((six.to_bits() & mask).into())
-        }
-    }
-}
-
 // === impl Cases ===
 
 impl Cases {
@@ -270,7 +226,7 @@ impl Cases {
         let expires = now.plus_seconds(i64::from(new.days) * 86_400);
         let value = self.seal().seal(&new.value);
         let id = id_of('s', &[new.mode.name(), new.kind.name(), &value, &new.model, &now.micros().to_string(), &who.name]);
-        let mut transaction = self.database().begin().await?;
+        let mut transaction = self.audit().begin().await?;
         let insert = "INSERT INTO suppressions (id, mode, kind, value, model, reason, created_by, created_at, expires_at) \
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         let insert = sqlx::query(insert).bind(&id).bind(new.mode.name()).bind(new.kind.name()).bind(&value).bind(&new.model);
@@ -289,7 +245,7 @@ impl Cases {
     /// # Errors
     /// [`CaseError::NotFound`], or the database.
     pub async fn end_suppression(&self, id: &str, reason: &str, who: &Actor) -> Result<(), CaseError> {
-        let mut transaction = self.database().begin().await?;
+        let mut transaction = self.audit().begin().await?;
         let update = sqlx::query("UPDATE suppressions SET ended_at = $2 WHERE id = $1 AND ended_at = 0");
         let update = update.bind(id).bind(clock::now().micros()).execute(&mut *transaction).await.map_err(StoreError::from)?;
         if update.rows_affected() == 0 {
@@ -348,52 +304,12 @@ impl Cases {
             hits: row.try_get("hits")?,
         })
     }
-
-    /// What a suppression would have silenced in the last days. It changes nothing.
-    ///
-    /// # Errors
-    /// [`CaseError::Invalid`] if it is not in order, or the database.
-    pub async fn preview(&self, new: NewSuppression, days: u32) -> Result<Preview, CaseError> {
-        let suppression = new.checked()?.as_suppression();
-        let from = clock::now().micros().saturating_sub(i64::from(days).saturating_mul(DAY));
-        let select = "SELECT v.case_id, v.body, coalesce(c.status, '') AS status, coalesce(c.feedback, '') AS feedback \
-                      FROM verdicts v LEFT JOIN cases c ON c.id = v.case_id \
-                      WHERE v.at >= $1 AND v.scope <> 'model' AND v.suppressed_by = '' ORDER BY v.at DESC, v.id LIMIT $2";
-        let rows = sqlx::query(select).bind(from).bind(MAX_PREVIEWED).fetch_all(self.database().pool()).await;
-        let rows = rows.map_err(StoreError::from)?;
-        let mut preview = Preview { days, incomplete: rows.len() as i64 == MAX_PREVIEWED, ..Preview::default() };
-        // Of each case: whether anything of it would be left, and whether people found it right.
-        let mut cases: BTreeMap<String, (bool, bool)> = BTreeMap::new();
-        for row in &rows {
-            let text = |name: &str| row.try_get::<String, _>(name).map_err(StoreError::from);
-            let Ok(body) = serde_json::from_str::<Value>(&self.seal().open(&text("body")?)) else { continue };
-            let Ok(verdict) = VerdictLine::read(&body) else { continue };
-            if verdict.finding == Finding::Benign {
-                continue;
-            }
-            let silenced = suppression.silences(&verdict);
-            preview.verdicts += u64::from(silenced);
-            let right = text("status")? == "confirmed" || text("feedback")? == "true_positive";
-            let case = text("case_id")?;
-            if !case.is_empty() {
-                cases.entry(case).or_insert((false, right)).0 |= !silenced;
-            }
-        }
-        for (case, (_, right)) in cases.into_iter().filter(|(_, (left, _))| !left) {
-            preview.cases_total += 1;
-            if preview.cases.len() < NAMED {
-                preview.cases.push(case.clone());
-                if right {
-                    preview.confirmed.push(case);
-                }
-            }
-        }
-        Ok(preview)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn suppression(kind: Target, value: &str) -> Suppression {

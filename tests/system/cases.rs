@@ -2,6 +2,7 @@
 //! somebody who forges.
 
 mod databases;
+mod exports;
 mod feed;
 mod people;
 

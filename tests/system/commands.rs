@@ -2,7 +2,7 @@
 
 use super::support::program;
 
-const COMMANDS: [&str; 8] = ["fit", "reference", "replay", "run", "check", "demo", "simulate", "drill"];
+const COMMANDS: [&str; 10] = ["fit", "reference", "replay", "run", "check", "demo", "simulate", "drill", "audit", "cases"];
 
 #[test]
 fn help_lists_every_command() {

@@ -374,4 +374,41 @@ pub(super) const ROWS: &[Row] = &[
             },
         ],
     },
+    Row {
+        title: "Do people keep up with the cases?",
+        panels: &[
+            Panel {
+                title: "Cases",
+                description: "Cases in the database by status. Open ones that grow from week to week are more than the team can look into.",
+                unit: "none",
+                width: 6,
+                kind: PanelKind::Lines,
+                targets: &[("max by (status) (tripline_cases)", "{{status}}")],
+            },
+            Panel {
+                title: "Precision as people see it",
+                description: "Share of true positives among the cases that people found right or wrong, by family. Empty until somebody gives feedback.",
+                unit: "percentunit",
+                width: 6,
+                kind: PanelKind::Lines,
+                targets: &[("max by (family) (tripline_case_precision_ratio)", "{{family}}")],
+            },
+            Panel {
+                title: "Verdicts that wait",
+                description: "Bytes of verdicts that wait for the database of cases. Detection goes on meanwhile; it falls to zero when the database works.",
+                unit: "bytes",
+                width: 6,
+                kind: PanelKind::Lines,
+                targets: &[("max by (instance) (tripline_case_spool_bytes)", "{{instance}}")],
+            },
+            Panel {
+                title: "Verdicts on their way into cases",
+                description: "Verdicts a second by what became of them. Lost and refused ones are in no case, but in the other outputs.",
+                unit: "none",
+                width: 6,
+                kind: PanelKind::Lines,
+                targets: &[("sum by (outcome) (rate(tripline_case_verdicts_total[$__rate_interval]))", "{{outcome}}")],
+            },
+        ],
+    },
 ];
