@@ -312,6 +312,9 @@ mod tests {
         assert_eq!(config.engine, EngineConfig::default());
         let (state, kept) = (&config.state, StateConfig::default());
         assert_eq!((&state.url, state.interval, state.required), (&kept.url, kept.interval, kept.required));
+        assert_eq!(format!("{:?}", config.store), format!("{:?}", StoreConfig::default()));
+        assert_eq!(format!("{:?}", config.cases), format!("{:?}", CasesConfig::default()));
+        assert_eq!(format!("{:?}", config.privacy), format!("{:?}", PrivacyConfig::default()));
         assert_eq!(config.decode, DecodeConfig::default());
         assert_eq!(config.server.metrics, ServerConfig::default().metrics);
         assert_eq!(config.sink.dead_letters.topic, DeadLetterConfig::default().topic);

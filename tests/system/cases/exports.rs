@@ -59,7 +59,7 @@ async fn exports_are_valid_for_their_receivers_and_told_to_the_audit() {
     std::fs::write(
         folder.join("tripline.toml"),
         format!(
-            "[[models]]\nreference = \"{}\"\n[store]\nurl = \"sqlite://cases.db\"\n[source.kafka]\nbrokers = \"127.0.0.1:9\"\n",
+            "[[models]]\nreference = \"{}\"\n[store]\nurl = \"sqlite://cases.db\"\n[source.kafka]\nbrokers = \"127.0.0.1:9\"\ntopics = [\"predictions\"]\n",
             concat!(env!("CARGO_MANIFEST_DIR"), "/models/adult/reference.json")
         ),
     )
