@@ -104,8 +104,8 @@ if ! compgen -G "$lib/kafka_2.13-*.jar" >/dev/null; then
     mv "$fresh" "$lib"
 fi
 
-# Validators of exports, of fixed versions, in a Python environment of their own. The file with the versions is written last.
-validators=(py-ocsf-models==0.10.0 stix2-validator==3.3.1)
+# Validators of exports, of fixed versions (the wheel of stix2-validator 3.3.1 lacks its schemas), in a Python environment of their own. The file with the versions is written last.
+validators=(py-ocsf-models==0.10.0 stix2-validator==3.2.0)
 place=$cache/validators
 if [ "$(cat "$place/versions" 2>/dev/null)" != "${validators[*]}" ]; then
     say "installing ${validators[*]} into $place"
