@@ -20,6 +20,7 @@ use crate::sink::config::SinkConfig;
 use crate::source::http::{self, config::HttpConfig};
 use crate::source::kafka::config::KafkaConfig;
 use crate::source::registry::config::RegistryConfig;
+use crate::store::StoreConfig;
 use crate::telemetry::ServerConfig;
 
 /// The commented file with every default; a test keeps it in step with the code.
@@ -43,6 +44,8 @@ pub struct Config {
     pub runtime: RuntimeConfig,
     /// State that survives a restart.
     pub state: StateConfig,
+    /// The database of cases, audit and access.
+    pub store: StoreConfig,
     /// Where verdicts and rejected records go.
     pub sink: SinkConfig,
     /// Operations endpoint.
@@ -191,6 +194,7 @@ impl Config {
         self.runtime.validate(faults);
         self.validate_topology(faults);
         self.state.validate(faults, &self.directory);
+        self.store.validate(faults, &self.directory);
         self.sink.validate(faults, &self.directory);
     }
 

@@ -46,7 +46,7 @@
 //! | [`runtime`] | the service's loop: poll, decode, judge, deliver, commit |
 //! | [`simulate`] | seeded callers, drifts and attacks, with the truth |
 //! | [`sink`] | where verdicts, numbers and dead letters go |
-//! | `terminal` | words for a person, also when nobody reads them |
+//! | [`store`] | the database of cases, audit and access: SQLite or PostgreSQL |
 //! | [`telemetry`] | the end points of operations: metrics, liveness, readiness |
 //! | `terminal` | words for a person, also when nobody reads them |
 
@@ -105,6 +105,8 @@ pub mod runtime;
 pub mod simulate;
 #[cfg(feature = "runtime")]
 pub mod sink;
+#[cfg(feature = "runtime")]
+pub mod store;
 #[cfg(feature = "runtime")]
 pub mod telemetry;
 #[cfg(feature = "runtime")]
