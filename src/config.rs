@@ -11,6 +11,7 @@ use serde::Deserialize;
 pub use crate::document::{Fault, Faults, Options, Period};
 pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
+use crate::api::config::ApiConfig;
 use crate::checkpoint::config::StateConfig;
 use crate::decode::{DecodeConfig, Format, Mapping, TopicLayout};
 use crate::document;
@@ -50,6 +51,8 @@ pub struct Config {
     pub sink: SinkConfig,
     /// Operations endpoint.
     pub server: ServerConfig,
+    /// API and console; none without the section.
+    pub api: Option<ApiConfig>,
     /// Directory at which relative paths begin; not a setting.
     #[serde(skip)]
     pub directory: PathBuf,
@@ -196,6 +199,9 @@ impl Config {
         self.state.validate(faults, &self.directory);
         self.store.validate(faults, &self.directory);
         self.sink.validate(faults, &self.directory);
+        if let Some(api) = &self.api {
+            api.validate(faults, &self.directory, self.store.is_used());
+        }
     }
 
     /// Notes the faults of the sources, and outputs that need Kafka where there is none.

@@ -26,6 +26,8 @@
 //!
 //! | shell | what it is |
 //! |---|---|
+//! | [`access`] | who may do what: roles, credentials, sessions, in one place |
+//! | [`api`] | `/api/v1`: what people and programs may ask and change |
 //! | [`app`] | composition root and ordered shutdown of the service |
 //! | [`checkpoint`] | state that survives a restart: snapshots, and where in the log each was taken |
 //! | [`cli`] | one file a command: arguments and wiring |
@@ -47,6 +49,7 @@
 //! | [`simulate`] | seeded callers, drifts and attacks, with the truth |
 //! | [`sink`] | where verdicts, numbers and dead letters go |
 //! | [`store`] | the database of cases, audit and access: SQLite or PostgreSQL |
+//! | [`surface`] | the server of API and console, behind one guard |
 //! | [`telemetry`] | the end points of operations: metrics, liveness, readiness |
 //! | `terminal` | words for a person, also when nobody reads them |
 
@@ -65,6 +68,10 @@ pub mod signal;
 pub mod source;
 pub mod window;
 
+#[cfg(feature = "runtime")]
+pub mod access;
+#[cfg(feature = "runtime")]
+pub mod api;
 #[cfg(feature = "runtime")]
 pub mod app;
 #[cfg(feature = "runtime")]
@@ -107,6 +114,8 @@ pub mod simulate;
 pub mod sink;
 #[cfg(feature = "runtime")]
 pub mod store;
+#[cfg(feature = "runtime")]
+pub mod surface;
 #[cfg(feature = "runtime")]
 pub mod telemetry;
 #[cfg(feature = "runtime")]

@@ -28,7 +28,10 @@ const fn common(number: i64, name: &'static str, sql: &'static str) -> Step {
 }
 
 /// Every step, in the order of numbers.
-const STEPS: &[Step] = &[common(1, "store", include_str!("migrations/0001_store.sql"))];
+const STEPS: &[Step] = &[
+    common(1, "store", include_str!("migrations/0001_store.sql")),
+    common(50, "access", include_str!("migrations/0050_access.sql")),
+];
 
 /// The steps for one database.
 pub(super) fn migrator(kind: Kind) -> Migrator {
