@@ -12,6 +12,7 @@ pub use crate::document::{Fault, Faults, Options, Period};
 pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
 use crate::api::config::ApiConfig;
+use crate::audit::AuditConfig;
 use crate::checkpoint::config::StateConfig;
 use crate::decode::{DecodeConfig, Format, Mapping, TopicLayout};
 use crate::document;
@@ -47,6 +48,8 @@ pub struct Config {
     pub state: StateConfig,
     /// The database of cases, audit and access.
     pub store: StoreConfig,
+    /// The keys of the audit.
+    pub audit: AuditConfig,
     /// Where verdicts and rejected records go.
     pub sink: SinkConfig,
     /// Operations endpoint.
@@ -198,6 +201,7 @@ impl Config {
         self.validate_topology(faults);
         self.state.validate(faults, &self.directory);
         self.store.validate(faults, &self.directory);
+        self.audit.validate(faults, &self.directory);
         self.sink.validate(faults, &self.directory);
         if let Some(api) = &self.api {
             api.validate(faults, &self.directory, self.store.is_used());

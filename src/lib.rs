@@ -29,6 +29,7 @@
 //! | [`access`] | who may do what: roles, credentials, sessions, in one place |
 //! | [`api`] | `/api/v1`: what people and programs may ask and change |
 //! | [`app`] | composition root and ordered shutdown of the service |
+//! | [`audit`] | who did what: append-only, chained by signatures |
 //! | [`checkpoint`] | state that survives a restart: snapshots, and where in the log each was taken |
 //! | [`cli`] | one file a command: arguments and wiring |
 //! | [`clock`] | the only file that asks the machine for the time |
@@ -74,6 +75,8 @@ pub mod access;
 pub mod api;
 #[cfg(feature = "runtime")]
 pub mod app;
+#[cfg(feature = "runtime")]
+pub mod audit;
 #[cfg(feature = "runtime")]
 pub mod checkpoint;
 #[cfg(feature = "runtime")]

@@ -30,8 +30,17 @@ const fn common(number: i64, name: &'static str, sql: &'static str) -> Step {
 /// Every step, in the order of numbers.
 const STEPS: &[Step] = &[
     common(1, "store", include_str!("migrations/0001_store.sql")),
-    common(50, "access", include_str!("migrations/0050_access.sql")),
+    common(2, "audit", include_str!("migrations/0002_audit.sql")),
+    Step {
+        number: 3,
+        name: "audit guard",
+        sqlite: include_str!("migrations/0003_audit_guard.sqlite.sql"),
+        postgres: include_str!("migrations/0003_audit_guard.postgres.sql"),
+    },
 ];
+
+/// The steps of access, which have the higher numbers.
+const ACCESS_STEPS: &[Step] = &[common(50, "access", include_str!("migrations/0050_access.sql"))];
 
 /// The steps for one database.
 pub(super) fn migrator(kind: Kind) -> Migrator {
@@ -42,7 +51,7 @@ pub(super) fn migrator(kind: Kind) -> Migrator {
         };
         Migration::new(step.number, Cow::Borrowed(step.name), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(STEPS.iter().map(migration).collect())
+    Migrator::with_migrations(STEPS.iter().chain(ACCESS_STEPS).map(migration).collect())
 }
 
 #[cfg(test)]
@@ -51,7 +60,8 @@ mod tests {
 
     #[test]
     fn steps_have_numbers_of_their_own_in_order() {
-        assert!(STEPS.windows(2).all(|pair| pair[0].number < pair[1].number));
-        assert!(STEPS.iter().all(|step| (1..100).contains(&step.number) && !step.name.is_empty()));
+        let steps: Vec<&Step> = STEPS.iter().chain(ACCESS_STEPS).collect();
+        assert!(steps.windows(2).all(|pair| pair[0].number < pair[1].number));
+        assert!(steps.iter().all(|step| (1..100).contains(&step.number) && !step.name.is_empty()));
     }
 }
