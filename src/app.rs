@@ -6,6 +6,7 @@
 //! signal ends at once.
 
 mod log_observer;
+mod people;
 mod repartition;
 pub mod stop;
 
@@ -41,6 +42,7 @@ use crate::source::kafka::{KafkaFeed, connect};
 use crate::source::registry::Schemas;
 use crate::telemetry::TelemetryServer;
 use log_observer::LogObserver;
+use people::People;
 use stop::Stop;
 
 /// How long the endpoint may take to close: its own drain of 3 s, and some slack.
@@ -57,7 +59,7 @@ pub fn run(
     config: &Config,
     references: Vec<Arc<Reference>>,
     stop: &Stop,
-    observers: Vec<ServiceObserver>,
+    mut observers: Vec<ServiceObserver>,
 ) -> Result<OutcomeCounts, Failure> {
     let registry = Registry::new();
     let internal = |error: &dyn std::fmt::Display| Failure::new(Exit::Internal, error.to_string());
@@ -66,14 +68,17 @@ pub fn run(
         metrics.know_model(reference).map_err(|error| internal(&error))?;
     }
     let readiness = Readiness::default();
-    // The endpoint and the signals are all that is asynchronous; one thread carries them beside the loop.
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    // The endpoints and the signals are all that is asynchronous; two threads carry them beside the loop, so that a page that takes long
+    // does not hold up a probe.
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let tokio = tokio.map_err(|error| internal(&error))?;
     let server = tokio.block_on(TelemetryServer::bind(config.server.metrics, metrics.clone(), readiness.clone()));
     let server = server.map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     tracing::info!("metrics at http://{}/metrics, health at /livez and /readyz", server.address());
     let receiver = receiver(config, &metrics, &tokio)?;
     let (inbox, receiving) = receiver.unzip();
+    let (people, feed) = People::open(config, &tokio)?.unzip();
+    observers.extend(feed.map(|feed| -> ServiceObserver { Box::new(feed) }));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio.spawn(server.serve(async move {
         // Sent, or dropped on an error: both mean the end.
@@ -88,6 +93,9 @@ pub fn run(
     readiness.set(Phase::Stopping);
     // Posts are refused since the loop ended, so nothing is cut off.
     drop(receiving);
+    if let Some(people) = people {
+        people.close(&tokio, ENDPOINT_LIMIT);
+    }
     // The receiver is gone only if the endpoint broke by itself.
     let _ = closed.send(());
     if let Ok(Ok(Err(error))) = tokio.block_on(async { tokio::time::timeout(ENDPOINT_LIMIT, serving).await }) {

@@ -34,6 +34,7 @@
 //! | [`cli`] | one file a command: arguments and wiring |
 //! | [`clock`] | the only file that asks the machine for the time |
 //! | [`config`] | the configuration file, composed of each stage's own settings |
+//! | [`console`] | the pages for the people who look into what was found |
 //! | [`dataset`] | training data from CSV, JSON lines and Parquet |
 //! | [`demo`] | everything on one machine: broker, callers, an attack, the page |
 //! | [`document`] | reads a TOML document with every fault, line and remedy at once |
@@ -85,6 +86,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "runtime")]
 pub mod config;
+#[cfg(feature = "runtime")]
+pub mod console;
 #[cfg(feature = "runtime")]
 pub mod dataset;
 #[cfg(feature = "runtime")]

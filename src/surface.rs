@@ -28,6 +28,7 @@ use crate::api::state::ApiState;
 use crate::audit::Audit;
 use crate::clock;
 use crate::config::Config;
+use crate::console;
 use crate::exit::{Exit, Failure};
 use crate::http::tls::Certificates;
 use crate::http::{Limits, Server};
@@ -56,7 +57,12 @@ impl Surface {
     ///
     /// # Errors
     /// 64 if a certificate or the keys of the token issuer cannot be read, 74 if the address cannot be had.
-    pub async fn bind(config: &Config, api: &ApiConfig, feed: FeedReader, store: Option<(Database, Audit)>) -> Result<Self, Failure> {
+    pub async fn bind(
+        config: &Config,
+        api: &ApiConfig,
+        feed: FeedReader,
+        store: Option<(Database, Audit)>,
+    ) -> Result<Self, Failure> {
         let usage = |what: String| Failure::new(Exit::Usage, what);
         let certificates = api.certificates(&config.directory).map_err(|what| usage(format!("api.tls: {what}")))?;
         let (database, audit) = store.unzip();
@@ -69,7 +75,10 @@ impl Surface {
             server = server.with_tls(certificates.clone());
         }
         if gate.is_open() {
-            tracing::warn!("no credential is configured: anybody on this machine may look at {} (docs/access.md)", server.address());
+            tracing::warn!(
+                "no credential is configured: anybody on this machine may look at {} (docs/access.md)",
+                server.address()
+            );
         }
         if gate.accounts.is_none() {
             tracing::warn!("there is no database ([store] url): no cases, no accounts, and no audit but this log");
@@ -117,7 +126,7 @@ fn gate(api: &ApiConfig, directory: &Path, accounts: Option<Accounts>) -> Result
 
 /// The router of everything, and the table of its routes.
 pub fn router(gate: &Arc<Gate>, state: ApiState, has_description: bool) -> (Router, Vec<Route>) {
-    let routes = api::routes(Routes::new(Arc::clone(gate)), has_description);
+    let routes = console::routes(api::routes(Routes::new(Arc::clone(gate)), has_description));
     let (router, table) = routes.finish();
     let headers = headers(gate.is_secure);
     let router = router.fallback(unknown).with_state(state).layer(middleware::from_fn_with_state(headers, protect));
@@ -185,7 +194,10 @@ pub async fn offer_first(accounts: Accounts, config: ApiConfig, directory: std::
     }
     match write_private(&path, token.reveal()) {
         Ok(()) => tracing::info!("there is no account yet: open /first and enter the token of {}", path.display()),
-        Err(error) => tracing::error!("the token of the first sign-in cannot be written to {}: {error} (api.first_token_file)", path.display()),
+        Err(error) => tracing::error!(
+            "the token of the first sign-in cannot be written to {}: {error} (api.first_token_file)",
+            path.display()
+        ),
     }
 }
 

@@ -138,7 +138,11 @@ impl ApiConfig {
         let (low, high) = (Period::seconds(60), Period::seconds(30 * 86_400));
         for (setting, value) in [("api.session_idle", self.session_idle), ("api.session_lifetime", self.session_lifetime)] {
             if value < low || value > high {
-                faults.add(setting, format!("{value} is outside {low} to {high}"), format!("choose a duration from {low} to {high}"));
+                faults.add(
+                    setting,
+                    format!("{value} is outside {low} to {high}"),
+                    format!("choose a duration from {low} to {high}"),
+                );
             }
         }
         self.validate_reach(faults, has_store);
@@ -151,7 +155,8 @@ impl ApiConfig {
         }
         if !has_store && self.keys.is_empty() && !self.jwt.is_used() {
             let what = format!("{} can be reached by others, and no credential is configured: everybody could look", self.listen);
-            let remedy = "name a database ([store] url), an API key ([[api.keys]]) or a token issuer ([api.jwt]); or listen on 127.0.0.1";
+            let remedy =
+                "name a database ([store] url), an API key ([[api.keys]]) or a token issuer ([api.jwt]); or listen on 127.0.0.1";
             faults.add("api.listen", what, remedy);
         }
         if !self.is_secure() {
@@ -178,7 +183,8 @@ mod tests {
         assert_eq!(faults("[api]\nlisten = \"[::1]:8080\"\n"), []);
         let open = faults("[api]\nlisten = \"0.0.0.0:8080\"\n");
         assert_eq!(open.iter().filter(|(setting, _)| setting == "api.listen").count(), 2, "{open:?}");
-        let key = "public_url = \"https://t.example\"\n[[api.keys]]\nname = \"ci\"\nid = \"a\"\nrole = \"viewer\"\nhash = \"sha256:";
+        let key =
+            "public_url = \"https://t.example\"\n[[api.keys]]\nname = \"ci\"\nid = \"a\"\nrole = \"viewer\"\nhash = \"sha256:";
         let hash = "0".repeat(64);
         assert_eq!(faults(&format!("[api]\nlisten = \"0.0.0.0:8080\"\n{key}{hash}\"\n")), []);
         let clear = faults(&format!("[api]\nlisten = \"0.0.0.0:8080\"\n{}{hash}\"\n", key.replace("https", "http")));

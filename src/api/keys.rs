@@ -11,6 +11,7 @@ use super::refusals::Refusals;
 use super::state::{ApiState, actor};
 use crate::access::accounts::{KeyRecord, NewKey};
 use crate::access::problem::Problem;
+use crate::access::secret_token::ApiKey;
 use crate::access::{ModelScope, Principal, Role};
 use crate::clock;
 
@@ -48,7 +49,6 @@ pub struct KeyList {
 /// A key to be made.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(additional_properties = false)]
 pub struct KeyWanted {
     /// Its name in the audit: letters, digits and . - _ @. No other key may have it, so a repeated request makes no second key.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._@-]+$")]
@@ -102,7 +102,20 @@ pub async fn list(State(state): State<ApiState>) -> Result<Json<KeyList>, Proble
     post, path = "/api/v1/keys", tag = "access", operation_id = "make_key", request_body = KeyWanted,
     responses((status = 201, description = "The key, shown once", body = KeyMade), Refusals)
 )]
-pub async fn make(State(state): State<ApiState>, who: Principal, Body(wanted): Body<KeyWanted>) -> Result<(StatusCode, Json<KeyMade>), Problem> {
+pub async fn make(
+    State(state): State<ApiState>,
+    who: Principal,
+    Body(wanted): Body<KeyWanted>,
+) -> Result<(StatusCode, Json<KeyMade>), Problem> {
+    let key = make_for(&state, &who, wanted).await?;
+    Ok((StatusCode::CREATED, Json(KeyMade { key: key.reveal(), id: key.id })))
+}
+
+/// Makes a key for somebody who may make keys.
+///
+/// # Errors
+/// A problem if it would reach further than its maker, or its name is taken.
+pub async fn make_for(state: &ApiState, who: &Principal, wanted: KeyWanted) -> Result<ApiKey, Problem> {
     if !(1..=MAX_DAYS).contains(&wanted.days) {
         return Err(Problem::bad_request(format!("days must be 1 to {MAX_DAYS}")));
     }
@@ -118,11 +131,19 @@ pub async fn make(State(state): State<ApiState>, who: Principal, Body(wanted): B
         created_by: who.name.clone(),
         expires_at: now.plus_seconds(i64::from(wanted.days) * 86_400),
     };
-    let accounts = state.accounts()?;
-    let key = accounts.add_key(&new, now).await?;
+    let key = state.accounts()?.add_key(&new, now).await?;
     let detail = json!({"name": new.name, "role": new.role, "models": new.models.list(), "expires_at": new.expires_at.to_string()});
-    state.note(actor(&who), "key.create", format!("key:{}", key.id), detail).await?;
-    Ok((StatusCode::CREATED, Json(KeyMade { key: key.reveal(), id: key.id })))
+    state.note(actor(who), "key.create", format!("key:{}", key.id), detail).await?;
+    Ok(key)
+}
+
+// === impl KeyWanted ===
+
+impl KeyWanted {
+    /// A key to be made.
+    pub const fn new(name: String, role: Role, models: Vec<String>, days: u32) -> Self {
+        Self { name, role, models, days }
+    }
 }
 
 /// Revokes an API key at once. Keys of the configuration are taken out there.

@@ -164,7 +164,11 @@ impl ModelSummary {
     get, path = "/api/v1/models", tag = "models", operation_id = "list_models", params(ModelFilter),
     responses((status = 200, description = "A page of models, by name", body = Page<ModelSummary>), Refusals)
 )]
-pub async fn list(State(state): State<ApiState>, who: Principal, Params(filter): Params<ModelFilter>) -> Result<Json<Page<ModelSummary>>, Problem> {
+pub async fn list(
+    State(state): State<ApiState>,
+    who: Principal,
+    Params(filter): Params<ModelFilter>,
+) -> Result<Json<Page<ModelSummary>>, Problem> {
     let wanted = Wanted::read(filter.limit, filter.cursor.as_deref(), false)?;
     let models = state.feed.read_model().models();
     let seen = models.iter().filter(|model| who.models.has(&model.name)).map(|model| ModelSummary::of(model));
@@ -177,7 +181,11 @@ pub async fn list(State(state): State<ApiState>, who: Principal, Params(filter):
     get, path = "/api/v1/models/{model}", tag = "models", operation_id = "get_model", params(("model" = String, Path, description = "Name")),
     responses((status = 200, description = "The model", body = ModelDetail), Refusals)
 )]
-pub async fn get(State(state): State<ApiState>, who: Principal, PathPart(name): PathPart<String>) -> Result<Json<ModelDetail>, Problem> {
+pub async fn get(
+    State(state): State<ApiState>,
+    who: Principal,
+    PathPart(name): PathPart<String>,
+) -> Result<Json<ModelDetail>, Problem> {
     within(&who.models, &name)?;
     let model = state.feed.read_model().models().into_iter().find(|model| model.name == name).ok_or_else(Problem::not_found)?;
     let status = model.status.as_ref();

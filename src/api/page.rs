@@ -52,7 +52,8 @@ impl Wanted {
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(Problem::bad_request(format!("limit must be 1 to {MAX_LIMIT}")));
         }
-        let after = cursor.map(|cursor| Place::decode(cursor).ok_or_else(|| Problem::bad_request("the cursor is none of this service")));
+        let after =
+            cursor.map(|cursor| Place::decode(cursor).ok_or_else(|| Problem::bad_request("the cursor is none of this service")));
         Ok(Self { limit: limit as usize, after: after.transpose()?, descending })
     }
 
@@ -129,7 +130,9 @@ mod tests {
 
     #[test]
     fn limits_and_cursors_of_others_are_refused() {
-        for (limit, cursor) in [(Some(0), None), (Some(MAX_LIMIT + 1), None), (None, Some("x")), (None, Some("bnVsbA")), (None, Some(""))] {
+        for (limit, cursor) in
+            [(Some(0), None), (Some(MAX_LIMIT + 1), None), (None, Some("x")), (None, Some("bnVsbA")), (None, Some(""))]
+        {
             assert!(Wanted::read(limit, cursor, false).is_err(), "{limit:?} {cursor:?}");
         }
     }

@@ -4,7 +4,6 @@ use crate::access::problem::Problem;
 
 /// Refusals and faults.
 #[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "it only describes")]
 pub enum Refusals {
     /// The request is written wrongly.
     #[response(status = 400, content_type = "application/problem+json")]

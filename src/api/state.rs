@@ -6,9 +6,9 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::feed::FeedReader;
+use crate::access::accounts::Accounts;
 use crate::access::authenticate::Gate;
 use crate::access::problem::Problem;
-use crate::access::accounts::Accounts;
 use crate::access::{ModelScope, Principal};
 use crate::audit::{Actor, ActorKind, Audit, Entry};
 

@@ -194,7 +194,8 @@ fn detail(subject: &Subject) -> SubjectDetail {
 /// A problem if the filter cannot be used.
 pub fn page(subjects: &[Arc<Subject>], who: &Principal, filter: &SubjectFilter) -> Result<Page<SubjectSummary>, Problem> {
     let wanted = Wanted::read(filter.limit, filter.cursor.as_deref(), true)?;
-    let network = filter.network.as_deref().map(|text| Network::parse(text).ok_or_else(|| Problem::bad_request("network is no network")));
+    let network =
+        filter.network.as_deref().map(|text| Network::parse(text).ok_or_else(|| Problem::bad_request("network is no network")));
     let network = network.transpose()?;
     let in_network = |text: &String| match (network, Address::parse(text)) {
         (Some(network), Some(Address::Ip(ip))) => network.has(ip),
@@ -212,11 +213,8 @@ pub fn page(subjects: &[Arc<Subject>], who: &Principal, filter: &SubjectFilter) 
             && (network.is_none() || addresses().any(in_network))
     };
     let sort = filter.sort.unwrap_or_default();
-    let found: Vec<(f64, SubjectSummary)> = subjects
-        .iter()
-        .map(|subject| (value(subject, sort), summary(subject)))
-        .filter(|(_, summary)| fits(summary))
-        .collect();
+    let found: Vec<(f64, SubjectSummary)> =
+        subjects.iter().map(|subject| (value(subject, sort), summary(subject))).filter(|(_, summary)| fits(summary)).collect();
     let page = wanted.cut(found, |(value, summary)| Place { value: *value, id: summary.id.clone() });
     Ok(Page { items: page.items.into_iter().map(|(_, summary)| summary).collect(), next: page.next })
 }
@@ -240,7 +238,11 @@ fn one(subjects: &[Arc<Subject>], who: &Principal, id: &str) -> Result<Json<Subj
     get, path = "/api/v1/callers", tag = "callers", operation_id = "list_callers", params(SubjectFilter),
     responses((status = 200, description = "A page of callers", body = Page<SubjectSummary>), Refusals)
 )]
-pub async fn callers(State(state): State<ApiState>, who: Principal, Params(filter): Params<SubjectFilter>) -> Result<Json<Page<SubjectSummary>>, Problem> {
+pub async fn callers(
+    State(state): State<ApiState>,
+    who: Principal,
+    Params(filter): Params<SubjectFilter>,
+) -> Result<Json<Page<SubjectSummary>>, Problem> {
     page(&state.feed.read_model().callers(), &who, &filter).map(Json)
 }
 
@@ -249,7 +251,11 @@ pub async fn callers(State(state): State<ApiState>, who: Principal, Params(filte
     get, path = "/api/v1/callers/{id}", tag = "callers", operation_id = "get_caller", params(("id" = String, Path, description = "Id in the list")),
     responses((status = 200, description = "The caller", body = SubjectDetail), Refusals)
 )]
-pub async fn caller(State(state): State<ApiState>, who: Principal, PathPart(id): PathPart<String>) -> Result<Json<SubjectDetail>, Problem> {
+pub async fn caller(
+    State(state): State<ApiState>,
+    who: Principal,
+    PathPart(id): PathPart<String>,
+) -> Result<Json<SubjectDetail>, Problem> {
     one(&state.feed.read_model().callers(), &who, &id)
 }
 
@@ -258,7 +264,11 @@ pub async fn caller(State(state): State<ApiState>, who: Principal, PathPart(id):
     get, path = "/api/v1/campaigns", tag = "campaigns", operation_id = "list_campaigns", params(SubjectFilter),
     responses((status = 200, description = "A page of campaigns", body = Page<SubjectSummary>), Refusals)
 )]
-pub async fn campaigns(State(state): State<ApiState>, who: Principal, Params(filter): Params<SubjectFilter>) -> Result<Json<Page<SubjectSummary>>, Problem> {
+pub async fn campaigns(
+    State(state): State<ApiState>,
+    who: Principal,
+    Params(filter): Params<SubjectFilter>,
+) -> Result<Json<Page<SubjectSummary>>, Problem> {
     page(&state.feed.read_model().all_campaigns(), &who, &filter).map(Json)
 }
 
@@ -267,7 +277,11 @@ pub async fn campaigns(State(state): State<ApiState>, who: Principal, Params(fil
     get, path = "/api/v1/campaigns/{id}", tag = "campaigns", operation_id = "get_campaign", params(("id" = String, Path, description = "Its case")),
     responses((status = 200, description = "The campaign", body = SubjectDetail), Refusals)
 )]
-pub async fn campaign(State(state): State<ApiState>, who: Principal, PathPart(id): PathPart<String>) -> Result<Json<SubjectDetail>, Problem> {
+pub async fn campaign(
+    State(state): State<ApiState>,
+    who: Principal,
+    PathPart(id): PathPart<String>,
+) -> Result<Json<SubjectDetail>, Problem> {
     one(&state.feed.read_model().all_campaigns(), &who, &id)
 }
 

@@ -38,7 +38,6 @@ pub struct UserList {
 /// An account to be made.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(additional_properties = false)]
 pub struct UserWanted {
     /// Its name: letters, digits and . - _ @.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._@-]+$")]
@@ -96,7 +95,11 @@ pub async fn make(State(state): State<ApiState>, who: Principal, Body(wanted): B
     delete, path = "/api/v1/users/{name}", tag = "access", operation_id = "remove_user", params(("name" = String, Path, description = "Name")),
     responses((status = 204, description = "It is removed"), Refusals)
 )]
-pub async fn remove(State(state): State<ApiState>, who: Principal, PathPart(name): PathPart<String>) -> Result<StatusCode, Problem> {
+pub async fn remove(
+    State(state): State<ApiState>,
+    who: Principal,
+    PathPart(name): PathPart<String>,
+) -> Result<StatusCode, Problem> {
     if !state.accounts()?.remove_user(&name).await? {
         return Err(Problem::not_found());
     }
@@ -110,7 +113,11 @@ pub async fn remove(State(state): State<ApiState>, who: Principal, PathPart(name
     params(("name" = String, Path, description = "Name of the account")),
     responses((status = 204, description = "They have ended"), Refusals)
 )]
-pub async fn end_sessions(State(state): State<ApiState>, who: Principal, PathPart(name): PathPart<String>) -> Result<StatusCode, Problem> {
+pub async fn end_sessions(
+    State(state): State<ApiState>,
+    who: Principal,
+    PathPart(name): PathPart<String>,
+) -> Result<StatusCode, Problem> {
     let accounts = state.accounts()?;
     if accounts.user(&name).await?.is_none() {
         return Err(Problem::not_found());

@@ -17,8 +17,8 @@ use super::feed::Numbered;
 use super::page::{Page, Place, Wanted};
 use super::refusals::Refusals;
 use super::state::ApiState;
-use crate::access::{ModelScope, Principal};
 use crate::access::problem::Problem;
+use crate::access::{ModelScope, Principal};
 
 /// A silent stream says so often that it is alive: proxies close connections that are silent for a minute.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -56,7 +56,11 @@ pub struct FollowFilter {
     get, path = "/api/v1/verdicts", tag = "verdicts", operation_id = "list_verdicts", params(VerdictFilter),
     responses((status = 200, description = "A page of verdicts, as in the verdict topic", body = Page<Object>), Refusals)
 )]
-pub async fn list(State(state): State<ApiState>, who: Principal, Params(filter): Params<VerdictFilter>) -> Result<Json<Page<Value>>, Problem> {
+pub async fn list(
+    State(state): State<ApiState>,
+    who: Principal,
+    Params(filter): Params<VerdictFilter>,
+) -> Result<Json<Page<Value>>, Problem> {
     let wanted = Wanted::read(filter.limit, filter.cursor.as_deref(), true)?;
     let fits = |one: &Numbered| {
         let verdict = &one.verdict;

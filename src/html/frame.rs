@@ -27,9 +27,13 @@ const POLICY: &str = "default-src 'none'; img-src data:; base-uri 'none'; form-a
 /// The policy of a file: its one style, by hash.
 static FILE_POLICY: LazyLock<String> =
     LazyLock::new(|| format!("{POLICY}; style-src 'sha256-{}'", STANDARD.encode(Sha256::digest(STYLE))));
-/// The policy of a served page: style, script and data of its own server, and no other page around it.
-static SERVED_POLICY: LazyLock<String> =
-    LazyLock::new(|| format!("{POLICY}; style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'"));
+/// What a served page may do besides: style, script and data of its own server, and no other page around it.
+const OWN: &str = "style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'";
+/// The policy of a served page.
+static SERVED_POLICY: LazyLock<String> = LazyLock::new(|| format!("{POLICY}; {OWN}"));
+/// The policy of a page of the console: its forms go to its own server.
+static CONSOLE_POLICY: LazyLock<String> =
+    LazyLock::new(|| format!("{}; {OWN}", POLICY.replace("form-action 'none'", "form-action 'self'")));
 
 /// How a page reaches its reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +42,11 @@ pub enum Delivery {
     File,
     /// From a server that offers [`STYLE`] at [`STYLE_PATH`] and a script at the given path of the same origin.
     Served {
+        /// Path of the page's script.
+        script: &'static str,
+    },
+    /// As a served page, with forms.
+    Console {
         /// Path of the page's script.
         script: &'static str,
     },
@@ -51,6 +60,7 @@ impl Delivery {
         match self {
             Self::File => &FILE_POLICY,
             Self::Served { .. } => &SERVED_POLICY,
+            Self::Console { .. } => &CONSOLE_POLICY,
         }
     }
 }
@@ -70,7 +80,7 @@ pub fn page(title: &str, delivery: Delivery, body: &Markup) -> String {
                 link rel="icon" href="data:,";
                 @match delivery {
                     Delivery::File => style { (PreEscaped(STYLE)) },
-                    Delivery::Served { script } => {
+                    Delivery::Served { script } | Delivery::Console { script } => {
                         link rel="stylesheet" href=(STYLE_PATH);
                         script src=(script) defer {}
                     }
@@ -146,8 +156,15 @@ mod tests {
     }
 
     #[test]
+    fn forms_of_the_console_go_to_its_own_server_and_no_other_page_has_any() {
+        assert!(Delivery::Console { script: "/app.js" }.policy().contains("form-action 'self'"));
+        assert!(Delivery::Served { script: "/app.js" }.policy().contains("form-action 'none'"));
+    }
+
+    #[test]
     fn no_policy_allows_what_is_inline_or_elsewhere() {
-        for policy in [Delivery::File.policy(), Delivery::Served { script: "/app.js" }.policy()] {
+        let served = [Delivery::Served { script: "/app.js" }, Delivery::Console { script: "/app.js" }];
+        for policy in [Delivery::File.policy(), served[0].policy(), served[1].policy()] {
             assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe") && !policy.contains("http"), "{policy}");
         }
     }

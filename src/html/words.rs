@@ -26,6 +26,22 @@ pub fn family(family: Family) -> &'static str {
     }
 }
 
+/// A caller that probes in this shape, as a headline.
+pub fn family_headline(family: Family) -> &'static str {
+    match family {
+        Family::Grid => "It scans the model in a grid",
+        Family::LineSearch => "It searches along single features for where the answer flips",
+        Family::Boundary => "It walks along the model's decision boundary",
+        Family::NearDuplicate => "It asks about clouds of almost equal rows",
+        Family::Random => "It asks about made-up rows",
+        Family::Substitute => "It trains a copy of the model",
+        Family::Membership => "It tests who was in the training data",
+        Family::Volume => "It asks far more than others",
+        Family::Unreadable => "It sends records that nobody can read",
+        Family::Unknown => "It asks systematically",
+    }
+}
+
 /// What a family of probing does, in a sentence.
 pub fn family_explained(family: Family) -> &'static str {
     match family {

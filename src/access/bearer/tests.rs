@@ -94,7 +94,7 @@ async fn every_other_token_is_refused() {
         (with(|claims| drop(claims.as_object_mut().unwrap().remove("exp"))), TokenFault::Refused),
         (with(|claims| drop(claims.as_object_mut().unwrap().remove("sub"))), TokenFault::Refused),
         (with(|claims| claims["exp"] = (NOW - LEEWAY).into()), TokenFault::OutOfTime),
-        (with(|claims| claims["exp"] = "never".into()), TokenFault::OutOfTime),
+        (with(|claims| claims["exp"] = "never".into()), TokenFault::Refused),
         (with(|claims| claims["nbf"] = (NOW + LEEWAY + 1).into()), TokenFault::OutOfTime),
         (with(|claims| claims["roles"] = json!(["admin"])), TokenFault::NoRole),
         (with(|claims| claims["sub"] = "".into()), TokenFault::NoRole),
