@@ -14,11 +14,13 @@
 //! | [`models`] | models and their state |
 //! | [`subjects`] | callers and campaigns |
 //! | [`verdicts`] | the stream of verdicts, also live |
+//! | [`cases`], [`suppressions`] | what people work on, and of whom nobody wants to hear |
 //! | [`me`], [`keys`], [`users`] | who asks, API keys, local accounts |
 //! | [`trail`] | the audit |
 //! | [`settings`] | how the service is configured |
 //! | [`openapi`], [`refusals`] | the description of all this |
 
+pub mod cases;
 pub mod config;
 pub mod extract;
 pub mod feed;
@@ -31,6 +33,7 @@ pub mod refusals;
 pub mod settings;
 pub mod state;
 pub mod subjects;
+pub mod suppressions;
 pub mod trail;
 pub mod users;
 pub mod verdicts;
@@ -39,7 +42,8 @@ use axum::http::Method;
 
 use crate::access::accounts::AccountError;
 use crate::access::permission::Permission::{
-    AuditRead, CallersRead, CampaignsRead, KeysRead, KeysWrite, ModelsRead, SettingsRead, UsersRead, UsersWrite, VerdictsRead,
+    AuditRead, CallersRead, CampaignsRead, CasesRead, CasesWrite, ExportRead, KeysRead, KeysWrite, ModelsRead, SettingsRead, SuppressionsRead,
+    SuppressionsWrite, UsersRead, UsersWrite, VerdictsRead,
 };
 use crate::access::problem::Problem;
 use crate::access::routes::Access::{Known, Needs};
@@ -57,6 +61,15 @@ pub fn routes(routes: Routes<ApiState>, has_description: bool) -> Routes<ApiStat
         .add(Method::GET, "/api/v1/campaigns/{id}", Needs(CampaignsRead), subjects::campaign)
         .add(Method::GET, "/api/v1/verdicts", Needs(VerdictsRead), verdicts::list)
         .add(Method::GET, "/api/v1/verdicts/stream", Needs(VerdictsRead), verdicts::follow)
+        .add(Method::GET, "/api/v1/cases", Needs(CasesRead), cases::list)
+        .add(Method::GET, "/api/v1/cases/{id}", Needs(CasesRead), cases::get)
+        .add(Method::PATCH, "/api/v1/cases/{id}", Needs(CasesWrite), cases::change)
+        .add(Method::POST, "/api/v1/cases/bulk", Needs(CasesWrite), cases::bulk)
+        .add(Method::GET, "/api/v1/cases/{id}/verdicts", Needs(ExportRead), cases::verdicts)
+        .add(Method::GET, "/api/v1/suppressions", Needs(SuppressionsRead), suppressions::list)
+        .add(Method::POST, "/api/v1/suppressions", Needs(SuppressionsWrite), suppressions::make)
+        .add(Method::POST, "/api/v1/suppressions/preview", Needs(SuppressionsWrite), suppressions::preview)
+        .add(Method::DELETE, "/api/v1/suppressions/{id}", Needs(SuppressionsWrite), suppressions::end)
         .add(Method::GET, "/api/v1/me", Known, me::get)
         .add(Method::DELETE, "/api/v1/session", Known, me::end)
         .add(Method::GET, "/api/v1/keys", Needs(KeysRead), keys::list)

@@ -5,6 +5,7 @@
 //! polling → finish what was read → deliver → commit → leave the group → close the endpoint. Each part is bounded, and a second
 //! signal ends at once.
 
+mod cases;
 mod log_observer;
 mod people;
 mod repartition;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 
+use crate::cases::feed::Feed;
 use crate::checkpoint::keeper::Keeper;
 use crate::checkpoint::store::Store;
 use crate::clock;
@@ -50,6 +52,22 @@ const ENDPOINT_LIMIT: Duration = Duration::from_secs(5);
 /// How long tasks that were left behind may take to end; none should be left.
 const TASKS_LIMIT: Duration = Duration::from_secs(1);
 
+/// Who is told of records and verdicts beside the configured outputs.
+struct Listeners {
+    observers: Vec<ServiceObserver>,
+    /// The feed of the cases; none without a database.
+    feed: Option<Feed>,
+}
+
+// === impl Listeners ===
+
+impl Listeners {
+    /// Nobody.
+    const fn none() -> Self {
+        Self { observers: Vec::new(), feed: None }
+    }
+}
+
 /// Runs the service, with the profiles of the models that it watches, until `stop` is asked for or a signal comes. `observers` are
 /// told of every record and verdict.
 ///
@@ -77,8 +95,10 @@ pub fn run(
     tracing::info!("metrics at http://{}/metrics, health at /livez and /readyz", server.address());
     let receiver = receiver(config, &metrics, &tokio)?;
     let (inbox, receiving) = receiver.unzip();
-    let (people, feed) = People::open(config, &tokio)?.unzip();
-    observers.extend(feed.map(|feed| -> ServiceObserver { Box::new(feed) }));
+    let cases = cases::open(config, &references, &metrics, &tokio)?;
+    let (people, follower) = People::open(config, cases.as_ref().map(|cases| &cases.cases), &tokio)?.unzip();
+    observers.extend(follower.map(|follower| -> ServiceObserver { Box::new(follower) }));
+    let listeners = Listeners { observers, feed: cases.as_ref().map(|cases| cases.feed.clone()) };
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio.spawn(server.serve(async move {
         // Sent, or dropped on an error: both mean the end.
@@ -86,15 +106,18 @@ pub fn run(
     }));
     tokio.spawn(stop.clone().listen());
     let outcome = match config.runtime.topology {
-        Topology::Direct => consume(config, references, &metrics, &readiness, stop, observers, inbox),
+        Topology::Direct => consume(config, references, &metrics, &readiness, stop, listeners, inbox),
         // Records cannot be posted there; the configuration is refused.
-        Topology::Repartition => repartition::consume(config, references, &metrics, &readiness, stop, observers),
+        Topology::Repartition => repartition::consume(config, references, &metrics, &readiness, stop, listeners),
     };
     readiness.set(Phase::Stopping);
     // Posts are refused since the loop ended, so nothing is cut off.
     drop(receiving);
     if let Some(people) = people {
         people.close(&tokio, ENDPOINT_LIMIT);
+    }
+    if let Some(cases) = cases {
+        cases.finish(&tokio);
     }
     // The receiver is gone only if the endpoint broke by itself.
     let _ = closed.send(());
@@ -135,7 +158,7 @@ fn consume(
     metrics: &Metrics,
     readiness: &Readiness,
     stop: &Stop,
-    observers: Vec<ServiceObserver>,
+    listeners: Listeners,
     inbox: Option<Inbox>,
 ) -> Result<OutcomeCounts, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
@@ -143,8 +166,8 @@ fn consume(
     let decoders = (0..config.runtime.decoders()).map(|_| decoder()).collect::<Result<Vec<_>, _>>()?;
     let joiner = config.decode.pairs().map(|pairs| Ok::<_, Failure>(Joiner::new(pairs, decoder()?))).transpose()?;
     let lateness = Duration::from_secs(config.engine.allowed_lateness_seconds.into());
-    let mut observers = observers;
-    observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
+    let mut listeners = listeners;
+    listeners.observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
     let snapshots = snapshots(config, &references, metrics)?;
     let shards = Shards::new(config.runtime.engine_shards, &config.engine, references).map_err(|error| usage(&error))?;
     readiness.set(Phase::Connecting);
@@ -158,7 +181,7 @@ fn consume(
         return Ok(OutcomeCounts::default());
     }
     let feed = Combined::new(kafka, inbox.map(HttpFeed::new));
-    let sinks = sinks(config, metrics, readiness, observers, producer(config, metrics)?)?;
+    let sinks = sinks(config, metrics, readiness, listeners, producer(config, metrics)?)?;
     let mut runtime = Runtime::new(feed, config.runtime.clone(), decoders, shards, lateness, sinks);
     if let Some(snapshots) = snapshots {
         runtime = runtime.keeping(if joiner.is_some() { snapshots.in_halves() } else { snapshots });
@@ -219,11 +242,16 @@ fn sinks(
     config: &Config,
     metrics: &Metrics,
     readiness: &Readiness,
-    observers: Vec<ServiceObserver>,
+    listeners: Listeners,
     producer: Option<KafkaProducer>,
 ) -> Result<Sinks, Failure> {
     let sink = &config.sink;
+    let Listeners { mut observers, feed } = listeners;
     let mut must_deliver = Vec::new();
+    if let Some(feed) = feed {
+        observers.push(Box::new(feed.observer()));
+        must_deliver.push(MustDeliver::new(feed.sink()));
+    }
     if let Some(path) = &sink.verdicts.file {
         must_deliver.push(MustDeliver::new(JsonLines::append(&config.path(path))?));
     }

@@ -17,6 +17,7 @@ use sqlx::{Any, Transaction};
 
 use crate::clock;
 use crate::event::EventTime;
+use crate::judge::At;
 use crate::store::{Database, StoreError};
 use chain::Link;
 pub use config::AuditConfig;
@@ -68,8 +69,8 @@ pub struct Entry {
 pub struct AuditRecord {
     /// Place in the chain, from 1.
     pub seq: i64,
-    /// When: microseconds since the Unix epoch.
-    pub at: EventTime,
+    /// When.
+    pub at: At,
     /// Who.
     pub actor: Actor,
     /// What.
@@ -250,7 +251,7 @@ fn record(row: (i64, i64, String, String, String, String, String, String, String
     let kind = ActorKind::read(&kind).ok_or_else(|| damaged("its kind of actor is not known"))?;
     let erased = salt.is_empty();
     let detail = if erased { Value::Null } else { serde_json::from_str(&detail).map_err(|_| damaged("its detail is no JSON"))? };
-    Ok(AuditRecord { seq, at: EventTime::from_micros(at), actor: Actor { kind, name }, action, subject, detail, erased, mac })
+    Ok(AuditRecord { seq, at: At(EventTime::from_micros(at)), actor: Actor { kind, name }, action, subject, detail, erased, mac })
 }
 
 fn without_nul(text: &str) -> String {

@@ -1,5 +1,6 @@
 //! The commands, one file each under `cli/`: arguments, wiring and words only.
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod describe;
@@ -42,6 +43,8 @@ pub enum Command {
     Run(run::Args),
     /// Show or verify the snapshots of models: age, size, offsets, validity.
     State(state::Args),
+    /// Walk the audit's chain of signatures, or list its entries.
+    Audit(audit::Args),
     /// Find every fault of a configuration file.
     Check(check::Args),
     /// Make an API key, and the lines of the configuration that let it in.
@@ -62,6 +65,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
         Command::State(args) => state::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Check(args) => check::run(args),
         Command::Key(args) => key::run(&args),
         Command::Demo(args) => demo::run(args),

@@ -7,12 +7,14 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 pub use crate::document::{Fault, Faults, Options, Period};
 pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
 use crate::api::config::ApiConfig;
-use crate::audit::AuditConfig;
+use crate::audit::{AuditConfig, chain};
+use crate::cases::{CasesConfig, PrivacyConfig};
 use crate::checkpoint::config::StateConfig;
 use crate::decode::{DecodeConfig, Format, Mapping, TopicLayout};
 use crate::document;
@@ -50,6 +52,10 @@ pub struct Config {
     pub store: StoreConfig,
     /// The keys of the audit.
     pub audit: AuditConfig,
+    /// How verdicts become cases.
+    pub cases: CasesConfig,
+    /// What is kept of people, how, and for how long.
+    pub privacy: PrivacyConfig,
     /// Where verdicts and rejected records go.
     pub sink: SinkConfig,
     /// Operations endpoint.
@@ -59,6 +65,9 @@ pub struct Config {
     /// Directory at which relative paths begin; not a setting.
     #[serde(skip)]
     pub directory: PathBuf,
+    /// SHA-256 of the file, hexadecimal; not a setting.
+    #[serde(skip)]
+    pub digest: String,
     /// Whether the file has a section `[source]`; not a setting.
     #[serde(skip)]
     has_source: bool,
@@ -175,6 +184,7 @@ impl Config {
         let (config, mut faults) = document::read::<Self>(text);
         let Some(mut config) = config else { return Err(faults.into_sorted()) };
         config.directory = directory;
+        config.digest = chain::hex(&Sha256::digest(text));
         config.has_source = toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key("source"));
         if config.source.http.listen.is_some() {
             // What posts records is KServe's logger, unless another format is set.
@@ -202,6 +212,8 @@ impl Config {
         self.state.validate(faults, &self.directory);
         self.store.validate(faults, &self.directory);
         self.audit.validate(faults, &self.directory);
+        self.cases.validate(faults, &self.store, &self.directory);
+        self.privacy.validate(faults, &self.directory);
         self.sink.validate(faults, &self.directory);
         if let Some(api) = &self.api {
             api.validate(faults, &self.directory, self.store.is_used());

@@ -30,6 +30,7 @@
 //! | [`api`] | `/api/v1`: what people and programs may ask and change |
 //! | [`app`] | composition root and ordered shutdown of the service |
 //! | [`audit`] | who did what: append-only, chained by signatures |
+//! | [`cases`] | what people work on: verdicts about the same actor and model, and what was decided |
 //! | [`checkpoint`] | state that survives a restart: snapshots, and where in the log each was taken |
 //! | [`cli`] | one file a command: arguments and wiring |
 //! | [`clock`] | the only file that asks the machine for the time |
@@ -78,6 +79,8 @@ pub mod api;
 pub mod app;
 #[cfg(feature = "runtime")]
 pub mod audit;
+#[cfg(feature = "runtime")]
+pub mod cases;
 #[cfg(feature = "runtime")]
 pub mod checkpoint;
 #[cfg(feature = "runtime")]

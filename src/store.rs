@@ -12,6 +12,8 @@ pub mod config;
 mod migrations;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -37,6 +39,7 @@ pub enum Kind {
 pub struct Database {
     pool: AnyPool,
     kind: Kind,
+    migrated: Arc<AtomicBool>,
 }
 
 /// Why the database could not do what it was asked.
@@ -83,11 +86,10 @@ impl Database {
     /// # Errors
     /// [`StoreError::Setting`] if the settings are wrong, [`StoreError::Unavailable`] if SQLite's file cannot be made.
     pub fn open(config: &StoreConfig, directory: &Path) -> Result<Self, StoreError> {
-        let (kind, url) = config.resolve(directory).map_err(|(setting, what)| StoreError::Setting { setting, what })?;
+        let fault = |(setting, what)| StoreError::Setting { setting, what };
+        let (kind, url) = config.resolve(directory).map_err(fault)?;
         sqlx::any::install_default_drivers();
-        if kind == Kind::Sqlite {
-            let path = config::sqlite_path(&config.url, directory);
-            let path = path.map_err(|what| StoreError::Setting { setting: "store.url", what })?;
+        if let Some(path) = config.file(directory).map_err(fault)? {
             config::make_private(&path).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
         }
         let options = AnyConnectOptions::from_url(&url).map_err(StoreError::from)?;
@@ -112,7 +114,7 @@ impl Database {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool, kind })
+        Ok(Self { pool, kind, migrated: Arc::default() })
     }
 
     /// Brings the schema up to date.
@@ -126,7 +128,14 @@ impl Database {
                 StoreError::Schema(format!("step {step} is not known; a newer version of Tripline made it, so use that one"))
             }
             other => StoreError::Schema(format!("{other}; restore it from a backup, or use the version that made it")),
-        })
+        })?;
+        self.migrated.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether the schema was brought up to date since the start. Until then nothing can be asked.
+    pub fn is_migrated(&self) -> bool {
+        self.migrated.load(Ordering::Acquire)
     }
 
     /// The connections.

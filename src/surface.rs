@@ -25,14 +25,14 @@ use crate::api::config::ApiConfig;
 use crate::api::feed::FeedReader;
 use crate::api::settings;
 use crate::api::state::ApiState;
-use crate::audit::Audit;
+use crate::cases::Cases;
 use crate::clock;
 use crate::config::Config;
 use crate::console;
 use crate::exit::{Exit, Failure};
+use crate::html::frame::CONSOLE_REFERRER;
 use crate::http::tls::Certificates;
 use crate::http::{Limits, Server};
-use crate::store::Database;
 
 /// Connections at a time: a team with a few windows each, and their scripts.
 const CONNECTIONS: usize = 256;
@@ -53,7 +53,8 @@ pub struct Surface {
 // === impl Surface ===
 
 impl Surface {
-    /// Binds the address of the configuration. `store` is the database with its audit, if there is one; its schema may come later.
+    /// Binds the address of the configuration. `cases` are those of the database, if there is one; its schema may
+    /// come later.
     ///
     /// # Errors
     /// 64 if a certificate or the keys of the token issuer cannot be read, 74 if the address cannot be had.
@@ -61,13 +62,13 @@ impl Surface {
         config: &Config,
         api: &ApiConfig,
         feed: FeedReader,
-        store: Option<(Database, Audit)>,
+        cases: Option<Cases>,
     ) -> Result<Self, Failure> {
         let usage = |what: String| Failure::new(Exit::Usage, what);
         let certificates = api.certificates(&config.directory).map_err(|what| usage(format!("api.tls: {what}")))?;
-        let (database, audit) = store.unzip();
-        let gate = gate(api, &config.directory, database.map(Accounts::new))?;
-        let state = ApiState::new(Arc::clone(&gate), feed, audit, settings::shown(config));
+        let accounts = cases.as_ref().map(|cases| Accounts::new(cases.database().clone()));
+        let gate = gate(api, &config.directory, accounts)?;
+        let state = ApiState::new(Arc::clone(&gate), feed, cases, settings::shown(config));
         let limits = Limits { connections: CONNECTIONS, ..Limits::SMALL };
         let server = Server::bind(api.listen, "API and console", "api.listen", limits).await;
         let mut server = server.map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
@@ -143,7 +144,7 @@ fn headers(is_secure: bool) -> HeaderMap {
     let mut add = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
     add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     add(header::X_FRAME_OPTIONS, "DENY");
-    add(header::REFERRER_POLICY, "no-referrer");
+    add(header::REFERRER_POLICY, CONSOLE_REFERRER);
     add(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     add(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     add(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()");

@@ -12,6 +12,7 @@ mod system {
     mod access;
     mod adversary;
     mod bad_input;
+    mod cases;
     mod changes;
     mod checkpoint;
     mod commands;

@@ -30,14 +30,12 @@ pub enum Permission {
     VerdictsRead,
     /// Cases with their queries and notes.
     CasesRead,
-    /// State, owner and notes of a case.
+    /// State, owner, notes and feedback of a case.
     CasesWrite,
     /// What is silenced, and until when.
     SuppressionsRead,
     /// To silence an address, a prefix or an account, and to end that.
     SuppressionsWrite,
-    /// True or false positive.
-    FeedbackWrite,
     /// To take evidence out of the house.
     ExportRead,
     /// Who did what.
@@ -80,7 +78,7 @@ impl Role {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::ModelsRead,
         Self::CallersRead,
         Self::CampaignsRead,
@@ -89,7 +87,6 @@ impl Permission {
         Self::CasesWrite,
         Self::SuppressionsRead,
         Self::SuppressionsWrite,
-        Self::FeedbackWrite,
         Self::ExportRead,
         Self::AuditRead,
         Self::KeysRead,
@@ -120,7 +117,6 @@ impl Permission {
             Self::CasesWrite => ("cases:write", Role::Analyst),
             Self::SuppressionsRead => ("suppressions:read", Role::Viewer),
             Self::SuppressionsWrite => ("suppressions:write", Role::Analyst),
-            Self::FeedbackWrite => ("feedback:write", Role::Analyst),
             Self::ExportRead => ("export:read", Role::Analyst),
             // The audit names colleagues and what they looked at.
             Self::AuditRead => ("audit:read", Role::Admin),

@@ -14,7 +14,7 @@ const KNOWN: (u32, u32) = (50, 200);
 /// Requests a second of an address, before anything is looked up for it. Many people may share one.
 const ADDRESS: (u32, u32) = (200, 600);
 /// Requests a second of an address before it is known who asks: the sign-in page with its style and script.
-const UNKNOWN: (u32, u32) = (10, 60);
+const UNKNOWN: (u32, u32) = (20, 100);
 /// Callers after which the table is swept: an address in it takes about a hundred bytes.
 const SWEEP: usize = 10_000;
 

@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::access::problem::Problem;
 
-/// The query of the URL.
+/// The query of the URL. Parameters that are empty count as left out.
 #[derive(Clone, Debug)]
 pub struct Params<T>(pub T);
 
@@ -24,10 +24,19 @@ pub struct Body<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let uri = without_empty(&parts.uri);
+        let query: Result<Query<T>, QueryRejection> = Query::try_from_uri(&uri);
         query.map(|Query(value)| Self(value)).map_err(|error| Problem::bad_request(error.body_text()))
     }
+}
+
+/// The address without parameters that are empty: a form sends every field, also those that were left empty, and means nothing by them.
+fn without_empty(uri: &Uri) -> Uri {
+    let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).filter(|(_, value)| !value.is_empty());
+    let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+    // A query that was encoded is a query.
+    format!("/?{query}").parse().unwrap_or_default()
 }
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPart<T> {

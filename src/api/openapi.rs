@@ -5,7 +5,8 @@ use axum::Json;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{keys, me, models, settings, subjects, trail, users, verdicts};
+use super::{cases, keys, me, models, settings, subjects, suppressions, trail, users, verdicts};
+use crate::access::problem::Problem;
 
 /// The description.
 #[derive(OpenApi)]
@@ -13,9 +14,11 @@ use super::{keys, me, models, settings, subjects, trail, users, verdicts};
     info(title = "Tripline", description = "Models, callers, campaigns, verdicts and who may see them."),
     paths(
         models::list, models::get, subjects::callers, subjects::caller, subjects::campaigns, subjects::campaign, verdicts::list,
-        verdicts::follow, me::get, me::end, keys::list, keys::make, keys::revoke, users::list, users::make, users::remove,
-        users::end_sessions, trail::list, settings::list,
+        verdicts::follow, cases::list, cases::get, cases::verdicts, cases::change, cases::bulk, suppressions::list, suppressions::make,
+        suppressions::preview, suppressions::end, me::get, me::end, keys::list, keys::make, keys::revoke, users::list, users::make,
+        users::remove, users::end_sessions, trail::list, settings::list,
     ),
+    components(schemas(Problem)),
     modifiers(&Credentials),
     security(("key" = []), ("bearer" = []), ("session" = [])),
 )]

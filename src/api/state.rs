@@ -11,6 +11,7 @@ use crate::access::authenticate::Gate;
 use crate::access::problem::Problem;
 use crate::access::{ModelScope, Principal};
 use crate::audit::{Actor, ActorKind, Audit, Entry};
+use crate::cases::Cases;
 
 /// Followers of the stream of verdicts at a time, of all callers. Each holds a connection.
 const MAX_FOLLOWERS: usize = 16;
@@ -26,8 +27,8 @@ pub struct Shared {
     pub gate: Arc<Gate>,
     /// What people look at.
     pub feed: FeedReader,
-    /// The audit; none without a database.
-    pub audit: Option<Audit>,
+    /// The cases, with the audit; none without a database.
+    cases: Option<Cases>,
     /// Settings that an admin may read, in the order in which they are shown.
     pub settings: Vec<(String, String)>,
     /// Places for followers of the stream.
@@ -46,8 +47,8 @@ impl std::ops::Deref for ApiState {
 
 impl ApiState {
     /// The state of a service.
-    pub fn new(gate: Arc<Gate>, feed: FeedReader, audit: Option<Audit>, settings: Vec<(String, String)>) -> Self {
-        Self(Arc::new(Shared { gate, feed, audit, settings, followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)) }))
+    pub fn new(gate: Arc<Gate>, feed: FeedReader, cases: Option<Cases>, settings: Vec<(String, String)>) -> Self {
+        Self(Arc::new(Shared { gate, feed, cases, settings, followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)) }))
     }
 
     /// The tables of accounts, keys and sessions.
@@ -58,13 +59,29 @@ impl ApiState {
         self.gate.accounts.as_ref().ok_or_else(Problem::no_store)
     }
 
+    /// The cases.
+    ///
+    /// # Errors
+    /// A problem without a database.
+    pub fn cases(&self) -> Result<&Cases, Problem> {
+        self.cases.as_ref().ok_or_else(Problem::no_store)
+    }
+
+    /// The audit.
+    ///
+    /// # Errors
+    /// A problem without a database.
+    pub fn audit(&self) -> Result<&Audit, Problem> {
+        self.cases().map(Cases::audit)
+    }
+
     /// Notes who did what in the audit, or in the log where there is none.
     ///
     /// # Errors
     /// A problem if the database cannot be written: what cannot be audited is not done.
     pub async fn note(&self, actor: Actor, action: &'static str, subject: String, detail: Value) -> Result<(), Problem> {
         tracing::info!(actor = actor.name, action, subject, "audit");
-        if let Some(audit) = &self.audit {
+        if let Ok(audit) = self.audit() {
             audit.append(Entry { actor, action, subject, detail }).await?;
         }
         Ok(())

@@ -117,8 +117,7 @@ impl TrailFilter {
 /// A problem without a database, or if it cannot be read.
 pub async fn page(state: &ApiState, filter: &TrailFilter) -> Result<Page<TrailEntry>, Problem> {
     let (wanted, limit) = filter.read()?;
-    let audit = state.audit.as_ref().ok_or_else(Problem::no_store)?;
-    let mut entries = audit.query(&wanted).await?;
+    let mut entries = state.audit()?.query(&wanted).await?;
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
     let next = entries.last().filter(|_| more).map(|entry| entry.seq.to_string());

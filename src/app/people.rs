@@ -9,14 +9,10 @@ use tokio::task::JoinHandle;
 use crate::access::accounts::Accounts;
 use crate::api::config::ApiConfig;
 use crate::api::feed::Feed;
-use crate::audit::Audit;
+use crate::cases::Cases;
 use crate::config::Config;
-use crate::exit::{Exit, Failure};
-use crate::store::{Database, StoreError};
+use crate::exit::Failure;
 use crate::surface::{Surface, offer_first};
-
-/// Pause before a database that is away is asked again.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// The server while the service runs.
 #[derive(Debug)]
@@ -28,13 +24,13 @@ pub(super) struct People {
 // === impl People ===
 
 impl People {
-    /// Opens the server that the configuration describes, and the observer that feeds it; none without the section `[api]`.
-    pub(super) fn open(config: &Config, tokio: &Runtime) -> Result<Option<(Self, Feed)>, Failure> {
+    /// Opens the server that the configuration describes, and the observer that feeds it; none without the section `[api]`. `cases` are
+    /// those of the database, which may be away.
+    pub(super) fn open(config: &Config, cases: Option<&Cases>, tokio: &Runtime) -> Result<Option<(Self, Feed)>, Failure> {
         let Some(api) = &config.api else { return Ok(None) };
         let feed = Feed::new();
-        let store = store(config, tokio)?;
-        let accounts = store.as_ref().map(|(database, _)| Accounts::new(database.clone()));
-        let surface = tokio.block_on(Surface::bind(config, api, feed.reader(), store))?;
+        let accounts = cases.map(|cases| Accounts::new(cases.database().clone()));
+        let surface = tokio.block_on(Surface::bind(config, api, feed.reader(), cases.cloned()))?;
         tracing::info!("API and console at {}", surface.url());
         if let Some(accounts) = accounts {
             tokio.spawn(offer_first(accounts, ApiConfig::clone(api), config.directory.clone()));
@@ -59,32 +55,4 @@ impl People {
         // A server that does not end in time is dropped with the runtime.
         let _ = tokio.block_on(async { tokio::time::timeout(limit, self.serving).await });
     }
-}
-
-/// The database and its audit. One that is away is waited for beside the loop.
-fn store(config: &Config, tokio: &Runtime) -> Result<Option<(Database, Audit)>, Failure> {
-    if !config.store.is_used() {
-        return Ok(None);
-    }
-    let usage = |what: String| Failure::new(Exit::Usage, what);
-    let keys = config.audit.keys(&config.directory).map_err(|(setting, what)| usage(format!("{setting}: {what}")))?;
-    let database =
-        tokio.block_on(async { Database::open(&config.store, &config.directory) }).map_err(|error| usage(error.to_string()))?;
-    match tokio.block_on(database.migrate()) {
-        Ok(()) => {}
-        Err(error @ StoreError::Unavailable(_)) => {
-            tracing::error!("{error}; nobody can sign in until then");
-            tokio.spawn(wait_for(database.clone()));
-        }
-        Err(error) => return Err(usage(error.to_string())),
-    }
-    Ok(Some((database.clone(), Audit::new(database, keys))))
-}
-
-async fn wait_for(database: Database) {
-    while let Err(error) = database.migrate().await {
-        tracing::debug!("{error}");
-        tokio::time::sleep(RETRY).await;
-    }
-    tracing::info!("the database answers");
 }

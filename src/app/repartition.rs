@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stop::Stop;
-use super::{LogObserver, decoder, output_topics, sinks};
+use super::{Listeners, LogObserver, decoder, output_topics, sinks};
 use crate::checkpoint::store::Store;
 use crate::clock;
 use crate::config::Config;
@@ -18,7 +18,6 @@ use crate::reference::Reference;
 use crate::repartition::front::Front;
 use crate::repartition::owner::{Owner, OwnerParts};
 use crate::repartition::{HalfError, Routes, owners_group, rows_topic, topic};
-use crate::runtime::ServiceObserver;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::partition_merger::Now;
 use crate::sink::kafka::{KafkaProducer, ensure_topics};
@@ -51,12 +50,12 @@ pub(super) fn consume(
     metrics: &Metrics,
     readiness: &Readiness,
     stop: &Stop,
-    observers: Vec<ServiceObserver>,
+    listeners: Listeners,
 ) -> Result<OutcomeCounts, Failure> {
     let decoders = (0..config.runtime.decoders()).map(|_| decoder(config, &references));
     let mut decoders = decoders.collect::<Result<Vec<_>, _>>()?;
-    let mut observers = observers;
-    observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
+    let mut listeners = listeners;
+    listeners.observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
     readiness.set(Phase::Connecting);
     let group = &config.source.kafka.group;
     let repartition = &config.runtime.repartition;
@@ -84,7 +83,7 @@ pub(super) fn consume(
     };
     let (front, owner) = std::thread::scope(|scope| {
         let front = scope.spawn(|| setup.halting(|| setup.front(&mut decoders)));
-        let owner = setup.halting(|| setup.owner(&parts, observers));
+        let owner = setup.halting(|| setup.owner(&parts, listeners));
         (front.join(), owner)
     });
     let front = front.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -160,7 +159,7 @@ impl Setup<'_> {
         let mut dispatcher: Option<Dispatcher> = None;
         while !self.ends() {
             let producer = self.producer("front")?;
-            let mut fresh = sinks(self.config, self.metrics, self.readiness, Vec::new(), Some(producer.clone()))?;
+            let mut fresh = sinks(self.config, self.metrics, self.readiness, Listeners::none(), Some(producer.clone()))?;
             fresh.must_deliver.clear();
             let dispatcher = replaced(&mut dispatcher, fresh);
             let feed = KafkaFeed::join(&kafka, &self.config.directory, &|| self.ends())?;
@@ -182,15 +181,16 @@ impl Setup<'_> {
         Ok(dispatcher.map(|dispatcher| dispatcher.counts).unwrap_or_default())
     }
 
-    fn owner(&self, parts: &OwnerParts, observers: Vec<ServiceObserver>) -> Result<OutcomeCounts, Failure> {
+    fn owner(&self, parts: &OwnerParts, listeners: Listeners) -> Result<OutcomeCounts, Failure> {
         let group = owners_group(&self.config.source.kafka.group);
         let kafka = KafkaConfig { topics: vec![self.rows.clone()], group, ..self.config.source.kafka.clone() };
-        let mut observers = Some(observers);
+        let feed = listeners.feed;
+        let mut observers = Some(listeners.observers);
         let mut dispatcher: Option<Dispatcher> = None;
         while !self.ends() {
             let producer = self.producer("owner")?;
-            let observers = observers.take().unwrap_or_default();
-            let fresh = sinks(self.config, self.metrics, self.readiness, observers, Some(producer.clone()))?;
+            let listeners = Listeners { observers: observers.take().unwrap_or_default(), feed: feed.clone() };
+            let fresh = sinks(self.config, self.metrics, self.readiness, listeners, Some(producer.clone()))?;
             let dispatcher = replaced(&mut dispatcher, fresh);
             let feed = KafkaFeed::join(&kafka, &self.config.directory, &|| self.ends())?;
             let mut owner = Owner::new(parts, feed, producer, dispatcher);

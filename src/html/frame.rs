@@ -55,6 +55,13 @@ pub enum Delivery {
 // === impl Delivery ===
 
 impl Delivery {
+    fn referrer(self) -> &'static str {
+        match self {
+            Self::Console { .. } => CONSOLE_REFERRER,
+            Self::File | Self::Served { .. } => "no-referrer",
+        }
+    }
+
     /// The content security policy. A server sends it as a header, too: `frame-ancestors` has no effect within a page.
     pub fn policy(self) -> &'static str {
         match self {
@@ -64,6 +71,10 @@ impl Delivery {
         }
     }
 }
+
+/// To whom browsers tell the page's address: to nobody, since addresses of pages name callers. A page with forms tells its own server, because
+/// a browser that may not tell it sends forms with the origin `null`, as if another site had sent them (Fetch, section 3.1).
+pub const CONSOLE_REFERRER: &str = "same-origin";
 
 /// A whole page. The title is escaped here; it must be short and free of control characters
 /// (see [`words::printable`](super::words::printable)).
@@ -75,7 +86,7 @@ pub fn page(title: &str, delivery: Delivery, body: &Markup) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 @if delivery == Delivery::File { meta http-equiv="Content-Security-Policy" content=(delivery.policy()); }
-                meta name="referrer" content="no-referrer";
+                meta name="referrer" content=(delivery.referrer());
                 title { (title) }
                 link rel="icon" href="data:,";
                 @match delivery {

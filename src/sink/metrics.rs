@@ -12,6 +12,7 @@
 //!
 //! Handles are shared: a clone speaks of the same numbers. Every method may be called from any thread.
 
+pub mod cases;
 mod log;
 mod model_series;
 pub mod series;
@@ -29,6 +30,7 @@ use crate::engine::ModelStatus;
 use crate::event::{EventTime, Prediction, Query, Repair, Repairs};
 use crate::judge::{Family, Verdict};
 use crate::reference::Reference;
+use cases::CaseMetrics;
 use log::LogMetrics;
 use model_series::{prediction_histogram, scope_name};
 use series::Series;
@@ -101,6 +103,7 @@ struct Inner {
     end_to_end: Histogram,
     checkpoint_age: Gauge,
     snapshots: SnapshotMetrics,
+    cases: CaseMetrics,
     alerts: IntCounterVec,
     outbox: IntGauge,
     models: RwLock<FxHashMap<Box<str>, Model>>,
@@ -185,6 +188,7 @@ impl Metrics {
                 end_to_end: histogram(registry, &series::END_TO_END, &END_TO_END_BUCKETS)?,
                 checkpoint_age,
                 snapshots: SnapshotMetrics::register(registry)?,
+                cases: CaseMetrics::register(registry)?,
                 alerts: counters(registry, &series::ALERTS_SENT)?,
                 outbox: {
                     let gauge = IntGauge::new(series::ALERT_OUTBOX.name, series::ALERT_OUTBOX.help)?;

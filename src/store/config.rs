@@ -66,6 +66,19 @@ impl StoreConfig {
         }
     }
 
+    /// The file of SQLite; none for PostgreSQL.
+    ///
+    /// # Errors
+    /// As [`StoreConfig::resolve`].
+    pub fn file(&self, directory: &Path) -> Result<Option<PathBuf>, (&'static str, String)> {
+        let (kind, _) = self.resolve(directory)?;
+        let text = expand(&self.url, directory).map_err(|what| ("store.url", what))?;
+        match kind {
+            Kind::Sqlite => sqlite_path(&text, directory).map(Some).map_err(|what| ("store.url", what)),
+            Kind::Postgres => Ok(None),
+        }
+    }
+
     fn postgres_url(&self, text: &str, directory: &Path) -> Result<Url, (&'static str, String)> {
         let mut url = Url::parse(text).map_err(|error| ("store.url", format!("the URL cannot be read: {error}")))?;
         // A password that came out of a variable or file, as part of the URL, is no fault.
@@ -104,7 +117,7 @@ impl StoreConfig {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn sqlite_path(text: &str, directory: &Path) -> Result<PathBuf, String> {
+fn sqlite_path(text: &str, directory: &Path) -> Result<PathBuf, String> {
     let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).unwrap_or(text);
     if path.is_empty() || path.contains(":memory:") {
         return Err("it names no file; cases in memory would be lost with the process".into());

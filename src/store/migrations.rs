@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
         sqlite: include_str!("migrations/0003_audit_guard.sqlite.sql"),
         postgres: include_str!("migrations/0003_audit_guard.postgres.sql"),
     },
+    common(4, "cases", include_str!("migrations/0004_cases.sql")),
 ];
 
 /// The steps of access, which have the higher numbers.

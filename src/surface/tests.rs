@@ -16,10 +16,11 @@ use crate::access::secret_token::ApiKey;
 use crate::access::{ModelScope, Permission, Role};
 use crate::api::feed::Feed;
 use crate::audit::AuditKeys;
+use crate::cases::{CasesConfig, PrivacyConfig};
 use crate::engine::ModelStatus;
 use crate::observer::Observer as _;
 use crate::outcome::OutcomeCounts;
-use crate::store::StoreConfig;
+use crate::store::{Database, StoreConfig};
 
 const LIMITS: SessionLimits = SessionLimits { idle: Duration::from_secs(3_600), lifetime: Duration::from_secs(12 * 3_600) };
 const HOST: &str = "127.0.0.1";
@@ -75,11 +76,12 @@ impl Fixture {
             hosts: vec![HOST.into()],
         };
         let gate = Arc::new(Gate::new(settings, folder.path()).unwrap());
-        let audit = Audit::new(database, AuditKeys::read(&Default::default(), &[], folder.path()).unwrap());
+        let keys = AuditKeys::read(&Default::default(), &[], folder.path()).unwrap();
+        let cases = Cases::new(database, keys, &CasesConfig::default(), &PrivacyConfig::default(), folder.path()).unwrap();
         let mut feed = Feed::new();
         let status = |model: &str| ModelStatus { model: model.into(), queries: 7, ..ModelStatus::default() };
         feed.status(&[status("adult"), status("flights")], &OutcomeCounts::default(), Duration::ZERO).unwrap();
-        let state = ApiState::new(Arc::clone(&gate), feed.reader(), Some(audit), vec![("models".into(), "adult".into())]);
+        let state = ApiState::new(Arc::clone(&gate), feed.reader(), Some(cases), vec![("models".into(), "adult".into())]);
         let (router, table) = router(&gate, state, true);
         Self { router, table, gate, keys, _folder: folder }
     }
@@ -360,7 +362,7 @@ async fn every_answer_has_its_headers_and_refusals_have_one_form() {
         assert_eq!(answer.header("content-type"), "application/problem+json", "{}", answer.body);
         assert_eq!(answer.json()["status"], status);
         for (name, value) in
-            [("x-content-type-options", "nosniff"), ("x-frame-options", "DENY"), ("referrer-policy", "no-referrer")]
+            [("x-content-type-options", "nosniff"), ("x-frame-options", "DENY"), ("referrer-policy", "same-origin")]
         {
             assert_eq!(answer.header(name), value, "{status}");
         }

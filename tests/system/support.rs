@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod dashboard;
 pub mod data;
 pub mod kafka;
+pub mod postgres;
 pub mod program;
 pub mod prometheus;
 pub mod registry;

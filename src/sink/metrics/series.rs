@@ -7,10 +7,12 @@
 //! bounded by configuration (models, features, families, reasons, partitions). An address or an account is never a label: it
 //! would cost a series for each caller and write personal data into a store that many people read.
 
+pub mod cases;
 pub mod snapshots;
 
 use std::fmt::Write as _;
 
+use cases::{CASE_PRECISION, CASE_SPOOL, CASE_STORE_UP, CASE_VERDICTS, CASES};
 use snapshots::{
     JUDGED_AGAIN, MISSING_RECORDS, SNAPSHOT_AGE, SNAPSHOT_BYTES, SNAPSHOT_DURATION, SNAPSHOT_PAUSE, SNAPSHOTS, STATE_RESTORE,
 };
@@ -447,6 +449,11 @@ pub const ALL: &[Series] = &[
     STATE_RESTORE,
     JUDGED_AGAIN,
     MISSING_RECORDS,
+    CASE_VERDICTS,
+    CASE_SPOOL,
+    CASE_STORE_UP,
+    CASES,
+    CASE_PRECISION,
     ALERTS_SENT,
     ALERT_OUTBOX,
     BUILD_INFO,
