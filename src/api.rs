@@ -42,8 +42,8 @@ use axum::http::Method;
 
 use crate::access::accounts::AccountError;
 use crate::access::permission::Permission::{
-    AuditRead, CallersRead, CampaignsRead, CasesRead, CasesWrite, ExportRead, KeysRead, KeysWrite, ModelsRead, SettingsRead, SuppressionsRead,
-    SuppressionsWrite, UsersRead, UsersWrite, VerdictsRead,
+    AuditRead, CallersRead, CampaignsRead, CasesRead, CasesWrite, ExportRead, KeysRead, KeysWrite, ModelsRead, SettingsRead,
+    SuppressionsRead, SuppressionsWrite, UsersRead, UsersWrite, VerdictsRead,
 };
 use crate::access::problem::Problem;
 use crate::access::routes::Access::{Known, Needs};

@@ -18,6 +18,9 @@
 //! | [`callers`] | lists of callers and campaigns |
 //! | [`caller`] | one caller or campaign: why, and which queries |
 //! | [`address`] | all that is known of an address, and of its neighbours |
+//! | [`queue`] | the queue of cases, and what is done to many at a time |
+//! | [`case`] | one case: why, what happened, and what a person decides |
+//! | [`suppressions`] | of whom nobody wants to hear, with a preview |
 //! | [`trail`] | the audit |
 //! | [`people`] | accounts and keys |
 //! | [`settings`] | how the service is configured |
@@ -25,22 +28,26 @@
 pub mod address;
 pub mod caller;
 pub mod callers;
+pub mod case;
 pub mod form;
 pub mod frame;
 pub mod model;
 pub mod overview;
 pub mod people;
+pub mod queue;
 pub mod refusal;
 pub mod settings;
 pub mod sign_in;
 pub mod strip;
+pub mod suppressions;
 pub mod trail;
 
 use axum::http::{Method, header};
 use axum::response::IntoResponse;
 
 use crate::access::permission::Permission::{
-    AuditRead, CallersRead, CampaignsRead, KeysWrite, ModelsRead, SettingsRead, UsersRead,
+    AuditRead, CallersRead, CampaignsRead, CasesRead, CasesWrite, KeysWrite, ModelsRead, SettingsRead, SuppressionsRead,
+    SuppressionsWrite, UsersRead,
 };
 use crate::access::routes::Access::{Known, Needs, Public};
 use crate::access::routes::Routes;
@@ -67,6 +74,14 @@ pub fn routes(routes: Routes<ApiState>) -> Routes<ApiState> {
         .add(Method::GET, "/campaigns", Needs(CampaignsRead), callers::campaigns)
         .add(Method::GET, "/campaigns/{id}", Needs(CampaignsRead), caller::campaign)
         .add(Method::GET, "/addresses/{address}", Needs(CallersRead), address::page)
+        .add(Method::GET, "/cases", Needs(CasesRead), queue::page)
+        .add(Method::POST, "/cases/bulk", Needs(CasesWrite), queue::bulk_change)
+        .add(Method::GET, "/cases/{id}", Needs(CasesRead), case::page)
+        .add(Method::POST, "/cases/{id}", Needs(CasesWrite), case::change)
+        .add(Method::GET, "/suppressions", Needs(SuppressionsRead), suppressions::page)
+        .add(Method::POST, "/suppressions", Needs(SuppressionsWrite), suppressions::make)
+        .add(Method::POST, "/suppressions/preview", Needs(SuppressionsWrite), suppressions::preview)
+        .add(Method::POST, "/suppressions/{id}/end", Needs(SuppressionsWrite), suppressions::end)
         .add(Method::GET, "/audit", Needs(AuditRead), trail::page)
         .add(Method::GET, "/people", Needs(UsersRead), people::page)
         .add(Method::POST, "/people/keys", Needs(KeysWrite), people::make_key)

@@ -58,12 +58,7 @@ impl Surface {
     ///
     /// # Errors
     /// 64 if a certificate or the keys of the token issuer cannot be read, 74 if the address cannot be had.
-    pub async fn bind(
-        config: &Config,
-        api: &ApiConfig,
-        feed: FeedReader,
-        cases: Option<Cases>,
-    ) -> Result<Self, Failure> {
+    pub async fn bind(config: &Config, api: &ApiConfig, feed: FeedReader, cases: Option<Cases>) -> Result<Self, Failure> {
         let usage = |what: String| Failure::new(Exit::Usage, what);
         let certificates = api.certificates(&config.directory).map_err(|what| usage(format!("api.tls: {what}")))?;
         let accounts = cases.as_ref().map(|cases| Accounts::new(cases.database().clone()));

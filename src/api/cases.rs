@@ -142,7 +142,8 @@ impl CaseParams {
             return Err(Problem::bad_request(format!("limit must be 1 to {MAX_LIMIT}")));
         }
         let status = given(&self.status);
-        let status = status.iter().flat_map(|all| all.split(',')).map(|one| word::<Status>("status", one)).collect::<Result<_, _>>()?;
+        let status =
+            status.iter().flat_map(|all| all.split(',')).map(|one| word::<Status>("status", one)).collect::<Result<_, _>>()?;
         let filter = CaseFilter {
             model: text(&self.model),
             models: scope.list(),
@@ -214,7 +215,13 @@ pub async fn detail(state: &ApiState, who: &Principal, id: &str) -> Result<CaseD
 ///
 /// # Errors
 /// A problem if the change is not in order, or the database.
-pub async fn change_all(state: &ApiState, who: &Principal, ids: &[String], change: &Change, key: &str) -> Result<Vec<BulkResult>, Problem> {
+pub async fn change_all(
+    state: &ApiState,
+    who: &Principal,
+    ids: &[String],
+    change: &Change,
+    key: &str,
+) -> Result<Vec<BulkResult>, Problem> {
     let cases = state.cases()?;
     let (mut allowed, mut results) = (Vec::new(), Vec::new());
     for id in ids {
@@ -245,7 +252,11 @@ fn key(headers: &HeaderMap) -> Result<String, Problem> {
     get, path = "/api/v1/cases", tag = "cases", operation_id = "list_cases", params(CaseParams),
     responses((status = 200, description = "A page of cases", body = Page<Object>), Refusals)
 )]
-pub async fn list(State(state): State<ApiState>, who: Principal, Params(params): Params<CaseParams>) -> Result<Json<Page<Case>>, Problem> {
+pub async fn list(
+    State(state): State<ApiState>,
+    who: Principal,
+    Params(params): Params<CaseParams>,
+) -> Result<Json<Page<Case>>, Problem> {
     page(&state, &who, &params).await.map(Json)
 }
 
@@ -254,7 +265,11 @@ pub async fn list(State(state): State<ApiState>, who: Principal, Params(params):
     get, path = "/api/v1/cases/{id}", tag = "cases", operation_id = "get_case", params(("id" = String, Path, description = "Id of the case")),
     responses((status = 200, description = "The case", body = Object), Refusals)
 )]
-pub async fn get(State(state): State<ApiState>, who: Principal, PathPart(id): PathPart<String>) -> Result<Json<CaseDetail>, Problem> {
+pub async fn get(
+    State(state): State<ApiState>,
+    who: Principal,
+    PathPart(id): PathPart<String>,
+) -> Result<Json<CaseDetail>, Problem> {
     detail(&state, &who, &id).await.map(Json)
 }
 
@@ -264,7 +279,11 @@ pub async fn get(State(state): State<ApiState>, who: Principal, PathPart(id): Pa
     params(("id" = String, Path, description = "Id of the case")),
     responses((status = 200, description = "The lines", body = Page<Object>), Refusals)
 )]
-pub async fn verdicts(State(state): State<ApiState>, who: Principal, PathPart(id): PathPart<String>) -> Result<Json<Page<Value>>, Problem> {
+pub async fn verdicts(
+    State(state): State<ApiState>,
+    who: Principal,
+    PathPart(id): PathPart<String>,
+) -> Result<Json<Page<Value>>, Problem> {
     let cases = state.cases()?;
     known(cases, &who, &id).await?;
     let items = cases.verdicts_of(&id, MAX_ROWS).await?;
@@ -297,7 +316,12 @@ pub async fn change(
     params(("Idempotency-Key" = Option<String>, Header, description = "Name of the request")),
     request_body = Bulk, responses((status = 200, description = "What became of each", body = BulkResults), Refusals)
 )]
-pub async fn bulk(State(state): State<ApiState>, who: Principal, headers: HeaderMap, Body(bulk): Body<Bulk>) -> Result<Json<BulkResults>, Problem> {
+pub async fn bulk(
+    State(state): State<ApiState>,
+    who: Principal,
+    headers: HeaderMap,
+    Body(bulk): Body<Bulk>,
+) -> Result<Json<BulkResults>, Problem> {
     let items = change_all(&state, &who, &bulk.ids, &bulk.change, &key(&headers)?).await?;
     Ok(Json(BulkResults { items }))
 }

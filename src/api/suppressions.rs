@@ -65,7 +65,11 @@ pub async fn end_for(state: &ApiState, who: &Principal, id: &str, reason: &str) 
     get, path = "/api/v1/suppressions", tag = "suppressions", operation_id = "list_suppressions", params(SuppressionParams),
     responses((status = 200, description = "The suppressions", body = Object), Refusals)
 )]
-pub async fn list(State(state): State<ApiState>, who: Principal, Params(params): Params<SuppressionParams>) -> Result<Json<SuppressionList>, Problem> {
+pub async fn list(
+    State(state): State<ApiState>,
+    who: Principal,
+    Params(params): Params<SuppressionParams>,
+) -> Result<Json<SuppressionList>, Problem> {
     Ok(Json(SuppressionList { items: known(&state, &who, params.active).await? }))
 }
 
@@ -74,7 +78,11 @@ pub async fn list(State(state): State<ApiState>, who: Principal, Params(params):
     post, path = "/api/v1/suppressions", tag = "suppressions", operation_id = "make_suppression", request_body = Object,
     responses((status = 201, description = "The suppression", body = Object), Refusals)
 )]
-pub async fn make(State(state): State<ApiState>, who: Principal, Body(new): Body<NewSuppression>) -> Result<(StatusCode, Json<Suppression>), Problem> {
+pub async fn make(
+    State(state): State<ApiState>,
+    who: Principal,
+    Body(new): Body<NewSuppression>,
+) -> Result<(StatusCode, Json<Suppression>), Problem> {
     reaches(&who.models, &new.model)?;
     Ok((StatusCode::CREATED, Json(state.cases()?.suppress(new, &actor(&who)).await?)))
 }
@@ -84,7 +92,11 @@ pub async fn make(State(state): State<ApiState>, who: Principal, Body(new): Body
     post, path = "/api/v1/suppressions/preview", tag = "suppressions", operation_id = "preview_suppression", request_body = Object,
     responses((status = 200, description = "What it would have silenced", body = Object), Refusals)
 )]
-pub async fn preview(State(state): State<ApiState>, who: Principal, Body(new): Body<NewSuppression>) -> Result<Json<Preview>, Problem> {
+pub async fn preview(
+    State(state): State<ApiState>,
+    who: Principal,
+    Body(new): Body<NewSuppression>,
+) -> Result<Json<Preview>, Problem> {
     reaches(&who.models, &new.model)?;
     Ok(Json(state.cases()?.preview(new, PREVIEW_DAYS).await?))
 }

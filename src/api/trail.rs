@@ -63,7 +63,7 @@ impl From<AuditRecord> for TrailEntry {
     fn from(entry: AuditRecord) -> Self {
         Self {
             seq: entry.seq,
-            at: entry.at.to_string(),
+            at: entry.at.0.to_string(),
             actor_kind: entry.actor.kind.name().to_owned(),
             actor: entry.actor.name,
             action: entry.action,

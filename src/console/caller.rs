@@ -19,7 +19,7 @@ use crate::html::{frame as html_frame, svg, words};
 use crate::judge::{Finding, Verdict};
 use crate::readmodel::Subject;
 
-/// Evidence below this is not worth a row: odds of less than three to one, as a natural logarithm.
+/// Evidence below this says little by itself: odds of less than three to one, as a natural logarithm.
 const MIN_EVIDENCE: f64 = 1.0;
 /// Members of a campaign that are listed.
 const MAX_MEMBERS: usize = 200;
@@ -106,27 +106,52 @@ fn said(verdict: &Verdict) -> Markup {
             @if let Some(since) = verdict.since { div { dt { "evidence since" } dd { (time(since.0)) } } }
             div { dt { "verdict at" } dd { (time(verdict.at.0)) } }
         }
+        @if let Some(case) = &verdict.case { p { a href={ "/cases/" (part(case)) } { "Its case" } } }
         @if !verdict.technique.is_empty() { p.note { "MITRE ATLAS " (verdict.technique.join(", ")) } }
     };
     html_frame::verdict(html_frame::class(verdict.verdict), &html! { (verdict.verdict.name()) }, headline, &rest)
 }
 
+/// A statistic that speaks for a verdict.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Reason {
+    words: String,
+    value: f64,
+    reference: f64,
+    evidence: f64,
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// A statistic by its name, with what was measured, what honest callers show, and the natural logarithm of the evidence.
+    pub fn new(name: &str, value: f64, reference: f64, evidence: f64) -> Self {
+        Self { words: words::signal(name), value, reference, evidence }
+    }
+}
+
 fn why(verdict: &Verdict) -> Markup {
-    let heavy: Vec<_> = verdict.signals.iter().filter(|signal| signal.evidence >= MIN_EVIDENCE).collect();
-    let most = heavy.iter().map(|signal| signal.evidence).fold(MIN_EVIDENCE, f64::max);
+    reasons(&verdict.signals.iter().map(|one| Reason::new(one.name, one.value, one.reference, one.evidence)).collect::<Vec<_>>())
+}
+
+/// Reasons as a table, each with its weight as a bar.
+pub fn reasons(reasons: &[Reason]) -> Markup {
+    let most = reasons.iter().map(|one| one.evidence).fold(MIN_EVIDENCE, f64::max);
     html! {
-        @if heavy.is_empty() { p { "Little by itself: what it asks continues what other flagged callers asked." } }
+        @if reasons.iter().all(|one| one.evidence < MIN_EVIDENCE) {
+            p { "Little by itself: what it asks continues what other flagged callers asked." }
+        }
         div.scroll {
             table {
                 thead { tr { th { "What was measured" } th.n { "Here" } th.n { "Honest callers" } th.picture { "Weight" } th.n { "Evidence (ln)" } } }
                 tbody {
-                    @for signal in &verdict.signals {
+                    @for one in reasons {
                         tr {
-                            td { (words::signal(signal.name)) }
-                            td.n { (words::measured(signal.value)) }
-                            td.n { (words::measured(signal.reference)) }
-                            td.gauge { (svg::evidence(signal.evidence, most)) }
-                            td.n { (words::measured(signal.evidence)) }
+                            td { (one.words) }
+                            td.n { (words::measured(one.value)) }
+                            td.n { (words::measured(one.reference)) }
+                            td.gauge { (svg::evidence(one.evidence, most)) }
+                            td.n { (words::measured(one.evidence)) }
                         }
                     }
                 }

@@ -15,8 +15,9 @@ use crate::html::words;
 pub const DELIVERY: Delivery = Delivery::Console { script: SCRIPT_PATH };
 
 /// Sections of the console: path, word, and who sees them.
-const SECTIONS: [(&str, &str, Permission); 6] = [
+const SECTIONS: [(&str, &str, Permission); 7] = [
     ("/", "Overview", Permission::ModelsRead),
+    ("/cases", "Cases", Permission::CasesRead),
     ("/callers", "Callers", Permission::CallersRead),
     ("/campaigns", "Campaigns", Permission::CampaignsRead),
     ("/audit", "Audit", Permission::AuditRead),
