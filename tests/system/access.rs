@@ -130,6 +130,27 @@ fn a_person_finds_the_attacker_in_a_browser_without_a_complaint_of_its_policy() 
     assert!(browser.url().contains("/callers/"), "{}", browser.url());
     assert!(browser.text("main").contains("The queries that led here"));
     browser.picture(&pictures.join("caller.png"));
+    // The case: acknowledged from the queue, decided on its own page, and its caller previewed for a suppression.
+    wait_for("the case in the queue", || {
+        browser.open(&format!("{}/cases?status=open", site.url));
+        browser.text("#queue").contains("212.53.1.114").then_some(())
+    });
+    browser.picture(&pictures.join("queue.png"));
+    browser.click("#queue tbody input[type=checkbox]");
+    browser.click("button[value=acknowledge]");
+    browser.open(&format!("{}/cases?owner={}", site.url, ADMIN.0));
+    assert!(browser.text("#queue").contains("acknowledged"));
+    browser.click("#queue tbody a");
+    browser.type_into("textarea[name=note]", "Seen by the test");
+    browser.evaluate("document.querySelector('select[name=status]').value = 'confirmed';");
+    browser.click("form.card button");
+    assert!(browser.text("main").contains("Seen by the test") && browser.text("main").contains("confirmed"));
+    browser.picture(&pictures.join("case.png"));
+    browser.open(&format!("{}/suppressions?kind=address&value=212.53.1.114", site.url));
+    browser.type_into("input[name=reason]", "a test");
+    browser.click("form.filter button");
+    assert!(browser.text("main").contains("cases that people confirmed"), "{}", browser.text("main"));
+    browser.picture(&pictures.join("preview.png"));
     browser.open(&format!("{}/models/{}", site.url, CUT.truth()["model"].as_str().unwrap()));
     browser.picture(&pictures.join("model.png"));
     for (path, name) in [("/audit", "audit"), ("/people", "people"), ("/settings", "settings"), ("/campaigns", "campaigns")] {
@@ -139,7 +160,7 @@ fn a_person_finds_the_attacker_in_a_browser_without_a_complaint_of_its_policy() 
     }
     // A phone in the dark: nothing is wider than the screen.
     browser.look(390, 844, true);
-    for (path, name) in [("/", "phone-overview"), ("/callers", "phone-callers")] {
+    for (path, name) in [("/", "phone-overview"), ("/callers", "phone-callers"), ("/cases", "phone-cases")] {
         browser.open(&format!("{}{path}", site.url));
         let overflow = browser.evaluate("return document.documentElement.scrollWidth - document.documentElement.clientWidth;");
         browser.picture(&pictures.join(format!("{name}.png")));
