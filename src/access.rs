@@ -18,7 +18,7 @@
 //! | [`config`] | keys and token issuers of the configuration |
 //! | [`accounts`] | accounts, keys and sessions in the database |
 //! | [`authenticate`] | from the headers of a request to a principal |
-//! | [`routes`] | the table of routes with their permissions |
+//! | [`route`], [`routes`] | the table of routes with their permissions |
 //! | [`guard`] | the one place that enforces all of it |
 //! | [`problem`] | refusals that say nothing to a stranger |
 
@@ -34,6 +34,7 @@ pub mod permission;
 pub mod principal;
 pub mod problem;
 pub mod rate;
+pub mod route;
 pub mod routes;
 pub mod secret_token;
 

@@ -23,8 +23,10 @@
 //! | [`suppressions`] | of whom nobody wants to hear, with a preview |
 //! | [`trail`] | the audit |
 //! | [`people`] | accounts and keys |
+//! | [`account`] | one's own account, and a new password |
 //! | [`settings`] | how the service is configured |
 
+pub mod account;
 pub mod address;
 pub mod caller;
 pub mod callers;
@@ -86,6 +88,8 @@ pub fn routes(routes: Routes<ApiState>) -> Routes<ApiState> {
         .add(Method::GET, "/people", Needs(UsersRead), people::page)
         .add(Method::POST, "/people/keys", Needs(KeysWrite), people::make_key)
         .add(Method::POST, "/people/keys/{id}/revoke", Needs(KeysWrite), people::revoke_key)
+        .add(Method::GET, "/account", Known, account::page)
+        .add(Method::POST, "/account", Known, account::change)
         .add(Method::GET, "/settings", Needs(SettingsRead), settings::page)
 }
 

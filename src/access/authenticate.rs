@@ -212,19 +212,30 @@ impl Gate {
         address: &str,
         now: EventTime,
     ) -> Result<Option<SecretToken>, SignInFault> {
+        if !self.check_password(name, password, address, now).await? {
+            return Ok(None);
+        }
+        let accounts = self.accounts.as_ref().ok_or(SignInFault::Unavailable)?;
+        Ok(Some(accounts.open_session(name, self.limits, now).await?))
+    }
+
+    /// Whether a password is that of a name; failures are counted.
+    ///
+    /// # Errors
+    /// [`SignInFault`].
+    pub async fn check_password(&self, name: &str, password: &str, address: &str, now: EventTime) -> Result<bool, SignInFault> {
         let accounts = self.accounts.as_ref().ok_or(SignInFault::Unavailable)?;
         if let Some(seconds) = self.lockout().wait(name, address, now) {
             return Err(SignInFault::Wait(seconds.unsigned_abs()));
         }
-        let user = accounts.user(name).await?;
-        let hash = user.as_ref().map(|user| user.password.clone());
+        let hash = accounts.user(name).await?.map(|user| user.password);
         let is_right = self.passwords.check(password.to_owned(), hash).await;
-        let Some(user) = user.filter(|_| is_right) else {
+        if is_right {
+            self.lockout().succeeded(name, address);
+        } else {
             self.lockout().failed(name, address, now);
-            return Ok(None);
-        };
-        self.lockout().succeeded(name, address);
-        Ok(Some(accounts.open_session(&user.name, self.limits, now).await?))
+        }
+        Ok(is_right)
     }
 
     /// Counts a wrong token of the first sign-in like a wrong password; seconds to wait, if there were too many.

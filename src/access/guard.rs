@@ -16,7 +16,7 @@ use super::authenticate::{Gate, Unknown};
 use super::csrf;
 use super::principal::Principal;
 use super::problem::Problem;
-use super::routes::{Access, Route};
+use super::route::{Access, Route};
 use crate::clock;
 use crate::http::Peer;
 

@@ -13,6 +13,7 @@ use super::state::{ApiState, actor};
 use crate::access::accounts::NewUser;
 use crate::access::problem::Problem;
 use crate::access::{Principal, Role, password};
+use crate::audit::Entry;
 use crate::clock;
 
 /// A local account.
@@ -84,9 +85,9 @@ pub async fn make(State(state): State<ApiState>, who: Principal, Body(wanted): B
     let accounts = state.accounts()?;
     let hash = state.gate.passwords.hash(wanted.password).await.ok_or_else(Problem::unavailable)?;
     let new = NewUser { name: wanted.name, password: hash, role: wanted.role, models };
-    accounts.add_user(&new, clock::now()).await?;
     let detail = json!({"role": new.role, "models": new.models.list()});
-    state.note(actor(&who), "user.create", format!("user:{}", new.name), detail).await?;
+    let entry = Entry { actor: actor(&who), action: "user.create", subject: format!("user:{}", new.name), detail };
+    accounts.add_user_noted(&new, clock::now(), state.audit()?, &entry).await?;
     Ok(StatusCode::CREATED)
 }
 

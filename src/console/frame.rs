@@ -61,7 +61,7 @@ fn bar(who: &Principal, section: &str) -> Markup {
             @if who.session().is_some() {
                 form method="post" action="/logout" {
                     (token(who))
-                    span.note { (who.name) " (" (who.role.name()) ")" }
+                    a.note href="/account" aria-current=[(section == "/account").then_some("page")] { (who.name) " (" (who.role.name()) ")" }
                     button.quiet { "Sign out" }
                 }
             } @else {

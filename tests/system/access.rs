@@ -1,10 +1,12 @@
 //! API and console of the built service: who gets in, what it sees, and what the outside tries.
 
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
 
 use super::support::browser::Browser;
-use super::support::daemon::wait_for;
+use super::support::daemon::{TIMEOUT, wait_for};
 use super::support::data::Cut;
 use super::support::program;
 use super::support::site::{ADMIN, Site};
@@ -24,9 +26,12 @@ fn the_first_account_is_made_once_and_what_it_lets_in_sees_the_attack() {
     let cookie = site.first_admin();
     let again = site.form("/first", "", &[("token", &site.token), ("name", "eve"), ("password", ADMIN.1)]);
     assert!(again.cookie.is_empty(), "the token works once: {again:?}");
-    site.post(CUT);
-    // A viewer's key sees the attacker and changes nothing.
+    // A viewer's key follows the verdicts live, sees the attacker and changes nothing.
     let key = site.key(&cookie, "viewer", "viewer");
+    let follower = follow(&format!("{}/api/v1/verdicts/stream", site.url), &key);
+    site.post(CUT);
+    let followed = follower.recv_timeout(TIMEOUT).expect("no verdict came live");
+    assert!(followed.contains("\"verdict\":"), "{followed}");
     let seen = |path: &str| site.ask("GET", path, &[("x-api-key", &key)], "");
     let attackers = CUT.truth()["malicious_ips"].clone();
     let found = wait_for("the attacker in the API", || {
@@ -48,6 +53,20 @@ fn the_first_account_is_made_once_and_what_it_lets_in_sees_the_attack() {
         assert!(actions.contains(&action), "{action} in {actions:?}");
     }
     site.service.stop();
+}
+
+/// Follows the stream on a thread; the data of the first verdict comes through the channel.
+fn follow(url: &str, key: &str) -> mpsc::Receiver<String> {
+    let mut stream = ureq::get(url).header("x-api-key", key).call().unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let lines = std::io::BufReader::new(stream.body_mut().as_reader()).lines().map_while(Result::ok);
+        let mut data = lines.skip_while(|line| line != "event: verdict").filter(|line| line.starts_with("data: "));
+        // The test may have ended already.
+        let _ = data.next().map(|data| tell.send(data));
+    });
+    told
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{AccountError, Accounts, is_taken, models_of, models_text, name_fault};
 use crate::access::permission::Role;
 use crate::access::principal::ModelScope;
+use crate::audit::{Audit, Entry};
 use crate::event::EventTime;
 
 /// A local account.
@@ -80,6 +81,23 @@ impl Accounts {
             Err(error) if is_taken(&error) => Err(AccountError::Refused("the name is taken".into())),
             other => Ok(other.map(drop)?),
         }
+    }
+
+    /// Makes an account, and notes it in the audit: both happen or none.
+    ///
+    /// # Errors
+    /// As [`Accounts::add_user`].
+    pub async fn add_user_noted(&self, user: &NewUser, now: EventTime, audit: &Audit, entry: &Entry) -> Result<(), AccountError> {
+        if let Some(fault) = name_fault(&user.name) {
+            return Err(AccountError::Refused(fault.into()));
+        }
+        let mut transaction = self.database.begin().await?;
+        match insert(user, now).execute(&mut *transaction).await {
+            Err(error) if is_taken(&error) => return Err(AccountError::Refused("the name is taken".into())),
+            other => other.map(drop)?,
+        }
+        audit.append_in(&mut transaction, entry).await?;
+        Ok(transaction.commit().await.map_err(crate::store::StoreError::from)?)
     }
 
     /// Exchanges an account's password, and ends its sessions; whether there is such an account.
