@@ -241,7 +241,7 @@ impl Audit {
         let select = sqlx::query_as::<_, Row>(select).bind(&filter.actor).bind(&filter.action).bind(&filter.subject);
         let select = select.bind(filter.from).bind(filter.until).bind(filter.before).bind(i64::from(limit));
         let rows = select.fetch_all(self.database.pool()).await?;
-        rows.into_iter().map(|row| record(row)).collect()
+        rows.into_iter().map(record).collect()
     }
 }
 

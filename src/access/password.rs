@@ -66,9 +66,7 @@ pub fn fault(password: &str, name: &str) -> Option<&'static str> {
         () if password.to_lowercase().contains(&name.to_lowercase()) && !name.is_empty() => {
             Some("a password must not contain the name")
         }
-        () if password.chars().all(|c| Some(c) == password.chars().next()) => {
-            Some("a password is not one character again and again")
-        }
+        () if password.chars().all(|c| password.starts_with(c)) => Some("a password is not one character again and again"),
         () => None,
     }
 }

@@ -101,7 +101,7 @@ fn said(verdict: &Verdict) -> Markup {
         @if !volume.is_empty() { p { (volume) } }
         @if let Some(common) = words::in_common(&verdict.features) { p { "Of its rows: " (common) "." } }
         dl.facts {
-            @if let Some(confidence) = verdict.confidence { div { dt { "confidence" } dd { (words::percent(confidence)) } } }
+            @if let Some(confidence) = verdict.confidence { div { dt { "confidence" } dd { (words::confidence(confidence)) } } }
             div { dt { "queries up to the verdict" } dd { (words::count(verdict.queries_seen)) } }
             @if let Some(since) = verdict.since { div { dt { "evidence since" } dd { (time(since.0)) } } }
             div { dt { "verdict at" } dd { (time(verdict.at.0)) } }

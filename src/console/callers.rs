@@ -133,7 +133,7 @@ fn table(path: &str, page: &Page<SubjectSummary>) -> Markup {
                         td { b class=(word(one.verdict).1) { (word(one.verdict).0) } }
                         td { (one.family.as_deref().unwrap_or("").replace('_', " ")) }
                         td.n { (words::count(one.queries_seen)) }
-                        td.n { @if let Some(confidence) = one.confidence { (words::percent(confidence)) } }
+                        td.n { @if let Some(confidence) = one.confidence { (words::confidence(confidence)) } }
                         td.t { @if let Some(since) = one.since.as_deref().and_then(|text| EventTime::parse(text).ok()) { (frame::time(since)) } }
                     }
                 }

@@ -1,5 +1,7 @@
 //! One case: why, what happened, who takes part, which queries, what is related, and what a person decides.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
@@ -15,11 +17,14 @@ use crate::access::{Permission, Principal};
 use crate::api::cases::{self, CaseDetail};
 use crate::api::extract::PathPart;
 use crate::api::state::{ApiState, actor};
-use crate::cases::detail::TimelineEvent;
+use crate::cases::detail::{CaseQuery, TimelineEvent};
 use crate::cases::rules::{Severity, Status};
 use crate::cases::{Case, Change, Feedback};
 use crate::html::{frame as html_frame, words};
 use crate::judge::{Family, Finding};
+
+/// Features that are shown of a query; more would not be read.
+const MAX_FEATURES: usize = 60;
 
 /// The page.
 pub async fn page(State(state): State<ApiState>, who: Principal, PathPart(id): PathPart<String>) -> Result<Response, PageProblem> {
@@ -62,7 +67,7 @@ fn said(case: &Case) -> Markup {
             @if let Some(feedback) = case.feedback { " " span.chip { (feedback.name().replace('_', " ")) } }
         }
         dl.facts {
-            div { dt { "confidence" } dd { (words::percent(case.confidence)) } }
+            div { dt { "confidence" } dd { (words::confidence(case.confidence)) } }
             div { dt { "queries" } dd { (words::count(case.queries.unsigned_abs())) } }
             div { dt { "verdicts" } dd { (words::count(case.verdicts.unsigned_abs())) } }
             div { dt { "evidence since" } dd { (time(case.first_seen.0)) } }
@@ -173,17 +178,43 @@ fn members(who: &Principal, detail: &CaseDetail) -> Markup {
     }
 }
 
+/// Names of the features of all queries, in order.
+fn features(queries: &[CaseQuery]) -> Vec<&str> {
+    let objects = queries.iter().filter_map(|one| one.content.get("features")?.as_object());
+    let names: BTreeSet<&str> = objects.flat_map(|object| object.keys().map(String::as_str)).collect();
+    names.into_iter().take(MAX_FEATURES).collect()
+}
+
+/// A value as the caller wrote it; empty if there is none.
+fn value(of: Option<&Value>) -> String {
+    match of {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(word)) => words::printable(word, 60),
+        Some(other) => words::printable(&other.to_string(), 60),
+    }
+}
+
+/// The queries, oldest first. Values that differ from the query before are marked: they are what the caller varied.
 fn queries(detail: &CaseDetail) -> Markup {
+    let names = features(&detail.queries);
+    let cell = |nth: usize, name: &str| value(detail.queries.get(nth).and_then(|one| one.content.get("features")?.get(name)));
     html! {
-        p.note { "What stands in the last column was written by the caller." }
+        p.note { "Values were written by the caller. Those that differ from the query before are marked." }
         div.scroll { table {
-            thead { tr { th { "When" } th { "Request" } th { "Topic" } th.n { "Partition" } th.n { "Offset" } th { "Asked and answered" } } }
+            thead { tr {
+                th { "When" } th { "Request" } th { "Topic" } th.n { "Partition" } th.n { "Offset" }
+                @for name in &names { th { (text(name)) } }
+                th { "Answer" }
+            } }
             tbody {
-                @for one in &detail.queries {
+                @for (nth, one) in detail.queries.iter().enumerate() {
                     tr {
-                        td.t { (time(one.at.0)) } td.wrap.mono { (text(&one.request_id)) } td { (text(&one.topic)) }
-                        td.n { (one.partition) } td.n { (one.offset) }
-                        td.wrap.mono { @if one.content.is_null() { "not kept" } @else { (words::printable(&one.content.to_string(), 600)) } }
+                        td.t { (time(one.at.0)) } td.mono { (text(&one.request_id)) } td { (text(&one.topic)) } td.n { (one.partition) } td.n { (one.offset) }
+                        @for name in &names {
+                            @let is_other = nth > 0 && cell(nth, name) != cell(nth - 1, name);
+                            td.changed[is_other] { (cell(nth, name)) }
+                        }
+                        td { @if one.content.is_null() { "not kept" } @else { (value(one.content.get("prediction"))) } }
                     }
                 }
                 @if detail.queries.is_empty() { tr { td colspan="6" { "None is kept." } } }

@@ -54,7 +54,7 @@ fn verdict(model: &Model) -> Markup {
         @if let Some(since) = model.since() { p { "Since " (time(since)) "." } }
         @for open in &answer.open { p { (open) } }
         @for change in &status.column_changes { p { (words::column_change(change)) "." } }
-        (strip::draw(&model.timeline, status.watermark.max(model.since().unwrap_or_default()), 24))
+        (strip::draw(&model.timeline, status.watermark.max(model.since().unwrap_or_default()), 24, strip::PAGE))
         (html_frame::facts(&[
             ("queries", words::count(status.queries)),
             ("late", words::count(status.late)),
@@ -119,7 +119,7 @@ fn subjects(subjects: &[std::sync::Arc<Subject>]) -> Markup {
                         td.wrap { a.mono href=(callers::link(verdict)) { (callers::name(verdict)) } }
                         td { (verdict.family.map_or("", words::family)) }
                         td.n { (words::count(verdict.queries_seen)) }
-                        td.n { @if let Some(confidence) = verdict.confidence { (words::percent(confidence)) } }
+                        td.n { @if let Some(confidence) = verdict.confidence { (words::confidence(confidence)) } }
                         td.t { @if let Some(since) = verdict.since { (time(since.0)) } }
                     }
                 }

@@ -72,7 +72,7 @@ fn card(model: &Model) -> Markup {
     let rest = html! {
         @if let Some(since) = model.since() { p { "Since " (time(since)) "." } }
         @for open in answer.open.iter().take(2) { p.note { (open) } }
-        (strip::draw(&model.timeline, status.watermark.max(model.since().unwrap_or_default()), 24))
+        (strip::draw(&model.timeline, status.watermark.max(model.since().unwrap_or_default()), 24, strip::CARD))
         (html_frame::facts(&[
             ("queries", words::count(status.queries)),
             ("callers flagged", words::count(flagged)),

@@ -168,7 +168,8 @@ fn a_person_finds_the_attacker_in_a_browser_without_a_complaint_of_its_policy() 
     browser.open(&format!("{}/suppressions?kind=address&value=212.53.1.114", site.url));
     browser.type_into("input[name=reason]", "a test");
     browser.click("form.filter button");
-    assert!(browser.text("main").contains("cases that people confirmed"), "{}", browser.text("main"));
+    // The recording is older than the days that a preview looks back.
+    assert!(browser.text("main").contains("it would have silenced 0 verdicts"), "{}", browser.text("main"));
     browser.picture(&pictures.join("preview.png"));
     browser.open(&format!("{}/models/{}", site.url, CUT.truth()["model"].as_str().unwrap()));
     browser.picture(&pictures.join("model.png"));
