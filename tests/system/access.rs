@@ -120,6 +120,31 @@ fn pictures(folder: &Path) -> PathBuf {
     std::env::var("TRIPLINE_SCREENSHOTS").map_or_else(|_| folder.join("pictures"), PathBuf::from)
 }
 
+/// Acknowledges the case in the queue, confirms it on its own page, and looks at what a suppression of its caller would silence.
+fn decide(browser: &Browser, site: &Site, pictures: &Path) {
+    wait_for("the case in the queue", || {
+        browser.open(&format!("{}/cases?status=open", site.url));
+        browser.text("#queue").contains("212.53.1.114").then_some(())
+    });
+    browser.picture(&pictures.join("queue.png"));
+    browser.click("#queue tbody input[type=checkbox]");
+    browser.click("button[value=acknowledge]");
+    browser.open(&format!("{}/cases?owner={}", site.url, ADMIN.0));
+    assert!(browser.text("#queue").contains("acknowledged"));
+    browser.click("#queue tbody a");
+    browser.type_into("textarea[name=note]", "Seen by the test");
+    browser.evaluate("document.querySelector('select[name=status]').value = 'confirmed';");
+    browser.click("form.card button");
+    assert!(browser.text("main").contains("Seen by the test") && browser.text("main").contains("confirmed"));
+    browser.picture(&pictures.join("case.png"));
+    browser.open(&format!("{}/suppressions?kind=address&value=212.53.1.114", site.url));
+    browser.type_into("input[name=reason]", "a test");
+    browser.click("form.filter button");
+    // The recording is older than the days that a preview looks back.
+    assert!(browser.text("main").contains("it would have silenced 0 verdicts"), "{}", browser.text("main"));
+    browser.picture(&pictures.join("preview.png"));
+}
+
 #[test]
 fn a_person_finds_the_attacker_in_a_browser_without_a_complaint_of_its_policy() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,28 +174,7 @@ fn a_person_finds_the_attacker_in_a_browser_without_a_complaint_of_its_policy() 
     assert!(browser.url().contains("/callers/"), "{}", browser.url());
     assert!(browser.text("main").contains("The queries that led here"));
     browser.picture(&pictures.join("caller.png"));
-    // The case: acknowledged from the queue, decided on its own page, and its caller previewed for a suppression.
-    wait_for("the case in the queue", || {
-        browser.open(&format!("{}/cases?status=open", site.url));
-        browser.text("#queue").contains("212.53.1.114").then_some(())
-    });
-    browser.picture(&pictures.join("queue.png"));
-    browser.click("#queue tbody input[type=checkbox]");
-    browser.click("button[value=acknowledge]");
-    browser.open(&format!("{}/cases?owner={}", site.url, ADMIN.0));
-    assert!(browser.text("#queue").contains("acknowledged"));
-    browser.click("#queue tbody a");
-    browser.type_into("textarea[name=note]", "Seen by the test");
-    browser.evaluate("document.querySelector('select[name=status]').value = 'confirmed';");
-    browser.click("form.card button");
-    assert!(browser.text("main").contains("Seen by the test") && browser.text("main").contains("confirmed"));
-    browser.picture(&pictures.join("case.png"));
-    browser.open(&format!("{}/suppressions?kind=address&value=212.53.1.114", site.url));
-    browser.type_into("input[name=reason]", "a test");
-    browser.click("form.filter button");
-    // The recording is older than the days that a preview looks back.
-    assert!(browser.text("main").contains("it would have silenced 0 verdicts"), "{}", browser.text("main"));
-    browser.picture(&pictures.join("preview.png"));
+    decide(&browser, &site, &pictures);
     browser.open(&format!("{}/models/{}", site.url, CUT.truth()["model"].as_str().unwrap()));
     browser.picture(&pictures.join("model.png"));
     for (path, name) in [("/audit", "audit"), ("/people", "people"), ("/settings", "settings"), ("/campaigns", "campaigns")] {
