@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and this machine lacks. It ends quickly when nothing is missing.
 #
-# It checks Debian packages (compiler, linker, headers, Prometheus, Alertmanager, Java, Maven) and the jars of the
+# It checks Debian packages (compiler, linker, headers, Prometheus, Alertmanager, Java, Maven, Chromium), Schemathesis, and the jars of the
 # Apache Kafka version in tests/kafka/pom.xml, which it keeps in the cache outside the checkout. Packages are installed only when
 # missing, so a prepared machine needs neither root nor a network.
 #
@@ -38,6 +38,8 @@ test_needs=(
     "python3 python3"                                    # checks the documents' links, scores recorded traffic
     "postgresql /usr/lib/postgresql"                     # the tests start clusters of their own
     "util-linux setpriv"                                 # PostgreSQL refuses to run as root
+    "chromium chromium"                                  # the console is tested in a real browser
+    "chromium-driver chromedriver"
 )
 
 present() {
@@ -88,6 +90,8 @@ for need in "${needs[@]}"; do
     read -r package probe <<<"$need"
     present "$probe" || missing+=("$package")
 done
+# A module, which has no command of its own.
+[ "${1:-}" = --build-only ] || python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then install_packages "${missing[@]}"; fi
 [ "${1:-}" != --build-only ] || exit 0
 
@@ -114,4 +118,16 @@ if [ "$(cat "$place/versions" 2>/dev/null)" != "${validators[*]}" ]; then
     "$place/bin/python" -m pip install --quiet --disable-pip-version-check "${validators[@]}" \
         || { rm -rf "$place"; fail "pip could not install ${validators[*]}; is a package index reachable from here?"; }
     printf '%s\n' "${validators[*]}" >"$place/versions"
+fi
+
+# Schemathesis, which asks the API what its description does not allow. Scripts of a virtual environment hold its path, so it is made in place,
+# and removed if it is not complete.
+schemathesis=schemathesis-4.32.5
+if [ ! -x "$cache/$schemathesis/bin/schemathesis" ]; then
+    say "fetching $schemathesis with pip into $cache/$schemathesis"
+    mkdir -p "$cache"
+    rm -rf "$cache/$schemathesis"
+    python3 -m venv "$cache/$schemathesis" \
+        && "$cache/$schemathesis/bin/pip" install -q --disable-pip-version-check "schemathesis==${schemathesis#*-}" \
+        || { rm -rf "${cache:?}/$schemathesis"; fail "pip could not fetch $schemathesis; is a Python package index reachable from here?"; }
 fi

@@ -7,6 +7,7 @@
 
 mod cases;
 mod log_observer;
+mod people;
 mod repartition;
 pub mod stop;
 
@@ -43,6 +44,7 @@ use crate::source::kafka::{KafkaFeed, connect};
 use crate::source::registry::Schemas;
 use crate::telemetry::TelemetryServer;
 use log_observer::LogObserver;
+use people::People;
 use stop::Stop;
 
 /// How long the endpoint may take to close: its own drain of 3 s, and some slack.
@@ -75,7 +77,7 @@ pub fn run(
     config: &Config,
     references: Vec<Arc<Reference>>,
     stop: &Stop,
-    observers: Vec<ServiceObserver>,
+    mut observers: Vec<ServiceObserver>,
 ) -> Result<OutcomeCounts, Failure> {
     let registry = Registry::new();
     let internal = |error: &dyn std::fmt::Display| Failure::new(Exit::Internal, error.to_string());
@@ -84,8 +86,9 @@ pub fn run(
         metrics.know_model(reference).map_err(|error| internal(&error))?;
     }
     let readiness = Readiness::default();
-    // The endpoint and the signals are all that is asynchronous; one thread carries them beside the loop.
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    // The endpoints and the signals are all that is asynchronous; two threads carry them beside the loop, so that a page that takes long
+    // does not hold up a probe.
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let tokio = tokio.map_err(|error| internal(&error))?;
     let server = tokio.block_on(TelemetryServer::bind(config.server.metrics, metrics.clone(), readiness.clone()));
     let server = server.map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
@@ -93,6 +96,8 @@ pub fn run(
     let receiver = receiver(config, &metrics, &tokio)?;
     let (inbox, receiving) = receiver.unzip();
     let cases = cases::open(config, &references, &metrics, &tokio)?;
+    let (people, follower) = People::open(config, cases.as_ref().map(|cases| &cases.cases), &tokio)?.unzip();
+    observers.extend(follower.map(|follower| -> ServiceObserver { Box::new(follower) }));
     let listeners = Listeners { observers, feed: cases.as_ref().map(|cases| cases.feed.clone()) };
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio.spawn(server.serve(async move {
@@ -108,6 +113,9 @@ pub fn run(
     readiness.set(Phase::Stopping);
     // Posts are refused since the loop ended, so nothing is cut off.
     drop(receiving);
+    if let Some(people) = people {
+        people.close(&tokio, ENDPOINT_LIMIT);
+    }
     if let Some(cases) = cases {
         cases.finish(&tokio);
     }

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod describe;
 pub mod drill;
 pub mod fit;
+pub mod key;
 pub mod keys;
 mod limit;
 pub mod load;
@@ -49,6 +50,8 @@ pub enum Command {
     Cases(cases::Args),
     /// Find every fault of a configuration file.
     Check(check::Args),
+    /// Make an API key, and the lines of the configuration that let it in.
+    Key(key::Args),
     /// Everything on one machine: embedded broker, simulated callers, a drift, an attack, a live page.
     Demo(demo::Args),
     /// Simulate the callers of a model, to a file or a topic.
@@ -68,6 +71,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Audit(args) => audit::run(args),
         Command::Cases(args) => cases::run(args),
         Command::Check(args) => check::run(args),
+        Command::Key(args) => key::run(&args),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Drill(args) => drill::run(args),

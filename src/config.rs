@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 pub use crate::document::{Fault, Faults, Options, Period};
 pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
+use crate::api::config::ApiConfig;
 use crate::audit::{AuditConfig, chain};
 use crate::cases::{CasesConfig, PrivacyConfig};
 use crate::checkpoint::config::StateConfig;
@@ -59,6 +60,8 @@ pub struct Config {
     pub sink: SinkConfig,
     /// Operations endpoint.
     pub server: ServerConfig,
+    /// API and console; none without the section.
+    pub api: Option<ApiConfig>,
     /// Directory at which relative paths begin; not a setting.
     #[serde(skip)]
     pub directory: PathBuf,
@@ -212,6 +215,9 @@ impl Config {
         self.cases.validate(faults, &self.store, &self.directory);
         self.privacy.validate(faults, &self.directory);
         self.sink.validate(faults, &self.directory);
+        if let Some(api) = &self.api {
+            api.validate(faults, &self.directory, self.store.is_used());
+        }
     }
 
     /// Notes the faults of the sources, and outputs that need Kafka where there is none.

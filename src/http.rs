@@ -8,7 +8,12 @@
 //! * **The request** is answered with 431 if its headers are too long, with 413 if its body is, and with 503 if its handler takes
 //!   too long.
 //!
+//! With certificates it speaks TLS; the handshake runs within the connection and its limits, so a peer that does not finish it holds up
+//! nobody ([`tls`]).
+//!
 //! A shutdown stops accepting, lets answers under way finish until a deadline, and then drops the rest.
+
+pub mod tls;
 
 use std::future::Future;
 use std::io;
@@ -19,15 +24,18 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::serve::Listener;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep, timeout};
+
+use tls::{Certificates, Transport};
 
 /// What a server puts up with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +86,17 @@ pub struct Server {
     address: SocketAddr,
     purpose: &'static str,
     limits: Limits,
+    certificates: Option<Certificates>,
+}
+
+/// The address of whoever opened a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer(pub SocketAddr);
+
+impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
 }
 
 /// A listener that hands out a bounded number of connections at a time.
@@ -85,11 +104,12 @@ struct BoundedListener {
     listener: TcpListener,
     slots: Arc<Semaphore>,
     limits: Limits,
+    certificates: Option<Certificates>,
 }
 
 /// A connection that ends when its peer is silent, slow or sends too much, and gives its slot back when dropped.
 struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     limits: Limits,
     /// Ends the connection: the idle limit between requests, the request limit within one.
     timer: Pin<Box<Sleep>>,
@@ -141,7 +161,14 @@ impl Server {
         let fault = |source| HttpError::Bind { address, purpose, setting, source };
         let listener = TcpListener::bind(address).await.map_err(fault)?;
         let address = listener.local_addr().map_err(fault)?;
-        Ok(Self { listener, address, purpose, limits })
+        Ok(Self { listener, address, purpose, limits, certificates: None })
+    }
+
+    /// With TLS under these certificates.
+    #[must_use]
+    pub fn with_tls(mut self, certificates: Certificates) -> Self {
+        self.certificates = Some(certificates);
+        self
     }
 
     /// The address it really has.
@@ -154,8 +181,9 @@ impl Server {
     /// # Errors
     /// [`HttpError::Serve`] if the socket breaks.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), HttpError> {
-        let Self { listener, purpose, limits, .. } = self;
-        let listener = BoundedListener { listener, slots: Arc::new(Semaphore::new(limits.connections)), limits };
+        let Self { listener, purpose, limits, certificates, .. } = self;
+        let slots = Arc::new(Semaphore::new(limits.connections));
+        let listener = BoundedListener { listener, slots, limits, certificates };
         let router =
             router.layer(DefaultBodyLimit::max(limits.body_bytes)).layer(middleware::from_fn_with_state(limits, within_limits));
         let (told, wait) = tokio::sync::oneshot::channel::<()>();
@@ -164,6 +192,7 @@ impl Server {
             // The receiver is gone only if serving has ended already.
             let _ = told.send(());
         };
+        let router = router.into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(graceful);
         let mut serving = std::pin::pin!(serving.into_future());
         let ended = tokio::select! {
@@ -200,7 +229,10 @@ impl Listener for BoundedListener {
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
         // The inner accept retries by itself when the process is out of descriptors.
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        let timer = Box::pin(sleep(self.limits.idle));
+        // A handshake is a request: nobody is idle before it.
+        let first = if self.certificates.is_some() { self.limits.request } else { self.limits.idle };
+        let timer = Box::pin(sleep(first));
+        let stream = Transport::new(stream, self.certificates.as_ref());
         (Connection { stream, limits: self.limits, timer, received: 0, _slot: slot }, peer)
     }
 

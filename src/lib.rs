@@ -26,6 +26,8 @@
 //!
 //! | shell | what it is |
 //! |---|---|
+//! | [`access`] | who may do what: roles, credentials, sessions, in one place |
+//! | [`api`] | `/api/v1`: what people and programs may ask and change |
 //! | [`app`] | composition root and ordered shutdown of the service |
 //! | [`audit`] | who did what: append-only, chained by signatures |
 //! | [`cases`] | what people work on: verdicts about the same actor and model, and what was decided |
@@ -33,6 +35,7 @@
 //! | [`cli`] | one file a command: arguments and wiring |
 //! | [`clock`] | the only file that asks the machine for the time |
 //! | [`config`] | the configuration file, composed of each stage's own settings |
+//! | [`console`] | the pages for the people who look into what was found |
 //! | [`dataset`] | training data from CSV, JSON lines and Parquet |
 //! | [`demo`] | everything on one machine: broker, callers, an attack, the page |
 //! | [`document`] | reads a TOML document with every fault, line and remedy at once |
@@ -50,6 +53,7 @@
 //! | [`simulate`] | seeded callers, drifts and attacks, with the truth |
 //! | [`sink`] | where verdicts, numbers and dead letters go |
 //! | [`store`] | the database of cases, audit and access: SQLite or PostgreSQL |
+//! | [`surface`] | the server of API and console, behind one guard |
 //! | [`telemetry`] | the end points of operations: metrics, liveness, readiness |
 //! | `terminal` | words for a person, also when nobody reads them |
 
@@ -69,6 +73,10 @@ pub mod source;
 pub mod window;
 
 #[cfg(feature = "runtime")]
+pub mod access;
+#[cfg(feature = "runtime")]
+pub mod api;
+#[cfg(feature = "runtime")]
 pub mod app;
 #[cfg(feature = "runtime")]
 pub mod audit;
@@ -82,6 +90,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "runtime")]
 pub mod config;
+#[cfg(feature = "runtime")]
+pub mod console;
 #[cfg(feature = "runtime")]
 pub mod dataset;
 #[cfg(feature = "runtime")]
@@ -116,6 +126,8 @@ pub mod simulate;
 pub mod sink;
 #[cfg(feature = "runtime")]
 pub mod store;
+#[cfg(feature = "runtime")]
+pub mod surface;
 #[cfg(feature = "runtime")]
 pub mod telemetry;
 #[cfg(feature = "runtime")]

@@ -210,6 +210,16 @@ impl ReadModel {
         flagged
     }
 
+    /// Every caller that is or was flagged or suspicious, of all models, in no order.
+    pub fn callers(&self) -> Vec<Arc<Subject>> {
+        collect(&self.0.callers, |_, _| true)
+    }
+
+    /// Every campaign that is or was, of all models, in no order.
+    pub fn all_campaigns(&self) -> Vec<Arc<Subject>> {
+        collect(&self.0.campaigns, |_, _| true)
+    }
+
     /// What is known of a caller: flagged, suspicious, or cleared since. None if nothing was ever found.
     pub fn caller(&self, model: &str, caller: &Caller) -> Option<Arc<Subject>> {
         self.0.callers.get(&(model.to_owned(), caller.clone())).map(|entry| Arc::clone(entry.value()))

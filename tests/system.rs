@@ -9,6 +9,7 @@
 // The inline module gives its files the folder `tests/system/`.
 #[cfg(test)]
 mod system {
+    mod access;
     mod adversary;
     mod bad_input;
     mod cases;

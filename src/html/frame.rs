@@ -27,9 +27,13 @@ const POLICY: &str = "default-src 'none'; img-src data:; base-uri 'none'; form-a
 /// The policy of a file: its one style, by hash.
 static FILE_POLICY: LazyLock<String> =
     LazyLock::new(|| format!("{POLICY}; style-src 'sha256-{}'", STANDARD.encode(Sha256::digest(STYLE))));
-/// The policy of a served page: style, script and data of its own server, and no other page around it.
-static SERVED_POLICY: LazyLock<String> =
-    LazyLock::new(|| format!("{POLICY}; style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'"));
+/// What a served page may do besides: style, script and data of its own server, and no other page around it.
+const OWN: &str = "style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'";
+/// The policy of a served page.
+static SERVED_POLICY: LazyLock<String> = LazyLock::new(|| format!("{POLICY}; {OWN}"));
+/// The policy of a page of the console: its forms go to its own server.
+static CONSOLE_POLICY: LazyLock<String> =
+    LazyLock::new(|| format!("{}; {OWN}", POLICY.replace("form-action 'none'", "form-action 'self'")));
 
 /// How a page reaches its reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,19 +45,36 @@ pub enum Delivery {
         /// Path of the page's script.
         script: &'static str,
     },
+    /// As a served page, with forms.
+    Console {
+        /// Path of the page's script.
+        script: &'static str,
+    },
 }
 
 // === impl Delivery ===
 
 impl Delivery {
+    fn referrer(self) -> &'static str {
+        match self {
+            Self::Console { .. } => CONSOLE_REFERRER,
+            Self::File | Self::Served { .. } => "no-referrer",
+        }
+    }
+
     /// The content security policy. A server sends it as a header, too: `frame-ancestors` has no effect within a page.
     pub fn policy(self) -> &'static str {
         match self {
             Self::File => &FILE_POLICY,
             Self::Served { .. } => &SERVED_POLICY,
+            Self::Console { .. } => &CONSOLE_POLICY,
         }
     }
 }
+
+/// To whom browsers tell the page's address: to nobody, since addresses of pages name callers. A page with forms tells its own server, because
+/// a browser that may not tell it sends forms with the origin `null`, as if another site had sent them (Fetch, section 3.1).
+pub const CONSOLE_REFERRER: &str = "same-origin";
 
 /// A whole page. The title is escaped here; it must be short and free of control characters
 /// (see [`words::printable`](super::words::printable)).
@@ -65,12 +86,12 @@ pub fn page(title: &str, delivery: Delivery, body: &Markup) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 @if delivery == Delivery::File { meta http-equiv="Content-Security-Policy" content=(delivery.policy()); }
-                meta name="referrer" content="no-referrer";
+                meta name="referrer" content=(delivery.referrer());
                 title { (title) }
                 link rel="icon" href="data:,";
                 @match delivery {
                     Delivery::File => style { (PreEscaped(STYLE)) },
-                    Delivery::Served { script } => {
+                    Delivery::Served { script } | Delivery::Console { script } => {
                         link rel="stylesheet" href=(STYLE_PATH);
                         script src=(script) defer {}
                     }
@@ -146,8 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn forms_of_the_console_go_to_its_own_server_and_no_other_page_has_any() {
+        assert!(Delivery::Console { script: "/app.js" }.policy().contains("form-action 'self'"));
+        assert!(Delivery::Served { script: "/app.js" }.policy().contains("form-action 'none'"));
+    }
+
+    #[test]
     fn no_policy_allows_what_is_inline_or_elsewhere() {
-        for policy in [Delivery::File.policy(), Delivery::Served { script: "/app.js" }.policy()] {
+        let served = [Delivery::Served { script: "/app.js" }, Delivery::Console { script: "/app.js" }];
+        for policy in [Delivery::File.policy(), served[0].policy(), served[1].policy()] {
             assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe") && !policy.contains("http"), "{policy}");
         }
     }

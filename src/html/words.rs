@@ -26,6 +26,22 @@ pub fn family(family: Family) -> &'static str {
     }
 }
 
+/// A caller that probes in this shape, as a headline.
+pub fn family_headline(family: Family) -> &'static str {
+    match family {
+        Family::Grid => "It scans the model in a grid",
+        Family::LineSearch => "It searches along single features for where the answer flips",
+        Family::Boundary => "It walks along the model's decision boundary",
+        Family::NearDuplicate => "It asks about clouds of almost equal rows",
+        Family::Random => "It asks about made-up rows",
+        Family::Substitute => "It trains a copy of the model",
+        Family::Membership => "It tests who was in the training data",
+        Family::Volume => "It asks far more than others",
+        Family::Unreadable => "It sends records that nobody can read",
+        Family::Unknown => "It asks systematically",
+    }
+}
+
 /// What a family of probing does, in a sentence.
 pub fn family_explained(family: Family) -> &'static str {
     match family {
@@ -283,6 +299,11 @@ pub fn percent(share: f64) -> String {
     if percent < 100.0 && text.starts_with("100") { "99.999 %".to_owned() } else { format!("{} %", trimmed(&text)) }
 }
 
+/// A confidence in percent. Verdict lines have four decimals, so 1 says that it is above the last of them, and not that it is certain.
+pub fn confidence(share: f64) -> String {
+    if share >= 0.999_95 { "> 99.99 %".to_owned() } else { percent(share) }
+}
+
 fn trimmed(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
@@ -348,6 +369,7 @@ mod tests {
     fn what_is_not_certain_does_not_read_as_certain() {
         assert_eq!(percent(0.999_999_999), "99.999 %");
         assert_eq!(percent(0.000_05), "0.005 %");
+        assert_eq!([0.5, 0.9999, 1.0].map(confidence), ["50 %", "99.99 %", "> 99.99 %"]);
     }
 
     #[test]

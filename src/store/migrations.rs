@@ -40,6 +40,9 @@ const STEPS: &[Step] = &[
     common(4, "cases", include_str!("migrations/0004_cases.sql")),
 ];
 
+/// The steps of access, which have the higher numbers.
+const ACCESS_STEPS: &[Step] = &[common(50, "access", include_str!("migrations/0050_access.sql"))];
+
 /// The steps for one database.
 pub(super) fn migrator(kind: Kind) -> Migrator {
     let migration = |step: &Step| {
@@ -49,7 +52,7 @@ pub(super) fn migrator(kind: Kind) -> Migrator {
         };
         Migration::new(step.number, Cow::Borrowed(step.name), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(STEPS.iter().map(migration).collect())
+    Migrator::with_migrations(STEPS.iter().chain(ACCESS_STEPS).map(migration).collect())
 }
 
 #[cfg(test)]
@@ -58,7 +61,8 @@ mod tests {
 
     #[test]
     fn steps_have_numbers_of_their_own_in_order() {
-        assert!(STEPS.windows(2).all(|pair| pair[0].number < pair[1].number));
-        assert!(STEPS.iter().all(|step| (1..100).contains(&step.number) && !step.name.is_empty()));
+        let steps: Vec<&Step> = STEPS.iter().chain(ACCESS_STEPS).collect();
+        assert!(steps.windows(2).all(|pair| pair[0].number < pair[1].number));
+        assert!(steps.iter().all(|step| (1..100).contains(&step.number) && !step.name.is_empty()));
     }
 }

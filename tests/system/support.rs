@@ -1,6 +1,7 @@
 //! Shared helpers: the built program as a child process, and the committed recordings.
 
 pub mod alertmanager;
+pub mod browser;
 pub mod daemon;
 pub mod dashboard;
 pub mod data;
@@ -11,3 +12,4 @@ pub mod prometheus;
 pub mod registry;
 pub mod s3;
 pub mod service;
+pub mod site;
