@@ -65,7 +65,7 @@ pub fn routes(routes: Routes<ApiState>, has_description: bool) -> Routes<ApiStat
         .add(Method::GET, "/api/v1/cases/{id}", Needs(CasesRead), cases::get)
         .add(Method::PATCH, "/api/v1/cases/{id}", Needs(CasesWrite), cases::change)
         .add(Method::POST, "/api/v1/cases/bulk", Needs(CasesWrite), cases::bulk)
-        .add(Method::GET, "/api/v1/cases/{id}/verdicts", Needs(ExportRead), cases::verdicts)
+        .add(Method::GET, "/api/v1/cases/{id}/export", Needs(ExportRead), cases::export)
         .add(Method::GET, "/api/v1/suppressions", Needs(SuppressionsRead), suppressions::list)
         .add(Method::POST, "/api/v1/suppressions", Needs(SuppressionsWrite), suppressions::make)
         .add(Method::POST, "/api/v1/suppressions/preview", Needs(SuppressionsWrite), suppressions::preview)

@@ -4,7 +4,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,6 +20,7 @@ use crate::cases::line::Signal;
 use crate::cases::rules::{Severity, Status};
 use crate::cases::{Case, CaseError, CaseFilter, CaseSort, Cases, Change, Feedback};
 use crate::event::EventTime;
+use crate::export::Format;
 
 /// Rows of each part of a case.
 const MAX_ROWS: u32 = 500;
@@ -273,23 +275,44 @@ pub async fn get(
     detail(&state, &who, &id).await.map(Json)
 }
 
-/// The verdict lines of a case as the engine wrote them, the latest first.
+/// In which format a case is exported.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExportParams {
+    /// `json` (unless given), `csv`, `ocsf`, `ecs` or `stix`.
+    format: Option<String>,
+}
+
+/// A case with everything that belongs to it, in a format of other systems. The export is noted in the audit.
 #[utoipa::path(
-    get, path = "/api/v1/cases/{id}/verdicts", tag = "cases", operation_id = "export_case",
-    params(("id" = String, Path, description = "Id of the case")),
-    responses((status = 200, description = "The lines", body = Page<Object>), Refusals)
+    get, path = "/api/v1/cases/{id}/export", tag = "cases", operation_id = "export_case",
+    params(("id" = String, Path, description = "Id of the case"), ExportParams),
+    responses(
+        (status = 200, description = "The case", content(
+            (Object = "application/x-ndjson"), (String = "text/csv"), (Object = "application/stix+json"),
+        )),
+        Refusals,
+    )
 )]
-pub async fn verdicts(
+pub async fn export(
     State(state): State<ApiState>,
     who: Principal,
     PathPart(id): PathPart<String>,
-) -> Result<Json<Page<Value>>, Problem> {
+    Params(params): Params<ExportParams>,
+) -> Result<Response, Problem> {
+    let word = params.format.as_deref().unwrap_or("json");
+    let format = Format::read(word).ok_or_else(|| Problem::bad_request(format!("there is no format '{word}'")))?;
     let cases = state.cases()?;
-    known(cases, &who, &id).await?;
-    let items = cases.verdicts_of(&id, MAX_ROWS).await?;
-    let detail = serde_json::json!({"verdicts": items.len()});
-    state.note(actor(&who), "case.export", format!("case:{id}"), detail).await?;
-    Ok(Json(Page { items, next: None }))
+    let case = known(cases, &who, &id).await?;
+    let file = cases.export(&case.id, &actor(&who), format.name()).await?;
+    let text = format.write(&[file]).map_err(|error| {
+        tracing::error!("{error}");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the export cannot be written")
+    })?;
+    // A download, so that a browser never shows it as a page.
+    let name = format!("attachment; filename=\"tripline-case.{}\"", format.name());
+    Ok(([(header::CONTENT_TYPE, format.media_type().to_owned()), (header::CONTENT_DISPOSITION, name)], text).into_response())
 }
 
 /// Changes a case: status, owner, severity, note, feedback.

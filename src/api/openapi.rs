@@ -14,7 +14,7 @@ use crate::access::problem::Problem;
     info(title = "Tripline", description = "Models, callers, campaigns, verdicts and who may see them."),
     paths(
         models::list, models::get, subjects::callers, subjects::caller, subjects::campaigns, subjects::campaign, verdicts::list,
-        verdicts::follow, cases::list, cases::get, cases::verdicts, cases::change, cases::bulk, suppressions::list, suppressions::make,
+        verdicts::follow, cases::list, cases::get, cases::export, cases::change, cases::bulk, suppressions::list, suppressions::make,
         suppressions::preview, suppressions::end, me::get, me::end, keys::list, keys::make, keys::revoke, users::list, users::make,
         users::remove, users::end_sessions, trail::list, settings::list,
     ),

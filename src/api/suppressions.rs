@@ -10,7 +10,8 @@ use super::refusals::Refusals;
 use super::state::{ApiState, actor};
 use crate::access::problem::Problem;
 use crate::access::{ModelScope, Principal};
-use crate::cases::suppression::{NewSuppression, Preview, Suppression};
+use crate::cases::suppression::preview::Preview;
+use crate::cases::suppression::{NewSuppression, Suppression};
 
 /// Days that a preview looks back.
 pub const PREVIEW_DAYS: u32 = 14;

@@ -20,6 +20,7 @@ use crate::api::state::{ApiState, actor};
 use crate::cases::detail::{CaseQuery, TimelineEvent};
 use crate::cases::rules::{Severity, Status};
 use crate::cases::{Case, Change, Feedback};
+use crate::export::Format;
 use crate::html::{frame as html_frame, words};
 use crate::judge::{Family, Finding};
 
@@ -32,6 +33,7 @@ pub async fn page(State(state): State<ApiState>, who: Principal, PathPart(id): P
     let body = html! {
         (said(&detail.case))
         @if who.may(Permission::CasesWrite) { (decide(&who, &detail.case)) }
+        @if who.may(Permission::ExportRead) { (exports(&detail.case)) }
         h2 { "Why" }
         (reasons(&detail.evidence.iter().map(|one| Reason::new(&one.name, one.value, one.reference, one.evidence)).collect::<Vec<_>>()))
         h2 { "What happened" }
@@ -45,6 +47,17 @@ pub async fn page(State(state): State<ApiState>, who: Principal, PathPart(id): P
     };
     let lead = html! { p.lead { "on " a href={ "/models/" (part(&detail.case.model)) } { (text(&detail.case.model)) } ", case " span.mono { (text(&detail.case.id)) } } };
     Ok(frame::page(&who, "/cases", &about(&detail.case), &lead, &body))
+}
+
+fn exports(case: &Case) -> Markup {
+    html! {
+        nav aria-label="Export" {
+            span.note { "Export:" }
+            @for format in Format::ALL {
+                a href={ "/api/v1/cases/" (part(&case.id)) "/export?format=" (format.name()) } download { (format.name().to_uppercase()) }
+            }
+        }
+    }
 }
 
 /// The family of a stored word.

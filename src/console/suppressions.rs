@@ -13,7 +13,8 @@ use crate::access::{Permission, Principal};
 use crate::api::extract::{Params, PathPart};
 use crate::api::state::{ApiState, actor};
 use crate::api::suppressions::{PREVIEW_DAYS, end_for, known, reaches};
-use crate::cases::suppression::{Mode, NewSuppression, Preview, Suppression, Target};
+use crate::cases::suppression::preview::Preview;
+use crate::cases::suppression::{Mode, NewSuppression, Suppression, Target};
 use crate::html::words;
 
 /// What a link to the page fills into its form.

@@ -50,6 +50,14 @@ async fn cases_are_seen_and_changed_within_the_models_that_somebody_may_know_of(
     let preview = fixture.ask(&Method::POST, "/api/v1/suppressions/preview", &headers, &here).await;
     assert_eq!(preview.status, StatusCode::OK, "{}", preview.body);
     assert_eq!(fixture.ask(&Method::POST, "/api/v1/suppressions", &headers, &here).await.status, StatusCode::CREATED);
+    let export = fixture.ask(&Method::GET, "/api/v1/cases/c-v1/export?format=csv", &headers, "").await;
+    assert!(export.status == StatusCode::OK && export.body.contains("c-v1"), "{}", export.body);
+    assert!(export.header("content-disposition").starts_with("attachment"), "{:?}", export.headers);
+    assert_eq!(fixture.ask(&Method::GET, "/api/v1/cases/c-v2/export", &headers, "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        fixture.ask(&Method::GET, "/api/v1/cases/c-v1/export?format=exe", &headers, "").await.status,
+        StatusCode::BAD_REQUEST
+    );
     // A viewer sees the page, without a form to change anything, and markup of the log stays text.
     let page = fixture.as_role(Role::Viewer, &Method::GET, "/cases/c-v1", "").await;
     assert!(page.status == StatusCode::OK && page.body.contains("It scans the model in a grid"), "{}", page.body);
