@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`rules`] | to which case a verdict belongs, severity, status; pure |
-//! | [`line`] | a verdict line as cases read it |
+//! | [`mod@line`] | a verdict line as cases read it |
 //! | [`intake`] | verdicts into cases, each exactly once |
 //! | [`feed`] | from the running service to the intake, through a spool on disk |
 //! | [`network`] | networks of addresses; pure |

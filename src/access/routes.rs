@@ -1,5 +1,5 @@
 //! The table of routes with their permissions. A route is added here or nowhere: [`Routes::add`] demands what a caller must be allowed to
-//! do, and wraps the handler into the [`guard`](super::guard), so a route without a permission does not compile.
+//! do, and wraps the handler into the [`guard`], so a route without a permission does not compile.
 
 use std::sync::Arc;
 
