@@ -9,6 +9,7 @@ mod cases;
 mod log_observer;
 mod people;
 mod repartition;
+mod serving;
 pub mod stop;
 
 use std::collections::BTreeSet;
@@ -44,7 +45,7 @@ use crate::source::kafka::{KafkaFeed, connect};
 use crate::source::registry::Schemas;
 use crate::telemetry::TelemetryServer;
 use log_observer::LogObserver;
-use people::People;
+use serving::Serving;
 use stop::Stop;
 
 /// How long the endpoint may take to close: its own drain of 3 s, and some slack.
@@ -96,7 +97,7 @@ pub fn run(
     let receiver = receiver(config, &metrics, &tokio)?;
     let (inbox, receiving) = receiver.unzip();
     let cases = cases::open(config, &references, &metrics, &tokio)?;
-    let (people, follower) = People::open(config, cases.as_ref().map(|cases| &cases.cases), &tokio)?.unzip();
+    let (people, follower) = people::open(config, cases.as_ref().map(|cases| &cases.cases), &tokio)?.unzip();
     observers.extend(follower.map(|follower| -> ServiceObserver { Box::new(follower) }));
     let listeners = Listeners { observers, feed: cases.as_ref().map(|cases| cases.feed.clone()) };
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
@@ -128,28 +129,14 @@ pub fn run(
     outcome
 }
 
-/// Opens the receiver of posted records, if there is one. It serves until the second value is dropped.
-fn receiver(
-    config: &Config,
-    metrics: &Metrics,
-    tokio: &tokio::runtime::Runtime,
-) -> Result<Option<(Inbox, tokio::sync::oneshot::Sender<()>)>, Failure> {
+/// Opens the receiver of posted records, if there is one.
+fn receiver(config: &Config, metrics: &Metrics, tokio: &tokio::runtime::Runtime) -> Result<Option<(Inbox, Serving)>, Failure> {
     let Some(address) = config.source.http.listen else { return Ok(None) };
     let inbox = Inbox::new(&config.source.http, metrics.clone());
     let receiver = tokio.block_on(Receiver::bind(address, config.decode.max_message_bytes, inbox.clone()));
     let receiver = receiver.map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     tracing::info!("records can be posted to http://{}/", receiver.address());
-    let (open, closed) = tokio::sync::oneshot::channel::<()>();
-    tokio.spawn(async move {
-        // An error is the sender that was dropped.
-        let end = async {
-            let _ = closed.await;
-        };
-        if let Err(error) = receiver.serve(end).await {
-            tracing::error!("{error}");
-        }
-    });
-    Ok(Some((inbox, open)))
+    Ok(Some((inbox, Serving::start(tokio, |end| receiver.serve(end)))))
 }
 
 fn consume(
@@ -158,7 +145,7 @@ fn consume(
     metrics: &Metrics,
     readiness: &Readiness,
     stop: &Stop,
-    listeners: Listeners,
+    mut listeners: Listeners,
     inbox: Option<Inbox>,
 ) -> Result<OutcomeCounts, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
@@ -166,7 +153,6 @@ fn consume(
     let decoders = (0..config.runtime.decoders()).map(|_| decoder()).collect::<Result<Vec<_>, _>>()?;
     let joiner = config.decode.pairs().map(|pairs| Ok::<_, Failure>(Joiner::new(pairs, decoder()?))).transpose()?;
     let lateness = Duration::from_secs(config.engine.allowed_lateness_seconds.into());
-    let mut listeners = listeners;
     listeners.observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
     let snapshots = snapshots(config, &references, metrics)?;
     let shards = Shards::new(config.runtime.engine_shards, &config.engine, references).map_err(|error| usage(&error))?;

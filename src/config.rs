@@ -13,12 +13,13 @@ pub use crate::document::{Fault, Faults, Options, Period};
 pub use crate::reference::config::{ModelConfig, ReferenceConfig};
 
 use crate::api::config::ApiConfig;
-use crate::audit::{AuditConfig, chain};
+use crate::audit::AuditConfig;
 use crate::cases::{CasesConfig, PrivacyConfig};
 use crate::checkpoint::config::StateConfig;
 use crate::decode::{DecodeConfig, Format, Mapping, TopicLayout};
 use crate::document;
 use crate::engine::{Engine, EngineConfig};
+use crate::hash;
 use crate::runtime::config::{RuntimeConfig, Topology};
 use crate::sink::config::SinkConfig;
 use crate::source::http::{self, config::HttpConfig};
@@ -184,7 +185,7 @@ impl Config {
         let (config, mut faults) = document::read::<Self>(text);
         let Some(mut config) = config else { return Err(faults.into_sorted()) };
         config.directory = directory;
-        config.digest = chain::hex(&Sha256::digest(text));
+        config.digest = hash::hex(&Sha256::digest(text));
         config.has_source = toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key("source"));
         if config.source.http.listen.is_some() {
             // What posts records is KServe's logger, unless another format is set.

@@ -3,11 +3,13 @@
 //! A module's error says what is wrong. This file maps errors of the service to exit codes: a fault of the configuration or of the
 //! cluster. A command maps the errors that only it can have.
 
+use crate::cases::CaseError;
 use crate::checkpoint::CheckpointError;
 use crate::repartition::HalfError;
 use crate::runtime::RuntimeError;
 use crate::sink::SinkError;
 use crate::source::feed::{FeedError, FeedFault};
+use crate::store::StoreError;
 
 /// How a command ends. The numbers are those of sysexits.h, so scripts can distinguish the cases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +70,29 @@ impl From<CheckpointError> for Failure {
             CheckpointError::Store { .. } => Exit::Io,
             CheckpointError::Damaged { .. } => Exit::Data,
             CheckpointError::Unusable(_) => Exit::Usage,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match error {
+            StoreError::Setting { .. } | StoreError::Schema(_) => Exit::Usage,
+            StoreError::Unavailable(_) => Exit::Io,
+            StoreError::Refused(_) => Exit::Internal,
+            StoreError::Damaged(_) => Exit::Data,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<CaseError> for Failure {
+    fn from(error: CaseError) -> Self {
+        let exit = match error {
+            CaseError::Store(error) => return error.into(),
+            CaseError::NotFound(_) => Exit::NoInput,
+            CaseError::Invalid(_) | CaseError::Conflict(_) => Exit::Usage,
         };
         Self::new(exit, error.to_string())
     }

@@ -1,5 +1,5 @@
 //! The integer mixer of hashing, sampling and salting: cheap, deterministic, the same on every machine. No hash here withstands an
-//! attacker who knows the start value; where that matters the start is a secret salt.
+//! attacker who knows the start value; where that matters the start is a secret salt. Beside it, how a digest is written.
 
 /// 2^64 divided by the golden ratio, made odd: the increment of SplitMix64. Odd numbers keep a multiplication reversible.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -46,6 +46,16 @@ pub const fn text(text: &str) -> u64 {
         i += 1;
     }
     mix(hash)
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub use sign::{Trust, require_signature};
 pub use training::{Column, Dataset, Raw};
 
 use crate::event::Cell;
+use crate::hash;
 
 /// Version of the file format. Another version is refused: its fields may mean something else.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -234,12 +235,7 @@ impl Reference {
     /// SHA-256 of [`Reference::canonical_content`], hexadecimal.
     pub fn content_digest(&self) -> String {
         use sha2::Digest as _;
-        use std::fmt::Write as _;
-        sha2::Sha256::digest(self.canonical_content()).iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hash::hex(&sha2::Sha256::digest(self.canonical_content()))
     }
 }
 

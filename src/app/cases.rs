@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::reference::Reference;
 use crate::sink::metrics::Metrics;
-use crate::store::{Database, StoreError};
+use crate::store::Database;
 
 /// How long the task may write what waits, when the service ends. What is left becomes cases after the next start.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -75,17 +75,5 @@ impl CaseService {
             let _ = tokio::time::timeout(Duration::from_secs(1), self.cases.database().close()).await;
         };
         tokio.block_on(end);
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let exit = match error {
-            StoreError::Setting { .. } | StoreError::Schema(_) => Exit::Usage,
-            StoreError::Unavailable(_) => Exit::Io,
-            StoreError::Refused(_) => Exit::Internal,
-            StoreError::Damaged(_) => Exit::Data,
-        };
-        Self::new(exit, error.to_string())
     }
 }

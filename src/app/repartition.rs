@@ -50,11 +50,10 @@ pub(super) fn consume(
     metrics: &Metrics,
     readiness: &Readiness,
     stop: &Stop,
-    listeners: Listeners,
+    mut listeners: Listeners,
 ) -> Result<OutcomeCounts, Failure> {
     let decoders = (0..config.runtime.decoders()).map(|_| decoder(config, &references));
     let mut decoders = decoders.collect::<Result<Vec<_>, _>>()?;
-    let mut listeners = listeners;
     listeners.observers.push(Box::new(LogObserver::new(&references, readiness.clone())));
     readiness.set(Phase::Connecting);
     let group = &config.source.kafka.group;

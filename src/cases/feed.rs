@@ -304,7 +304,7 @@ impl FeedTask {
     fn publish(&mut self, counts: &CaseCounts) {
         self.works();
         for status in Status::ALL {
-            self.metrics.case_count(status.name(), counts.by_status.get(status.name()).copied().unwrap_or(0));
+            self.metrics.case_count(status, counts.by_status.get(status.name()).copied().unwrap_or(0));
         }
         for (family, (right, wrong)) in &counts.judged {
             self.metrics.case_precision(family, *right, *wrong);

@@ -7,7 +7,7 @@ use super::output;
 use crate::audit::{Actor, ActorKind};
 use crate::cases::list::MAX_PAGE;
 use crate::cases::rules::Status;
-use crate::cases::{CaseError, CaseFilter, CaseSort, Cases};
+use crate::cases::{CaseFilter, CaseSort, Cases};
 use crate::exit::{Exit, Failure};
 use crate::export::Format;
 use crate::store::Database;
@@ -161,15 +161,4 @@ fn write(format: Format, files: &[crate::export::CaseFile]) -> Result<(), Failur
 fn print(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     output::print(&format!("{text}\n"))
-}
-
-impl From<CaseError> for Failure {
-    fn from(error: CaseError) -> Self {
-        let exit = match error {
-            CaseError::Store(error) => return error.into(),
-            CaseError::NotFound(_) => Exit::NoInput,
-            CaseError::Invalid(_) | CaseError::Conflict(_) => Exit::Usage,
-        };
-        Self::new(exit, error.to_string())
-    }
 }

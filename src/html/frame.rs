@@ -21,19 +21,21 @@ pub const STYLE: &str = include_str!("style.css");
 /// Where a server offers [`STYLE`].
 pub const STYLE_PATH: &str = "/style.css";
 
-/// What every page may do. Nothing is allowed unless it is named: no script, no frame, no request, no form.
-const POLICY: &str = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'";
+/// The policy of a page whose forms may go to `forms`, and which may do what `rest` names. Nothing is allowed unless it is named: no script, no
+/// frame, no request.
+fn policy(forms: &str, rest: &str) -> String {
+    format!("default-src 'none'; img-src data:; base-uri 'none'; form-action {forms}; {rest}")
+}
 
 /// The policy of a file: its one style, by hash.
 static FILE_POLICY: LazyLock<String> =
-    LazyLock::new(|| format!("{POLICY}; style-src 'sha256-{}'", STANDARD.encode(Sha256::digest(STYLE))));
+    LazyLock::new(|| policy("'none'", &format!("style-src 'sha256-{}'", STANDARD.encode(Sha256::digest(STYLE)))));
 /// What a served page may do besides: style, script and data of its own server, and no other page around it.
 const OWN: &str = "style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'";
 /// The policy of a served page.
-static SERVED_POLICY: LazyLock<String> = LazyLock::new(|| format!("{POLICY}; {OWN}"));
+static SERVED_POLICY: LazyLock<String> = LazyLock::new(|| policy("'none'", OWN));
 /// The policy of a page of the console: its forms go to its own server.
-static CONSOLE_POLICY: LazyLock<String> =
-    LazyLock::new(|| format!("{}; {OWN}", POLICY.replace("form-action 'none'", "form-action 'self'")));
+static CONSOLE_POLICY: LazyLock<String> = LazyLock::new(|| policy("'self'", OWN));
 
 /// How a page reaches its reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

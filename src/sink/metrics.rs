@@ -190,11 +190,7 @@ impl Metrics {
                 snapshots: SnapshotMetrics::register(registry)?,
                 cases: CaseMetrics::register(registry)?,
                 alerts: counters(registry, &series::ALERTS_SENT)?,
-                outbox: {
-                    let gauge = IntGauge::new(series::ALERT_OUTBOX.name, series::ALERT_OUTBOX.help)?;
-                    registry.register(Box::new(gauge.clone()))?;
-                    gauge
-                },
+                outbox: int_gauge(registry, &series::ALERT_OUTBOX)?,
                 models: RwLock::default(),
                 checkpoint: RwLock::default(),
             }),
@@ -395,6 +391,12 @@ fn int_gauges(registry: &Registry, series: &Series) -> Result<IntGaugeVec, prome
     let family = IntGaugeVec::new(Opts::new(series.name, series.help), series.labels)?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)
+}
+
+fn int_gauge(registry: &Registry, series: &Series) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(series.name, series.help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
 }
 
 fn gauge(registry: &Registry, series: &Series) -> Result<Gauge, prometheus::Error> {

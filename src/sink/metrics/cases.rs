@@ -3,11 +3,9 @@
 use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::series::cases::{CASE_PRECISION, CASE_SPOOL, CASE_STORE_UP, CASE_VERDICTS, CASES};
-use super::{Metrics, counters, gauge, gauges, int_gauges};
+use super::{Metrics, counters, gauge, gauges, int_gauge, int_gauges};
+use crate::cases::rules::Status;
 use crate::judge::Family;
-
-/// Statuses of a case, as the label values.
-const STATUSES: [&str; 5] = ["open", "acknowledged", "confirmed", "dismissed", "closed"];
 
 /// What became of a verdict on its way into cases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,11 +53,9 @@ impl CaseVerdict {
 
 impl CaseMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let spool = IntGauge::new(CASE_SPOOL.name, CASE_SPOOL.help)?;
-        registry.register(Box::new(spool.clone()))?;
         let own = Self {
             verdicts: counters(registry, &CASE_VERDICTS)?,
-            spool,
+            spool: int_gauge(registry, &CASE_SPOOL)?,
             up: gauge(registry, &CASE_STORE_UP)?,
             cases: int_gauges(registry, &CASES)?,
             precision: gauges(registry, &CASE_PRECISION)?,
@@ -68,8 +64,8 @@ impl CaseMetrics {
             own.verdicts.with_label_values(&[outcome.name()]);
         }
         own.up.set(f64::NAN);
-        for status in STATUSES {
-            own.cases.with_label_values(&[status]);
+        for status in Status::ALL {
+            own.cases.with_label_values(&[status.name()]);
         }
         for family in Family::ALL {
             own.precision.with_label_values(&[family.name()]).set(f64::NAN);
@@ -97,10 +93,8 @@ impl Metrics {
     }
 
     /// Number of cases of a status.
-    pub fn case_count(&self, status: &str, cases: i64) {
-        if STATUSES.contains(&status) {
-            self.inner.cases.cases.with_label_values(&[status]).set(cases);
-        }
+    pub fn case_count(&self, status: Status, cases: i64) {
+        self.inner.cases.cases.with_label_values(&[status.name()]).set(cases);
     }
 
     /// How many cases of a family people found right and wrong.
