@@ -9,6 +9,7 @@
 //! | [`dependency`] | broken functional dependencies | varied columns |
 //! | [`similarity`] | how improbably similar two rows are | searches |
 //! | [`edits`] | whether a person or a machine edits | searches |
+//! | [`boosting`] | in which of two samples a row is likelier | what many rows have in common |
 //! | [`perturbation`] | sizes of steps in the features' own scales | perturbations |
 //! | [`information`] | what could have been learned from the rows asked | copies that look like use |
 //! | [`psi`] | drift of a distribution, with a critical value | a changing world |
@@ -33,6 +34,7 @@
 //! | [`search_grid`] | a grid over ascending numbers |
 
 pub mod additive;
+pub mod boosting;
 pub mod boundary;
 pub mod codes;
 pub mod combinations;

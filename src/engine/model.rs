@@ -72,6 +72,7 @@ use anonymous::Anonymous;
 use callers::Callers;
 use cases::Cases;
 use confirmation::Confirmation;
+use crowd::CrowdSample;
 use held::Waiting;
 use lines::Flagging;
 use profile::Profile;
@@ -156,6 +157,8 @@ pub struct ModelEngine {
     memory: Memory,
     structure: Structure,
     drift: Drift,
+    /// Made from the others while a crowd stands.
+    crowd_sample: Option<CrowdSample>,
     /// Buffer of codes, in use while a query is judged.
     codes: Codes,
     /// Buffer of detections, in use while a query is judged.
@@ -192,6 +195,7 @@ impl ModelEngine {
             },
             structure: Structure::new(&profile.reference, &profile.coder, config.structure()),
             drift: Drift::new(&profile.reference, &profile.coder),
+            crowd_sample: None,
             codes: Codes::default(),
             detections: Vec::new(),
             profile,
@@ -421,7 +425,8 @@ impl ModelEngine {
         let confidence = (1.0 - (-detection.evidence).exp()).clamp(CONFIDENCE.0, CONFIDENCE.1);
         let component = detection.component.and_then(|c| self.structure.components.get(c));
         let began = component.map(|component| component.since);
-        let case = component.filter(|c| c.flagged.is_some()).map(|c| cases::of_component(&self.profile, c));
+        let of_component = component.filter(|c| c.flagged.is_some()).map(|c| cases::of_component(&self.profile, c));
+        let case = of_component.map(|case| self.case_of_component(detection.client, case));
         let flagging =
             Flagging { at: detection.client, family: detection.family, confidence, case: case.clone(), began, waits: true };
         // Of a client whose accusation waits this is asked when the wait is over.
@@ -555,6 +560,7 @@ impl ModelEngine {
     fn mask(&mut self, drifted: &[usize]) {
         if !self.memory.population.peers_match_reference() && self.statistics.mask(drifted, &self.profile) {
             self.memory.population.restart(&mut self.memory.callers.clients);
+            self.crowd_sample = None;
         }
     }
 }

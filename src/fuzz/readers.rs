@@ -71,7 +71,7 @@ fn a_changed_configuration_never_panics() {
 
 #[test]
 fn a_changed_manifest_or_snapshot_never_panics() {
-    let packed = include_bytes!("../../tests/data/snapshot/format_7.postcard.zst");
+    let packed = include_bytes!("../../tests/data/snapshot/format_8.postcard.zst");
     let snapshot = zstd::decode_all(&packed[..]).unwrap();
     let all = cases() / SLOW / 10;
     let mut accepted = 0;

@@ -95,7 +95,9 @@ pub fn signal(name: &str) -> String {
         "campaign_members" => "callers whose queries belong together",
         "row_of_a_crowd" => "its row is one of a crowd of new callers (score)",
         "strangers" => "different rows of new callers since the crowd came",
-        "odd_rows_of_strangers" => "share of these rows that are impossible (usually: that of callers with a past)",
+        "odd_rows_of_strangers" => {
+            "share of these rows that are impossible or belong to a campaign (usually: that of callers with a past)"
+        }
         "flagged_clients" => "callers flagged as probing",
         "different_rows_in_five_minutes" => "far more different rows than its peers ask (in five minutes)",
         "different_rows_in_an_hour" => "far more different rows than its peers ask (in an hour)",

@@ -35,10 +35,10 @@ pub(super) const COMMON_AT_START: f64 = 0.5;
 pub(super) const LEAVES: f64 = 0.05;
 /// Other callers that are seen before evidence from writing alone accuses. Chosen: of a release that reaches a third of the callers, one
 /// of 16 shows the same with probability 1 − (2/3)^16 = 0.998.
-const WAIT_CALLERS: u32 = 16;
+pub(super) const WAIT_CALLERS: u32 = 16;
 
 /// Seconds after which a caller waits no more. Chosen: where 16 callers do not come within half an hour, most callers never do.
-const LONGEST_WAIT_SECONDS: f64 = 1800.0;
+pub(super) const LONGEST_WAIT_SECONDS: f64 = 1800.0;
 
 /// A caller's wait for others: rows noted when it began, and the time.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

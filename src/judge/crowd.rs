@@ -17,6 +17,7 @@
 //!
 //! Rows that were known before the crowd came (an example of the documentation, a health check) are nobody's evidence.
 
+mod classifier;
 mod content;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,10 +26,12 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, DiscreteCDF as _, Poisson};
 
+use self::classifier::Classifier;
 use self::content::Content;
 pub use self::content::{ColumnShift, nearness_code};
 use super::arrivals::Arrivals;
 use super::campaign::MAX_MEMBERS;
+use super::common_cause::{LONGEST_WAIT_SECONDS, WAIT_CALLERS};
 use crate::event::EventTime;
 use crate::reference::Reference;
 use crate::signal::density::Surprise;
@@ -51,6 +54,11 @@ const LEVELS_TRIED: u32 = 60;
 /// Seconds between two reviews, and from a stranger's last row until it is reviewed: honest strangers send more within that time.
 const REVIEW_SECONDS: f64 = 300.0;
 const SETTLE_SECONDS: f64 = 600.0;
+/// Fits after the first by which a row is reviewed. Chosen: in so many the rows that they learn from have grown thirtyfold. Each is another chance
+/// to be named by luck.
+const MOST_FITS: u32 = 16;
+/// Seconds after which the classifier learns anew because rows wait for it. Chosen: three reviews; learning costs as much as 10,000 queries.
+const SECOND_OPINION_SECONDS: f64 = 900.0;
 /// A stranger is the crowd's if more than one of so many of its rows is.
 const MOSTLY: u32 = 2;
 /// Tests of one row before it is known what the crowd's rows have in common: surprise alone, and with nearness. Afterwards there is one.
@@ -65,6 +73,12 @@ const LEVELS_NOW: [f64; 3] = [1e-1, 1e-2, 1e-3];
 const ROWS_OF_CALLER: u32 = 16;
 /// Callers with a past whose newest rows are kept. Chosen: at the smallest level a quarter of a row is expected among them.
 const ROWS_OF_ESTABLISHED: usize = 256;
+/// Rows of usual strangers that are kept. Chosen: a fifth of all honest rows that the classifier learns from.
+const ROWS_OF_USUAL: usize = 1_024;
+/// Seconds before a crowd within which rows are not taken for those of usual strangers, since some may be the crowd's, and the levels at which
+/// the others are counted. Chosen: at lower levels a few rows that an attacker sent before would hide it.
+const BEFORE_SECONDS: f64 = 3600.0;
+const LEVELS_BEFORE: [f64; 2] = [1e-1, 1e-2];
 /// Expected rows at a level before their number is believed.
 const LEAST_EXPECTED: f64 = 0.25;
 /// Nats by which p-values of rows of one kind differ, since what is learned of the content grows from row to row. Chosen: e-fold.
@@ -128,6 +142,9 @@ pub struct StrangersRow {
     pub is_first: bool,
     /// Whether it is linked to a campaign.
     pub in_campaign: bool,
+    /// The fit of the classifier by which it was reviewed first, and that by which it was first improbable enough to name its sender, and has been
+    /// since; 0 if there is none.
+    pub reviewed: [u32; 2],
 }
 
 /// A stranger that is named, and ln of the p-value of its row.
@@ -143,6 +160,15 @@ pub struct Named {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct EstablishedRow {
     at: SlotRef,
+    codes: Box<[u8]>,
+    surprise: Surprise,
+}
+
+/// A row of a usual stranger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct UsualRow {
+    at: SlotRef,
+    sent: EventTime,
     codes: Box<[u8]>,
     surprise: Surprise,
 }
@@ -170,9 +196,17 @@ pub struct Crowd {
     ordinary: u32,
     rows: VecDeque<StrangersRow>,
     content: Content,
+    classifier: Classifier,
+    /// Rows noted since they are odd, and those of them that were linked to a campaign.
+    noted: u32,
+    linked: u32,
     usual: Usual,
     /// Usual strangers if it was no crowd.
     pending: Usual,
+    /// The newest rows of strangers that came while strangers' rows were usual.
+    before: VecDeque<UsualRow>,
+    /// How many times more often than they should those rows have small p-values.
+    inflation_before: f64,
     /// The newest row of each of some callers with a past, and how many times more often than they should they show small p-values.
     established_now: VecDeque<EstablishedRow>,
     inflation_now: f64,
@@ -181,6 +215,9 @@ pub struct Crowd {
     stands: bool,
     named: u64,
     reviewed: Option<EventTime>,
+    /// When the classifier learned last, and whether rows wait until it learns anew.
+    fitted: Option<EventTime>,
+    waiting: bool,
     /// Newest row that only the crowd explains.
     newest: Option<EventTime>,
 }
@@ -217,6 +254,35 @@ fn times_expected(below: f64, expected: f64) -> f64 {
     if expected < LEAST_EXPECTED { 1.0 } else { below / expected }
 }
 
+/// Honest rows among some rows of these p-values, given as logarithms, as an estimate: twice those above a half (Storey 2002).
+fn honest_among(log_p: &[f64]) -> f64 {
+    2.0 * log_p.iter().filter(|&&log_p| log_p > -std::f64::consts::LN_2).count() as f64
+}
+
+/// Rows of usual strangers that came long before a crowd.
+fn long_before(rows: &VecDeque<UsualRow>, since: Option<EventTime>) -> impl Iterator<Item = &UsualRow> {
+    let came_before = move |row: &&UsualRow| since.is_some_and(|since| since.seconds_since(row.sent) >= BEFORE_SECONDS);
+    rows.iter().filter(came_before)
+}
+
+fn ascending(mut log_p: Vec<f64>) -> Vec<f64> {
+    log_p.sort_by(f64::total_cmp);
+    log_p
+}
+
+/// How many times more often than they should rows have p-values below these levels, given as logarithms, the smallest first; at least once.
+fn inflation(log_p: &[f64], levels: &[f64]) -> f64 {
+    let below = |level: f64| log_p.partition_point(|&log_p| log_p <= level.ln()) as f64;
+    levels.iter().map(|&level| times_expected(below(level), level * log_p.len() as f64)).fold(1.0, f64::max)
+}
+
+/// ln of the harmonic mean of two numbers, given as their logarithms.
+fn log_harmonic_mean(a: f64, b: f64) -> f64 {
+    let (low, high) = (a.min(b), a.max(b));
+    // 2 / (1/a + 1/b) = 2 · low / (1 + low/high)
+    low + 2.0_f64.ln() - (low - high).exp().ln_1p()
+}
+
 /// ln of the p-value of a row by its surprise, alone or with nearness to the decision boundary.
 fn by_surprise(surprise: &Surprise) -> f64 {
     f64::from(surprise.log_p[0].min(surprise.log_p[1])) + TESTS.ln()
@@ -237,6 +303,11 @@ impl Crowd {
             ordinary: 0,
             rows: VecDeque::new(),
             content: Content::new(reference),
+            classifier: Classifier::default(),
+            noted: 0,
+            linked: 0,
+            before: VecDeque::new(),
+            inflation_before: 1.0,
             usual: Usual::default(),
             pending: Usual::default(),
             established_now: VecDeque::new(),
@@ -245,6 +316,8 @@ impl Crowd {
             stands: false,
             named: 0,
             reviewed: None,
+            fitted: None,
+            waiting: false,
             newest: None,
         }
     }
@@ -258,7 +331,7 @@ impl Crowd {
     pub fn note_established(&mut self, at: SlotRef, is_odd: bool, in_campaign: bool) {
         if self.wants_rows_of(at) {
             *self.established_callers.entry(at).or_default() += 1;
-            self.established.add(is_odd);
+            self.established.add(is_odd || in_campaign);
             self.established_linked += u32::from(in_campaign);
         }
     }
@@ -289,8 +362,13 @@ impl Crowd {
     /// Notes a stranger's row while strangers' rows are usual.
     pub fn note_lead(&mut self, row: StrangersRow) {
         self.note_usual(&row.surprise);
-        if self.rows.len() >= LEAD {
-            self.rows.pop_front();
+        if self.rows.len() >= LEAD
+            && let Some(StrangersRow { at, sent, codes, surprise, .. }) = self.rows.pop_front()
+        {
+            if self.before.len() >= ROWS_OF_USUAL {
+                self.before.pop_front();
+            }
+            self.before.push_back(UsualRow { at, sent, codes, surprise });
         }
         self.rows.push_back(row);
     }
@@ -302,8 +380,13 @@ impl Crowd {
             self.rows.iter().filter(|row| row.teaches()).for_each(|row| self.content.learn(&row.codes));
         }
         if row.is_new {
-            self.strangers.add(row.is_odd);
+            self.strangers.add(row.is_odd || row.in_campaign);
         }
+        self.linked = self.linked.saturating_add(u32::from(row.in_campaign));
+        if row.in_campaign {
+            self.newest = Some(row.sent);
+        }
+        self.noted = self.noted.saturating_add(1);
         self.came = self.came.saturating_add(u32::from(row.is_first));
         self.ordinary = self.ordinary.saturating_add(u32::from(row.surprise.log_p[0] > -std::f32::consts::LN_2));
         if !self.stands {
@@ -327,14 +410,15 @@ impl Crowd {
             self.usual.add(&self.pending);
         }
         (self.strangers, self.established, self.established_linked, self.pending) = Default::default();
-        (self.came, self.ordinary) = (0, 0);
+        (self.came, self.ordinary, self.noted, self.linked) = Default::default();
         self.rows.drain(..self.rows.len().saturating_sub(LEAD));
         self.content.clear();
+        self.classifier.clear();
         self.established_callers.clear();
         self.established_now.clear();
-        self.inflation_now = 1.0;
+        (self.inflation_now, self.inflation_before) = (1.0, 1.0);
         self.log_p_now.clear();
-        (self.named, self.reviewed, self.newest) = (0, None, None);
+        (self.named, self.reviewed, self.fitted, self.waiting, self.newest) = Default::default();
     }
 
     /// Whether a crowd stands.
@@ -342,9 +426,10 @@ impl Crowd {
         self.stands
     }
 
-    /// Whether a crowd that stands goes on, although strangers' rows are usual for the pool: rows that only the crowd explains keep coming.
+    /// Whether a crowd goes on, although strangers' rows are usual for the pool: rows that only it explains keep coming, or rows that are linked
+    /// to a campaign.
     pub fn goes_on(&self, now: EventTime) -> bool {
-        self.stands && self.newest.is_some_and(|newest| now.seconds_since(newest) < GOES_ON_SECONDS)
+        self.newest.is_some_and(|newest| now.seconds_since(newest) < GOES_ON_SECONDS)
     }
 
     /// Since when strangers' rows are odd.
@@ -367,6 +452,11 @@ impl Crowd {
         self.strangers.rows
     }
 
+    /// Strangers, by their rows in order.
+    pub fn senders(&self) -> impl Iterator<Item = SlotRef> {
+        self.rows.iter().map(|row| row.at)
+    }
+
     /// Strangers whose rows are odd, in order.
     pub fn odd(&self) -> impl Iterator<Item = SlotRef> {
         self.rows.iter().filter(|row| row.is_odd).map(|row| row.at)
@@ -377,7 +467,13 @@ impl Crowd {
         self.content.shifts()
     }
 
-    /// Decides whether a crowd stands, now that the pool of newcomers is alarmed; true if it stands from now on.
+    /// Whether a campaign has so many rows of strangers that they may be a crowd's.
+    pub fn has_campaign(&self) -> bool {
+        self.linked >= FEWEST_ODD
+    }
+
+    /// Decides whether a crowd stands, now that the pool of newcomers is alarmed or a campaign has rows of strangers; true if it stands from
+    /// now on.
     pub fn decide(&mut self, arrivals: &Arrivals, now: EventTime) -> bool {
         if self.stands || self.strangers.odd < FEWEST_ODD {
             return false;
@@ -419,29 +515,52 @@ impl Crowd {
 
     /// Whether the reference's rows must be ranked for [`Crowd::rank`].
     pub fn is_due(&self) -> bool {
-        self.stands && self.content.is_due()
+        self.stands && (self.content.is_due() || self.is_classifier_due())
+    }
+
+    /// Whether the classifier is to learn. It sees any difference, so it waits until it is known what callers with a past show now.
+    fn is_classifier_due(&self) -> bool {
+        let lasts = |since: EventTime| self.rows.back().map_or(0.0, |newest| newest.sent.seconds_since(since));
+        let knows = self.established_now.len() >= WAIT_CALLERS as usize;
+        self.classifier.is_due(self.noted) && (knows || self.since.is_some_and(|since| lasts(since) >= LONGEST_WAIT_SECONDS))
     }
 
     /// Ranks the reference's rows, given as their codes and surprise.
-    pub fn rank<'a>(&mut self, sample: impl Iterator<Item = (&'a [u8], f32)>) {
-        self.content.rank(sample);
+    pub fn rank<'a>(&mut self, now: EventTime, sample: impl Iterator<Item = (&'a [u8], f32)> + Clone) {
+        if self.content.is_due() {
+            self.content.rank(sample.clone());
+        }
+        if self.is_classifier_due() || self.waiting {
+            self.fitted = Some(now);
+            self.waiting = false;
+            let Self { rows, before, content, classifier, noted, since, .. } = self;
+            let rows = rows.iter().map(|row| (row.at, &*row.codes, row.surprise.nats));
+            let before = long_before(before, *since).step_by(2).map(|row| (&*row.codes, row.surprise.nats));
+            let by_shift = content.by_shift().into_iter().map(|shift| shift.column);
+            classifier.fit(rows, before, sample, by_shift, *noted);
+        }
+        let before = long_before(&self.before, self.since).skip(1).step_by(2);
+        let before = before.map(|row| self.test(row.at, &row.codes, &row.surprise, false)).collect();
+        self.inflation_before = inflation(&ascending(before), &LEVELS_BEFORE);
         self.compare_established();
     }
 
     /// Measures how many times more often than they should callers with a past show small p-values now.
     fn compare_established(&mut self) {
-        let log_p = |row: &EstablishedRow| self.test(&row.codes, &row.surprise, false);
-        let mut log_p: Vec<f64> = self.established_now.iter().map(log_p).collect();
-        log_p.sort_by(f64::total_cmp);
-        let below = |level: f64| log_p.iter().filter(|&&log_p| log_p <= level.ln()).count() as f64;
-        let times = LEVELS_NOW.map(|level| times_expected(below(level), level * log_p.len() as f64));
-        self.inflation_now = times.into_iter().fold(1.0, f64::max);
-        self.log_p_now = log_p;
+        let log_p = |row: &EstablishedRow| self.test(row.at, &row.codes, &row.surprise, false);
+        self.log_p_now = ascending(self.established_now.iter().map(log_p).collect());
+        self.inflation_now = inflation(&self.log_p_now, &LEVELS_NOW);
     }
 
-    /// ln of the p-value of a row before anything raises it: by what the crowd's rows have in common, or by surprise while that is not known.
-    fn test(&self, codes: &[u8], surprise: &Surprise, learned: bool) -> f64 {
-        self.content.log_p(codes, surprise.nats, learned).unwrap_or_else(|| by_surprise(surprise))
+    /// ln of the p-value of a row before anything raises it: by what the crowd's rows have in common, the harmonic mean of two tests (Wilson
+    /// 2019), or by surprise while that is not known.
+    fn test(&self, at: SlotRef, codes: &[u8], surprise: &Surprise, learned: bool) -> f64 {
+        let by_shares = self.content.log_p(codes, surprise.nats, learned);
+        let by_trees = self.classifier.log_p(at, codes, surprise.nats);
+        match (by_shares, by_trees) {
+            (Some(by_shares), Some(by_trees)) => log_harmonic_mean(by_shares, by_trees),
+            (one, other) => one.or(other).unwrap_or_else(|| by_surprise(surprise)),
+        }
     }
 
     /// The sender of the newest row, if the row alone names it.
@@ -461,21 +580,32 @@ impl Crowd {
         self.stands && self.reviewed.or(self.since).is_some_and(|last| now.seconds_since(last) >= REVIEW_SECONDS)
     }
 
-    /// Strangers most of whose rows are the crowd's, in order; of those that sent something within the last minutes only when the input has
-    /// ended. `votes` are all the rows of a stranger, `None` if it is forgotten or named.
-    pub fn review(&mut self, now: EventTime, has_ended: bool, votes: impl Fn(SlotRef) -> Option<u32>) -> Vec<Named> {
+    /// Whether rows that would name their senders wait for the classifier to learn anew: it has not for a while, or the crowd `ends`.
+    pub fn needs_second_opinion(&self, now: EventTime, ends: bool) -> bool {
+        let is_old = || self.fitted.is_some_and(|fitted| now.seconds_since(fitted) >= SECOND_OPINION_SECONDS);
+        self.waiting && (ends || is_old())
+    }
+
+    /// Strangers most of whose rows are the crowd's by two fits of the classifier, in order; of those that sent something within the last
+    /// minutes only when the crowd `ends`. `votes` are all the rows of a stranger, `None` if it is forgotten or named.
+    pub fn review(&mut self, now: EventTime, ends: bool, votes: impl Fn(SlotRef) -> Option<u32>) -> Vec<Named> {
         self.reviewed = Some(now);
         self.compare_established();
-        let log_p: Vec<f64> = self.rows.iter().map(|row| self.log_p(row)).collect();
-        let level = self.level_of_review(&log_p);
+        let tested: Vec<f64> = self.rows.iter().map(|row| self.test_row(row)).collect();
+        let log_p: Vec<f64> = self.rows.iter().zip(&tested).map(|(row, &tested)| self.raised(row, tested)).collect();
+        let level = self.level_of_review(&log_p, honest_among(&tested));
+        let fit = self.classifier.fits();
+        self.waiting = false;
         let mut by_sender: FxHashMap<SlotRef, (u32, f64, EventTime)> = FxHashMap::default();
-        for (row, &log_p) in self.rows.iter().zip(&log_p) {
+        for (row, &log_p) in self.rows.iter_mut().zip(&log_p) {
+            let is_confirmed = row.pass(log_p <= level, fit);
+            self.waiting |= row.reviewed[1] > 0 && !is_confirmed;
             let (rows, least, last) = by_sender.entry(row.at).or_insert((0, 0.0, row.sent));
-            (*rows, *least, *last) = (*rows + u32::from(log_p <= level), least.min(log_p), (*last).max(row.sent));
+            (*rows, *least, *last) = (*rows + u32::from(is_confirmed), least.min(log_p), (*last).max(row.sent));
         }
         let mut named: Vec<Named> = Vec::new();
         for (&at, &(rows, log_p, last)) in &by_sender {
-            let has_settled = has_ended || now.seconds_since(last) >= SETTLE_SECONDS;
+            let has_settled = ends || now.seconds_since(last) >= SETTLE_SECONDS;
             if rows > 0 && has_settled && votes(at).is_some_and(|votes| MOSTLY * rows > votes) {
                 named.push(Named { at, log_p });
             }
@@ -486,13 +616,15 @@ impl Crowd {
     }
 
     /// The least strict level at which honest strangers are a small share of all rows below it, or at which hardly one is expected.
-    fn level_of_review(&self, log_p: &[f64]) -> f64 {
-        let honest = 1.0 + self.honest();
+    fn level_of_review(&self, log_p: &[f64], honest: f64) -> f64 {
+        let honest = 1.0 + honest;
         let mut sorted = log_p.to_vec();
         sorted.sort_by(f64::total_cmp);
+        // Each fit is another chance.
+        let by_chance = NAMED_BY_CHANCE / f64::from(self.classifier.fits().max(1));
         let is_safe = |level: &f64| {
             let below = sorted.partition_point(|log_p| log_p <= level) as f64;
-            honest * level.exp() <= NAMED_BY_CHANCE.max(HONEST_SHARE * below)
+            honest * level.exp() <= by_chance.max(HONEST_SHARE * below)
         };
         let levels = (0..LEVELS_TRIED).map(|step| LEAST_STRICT - LEVEL_STEP * f64::from(step));
         levels.into_iter().find(is_safe).unwrap_or(f64::NEG_INFINITY)
@@ -500,10 +632,17 @@ impl Crowd {
 
     /// ln of the p-value of a row, lowered if it is linked to a campaign, and raised by what usual strangers and callers with a past show.
     fn log_p(&self, row: &StrangersRow) -> f64 {
-        let log_p = self.test(&row.codes, &row.surprise, row.teaches());
+        self.raised(row, self.test_row(row))
+    }
+
+    fn test_row(&self, row: &StrangersRow) -> f64 {
+        self.test(row.at, &row.codes, &row.surprise, row.teaches())
+    }
+
+    fn raised(&self, row: &StrangersRow, log_p: f64) -> f64 {
         let linked = f64::from(self.established_linked + 1) / f64::from(self.established.rows + 1);
         let campaign = if row.in_campaign { linked.ln() } else { 0.0 };
-        let raised = log_p + campaign + self.usual.inflation().max(self.inflation_now).ln();
+        let raised = log_p + campaign + self.usual.inflation().max(self.inflation_now).max(self.inflation_before).ln();
         raised.max(self.log_share_of_established(log_p))
     }
 
@@ -515,7 +654,8 @@ impl Crowd {
         if below >= f64::from(FEWEST_ESTABLISHED) && share >= SHARED { share.ln() } else { f64::NEG_INFINITY }
     }
 
-    /// Honest rows among the strangers', as an estimate: twice those that are less surprising than half of the reference's (Storey 2002).
+    /// Honest rows among the strangers', as an estimate: twice those that are less surprising than half of the reference's (Storey 2002). A
+    /// review knows more ([`honest_among`]).
     fn honest(&self) -> f64 {
         2.0 * f64::from(self.ordinary)
     }
@@ -545,6 +685,22 @@ impl Tally {
 // === impl StrangersRow ===
 
 impl StrangersRow {
+    /// Notes whether a review by this fit would name its sender for it, and says whether two fits would.
+    fn pass(&mut self, passes: bool, fit: u32) -> bool {
+        let [first, passed] = &mut self.reviewed;
+        if *first == 0 {
+            *first = fit;
+        }
+        *passed = match (passes, *passed) {
+            (false, _) => 0,
+            (true, 0) if fit - *first > MOST_FITS => 0,
+            (true, 0) => fit,
+            (true, before) => before,
+        };
+        // Before the classifier has learned there is one opinion.
+        passes && (fit == 0 || (*passed > 0 && *passed != fit))
+    }
+
     /// Whether it teaches what the crowd's rows have in common.
     fn teaches(&self) -> bool {
         self.in_campaign || self.surprise.log_p.iter().any(|&log_p| log_p <= TEACHES)

@@ -67,6 +67,11 @@ impl Family {
         Self::Unknown,
     ];
 
+    /// Whether it is a way of going from row to row, which only rows together show. What a single row shows says less.
+    pub fn is_search(self) -> bool {
+        matches!(self, Self::Grid | Self::LineSearch | Self::Boundary | Self::NearDuplicate)
+    }
+
     /// The word in verdict lines and metric labels.
     pub const fn name(self) -> &'static str {
         match self {

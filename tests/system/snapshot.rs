@@ -91,7 +91,7 @@ const GOLDEN_LINE: usize = 3_000;
 #[test]
 fn a_snapshot_of_an_earlier_program_is_read_and_gone_on_from() {
     let recorded = Recorded::of(Cut("22_grid_dist_ofat_jitter"));
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/snapshot/format_7.postcard.zst");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/snapshot/format_8.postcard.zst");
     let mut unbroken = recorded.engine(EngineConfig::default());
     let before = recorded.judge(&mut unbroken, 0, GOLDEN_LINE);
     if std::env::var_os("TRIPLINE_UPDATE").is_some() {

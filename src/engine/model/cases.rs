@@ -32,6 +32,8 @@ pub(super) struct Cases {
     pub(super) campaigns: BTreeMap<String, Announced>,
     /// The case of the last burst of newcomers, with the start of that burst.
     burst: Option<(EventTime, String)>,
+    /// The case of the crowd that stands.
+    crowd: Option<String>,
 }
 
 // === impl Cases ===
@@ -55,19 +57,19 @@ impl Cases {
         members >= 2 && members >= 2 * announced
     }
 
-    /// The case of the last burst of newcomers.
-    pub(super) fn burst(&self) -> Option<String> {
-        self.burst.as_ref().map(|(_, case)| case.clone())
+    /// The case of the crowd that stands.
+    pub(super) fn of_crowd(&self) -> Option<&str> {
+        self.crowd.as_deref()
+    }
+
+    /// From now on this is the case of the crowd that stands.
+    pub(super) fn set_of_crowd(&mut self, case: Option<String>) {
+        self.crowd = case;
     }
 
     /// Members of a case when it was announced last; one if it was not.
     pub(super) fn announced(&self, case: &str) -> usize {
         self.campaigns.get(case).map_or(1, |campaign| campaign.members)
-    }
-
-    /// Whether a case is that of the last burst of newcomers.
-    pub(super) fn is_of_burst(&self, case: &str) -> bool {
-        self.burst.as_ref().is_some_and(|(_, burst)| burst == case)
     }
 
     /// Whether a campaign of so many members is announced (again): when it has two, and whenever their number has doubled.

@@ -1,6 +1,8 @@
 //! Strangers judged together ([`judge::crowd`](crate::judge::crowd)): their rows are noted, and when a crowd stands, they are named.
 
 use super::lines::{Flagging, SHARED_CONFIDENCE};
+use super::profile::Profile;
+use super::row_statistics::RowStatistics;
 use super::{Asked, CONFIDENCE, Memory, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::client::Client;
@@ -12,9 +14,36 @@ use crate::judge::structure::Seen;
 use crate::judge::{Family, FeatureDrift, Finding, Scope, SignalValue, Verdict};
 use crate::signal::codes::Codes;
 use crate::signal::density::Surprise;
+use crate::window::clients::SlotRef;
 
 /// Columns of which a campaign line says that its rows differ there. Chosen: as many as a person reads.
 const COLUMNS_NAMED: usize = 5;
+
+/// The reference's sample as a crowd's rows are weighed. It is made when a crowd stands, and again when features are left out.
+#[derive(Clone, Debug)]
+pub(super) struct CrowdSample {
+    /// Codes with nearness behind them, row after row, and their number for a row.
+    codes: Vec<u8>,
+    width: usize,
+    surprise: Vec<f32>,
+}
+
+// === impl CrowdSample ===
+
+impl CrowdSample {
+    fn new(profile: &Profile, statistics: &RowStatistics) -> Self {
+        let sample = profile.coder.sample(&profile.reference);
+        let surprise = statistics.surprise_of_sample(&sample);
+        let near = profile.boundary.sample().iter().map(|&near| nearness_code(f64::from(near)));
+        let width = profile.reference.features.len() + 1;
+        let codes = sample.iter().zip(near).flat_map(|(codes, near)| codes.coarse.iter().copied().chain([near])).collect();
+        Self { codes, width, surprise }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&[u8], f32)> + Clone {
+        self.codes.chunks_exact(self.width).zip(self.surprise.iter().copied())
+    }
+}
 
 // === impl ModelEngine ===
 
@@ -32,9 +61,11 @@ impl ModelEngine {
         let is_first = state.votes == 1;
         let is_usual = population.newcomers_are_usual() && !self.memory.crowd.goes_on(now);
         if is_usual && self.memory.crowd.since().is_some() {
-            self.review_crowd(now, false, out);
+            self.review_crowd(now, true, out);
             self.announce_rest(now, out);
             self.memory.crowd.forget();
+            self.memory.cases.set_of_crowd(None);
+            self.crowd_sample = None;
         }
         if is_warm && is_newcomer {
             if let Some(row) = self.strangers_row(asked, codes, seen, (is_odd, is_first)) {
@@ -99,12 +130,32 @@ impl ModelEngine {
         }
         let in_campaign = self.structure.is_in_campaign(row);
         let (codes, surprise) = self.weigh(asked, codes);
-        Some(StrangersRow { at: asked.at, sent: asked.now, codes, surprise, is_odd, is_new, is_first, in_campaign })
+        Some(StrangersRow {
+            at: asked.at,
+            sent: asked.now,
+            codes,
+            surprise,
+            is_odd,
+            is_new,
+            is_first,
+            in_campaign,
+            reviewed: [0; 2],
+        })
+    }
+
+    /// The case of a client that is found in a campaign: the crowd's, if the client is one of its strangers, or the campaign's.
+    pub(super) fn case_of_component(&mut self, at: SlotRef, of_component: String) -> String {
+        let is_stranger =
+            |client: &Client| client.distribution.votes <= FIRST_VOTES && self.memory.population.is_newcomer(client.first);
+        if self.memory.crowd.stands() && self.memory.callers.clients.get(at).is_some_and(is_stranger) {
+            return self.burst_case(at);
+        }
+        of_component
     }
 
     /// Notes a stranger's row, and names strangers if their rows are not usual.
     fn note_stranger(&mut self, asked: &Asked<'_>, row: StrangersRow, is_usual: bool, out: &mut Vec<Verdict>) {
-        if is_usual {
+        if is_usual && !row.in_campaign {
             self.memory.crowd.note_lead(row);
         } else {
             self.memory.crowd.note(row);
@@ -115,7 +166,8 @@ impl ModelEngine {
     /// Decides whether a crowd stands, and names its strangers.
     fn name_strangers(&mut self, asked: &Asked<'_>, out: &mut Vec<Verdict>) {
         let now = asked.now;
-        if !self.memory.population.newcomer_burst_active(now) && !self.memory.crowd.stands() {
+        let Memory { population, crowd, .. } = &self.memory;
+        if !population.newcomer_burst_active(now) && !crowd.has_campaign() && !crowd.stands() {
             return;
         }
         let begins = self.memory.crowd.decide(&self.memory.arrivals, now);
@@ -124,11 +176,7 @@ impl ModelEngine {
         }
         self.memory.arrivals.leave_out();
         if self.memory.crowd.is_due() {
-            let mut sample = self.profile.coder.sample(&self.profile.reference);
-            let surprise = self.statistics.surprise_of_sample(&sample);
-            let near = self.profile.boundary.sample();
-            sample.iter_mut().zip(near).for_each(|(codes, &near)| codes.coarse.push(nearness_code(f64::from(near))));
-            self.memory.crowd.rank(sample.iter().map(|codes| codes.coarse.as_slice()).zip(surprise));
+            self.rank_for_crowd(now);
         }
         let case = self.burst_case(asked.at);
         if let Some(named) = self.memory.crowd.name_newest(now) {
@@ -143,14 +191,29 @@ impl ModelEngine {
         self.announce_crowd(&case, now, out);
     }
 
-    /// Names the strangers that a review of all of them names.
-    pub(super) fn review_crowd(&mut self, now: EventTime, has_ended: bool, out: &mut Vec<Verdict>) {
+    /// Ranks the reference's rows as the crowd's are weighed.
+    fn rank_for_crowd(&mut self, now: EventTime) {
+        let Self { profile, statistics, memory, crowd_sample, .. } = self;
+        let sample = crowd_sample.get_or_insert_with(|| CrowdSample::new(profile, statistics));
+        memory.crowd.rank(now, sample.rows());
+    }
+
+    /// Names the strangers that a review of all of them names. `ends` says that the crowd is over, or the input.
+    pub(super) fn review_crowd(&mut self, now: EventTime, ends: bool, out: &mut Vec<Verdict>) {
         if !self.memory.crowd.stands() {
             return;
         }
+        self.review_once(now, ends, out);
+        if self.memory.crowd.needs_second_opinion(now, ends) {
+            self.rank_for_crowd(now);
+            self.review_once(now, ends, out);
+        }
+    }
+
+    fn review_once(&mut self, now: EventTime, ends: bool, out: &mut Vec<Verdict>) {
         let Memory { callers, crowd, .. } = &mut self.memory;
         let unflagged = |at| callers.clients.get(at).filter(|client| !client.is_flagged()).map(|client| client.distribution.votes);
-        let named = crowd.review(now, has_ended, unflagged);
+        let named = crowd.review(now, ends, unflagged);
         let Some(first) = named.first() else { return };
         let case = self.burst_case(first.at);
         for named in named {
@@ -171,7 +234,7 @@ impl ModelEngine {
 
     /// Announces the members when the crowd is over, if there are more than were announced.
     pub(super) fn announce_rest(&mut self, now: EventTime, out: &mut Vec<Verdict>) {
-        if let Some(case) = self.memory.cases.burst().filter(|_| self.memory.crowd.stands()) {
+        if let Some(case) = self.memory.cases.of_crowd().filter(|_| self.memory.crowd.stands()).map(str::to_owned) {
             self.announce_if(now, &case, |members, announced| members > announced && members > 1, out);
         }
     }

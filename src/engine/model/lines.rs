@@ -1,7 +1,7 @@
 //! How detections become verdict lines: on a client, on what flagged clients share, on a campaign, and on the model.
 
 use super::cases::{self, Announced, Cases};
-use super::{Asked, CONFIDENCE, ModelEngine};
+use super::{Asked, CONFIDENCE, Memory, ModelEngine};
 use crate::event::EventTime;
 use crate::judge::client::evidence_trail::EVIDENCE_QUERIES;
 use crate::judge::client::{Client, Flag, account_hash, subject};
@@ -47,11 +47,23 @@ struct Shared {
 // === impl ModelEngine ===
 
 impl ModelEngine {
-    /// Case of the burst of newcomers that a client belongs to.
+    /// The case of the burst of newcomers that a client brings up. While a crowd stands, it is the crowd's: that of the first stranger that
+    /// was flagged before, or the burst's.
     pub(super) fn burst_case(&mut self, at: SlotRef) -> String {
-        let since = self.memory.population.newcomer_burst_since();
-        let first = self.memory.callers.clients.get(at).and_then(|client| client.evidence.first());
-        self.memory.cases.of_burst(since, &self.profile, first)
+        let Memory { callers, crowd, cases, population, .. } = &mut self.memory;
+        let stands = crowd.stands();
+        if let Some(case) = cases.of_crowd().filter(|_| stands) {
+            return case.to_owned();
+        }
+        let case_of = |at| callers.clients.get(at).and_then(|client| client.flag.as_ref()).map(|flag| flag.case.clone());
+        let known = stands.then(|| crowd.senders().find_map(case_of)).flatten();
+        let since = crowd.since().filter(|_| stands).unwrap_or_else(|| population.newcomer_burst_since());
+        let first = callers.clients.get(at).and_then(|client| client.evidence.first());
+        let case = known.unwrap_or_else(|| cases.of_burst(since, &self.profile, first));
+        if stands {
+            cases.set_of_crowd(Some(case.clone()));
+        }
+        case
     }
 
     /// Flags the members of a burst of newcomers, and announces it.
@@ -177,13 +189,14 @@ impl ModelEngine {
 
     /// A line that speaks of a campaign.
     fn campaign_line(&self, now: EventTime, case: &str, members: &[&Client]) -> Verdict {
+        let is_crowd = self.memory.crowd.stands() && self.memory.cases.of_crowd() == Some(case);
         let strongest = members.iter().max_by(|a, b| a.distribution.peak.total_cmp(&b.distribution.peak));
         let family = strongest.and_then(|c| c.flag.as_ref()).map_or(Family::Unknown, |flag| flag.family);
+        let family = search_of(members).filter(|_| is_crowd).unwrap_or(family);
         let first = members.iter().filter_map(|c| c.evidence.first()).min_by_key(|query| query.at);
         let evidence = members.iter().map(|c| c.distribution.peak.max(1.0).ln() + c.structure.peak).sum();
         let count = SignalValue { name: "campaign_members", value: members.len() as f64, reference: 1.0, evidence };
         let queries = members.iter().filter_map(|c| c.evidence.first().cloned()).take(EVIDENCE_QUERIES).collect();
-        let is_crowd = self.memory.crowd.stands() && self.memory.cases.is_of_burst(case);
         let line = Verdict {
             confidence: Some(SHARED_CONFIDENCE),
             case: Some(case.to_owned()),
@@ -247,4 +260,13 @@ impl ModelEngine {
             ..Verdict::new(now, Scope::Model, self.name(), finding)
         }
     }
+}
+
+/// The search that most members were found by, if any were; of two that are as frequent the first in [`Family::ALL`]. A crowd's single rows
+/// look like noise, whatever it searches for.
+fn search_of(members: &[&Client]) -> Option<Family> {
+    let of = |family: Family| members.iter().filter(|c| c.flag.as_ref().is_some_and(|flag| flag.family == family)).count();
+    let searches = Family::ALL.into_iter().filter(|family| family.is_search()).map(|family| (family, of(family)));
+    let most = searches.rev().max_by_key(|&(_, members)| members)?;
+    (most.1 > 0).then_some(most.0)
 }

@@ -13,7 +13,7 @@ use crate::judge::drift::DriftState;
 use crate::judge::structure::StructureState;
 
 /// Format of snapshots. It changes whenever a field does; a snapshot of another format is refused rather than guessed at.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// What a snapshot is of. It comes first and has the same fields in every format, so it can be read and checked before the state
 /// is believed.
@@ -78,6 +78,7 @@ impl ModelEngine {
         if masked != self.statistics.masked() {
             self.statistics = RowStatistics::under(masked, &self.profile);
         }
+        self.crowd_sample = None;
         self.memory = Memory { crowd: memory.crowd.restored(&self.profile.reference), ..memory };
         self.structure.restore(structure);
         self.structure.set_newcomer_share(self.memory.arrivals.newcomer_share());

@@ -55,6 +55,9 @@ pub(super) struct Content {
     pub(super) rows: u32,
     /// The same when the reference's rows were ranked: rows are weighed by what the ranks were made with.
     ranked_counts: Vec<u32>,
+    /// What each code says by those counts, in nats, and what it says of a row that was learned. Made from them.
+    #[serde(skip)]
+    ratios: Vec<[f64; 2]>,
     /// Ranks of the reference's rows, and the learned rows at that time.
     ranks: Ranks,
     ranked_at: u32,
@@ -104,12 +107,14 @@ impl Content {
         let reference = Shares::new(reference);
         let codes = reference.log_share.len();
         let (counts, ranked_counts) = (vec![0; codes], vec![0; codes]);
-        Self { reference, counts, ranked_counts, rows: 0, ranks: Ranks::default(), ranked_at: 0 }
+        Self { reference, counts, ranked_counts, ratios: Vec::new(), rows: 0, ranks: Ranks::default(), ranked_at: 0 }
     }
 
     /// What was learned, read back.
     pub(super) fn restored(self, reference: &Reference) -> Self {
-        Self { reference: Shares::new(reference), ..self }
+        let mut content = Self { reference: Shares::new(reference), ..self };
+        content.weigh_codes();
+        content
     }
 
     /// Forgets what was learned.
@@ -125,20 +130,24 @@ impl Content {
         self.reference.places(codes).for_each(|place| self.counts[place] += 1);
     }
 
-    /// How much likelier a row is among the crowd's than among the reference's, in nats, by what was known when the reference was ranked.
-    /// Of a row that was `learned`, what it taught is left out.
-    fn ratio(&self, codes: &[u8], learned: bool) -> f64 {
-        let own = f64::from(u8::from(learned));
-        let all = (f64::from(self.ranked_at) - own + PRIOR_ROWS).ln();
-        let of = |place: usize| {
+    /// Computes what each code says by the counts of the ranks.
+    fn weigh_codes(&mut self) {
+        let of = |place: usize, own: f64| {
             let log_share = f64::from(self.reference.log_share[place]);
             if log_share >= 0.0 {
                 return 0.0;
             }
+            let all = (f64::from(self.ranked_at) - own + PRIOR_ROWS).ln();
             let count = (f64::from(self.ranked_counts[place]) - own).max(0.0) + PRIOR_ROWS * log_share.exp();
             (count.ln() - all - log_share).clamp(-MOST, MOST)
         };
-        self.reference.places(codes).map(of).sum()
+        self.ratios = (0..self.ranked_counts.len()).map(|place| [of(place, 0.0), of(place, 1.0)]).collect();
+    }
+
+    /// How much likelier a row is among the crowd's than among the reference's, in nats, by what was known when the reference was ranked.
+    /// Of a row that was `learned`, what it taught is left out.
+    fn ratio(&self, codes: &[u8], learned: bool) -> f64 {
+        self.reference.places(codes).map(|place| self.ratios[place][usize::from(learned)]).sum()
     }
 
     /// Whether the reference's rows are to be ranked (again).
@@ -150,6 +159,7 @@ impl Content {
     pub(super) fn rank<'a>(&mut self, sample: impl Iterator<Item = (&'a [u8], f32)>) {
         self.ranked_counts.copy_from_slice(&self.counts);
         self.ranked_at = self.rows;
+        self.weigh_codes();
         let scores = sample.map(|(codes, nats)| (self.ratio(codes, false) + f64::from(nats)) as f32).collect();
         self.ranks = Ranks::new(scores);
     }
@@ -161,6 +171,11 @@ impl Content {
 
     /// The columns by which the learned rows differ from the reference beyond chance, the farthest first.
     pub(super) fn shifts(&self) -> Vec<ColumnShift> {
+        self.by_shift().into_iter().filter(|shift| shift.psi > shift.critical).collect()
+    }
+
+    /// All columns, those by which the learned rows differ most from the reference first.
+    pub(super) fn by_shift(&self) -> Vec<ColumnShift> {
         let (rows, Shares { offsets, log_share, rows: reference_rows }) = (f64::from(self.rows.max(1)), &self.reference);
         let of = |(column, bounds): (usize, &[u32])| {
             let codes = bounds[0] as usize..bounds[1] as usize;
@@ -176,8 +191,7 @@ impl Content {
         };
         // Behind the columns lies nearness.
         let columns = offsets.len().saturating_sub(2);
-        let mut shifts: Vec<ColumnShift> =
-            offsets.windows(2).take(columns).enumerate().map(of).filter(|s| s.psi > s.critical).collect();
+        let mut shifts: Vec<ColumnShift> = offsets.windows(2).take(columns).enumerate().map(of).collect();
         shifts.sort_by(|a, b| b.psi.total_cmp(&a.psi).then(a.column.cmp(&b.column)));
         shifts
     }
