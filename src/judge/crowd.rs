@@ -412,6 +412,8 @@ impl Crowd {
         (self.strangers, self.established, self.established_linked, self.pending) = Default::default();
         (self.came, self.ordinary, self.noted, self.linked) = Default::default();
         self.rows.drain(..self.rows.len().saturating_sub(LEAD));
+        // The next crowd has fits of its own.
+        self.rows.iter_mut().for_each(|row| row.reviewed = [0; 2]);
         self.content.clear();
         self.classifier.clear();
         self.established_callers.clear();
@@ -693,7 +695,7 @@ impl StrangersRow {
         }
         *passed = match (passes, *passed) {
             (false, _) => 0,
-            (true, 0) if fit - *first > MOST_FITS => 0,
+            (true, 0) if fit.saturating_sub(*first) > MOST_FITS => 0,
             (true, 0) => fit,
             (true, before) => before,
         };

@@ -494,3 +494,21 @@ fn the_classifier_waits_for_callers_with_a_past_or_half_an_hour() {
     assert!(!with(15, 0) && with(16, 0));
     assert!(!with(0, 28) && with(0, 29));
 }
+
+#[test]
+fn rows_that_a_former_crowd_left_are_reviewed_as_if_for_the_first_time() {
+    let mut strangers = Strangers::around_one_row(120, 20);
+    strangers.review(900, false, |_| None);
+    strangers.rank();
+    strangers.crowd.forget();
+    assert!(strangers.crowd.rows.iter().all(|row| row.reviewed == [0; 2]));
+    for _ in 0..120 {
+        let row = strangers.row_around_one(RARE);
+        strangers.crowd.note(row);
+    }
+    strangers.established(400, 0);
+    strangers.keep_established();
+    assert!(strangers.decide());
+    strangers.rank();
+    assert!(strangers.review(900, true, |_| Some(1)).len() >= 100);
+}
