@@ -565,10 +565,11 @@ impl Crowd {
         }
     }
 
-    /// The sender of the newest row, if the row alone names it.
+    /// The sender of the newest row, if the row alone names it. The trees have one opinion of it, so they are not asked.
     pub fn name_newest(&mut self, now: EventTime) -> Option<Named> {
         let row = self.rows.back()?;
-        let log_p = self.log_p(row);
+        let by_shares = self.content.log_p(&row.codes, row.surprise.nats, row.teaches());
+        let log_p = self.raised(row, by_shares.unwrap_or_else(|| by_surprise(&row.surprise)));
         if log_p <= CONTINUES {
             self.newest = Some(now);
         }
