@@ -20,8 +20,14 @@ use crate::window::history::{RowId, SenderHashes};
 /// Components remembered per model. Chosen: a sixteenth of the rows that are remembered by default, since every component has two rows
 /// or more and most rows are in none.
 const MAX_COMPONENTS: usize = 16_384;
-/// Members and addresses remembered per component. Chosen: four times the largest campaign that is designed for, a thousand addresses.
-pub(super) const MAX_MEMBERS: usize = 4_096;
+/// Members remembered per component: more than the largest campaign that is designed for, 20,000 accounts.
+pub(super) const MAX_MEMBERS: usize = 32_768;
+/// Members remembered in all components together: as many as rows are remembered by default, 12 MB. From then on only components with fewer
+/// than [`FEW_MEMBERS`] take new ones, so whoever fills the memory with a large campaign does not hide a small one.
+const MAX_ALL_MEMBERS: usize = 262_144;
+const FEW_MEMBERS: usize = 16;
+/// Distinct addresses of a campaign at least. Chosen: two may be one person's phone and desk.
+const CAMPAIGN_ADDRESSES: usize = 3;
 /// Forwarding entries followed at most. Mergers point from the smaller to the larger component, so a chain of n has at least 2ⁿ rows;
 /// the bound only protects against corrupt state.
 const MAX_FORWARDS: usize = 64;
@@ -78,8 +84,8 @@ pub struct Component {
     pub last_sender: SenderHashes,
     /// How often the sender's address changed from row to row.
     pub address_changes: AddressChanges,
-    /// Distinct addresses, as hashes, bounded.
-    pub addresses: Vec<u32>,
+    /// Distinct addresses, as hashes; no more than make a campaign.
+    addresses: Vec<u32>,
     /// Members by client.
     pub members: BTreeMap<SlotRef, Membership>,
     /// Links that no reference row explains.
@@ -93,6 +99,8 @@ pub struct Component {
 pub struct Components {
     table: Table<u64, Component>,
     next: u64,
+    /// Members of all components.
+    members: usize,
 }
 
 // === impl Component ===
@@ -120,14 +128,19 @@ impl Component {
 
     /// Notes an address.
     pub fn sent_from(&mut self, address: u32) {
-        if self.addresses.len() < MAX_MEMBERS && !self.addresses.contains(&address) {
+        if !self.has_many_addresses() && !self.addresses.contains(&address) {
             self.addresses.push(address);
         }
     }
 
-    /// Adds one row and its evidence to a member's share; returns the share. Of a client beyond the bound nothing is kept.
-    pub fn credit(&mut self, client: SlotRef, share: f64) -> Membership {
-        if self.members.len() >= MAX_MEMBERS && !self.members.contains_key(&client) {
+    /// Whether its rows came from so many addresses that it may be a campaign.
+    pub fn has_many_addresses(&self) -> bool {
+        self.addresses.len() >= CAMPAIGN_ADDRESSES
+    }
+
+    /// Adds one row and its evidence to a member's share; returns the share. Of a client beyond `limit` members nothing is kept.
+    fn credit(&mut self, client: SlotRef, share: f64, limit: usize) -> Membership {
+        if self.members.len() >= limit && !self.members.contains_key(&client) {
             return Membership::default();
         }
         let member = self.members.entry(client).or_default();
@@ -196,7 +209,7 @@ impl Component {
 
 impl Default for Components {
     fn default() -> Self {
-        Self { table: Table::new(MAX_COMPONENTS), next: 1 }
+        Self { table: Table::new(MAX_COMPONENTS), next: 1, members: 0 }
     }
 }
 
@@ -217,7 +230,19 @@ impl Components {
     pub fn start(&mut self, row: RowId, since: EventTime, sender: SenderHashes) -> SlotRef {
         let id = self.next;
         self.next += 1;
-        self.table.touch(&id, || Component::new(row, since, sender)).0
+        let (at, _, forgotten) = self.table.touch(&id, || Component::new(row, since, sender));
+        self.members -= forgotten.map_or(0, |(_, forgotten)| forgotten.members.len());
+        at
+    }
+
+    /// Adds one row and its evidence to a member's share of a component; returns the share. Of a client beyond the bounds nothing is kept.
+    pub fn credit(&mut self, at: SlotRef, client: SlotRef, share: f64) -> Option<Membership> {
+        let limit = if self.members < MAX_ALL_MEMBERS { MAX_MEMBERS } else { FEW_MEMBERS };
+        let component = self.table.get_mut(at)?;
+        let before = component.members.len();
+        let member = component.credit(client, share, limit);
+        self.members += component.members.len() - before;
+        Some(member)
     }
 
     /// A component.
@@ -241,8 +266,11 @@ impl Components {
         // What stays behind is the forwarding entry.
         let forwarding = Component { forward: Some(into), ..Component::new(gone.first_row, gone.since, gone.last_sender) };
         let gone = std::mem::replace(gone, forwarding);
+        self.members -= gone.members.len();
         if let Some(left) = self.table.get_mut(into) {
+            let before = left.members.len();
             left.absorb(gone);
+            self.members += left.members.len() - before;
         }
         into
     }
@@ -303,15 +331,17 @@ mod tests {
         let small = components.start(1, early, sender(1, 0));
         let large = components.start(9, late, sender(2, 0));
         components.get_mut(large).unwrap().rows = 2;
-        components.get_mut(large).unwrap().credit(client(1), 2.0);
-        components.get_mut(small).unwrap().credit(client(1), 3.0);
-        components.get_mut(small).unwrap().credit(client(2), 1.0);
+        components.credit(large, client(1), 2.0).unwrap();
+        components.credit(small, client(1), 3.0).unwrap();
+        components.credit(small, client(2), 1.0).unwrap();
+        assert_eq!(components.members, 3);
         components.get_mut(small).unwrap().flagged = Some(late);
         assert_eq!(components.merge(small, large), large);
         let left = components.get(large).unwrap();
         assert_eq!((left.first_row, left.since, left.flagged), (1, early, Some(late)));
         assert_eq!(left.members[&client(1)], Membership { share: 5.0, rows: 2 });
         assert_eq!(left.members[&client(2)], Membership { share: 1.0, rows: 1 });
+        assert_eq!(components.members, 2);
         assert_eq!(left.unexplained, UnexplainedLinks { count: 0, since: 1 });
     }
 
@@ -329,14 +359,38 @@ mod tests {
     }
 
     #[test]
-    fn members_and_addresses_are_bounded() {
-        let mut component = Component::new(1, EventTime::default(), sender(0, 0));
+    fn the_members_of_a_component_are_bounded() {
+        let mut components = Components::default();
+        let large = components.start(1, EventTime::default(), sender(0, 0));
         for i in 0..2 * MAX_MEMBERS as u32 {
-            component.sent_from(i);
-            component.credit(client(i), 1.0);
+            components.get_mut(large).unwrap().sent_from(i);
+            components.credit(large, client(i), 1.0).unwrap();
         }
-        assert_eq!((component.addresses.len(), component.members.len()), (MAX_MEMBERS, MAX_MEMBERS));
-        assert_eq!(component.credit(client(0), 1.0), Membership { share: 2.0, rows: 2 }, "members go on");
-        assert_eq!(component.credit(client(u32::MAX), 1.0), Membership::default());
+        let component = components.get(large).unwrap();
+        assert_eq!((component.addresses.len(), component.members.len()), (CAMPAIGN_ADDRESSES, MAX_MEMBERS));
+        assert_eq!(components.credit(large, client(0), 1.0), Some(Membership { share: 2.0, rows: 2 }), "members go on");
+        assert_eq!(components.credit(large, client(u32::MAX), 1.0), Some(Membership::default()));
+    }
+
+    #[test]
+    fn large_components_do_not_take_the_place_of_small_ones() {
+        let mut components = Components::default();
+        let clients = (MAX_ALL_MEMBERS / MAX_MEMBERS + 1) as u32 * MAX_MEMBERS as u32;
+        let mut large = components.start(0, EventTime::default(), sender(1, 0));
+        for i in 0..clients {
+            if i > 0 && i % MAX_MEMBERS as u32 == 0 {
+                large = components.start(u64::from(i), EventTime::default(), sender(1, 0));
+            }
+            components.credit(large, client(i), 1.0).unwrap();
+        }
+        assert_eq!(components.members, MAX_ALL_MEMBERS + FEW_MEMBERS);
+        let small = components.start(1, EventTime::default(), sender(2, 0));
+        assert_eq!(components.credit(small, client(0), 1.0), Some(Membership { share: 1.0, rows: 1 }));
+        // Components that are forgotten make room.
+        for _ in 0..=MAX_COMPONENTS {
+            components.start(1, EventTime::default(), sender(2, 0));
+        }
+        assert_eq!(components.members, 0);
+        assert_eq!(components.table.iter().map(|(_, _, component)| component.members.len()).sum::<usize>(), 0);
     }
 }

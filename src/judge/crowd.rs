@@ -19,6 +19,8 @@
 
 mod classifier;
 mod content;
+mod inflation;
+mod row_tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -29,8 +31,9 @@ use statrs::distribution::{Binomial, DiscreteCDF as _, Poisson};
 use self::classifier::Classifier;
 use self::content::Content;
 pub use self::content::{ColumnShift, nearness_code};
+use self::inflation::{Usual, ascending, inflation};
+use self::row_tests::{Tests, by_surprise, honest_among};
 use super::arrivals::Arrivals;
-use super::campaign::MAX_MEMBERS;
 use super::common_cause::{LONGEST_WAIT_SECONDS, WAIT_CALLERS};
 use crate::event::EventTime;
 use crate::reference::Reference;
@@ -61,16 +64,14 @@ const MOST_FITS: u32 = 16;
 const SECOND_OPINION_SECONDS: f64 = 900.0;
 /// A stranger is the crowd's if more than one of so many of its rows is.
 const MOSTLY: u32 = 2;
-/// Tests of one row before it is known what the crowd's rows have in common: surprise alone, and with nearness. Afterwards there is one.
-const TESTS: f64 = 2.0;
 /// ln of the p-value below which a row teaches what the crowd's rows have in common: one honest row in a hundred.
 const TEACHES: f32 = -4.605_170_2;
-/// Levels at which the p-values of usual strangers are counted, and those of callers with a past.
-const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-4];
+/// Levels at which the p-values of callers with a past are counted.
 const LEVELS_NOW: [f64; 3] = [1e-1, 1e-2, 1e-3];
-/// Rows of one caller with a past that are compared with a crowd. Chosen: so few that no caller outvotes the others. There are at most as
-/// many callers as a component has members.
+/// Rows of one caller with a past that are compared with a crowd, and such callers at most. Chosen: so few rows that no caller outvotes the
+/// others, and so many callers that a share of them is known to one in a hundred.
 const ROWS_OF_CALLER: u32 = 16;
+const MAX_ESTABLISHED: usize = 4_096;
 /// Callers with a past whose newest rows are kept. Chosen: at the smallest level a quarter of a row is expected among them.
 const ROWS_OF_ESTABLISHED: usize = 256;
 /// Rows of usual strangers that are kept. Chosen: a fifth of all honest rows that the classifier learns from.
@@ -79,12 +80,8 @@ const ROWS_OF_USUAL: usize = 1_024;
 /// the others are counted. Chosen: at lower levels a few rows that an attacker sent before would hide it.
 const BEFORE_SECONDS: f64 = 3600.0;
 const LEVELS_BEFORE: [f64; 2] = [1e-1, 1e-2];
-/// Expected rows at a level before their number is believed.
-const LEAST_EXPECTED: f64 = 0.25;
 /// Nats by which p-values of rows of one kind differ, since what is learned of the content grows from row to row. Chosen: e-fold.
 const SAME_LOG_P: f64 = 1.0;
-/// Rows of usual strangers after which their counts are halved, so that they follow the world.
-const USUAL_ROWS: f64 = 20_000.0;
 /// Multiple of the share of odd rows of callers with a past that strangers must exceed, and the probability with which chance may pretend
 /// it. This is no test of innocence: the pool's alarm has passed already.
 const TIMES_ESTABLISHED: f64 = 3.0;
@@ -173,13 +170,6 @@ struct UsualRow {
     surprise: Surprise,
 }
 
-/// Small p-values of usual strangers.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Usual {
-    rows: f64,
-    below: [f64; LEVELS.len()],
-}
-
 /// The strangers of one model since their rows were last usual.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Crowd {
@@ -222,70 +212,10 @@ pub struct Crowd {
     newest: Option<EventTime>,
 }
 
-// === impl Usual ===
-
-impl Usual {
-    fn note(&mut self, surprise: &Surprise) {
-        self.rows += 1.0;
-        let log_p = by_surprise(surprise);
-        for (below, level) in self.below.iter_mut().zip(LEVELS) {
-            *below += f64::from(u8::from(log_p <= level.ln()));
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.rows += other.rows;
-        self.below.iter_mut().zip(other.below).for_each(|(below, more)| *below += more);
-        if self.rows > USUAL_ROWS {
-            self.rows /= 2.0;
-            self.below.iter_mut().for_each(|below| *below /= 2.0);
-        }
-    }
-
-    /// How many times more often than they should usual strangers have shown small p-values.
-    fn inflation(&self) -> f64 {
-        let times = self.below.iter().zip(LEVELS).map(|(&below, level)| times_expected(below, self.rows * level));
-        times.fold(1.0, f64::max)
-    }
-}
-
-/// How many times more rows lie below a level than are expected there; 1 where too few are expected to say.
-fn times_expected(below: f64, expected: f64) -> f64 {
-    if expected < LEAST_EXPECTED { 1.0 } else { below / expected }
-}
-
-/// Honest rows among some rows of these p-values, given as logarithms, as an estimate: twice those above a half (Storey 2002).
-fn honest_among(log_p: &[f64]) -> f64 {
-    2.0 * log_p.iter().filter(|&&log_p| log_p > -std::f64::consts::LN_2).count() as f64
-}
-
 /// Rows of usual strangers that came long before a crowd.
 fn long_before(rows: &VecDeque<UsualRow>, since: Option<EventTime>) -> impl Iterator<Item = &UsualRow> {
     let came_before = move |row: &&UsualRow| since.is_some_and(|since| since.seconds_since(row.sent) >= BEFORE_SECONDS);
     rows.iter().filter(came_before)
-}
-
-fn ascending(mut log_p: Vec<f64>) -> Vec<f64> {
-    log_p.sort_by(f64::total_cmp);
-    log_p
-}
-
-/// How many times more often than they should rows have p-values below these levels, given as logarithms, the smallest first; at least once.
-fn inflation(log_p: &[f64], levels: &[f64]) -> f64 {
-    let below = |level: f64| log_p.partition_point(|&log_p| log_p <= level.ln()) as f64;
-    levels.iter().map(|&level| times_expected(below(level), level * log_p.len() as f64)).fold(1.0, f64::max)
-}
-
-/// ln of the harmonic mean of two numbers, given as their logarithms.
-fn log_harmonic_mean(a: f64, b: f64) -> f64 {
-    let (low, high) = (a.min(b), a.max(b));
-    // 2 / (1/a + 1/b) = 2 · low / (1 + low/high)
-    low + 2.0_f64.ln() - (low - high).exp().ln_1p()
-}
-
-/// ln of the p-value of a row by its surprise, alone or with nearness to the decision boundary.
-fn by_surprise(surprise: &Surprise) -> f64 {
-    f64::from(surprise.log_p[0].min(surprise.log_p[1])) + TESTS.ln()
 }
 
 // === impl Crowd ===
@@ -338,7 +268,7 @@ impl Crowd {
 
     /// Whether another row of a caller with a past would be counted: strangers' rows are not usual, and few of it were counted.
     pub fn wants_rows_of(&self, at: SlotRef) -> bool {
-        let has_room = self.established_callers.len() < MAX_MEMBERS;
+        let has_room = self.established_callers.len() < MAX_ESTABLISHED;
         self.since.is_some() && self.established_callers.get(&at).map_or(has_room, |&counted| counted < ROWS_OF_CALLER)
     }
 
@@ -542,34 +472,35 @@ impl Crowd {
             classifier.fit(rows, before, sample, by_shift, *noted);
         }
         let before = long_before(&self.before, self.since).skip(1).step_by(2);
-        let before = before.map(|row| self.test(row.at, &row.codes, &row.surprise, false)).collect();
+        let before = before.map(|row| self.test(row.at, &row.codes, &row.surprise, false).log_p(0.0)).collect();
         self.inflation_before = inflation(&ascending(before), &LEVELS_BEFORE);
         self.compare_established();
     }
 
     /// Measures how many times more often than they should callers with a past show small p-values now.
     fn compare_established(&mut self) {
-        let log_p = |row: &EstablishedRow| self.test(row.at, &row.codes, &row.surprise, false);
+        let log_p = |row: &EstablishedRow| self.test(row.at, &row.codes, &row.surprise, false).log_p(0.0);
         self.log_p_now = ascending(self.established_now.iter().map(log_p).collect());
         self.inflation_now = inflation(&self.log_p_now, &LEVELS_NOW);
     }
 
-    /// ln of the p-value of a row before anything raises it: by what the crowd's rows have in common, the harmonic mean of two tests (Wilson
-    /// 2019), or by surprise while that is not known.
-    fn test(&self, at: SlotRef, codes: &[u8], surprise: &Surprise, learned: bool) -> f64 {
-        let by_shares = self.content.log_p(codes, surprise.nats, learned);
-        let by_trees = self.classifier.log_p(at, codes, surprise.nats);
-        match (by_shares, by_trees) {
-            (Some(by_shares), Some(by_trees)) => log_harmonic_mean(by_shares, by_trees),
-            (one, other) => one.or(other).unwrap_or_else(|| by_surprise(surprise)),
+    fn test(&self, at: SlotRef, codes: &[u8], surprise: &Surprise, learned: bool) -> Tests {
+        Tests {
+            by_shares: self.content.log_p(codes, surprise.nats, learned),
+            by_trees: self.classifier.log_p(at, codes, surprise.nats),
+            by_surprise: by_surprise(surprise),
         }
+    }
+
+    fn test_row(&self, row: &StrangersRow) -> Tests {
+        self.test(row.at, &row.codes, &row.surprise, row.teaches())
     }
 
     /// The sender of the newest row, if the row alone names it. The trees have one opinion of it, so they are not asked.
     pub fn name_newest(&mut self, now: EventTime) -> Option<Named> {
         let row = self.rows.back()?;
-        let by_shares = self.content.log_p(&row.codes, row.surprise.nats, row.teaches());
-        let log_p = self.raised(row, by_shares.unwrap_or_else(|| by_surprise(&row.surprise)));
+        let tests = self.test_row(row);
+        let log_p = self.raised(row, &Tests { by_trees: None, ..tests });
         if log_p <= CONTINUES {
             self.newest = Some(now);
         }
@@ -594,9 +525,9 @@ impl Crowd {
     pub fn review(&mut self, now: EventTime, ends: bool, votes: impl Fn(SlotRef) -> Option<u32>) -> Vec<Named> {
         self.reviewed = Some(now);
         self.compare_established();
-        let tested: Vec<f64> = self.rows.iter().map(|row| self.test_row(row)).collect();
-        let log_p: Vec<f64> = self.rows.iter().zip(&tested).map(|(row, &tested)| self.raised(row, tested)).collect();
-        let level = self.level_of_review(&log_p, honest_among(&tested));
+        let tests: Vec<Tests> = self.rows.iter().map(|row| self.test_row(row)).collect();
+        let log_p: Vec<f64> = self.rows.iter().zip(&tests).map(|(row, tests)| self.raised(row, tests)).collect();
+        let level = self.level_of_review(&log_p, honest_among(&tests));
         let fit = self.classifier.fits();
         self.waiting = false;
         let mut by_sender: FxHashMap<SlotRef, (u32, f64, EventTime)> = FxHashMap::default();
@@ -634,19 +565,11 @@ impl Crowd {
     }
 
     /// ln of the p-value of a row, lowered if it is linked to a campaign, and raised by what usual strangers and callers with a past show.
-    fn log_p(&self, row: &StrangersRow) -> f64 {
-        self.raised(row, self.test_row(row))
-    }
-
-    fn test_row(&self, row: &StrangersRow) -> f64 {
-        self.test(row.at, &row.codes, &row.surprise, row.teaches())
-    }
-
-    fn raised(&self, row: &StrangersRow, log_p: f64) -> f64 {
+    fn raised(&self, row: &StrangersRow, tests: &Tests) -> f64 {
         let linked = f64::from(self.established_linked + 1) / f64::from(self.established.rows + 1);
-        let campaign = if row.in_campaign { linked.ln() } else { 0.0 };
-        let raised = log_p + campaign + self.usual.inflation().max(self.inflation_now).max(self.inflation_before).ln();
-        raised.max(self.log_share_of_established(log_p))
+        let log_p = tests.log_p(if row.in_campaign { linked.ln() } else { 0.0 });
+        let raised = log_p + self.usual.inflation().max(self.inflation_now).max(self.inflation_before).ln();
+        raised.max(self.log_share_of_established(tests.log_p(0.0)))
     }
 
     /// ln of the share of callers with a past whose newest row is at least as improbable, if many are; −∞ otherwise. Far in the tail a few

@@ -1,5 +1,7 @@
 //! Strangers of a made-up model hour: what a crowd is, whom it names, and when it is over. Codes are those of a shipped profile.
 
+use super::inflation::USUAL_ROWS;
+use super::row_tests::TESTS;
 use super::*;
 use crate::hash::mix2;
 use crate::signal::codes::Coder;
@@ -124,6 +126,10 @@ impl Strangers {
     }
 
     /// Ranks the reference's rows. Their surprise is distributed as Fisher's statistic of three p-values.
+    fn log_p(&self, row: &StrangersRow) -> f64 {
+        self.crowd.raised(row, &self.crowd.test_row(row))
+    }
+
     fn rank(&mut self) {
         let rows = self.sample.iter().map(Vec::as_slice);
         self.crowd.rank(self.now, rows.zip((0..).map(fisher)));
@@ -262,7 +268,7 @@ fn a_review_expects_few_honest_strangers_among_those_that_it_names() {
     // The same rows at the same p-values: among many honest strangers the level is stricter.
     let level = |ordinary| {
         let strangers = Strangers::around_one_row(120, ordinary);
-        let log_p: Vec<f64> = strangers.crowd.rows.iter().map(|row| strangers.crowd.log_p(row)).collect();
+        let log_p: Vec<f64> = strangers.crowd.rows.iter().map(|row| strangers.log_p(row)).collect();
         strangers.crowd.level_of_review(&log_p, 2.0 * f64::from(ordinary))
     };
     let (alone, among_many) = (level(0), level(2_000));
@@ -308,12 +314,12 @@ fn rows_are_bounded() {
 fn where_usual_strangers_have_small_p_values_p_is_raised_by_the_same_factor() {
     let mut strangers = Strangers::new();
     let row = strangers.any_row(IMPOSSIBLE);
-    let before = strangers.crowd.log_p(&row);
+    let before = strangers.log_p(&row);
     // One in ten is below one in a hundred (with the factor for two tests), and none is below one in a thousand.
     let rare = Surprise { nats: 9.0, log_p: [-5.6; 2] };
     let ordinary = Surprise { nats: 1.0, log_p: [ORDINARY; 2] };
     (0..1_000).for_each(|nth| strangers.crowd.note_usual(if nth % 10 == 0 { &rare } else { &ordinary }));
-    let raised = strangers.crowd.log_p(&row) - before;
+    let raised = strangers.log_p(&row) - before;
     assert!((raised - 10_f64.ln()).abs() < 1e-9, "{raised}");
 }
 
@@ -341,7 +347,7 @@ fn a_row_of_a_campaign_counts_as_much_as_callers_with_a_past_are_rarely_linked()
     (0..99).for_each(|nth| strangers.crowd.note_established(caller(nth), false, nth < 9));
     let row = strangers.any_row(RARE);
     let linked = StrangersRow { in_campaign: true, ..row.clone() };
-    let gained = strangers.crowd.log_p(&linked) - strangers.crowd.log_p(&row);
+    let gained = strangers.log_p(&linked) - strangers.log_p(&row);
     assert!((gained - 0.1_f64.ln()).abs() < 1e-9, "{gained}");
 }
 

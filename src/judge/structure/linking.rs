@@ -172,7 +172,7 @@ impl Structure {
     fn credit(&mut self, link: &Link<'_>, joined: Joined, clients: &mut Table<Key, Client>) -> Option<Membership> {
         let credit = (CREDIT_RATE.ln() - link.any_p).clamp(CREDIT.0, CREDIT.1);
         let at = link.new.sender.at;
-        let member = self.components.get_mut(joined.component)?.credit(at, credit);
+        let member = self.components.credit(joined.component, at, credit)?;
         if joined.was_flagged
             && let Some(client) = clients.get_mut(at)
         {

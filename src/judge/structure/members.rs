@@ -10,8 +10,6 @@ use crate::judge::client::rows::{ClientStructure, Membership};
 use crate::judge::client::{Client, Key};
 use crate::window::clients::{SlotRef, Table};
 
-/// Distinct addresses of a campaign at least. Chosen: two may be one person's phone and desk.
-const CAMPAIGN_ADDRESSES: usize = 3;
 /// Rate at most at which an honest client's rows fall into campaigns: fifteen times the 0.03% that was the most of any client on simulated
 /// days with distributed searches (measured by `make evaluate MATRIX=…` when it was set).
 const TOUCHES: f64 = 0.005;
@@ -26,7 +24,7 @@ impl Structure {
         let possible_starts = self.history.len() as f64 + 1.0;
         if state.flagged.is_none()
             && state.evidence > self.thresholds.campaign
-            && state.addresses.len() >= CAMPAIGN_ADDRESSES
+            && state.has_many_addresses()
             && unexplained > possible_starts.ln() + self.thresholds.coincidence + self.baseline.shift
         {
             state.flagged = Some(link.new.query.time);
