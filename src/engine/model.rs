@@ -34,6 +34,7 @@ mod cases;
 mod columns;
 mod confirmation;
 mod crowd;
+mod flagged;
 mod held;
 mod lines;
 mod profile;

@@ -37,6 +37,15 @@ struct LastUse {
     used: u32,
 }
 
+// === impl SlotRef ===
+
+impl SlotRef {
+    /// The client that had the slot before and was forgotten for this one.
+    pub fn before(self) -> Self {
+        Self { generation: self.generation.wrapping_sub(1), ..self }
+    }
+}
+
 /// A bounded table that forgets what has not been used for long.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(bound(

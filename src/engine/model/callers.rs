@@ -1,11 +1,11 @@
 //! The clients of one model, what they share, and who is flagged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::Asked;
+use super::flagged::Flagged;
 use super::profile::Profile;
 use crate::event::{Address, EventTime, Query};
-use crate::judge::Family;
 use crate::judge::client::{Client, Flag, Key};
 use crate::judge::shared_identity::{SharedIdentities, ThresholdCrossed};
 use crate::judge::structure::Sender;
@@ -28,8 +28,8 @@ pub(super) struct Callers {
     pub(super) clients: Table<Key, Client>,
     /// What clients have in common.
     pub(super) shared_identities: SharedIdentities,
-    /// Flagged clients by family.
-    flagged: BTreeMap<Family, u64>,
+    /// Flagged clients.
+    pub(super) flagged: Flagged,
 }
 
 // === impl Callers ===
@@ -37,7 +37,7 @@ pub(super) struct Callers {
 impl Callers {
     /// No clients yet, and room for `max_clients`.
     pub(super) fn new(max_clients: usize) -> Self {
-        Self { clients: Table::new(max_clients), shared_identities: SharedIdentities::default(), flagged: BTreeMap::new() }
+        Self { clients: Table::new(max_clients), shared_identities: SharedIdentities::default(), flagged: Flagged::default() }
     }
 
     /// The client that sent a query, made if it is new. `None` if the log does not say who asked: many callers taken for one would
@@ -61,10 +61,10 @@ impl Callers {
     fn touch(&mut self, key: &Key, fresh: impl FnOnce() -> Client) -> (SlotRef, bool) {
         // A flood of new clients must not make the engine forget whom it flagged, nor may flagged clients fill its memory.
         let (flagged, held) = (&self.flagged, self.clients.len() as u64);
-        let spare = |client: &Client| client.is_flagged() && flagged.values().sum::<u64>() * 2 <= held;
+        let spare = |client: &Client| client.is_flagged() && flagged.len() * 2 <= held;
         let (at, is_new, forgotten) = self.clients.touch_sparing(key, fresh, spare);
         if let Some((gone, client)) = forgotten {
-            self.forget(&gone, &client);
+            self.forget(at.before(), &gone, &client);
         }
         (at, is_new)
     }
@@ -85,14 +85,12 @@ impl Callers {
         self.clients.get(at).into_iter().for_each(Client::prefetch_rows);
     }
 
-    fn forget(&mut self, key: &Key, client: &Client) {
+    fn forget(&mut self, at: SlotRef, key: &Key, client: &Client) {
         // The population never joined.
         if *key != NOBODY {
             self.shared_identities.leave(key, client.is_flagged());
         }
-        if let Some(count) = client.flag.as_ref().and_then(|flag| self.flagged.get_mut(&flag.family)) {
-            *count = count.saturating_sub(1);
-        }
+        self.flagged.remove(at, client);
     }
 
     /// Counts a query of its client, with the classic signals if it is on time; returns the seconds since the client's previous
@@ -116,19 +114,19 @@ impl Callers {
     pub(super) fn flag(&mut self, at: SlotRef, flag: Flag) -> ThresholdCrossed {
         let Some(client) = self.clients.get_mut(at) else { return ThresholdCrossed::default() };
         let key = Key::of(client.address, &client.account);
-        *self.flagged.entry(flag.family).or_default() += 1;
+        self.flagged.add(at, client, &flag);
         client.flag = Some(flag);
         self.shared_identities.flag(&key)
     }
 
-    /// Flagged clients by family.
-    pub(super) fn flagged(&self) -> &BTreeMap<Family, u64> {
-        &self.flagged
+    /// The clients at these places.
+    pub(super) fn at(&self, places: impl Iterator<Item = SlotRef>) -> Vec<&Client> {
+        places.filter_map(|at| self.clients.get(at)).collect()
     }
 
-    /// Flagged clients for which `which` holds.
-    pub(super) fn flagged_where(&self, which: impl Fn(&Client) -> bool) -> Vec<&Client> {
-        self.clients.iter().map(|(_, _, client)| client).filter(|client| client.is_flagged() && which(client)).collect()
+    /// Flagged clients of a case.
+    pub(super) fn of_case(&self, case: &str) -> Vec<&Client> {
+        self.at(self.flagged.of_case(case).into_iter().flatten().copied())
     }
 
     /// Addresses of flagged clients, in order. An address that several accounts share is left out: the others there are not meant.

@@ -1,5 +1,7 @@
 //! How detections become verdict lines: on a client, on what flagged clients share, on a campaign, and on the model.
 
+use std::collections::BTreeSet;
+
 use super::cases::{self, Announced, Cases};
 use super::{Asked, CONFIDENCE, Memory, ModelEngine};
 use crate::event::EventTime;
@@ -123,13 +125,13 @@ impl ModelEngine {
         let about = about.with_family(family);
         if let Some(identity) = crossed.account {
             let account = account_hash(&client.account);
-            let same = |c: &Client| account != 0 && account_hash(&c.account) == account;
-            let line = self.shared_line(&about, Shared { signal: "flagged_addresses_of_account", identity }, same);
+            let same = self.memory.callers.at(self.memory.callers.flagged.of_account(account));
+            let line = self.shared_line(&about, Shared { signal: "flagged_addresses_of_account", identity }, &same);
             out.push(Verdict { client_id: Some(client.account.to_string()), ..line });
         }
         if let Some((prefix, identity)) = crossed.prefix {
-            let near = |c: &Client| c.address.prefix() == Some(prefix);
-            let line = self.shared_line(&about, Shared { signal: "flagged_addresses_in_prefix", identity }, near);
+            let near = self.memory.callers.at(self.memory.callers.flagged.in_prefix(prefix));
+            let line = self.shared_line(&about, Shared { signal: "flagged_addresses_in_prefix", identity }, &near);
             out.push(Verdict { source_prefix: Some(prefix_name(prefix)), ..line });
         }
         self.memory.population.flagged(at);
@@ -175,10 +177,11 @@ impl ModelEngine {
         is_due: impl Fn(usize, usize) -> bool,
         out: &mut Vec<Verdict>,
     ) {
-        let members = self.memory.callers.flagged_where(|c| c.flag.as_ref().is_some_and(|flag| flag.case == case));
-        if !is_due(members.len(), self.memory.cases.announced(case)) {
+        let members = self.memory.callers.flagged.of_case(case).map_or(0, BTreeSet::len);
+        if !is_due(members, self.memory.cases.announced(case)) {
             return;
         }
+        let members = self.memory.callers.of_case(case);
         let line = self.campaign_line(now, case, &members);
         let announced = Announced { members: members.len(), at: now };
         self.memory.cases.campaigns.insert(case.to_owned(), announced);
@@ -209,9 +212,8 @@ impl ModelEngine {
         line.with_family(family).with_evidence(first, queries)
     }
 
-    /// A line that speaks of what flagged clients share, `about` the verdict that brought it up; what is shared is not named yet.
-    fn shared_line(&self, about: &Verdict, shared: Shared, belongs: impl Fn(&Client) -> bool) -> Verdict {
-        let flagged = self.memory.callers.flagged_where(belongs);
+    /// A line that speaks of what `flagged` clients share, `about` the verdict that brought it up; what is shared is not named yet.
+    fn shared_line(&self, about: &Verdict, shared: Shared, flagged: &[&Client]) -> Verdict {
         let first = flagged.iter().filter_map(|c| c.evidence.first()).min_by_key(|query| query.at);
         let mut queries: Vec<QueryRef> = flagged.iter().filter_map(|c| c.evidence.first().cloned()).collect();
         queries.sort_by(|a, b| (a.at, &a.provenance).cmp(&(b.at, &b.provenance)));
@@ -248,7 +250,7 @@ impl ModelEngine {
             signals.push(ModelSignal::HeldAccusations.describes(self.memory.limit.held() as f64, 0.0).into());
         }
         if self.memory.state.is_probed(now) {
-            let flagged = self.memory.callers.flagged_where(|_| true).len();
+            let flagged = self.memory.callers.flagged.len();
             signals.push(ModelSignal::FlaggedClients.describes(flagged as f64, 0.0).into());
         }
         Verdict {

@@ -37,7 +37,7 @@ impl ModelEngine {
             evicted_clients: clients.evicted(),
             verdict: memory.state.finding(watermark).and_then(|_| memory.state.last_reported()),
             judged: self.judged(),
-            flagged: memory.callers.flagged().iter().map(|(family, &count)| (family.name(), count)).collect(),
+            flagged: memory.callers.flagged.by_family().iter().map(|(family, &count)| (family.name(), count)).collect(),
             campaigns: active.count() as u64,
             client_rate_p95: memory.windows.rate_p95,
             feature_entropy_ratio: self.entropy_ratio(),

@@ -138,7 +138,7 @@ fn a_nat_is_not_condemned_with_one_of_its_accounts() {
     world.ask("192.0.2.1", "honest", 0);
     let lines = world.flag("192.0.2.1", "attacker", Some("c-1"), 0.9);
     assert_eq!((lines[0].source_ip.as_deref(), lines[0].client_id.as_deref()), (Some("192.0.2.1"), Some("attacker")));
-    let flagged = world.engine.memory.callers.flagged_where(|_| true);
+    let flagged = world.engine.memory.callers.of_case("c-1");
     assert_eq!(world.engine.memory.callers.flagged_addresses(flagged.into_iter()), Vec::<String>::new());
 }
 
