@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# make_cards.sh TRIPLINE: updates the sections of the drills in every models/<name>/CARD.md (attacks, attacks in a log without callers,
-# honest changes), and the drill that the README shows. `make cards` calls it; it takes some minutes. It is needed after a change of a
-# profile, a log, the drill or the judge; the tests fail until then.
+# make_cards.sh TRIPLINE: updates the sections of the drills in every models/<name>/CARD.md (attacks and honest changes, each in the log as
+# it is and without its callers), and the drill that the README shows. `make cards` calls it; it takes some minutes. It is needed after a
+# change of a profile, a log, the drill or the judge; the tests fail until then.
 #
 # adult and flights are drilled on the recorded cuts without attacks in tests/data. No such recording of magic exists, so its callers
 # are simulated from its own profile; the card says so.
@@ -14,8 +14,8 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
 # model, log, what the card calls the log
 while IFS='|' read -r model log name; do
-  for what in "" --without-callers --changes; do
-    # shellcheck disable=SC2086 # no word, or one
+  for what in "" --without-callers --changes "--changes --without-callers"; do
+    # shellcheck disable=SC2086 # no word, or some
     "$tripline" drill --reference "models/$model/reference.json" "$log" $what --card "models/$model/CARD.md" --log-name "$name" > /dev/null
   done
   echo "models/$model/CARD.md"

@@ -78,8 +78,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = ["fast", "slow", "cover", "nat", "rotating"])]
     delivery: Vec<String>,
     /// Take addresses and accounts out of the copy of the log. Then nobody can be named, and an attack is found when the model is said
-    /// to be probed. Deliveries are fast, slow and cover.
-    #[arg(long, conflicts_with_all = ["addresses", "changes"])]
+    /// to be probed. Deliveries are fast, slow and cover. With --changes nobody can be accused, and what is said of the model counts.
+    #[arg(long, conflicts_with = "addresses")]
     without_callers: bool,
     /// Queries of each attack, cover not counted.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -38,6 +38,13 @@ pub const WITHOUT_CALLERS: Markers = Markers {
 /// The section of the honest changes.
 pub const CHANGES: Markers =
     Markers { begin: "<!-- changes:", end: "<!-- end of the changes -->", heading: "## Honest changes", name: "changes" };
+/// The section of the honest changes in a log without callers.
+pub const CHANGES_WITHOUT_CALLERS: Markers = Markers {
+    begin: "<!-- changes without callers:",
+    end: "<!-- end of the changes without callers -->",
+    heading: "## Honest changes without callers",
+    name: "changes without callers",
+};
 
 /// Everything that the numbers of a section depend on but the judge's code, as a line of text.
 pub fn stamp(reference: &Reference, log_digest: &str, settings: &Settings) -> String {

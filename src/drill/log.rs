@@ -20,6 +20,13 @@ use crate::outcome::{CallerFacts, RejectReason, Rejection};
 
 pub use reader::{LogError, LogLimits, LogReader, MAX_VALUES};
 
+/// Takes away who sent a record that could not be read.
+pub fn take_caller_away(rejection: &mut Rejection) {
+    if let Some(caller) = &mut rejection.caller {
+        (caller.address, caller.account) = (Address::Unknown, String::new());
+    }
+}
+
 #[cfg(test)]
 pub(super) use reader::tests;
 
@@ -182,13 +189,7 @@ impl Log {
     pub fn take_callers_away(&mut self) {
         self.callers = vec![LogCaller { address: Address::Unknown, account: "".into() }];
         self.who.fill(0);
-        for lost in &mut self.lost {
-            lost.rejection.caller = lost
-                .rejection
-                .caller
-                .take()
-                .map(|caller| Box::new(CallerFacts { address: Address::Unknown, account: String::new(), ..*caller }));
-        }
+        self.lost.iter_mut().for_each(|lost| take_caller_away(&mut lost.rejection));
         self.facts.without_callers = true;
         self.facts.digest = format!("{:016x}", self.digest());
     }

@@ -96,6 +96,25 @@ fn a_gate_that_does_not_hold_ends_with_1_and_the_numbers_are_written_all_the_sam
 }
 
 #[test]
+fn without_callers_a_change_is_told_from_probing_and_nobody_is_accused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, card) = (folder.path().join("out.json"), folder.path().join("card.md"));
+    std::fs::write(&card, "# adult\n").unwrap();
+    let nameless = ["--changes=text_hashed", "--extent", "mid", "--without-callers"];
+    let ended = drill(&[&nameless[..], &["--json", text(&out), "--card", text(&card)]].concat());
+    ended.must_succeed();
+    assert!(ended.out.contains("nobody can be accused"), "{}", ended.out);
+    let outcome = json(&out);
+    let trial = &outcome["trials"][0];
+    assert_eq!((&outcome["log"]["without_callers"], &outcome["honest"]), (&true.into(), &0.into()));
+    assert_eq!((&trial["accused"], &trial["model"], &trial["right"]), (&0.into(), &"drift".into(), &true.into()), "{trial}");
+    let card = std::fs::read_to_string(&card).unwrap();
+    assert!(card.contains("## Honest changes without callers") && !card.contains("## Honest changes\n"), "{card}");
+    drill(&[&nameless[..], &["--max-accused"]].concat()).must_fail(64, &["--max-accused", "--without-callers"]);
+    drill(&[&nameless[..], &["--keep-logs", text(folder.path())]].concat()).must_fail(64, &["--keep-logs", "--without-callers"]);
+}
+
+#[test]
 fn what_cannot_be_changed_is_refused_with_what_can() {
     drill(&["--changes=telepathy"]).must_fail(64, &["'telepathy'", "space_before_text", "development"]);
     drill(&["--changes=one_unit:column=wage"]).must_fail(64, &["no column 'wage'", "capital_gain"]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use tripline::decode::{DecodeConfig, Decoder};
-use tripline::drill::card::{CHANGES, WITHOUT_CALLERS};
+use tripline::drill::card::{CHANGES, CHANGES_WITHOUT_CALLERS, WITHOUT_CALLERS};
 use tripline::drill::changes::{self, ChangeSettings};
 use tripline::drill::log::{Log, LogLimits, LogReader};
 use tripline::drill::{DrillSettings, card, deliveries_without_callers};
@@ -400,9 +400,11 @@ fn the_drill_in_each_card_is_of_the_shipped_profile_its_log_and_these_settings()
             decode: DecodeConfig::default(),
             engine: EngineConfig::default(),
         };
-        let stamp = changes::card::stamp(&reference, &log.facts.digest, &changes);
-        if let Some(why) = CHANGES.stale(&text, &stamp).filter(|why| !why.contains("it has no changes section")) {
-            panic!("models/{model}/CARD.md is stale; run `make cards`: {why}");
+        for (section, digest) in [(CHANGES, &log.facts.digest), (CHANGES_WITHOUT_CALLERS, &nameless.facts.digest)] {
+            let stamp = changes::card::stamp(&reference, digest, &changes);
+            if let Some(why) = section.stale(&text, &stamp).filter(|why| !why.contains("it has no changes")) {
+                panic!("models/{model}/CARD.md is stale; run `make cards`: {why}");
+            }
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::cli::output::file::PackedFile;
 use crate::cli::output::paths::Paths;
 use crate::cli::{load, output};
 use crate::config::Config;
-use crate::drill::card::CHANGES;
 use crate::drill::changes::outcome::ChangesOutcome;
 use crate::drill::changes::{self, ChangeSettings, CopyError, card, page, table};
 use crate::drill::log::Log;
@@ -34,13 +33,13 @@ pub struct ChangeArgs {
     #[arg(long, requires = "changes", value_name = "NAME,..", value_delimiter = ',', default_value = "all,mid,some", value_parser = extent)]
     pub extent: Vec<Extent>,
     /// With --changes: end with 1 if more honest callers than this are accused, in all copies together [default: 0].
-    #[arg(long, requires = "changes", value_name = "N", num_args = 0..=1, default_missing_value = "0")]
+    #[arg(long, requires = "changes", conflicts_with = "without_callers", value_name = "N", num_args = 0..=1, default_missing_value = "0")]
     pub max_accused: Option<u64>,
     /// With --changes: end with 1 if something wrong is said of the model in more copies than this [default: 0].
     #[arg(long, requires = "changes", value_name = "N", num_args = 0..=1, default_missing_value = "0")]
     pub max_wrong: Option<u64>,
     /// With --changes: keep every changed copy in this folder, with the truth about it.
-    #[arg(long, requires = "changes", value_name = "DIR")]
+    #[arg(long, requires = "changes", conflicts_with = "without_callers", value_name = "DIR")]
     pub keep_logs: Option<PathBuf>,
 }
 
@@ -101,7 +100,10 @@ pub(super) fn run(args: &Args, which: &[String], config: &Config) -> Result<(), 
         kept_paths(args, &settings, &reference, folder).check()?;
     }
     let bar = Bar::new();
-    let log = read(args, config, &reference, &bar)?;
+    let mut log = read(args, config, &reference, &bar)?;
+    if args.without_callers {
+        log.take_callers_away();
+    }
     let baseline = judge_alone(&log, &reference, &settings.engine, &|progress| bar.show(progress))?;
     let outcome = changes::run(&log, &reference, &settings, &baseline, threads(args), &|progress| bar.show(progress))?;
     bar.clear();
@@ -117,7 +119,7 @@ pub(super) fn run(args: &Args, which: &[String], config: &Config) -> Result<(), 
     }
     if let Some(path) = &args.card {
         let stamp = card::stamp(&reference, &log.facts.digest, &settings);
-        let text = CHANGES.put(&read_card(path)?, &card::section(&outcome, &named, &stamp));
+        let text = card::updated(&read_card(path)?, &outcome, &named, &stamp);
         output::write_atomically(path, text.as_bytes())?;
     }
     output::report(&table::summary(&outcome), args.json.iter().chain(&args.report).chain(&args.card))?;

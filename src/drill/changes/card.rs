@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::ChangeSettings;
 use super::outcome::ChangesOutcome;
 use super::table::{notes, sum_cells, sums};
-use crate::drill::card::{self, CHANGES, escape};
+use crate::drill::card::{self, CHANGES, CHANGES_WITHOUT_CALLERS, escape};
 use crate::engine::EngineConfig;
 use crate::html::words;
 use crate::reference::Reference;
@@ -28,9 +28,10 @@ pub fn stamp(reference: &Reference, log_digest: &str, settings: &ChangeSettings)
     )
 }
 
-/// The section, markers included. `log` is the name of the log for people.
-pub fn section(outcome: &ChangesOutcome, log: &str, stamp: &str) -> String {
-    CHANGES.wrap(&body(outcome, log), stamp)
+/// A card with the section brought up to date. `log` is the name of the log for people.
+pub fn updated(card: &str, outcome: &ChangesOutcome, log: &str, stamp: &str) -> String {
+    let markers = if outcome.log.facts.without_callers { CHANGES_WITHOUT_CALLERS } else { CHANGES };
+    markers.put(card, &markers.wrap(&body(outcome, log), stamp))
 }
 
 fn body(outcome: &ChangesOutcome, log: &str) -> String {
@@ -38,9 +39,14 @@ fn body(outcome: &ChangesOutcome, log: &str) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
-        "Honest changes of the pipeline in copies of {}, seed {}. Nobody may be accused because of them.\n",
+        "Honest changes of the pipeline in copies of {}, seed {}. {}\n",
         card::log_line(&outcome.log, log),
         outcome.seed,
+        if outcome.log.facts.without_callers {
+            "Nobody is named in them, so nobody can be accused."
+        } else {
+            "Nobody may be accused because of them."
+        },
     );
     for note in notes(outcome) {
         let _ = writeln!(out, "* {}", escape(&note));

@@ -62,12 +62,16 @@ pub const EXPLAINED: &str = "accused: honest callers of so many; first after: fr
 /// What was done, in a sentence or two.
 pub fn in_words(outcome: &ChangesOutcome) -> String {
     let sums = &outcome.all;
+    let accused = if outcome.log.facts.without_callers {
+        "Nobody is named in them, so nobody can be accused".to_owned()
+    } else {
+        let accused = words::counted(sums.accused, "honest caller was accused", "honest callers were accused");
+        format!("{accused} in {} of them", words::count(sums.with_accused))
+    };
     format!(
-        "Honest changes of the pipeline in copies of this log: {}, seed {}. {} in {} of them; the model's verdict is wrong in {}.",
+        "Honest changes of the pipeline in copies of this log: {}, seed {}. {accused}; the model's verdict is wrong in {}.",
         words::counted(sums.logs, "log", "logs"),
         outcome.seed,
-        words::counted(sums.accused, "honest caller was accused", "honest callers were accused"),
-        words::count(sums.with_accused),
         words::count(sums.wrong)
     )
 }

@@ -13,9 +13,9 @@ use super::{ChangeSettings, CopyError, shown};
 use crate::decode::{Batch, Decoder};
 use crate::drill::DrillError;
 use crate::drill::baseline::Baseline;
-use crate::drill::log::{Log, LogCaller};
+use crate::drill::log::{Log, LogCaller, take_caller_away};
 use crate::engine::{Engine, Outbox};
-use crate::event::{Address, EventTime};
+use crate::event::{Address, EventTime, Query};
 use crate::judge::caller::Caller;
 use crate::judge::{At, Finding, Verdict};
 use crate::observer::{self, Observer, Original};
@@ -166,18 +166,27 @@ pub fn run(start: ChangeStart<'_>, change: &Change) -> Result<ChangeTrial, Drill
         }
         let payload = changed.as_deref().map_or(record.payload, str::as_bytes);
         batch.clear();
-        if let Err(rejection) = decoder.decode(&crate::source::Record { payload, ..record.clone() }, &mut batch) {
+        if let Err(mut rejection) = decoder.decode(&crate::source::Record { payload, ..record.clone() }, &mut batch) {
+            if log.facts.without_callers {
+                take_caller_away(&mut rejection);
+            }
             rejected += u64::from(text.is_some());
             let (provenance, original) = (&record.provenance, Original::default());
             let Ok(()) = observer::reject(&mut engine, provenance, &rejection, original, &mut outbox, &mut Heard(&mut heard));
             return;
         }
         for query in batch.queries() {
+            let query = if log.facts.without_callers { &without_caller(query) } else { query };
             let Ok(()) = observer::judge(&mut engine, query, Original::default(), &mut outbox, &mut Heard(&mut heard));
         }
     })?;
     let Ok(()) = observer::end(&mut engine, &OutcomeCounts::default(), &mut outbox, &mut Heard(&mut heard));
     Ok(score(log, baseline, change, from, &heard, &Counted { changed: rewriter.changed(), rejected }))
+}
+
+/// A query of nobody in particular.
+fn without_caller(query: &Query) -> Query {
+    Query { address: Address::Unknown, account: "".into(), ..query.clone() }
 }
 
 /// Takes the verdicts of a trial as the baseline takes those of the log, without its table of events.
