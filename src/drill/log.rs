@@ -16,7 +16,7 @@ use crate::engine::{Engine, Outbox};
 use crate::event::{Address, Cell, EventTime, Prediction, Provenance, Query};
 use crate::hash::{mix, mix2, text};
 use crate::observer::{self, Observer, Original};
-use crate::outcome::{CallerFacts, RejectReason, Rejection};
+use crate::outcome::{RejectReason, Rejection};
 
 pub use reader::{LogError, LogLimits, LogReader, MAX_VALUES};
 

@@ -45,7 +45,8 @@ use crate::window::clients::SlotRef;
 const LEAD: usize = 32;
 /// Rows of strangers that are kept while a crowd is possible: at fourteen columns two megabytes.
 const ROWS: usize = 32_768;
-/// Honest strangers of one crowd's time that may be named, as an expectation: one in fifty crowds names one.
+/// Honest strangers of one crowd's time that may be named, as an expectation: one in fifty crowds names one. The classifier may name half as
+/// many in addition, and so with the share below.
 const NAMED_BY_CHANCE: f64 = 0.02;
 /// Share of honest strangers among those that a review names, as an expectation: one in three thousand. It is a bound: p-values err towards
 /// chance, most honest strangers send more rows, and cover rows of the crowd count as honest.
@@ -520,19 +521,27 @@ impl Crowd {
         self.waiting && (ends || is_old())
     }
 
-    /// Strangers most of whose rows are the crowd's by two fits of the classifier, in order; of those that sent something within the last
-    /// minutes only when the crowd `ends`. `votes` are all the rows of a stranger, `None` if it is forgotten or named.
+    /// Strangers most of whose rows are the crowd's, by the shares of values or by both tests in two fits of the classifier, in order; of those
+    /// that sent something within the last minutes only when the crowd `ends`. `votes` are all the rows of a stranger, `None` if it is forgotten or named.
     pub fn review(&mut self, now: EventTime, ends: bool, votes: impl Fn(SlotRef) -> Option<u32>) -> Vec<Named> {
         self.reviewed = Some(now);
         self.compare_established();
         let tests: Vec<Tests> = self.rows.iter().map(|row| self.test_row(row)).collect();
-        let log_p: Vec<f64> = self.rows.iter().zip(&tests).map(|(row, tests)| self.raised(row, tests)).collect();
-        let level = self.level_of_review(&log_p, honest_among(&tests));
+        let both: Vec<f64> = self.rows.iter().zip(&tests).map(|(row, tests)| self.raised(row, tests)).collect();
+        let untaught = tests.iter().map(|tests| Tests { by_trees: None, ..*tests });
+        let by_shares: Vec<f64> = self.rows.iter().zip(untaught).map(|(row, tests)| self.raised(row, &tests)).collect();
         let fit = self.classifier.fits();
+        let honest = honest_among(&tests);
+        let level_of_shares = level_of_review(&by_shares, honest, (NAMED_BY_CHANCE, HONEST_SHARE));
+        // Each fit is another chance.
+        let half = (NAMED_BY_CHANCE / (2.0 * f64::from(fit.max(1))), HONEST_SHARE / 2.0);
+        let level_of_both = level_of_review(&both, honest, half);
         self.waiting = false;
         let mut by_sender: FxHashMap<SlotRef, (u32, f64, EventTime)> = FxHashMap::default();
-        for (row, &log_p) in self.rows.iter_mut().zip(&log_p) {
-            let is_confirmed = row.pass(log_p <= level, fit);
+        for ((row, both), by_shares) in self.rows.iter_mut().zip(both).zip(by_shares) {
+            let agrees = row.pass(both <= level_of_both, fit);
+            let is_confirmed = by_shares <= level_of_shares || agrees;
+            let log_p = both.min(by_shares);
             self.waiting |= row.reviewed[1] > 0 && !is_confirmed;
             let (rows, least, last) = by_sender.entry(row.at).or_insert((0, 0.0, row.sent));
             (*rows, *least, *last) = (*rows + u32::from(is_confirmed), least.min(log_p), (*last).max(row.sent));
@@ -547,21 +556,6 @@ impl Crowd {
         named.sort_by_key(|named| named.at);
         self.named += named.len() as u64;
         named
-    }
-
-    /// The least strict level at which honest strangers are a small share of all rows below it, or at which hardly one is expected.
-    fn level_of_review(&self, log_p: &[f64], honest: f64) -> f64 {
-        let honest = 1.0 + honest;
-        let mut sorted = log_p.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        // Each fit is another chance.
-        let by_chance = NAMED_BY_CHANCE / f64::from(self.classifier.fits().max(1));
-        let is_safe = |level: &f64| {
-            let below = sorted.partition_point(|log_p| log_p <= level) as f64;
-            honest * level.exp() <= by_chance.max(HONEST_SHARE * below)
-        };
-        let levels = (0..LEVELS_TRIED).map(|step| LEAST_STRICT - LEVEL_STEP * f64::from(step));
-        levels.into_iter().find(is_safe).unwrap_or(f64::NEG_INFINITY)
     }
 
     /// ln of the p-value of a row, lowered if it is linked to a campaign, and raised by what usual strangers and callers with a past show.
@@ -593,6 +587,19 @@ impl Crowd {
             + self.rows.len() * codes
             + self.established_callers.len() * size_of::<(SlotRef, u32)>()
     }
+}
+
+/// The least strict level at which, of so many `honest` strangers, hardly one is expected below it, or a small share of all rows there: these
+/// two bounds.
+fn level_of_review(log_p: &[f64], honest: f64, (by_chance, share): (f64, f64)) -> f64 {
+    let honest = 1.0 + honest;
+    let sorted = ascending(log_p.to_vec());
+    let is_safe = |level: &f64| {
+        let below = sorted.partition_point(|log_p| log_p <= level) as f64;
+        honest * level.exp() <= by_chance.max(share * below)
+    };
+    let levels = (0..LEVELS_TRIED).map(|step| LEAST_STRICT - LEVEL_STEP * f64::from(step));
+    levels.into_iter().find(is_safe).unwrap_or(f64::NEG_INFINITY)
 }
 
 // === impl Tally ===

@@ -269,7 +269,7 @@ fn a_review_expects_few_honest_strangers_among_those_that_it_names() {
     let level = |ordinary| {
         let strangers = Strangers::around_one_row(120, ordinary);
         let log_p: Vec<f64> = strangers.crowd.rows.iter().map(|row| strangers.log_p(row)).collect();
-        strangers.crowd.level_of_review(&log_p, 2.0 * f64::from(ordinary))
+        level_of_review(&log_p, 2.0 * f64::from(ordinary), (NAMED_BY_CHANCE, HONEST_SHARE))
     };
     let (alone, among_many) = (level(0), level(2_000));
     assert!(alone > among_many + 3.0, "{alone} {among_many}");
@@ -412,8 +412,10 @@ fn what_many_callers_with_a_past_show_far_in_the_tail_names_nobody() {
 }
 
 #[test]
-fn a_review_names_nobody_before_a_second_fit_agrees() {
+fn by_the_classifier_a_review_names_nobody_before_a_second_fit_agrees() {
     let mut strangers = Strangers::around_one_row(120, 80);
+    // Without what single values say.
+    strangers.crowd.content.clear();
     let now = strangers.now;
     assert!(strangers.crowd.review(now.plus_seconds(600), false, |_| Some(1)).is_empty());
     assert!(!strangers.crowd.needs_second_opinion(now.plus_seconds(899), false), "the first fit is young");
