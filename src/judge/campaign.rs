@@ -387,7 +387,7 @@ mod tests {
         let small = components.start(1, EventTime::default(), sender(2, 0));
         assert_eq!(components.credit(small, client(0), 1.0), Some(Membership { share: 1.0, rows: 1 }));
         // Components that are forgotten make room.
-        for _ in 0..=MAX_COMPONENTS {
+        for _ in 0..2 * MAX_COMPONENTS {
             components.start(1, EventTime::default(), sender(2, 0));
         }
         assert_eq!(components.members, 0);

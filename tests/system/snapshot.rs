@@ -100,7 +100,7 @@ fn a_snapshot_of_an_earlier_program_is_read_and_gone_on_from() {
     }
     let golden = zstd::decode_all(std::fs::read(&path).unwrap().as_slice()).unwrap();
     let (header, _) = postcard::take_from_bytes::<SnapshotHeader>(&golden).unwrap();
-    assert_eq!((header.format, header.model.as_str()), (7, recorded.model()), "the header is read without the state");
+    assert_eq!((header.format, header.model.as_str()), (8, recorded.model()), "the header is read without the state");
     let mut restored = recorded.read(&golden);
     assert_eq!(restored.status(), unbroken.status());
     let (said, unbroken) =

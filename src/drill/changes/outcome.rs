@@ -133,7 +133,7 @@ impl ChangesOutcome {
             log: LogSummary::of(log, baseline),
             seed: settings.seed,
             engine: EngineSettings::of(&settings.engine),
-            honest: log.callers.iter().filter(|who| !accused(who)).count() as u64,
+            honest: log.callers.iter().take(log.named_callers()).filter(|who| !accused(who)).count() as u64,
             all: ChangeSums::of(trials.iter()),
             development: part(false),
             held_out: part(true),

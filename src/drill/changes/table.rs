@@ -84,7 +84,7 @@ pub fn cells(trial: &ChangeTrial, honest: u64) -> [String; 7] {
     [
         format!("{}{}", trial.change, if trial.small { "*" } else { "" }),
         format!("{}{share}", trial.extent.name()),
-        format!("{}/{}", words::count(trial.accused), words::count(honest)),
+        if honest == 0 { "–".to_owned() } else { format!("{}/{}", words::count(trial.accused), words::count(honest)) },
         time(trial.seconds_to_accusation),
         trial.model.name().to_owned(),
         match (trial.changed, trial.right) {
