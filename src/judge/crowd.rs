@@ -45,8 +45,8 @@ use crate::window::clients::SlotRef;
 const LEAD: usize = 32;
 /// Rows of strangers that are kept while a crowd is possible: at fourteen columns two megabytes.
 const ROWS: usize = 32_768;
-/// Honest strangers of one crowd's time that may be named, as an expectation: one in fifty crowds names one. The classifier may name half as
-/// many in addition, and so with the share below.
+/// Honest strangers of one crowd's time that each of the two ways to be named may name, as an expectation: one in twenty-five crowds names one.
+/// The share below is that of each way, too.
 const NAMED_BY_CHANCE: f64 = 0.02;
 /// Share of honest strangers among those that a review names, as an expectation: one in three thousand. It is a bound: p-values err towards
 /// chance, most honest strangers send more rows, and cover rows of the crowd count as honest.
@@ -534,8 +534,7 @@ impl Crowd {
         let honest = honest_among(&tests);
         let level_of_shares = level_of_review(&by_shares, honest, (NAMED_BY_CHANCE, HONEST_SHARE));
         // Each fit is another chance.
-        let half = (NAMED_BY_CHANCE / (2.0 * f64::from(fit.max(1))), HONEST_SHARE / 2.0);
-        let level_of_both = level_of_review(&both, honest, half);
+        let level_of_both = level_of_review(&both, honest, (NAMED_BY_CHANCE / f64::from(fit.max(1)), HONEST_SHARE));
         self.waiting = false;
         let mut by_sender: FxHashMap<SlotRef, (u32, f64, EventTime)> = FxHashMap::default();
         for ((row, both), by_shares) in self.rows.iter_mut().zip(both).zip(by_shares) {
